@@ -1,0 +1,153 @@
+"""Every exception of the library, each with its remedy, and what is kept of one.
+
+Separate because every other module raises from here and this one imports none of them.
+Leaves to `codec` how an exception is turned into a `RecordedError`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import attrs
+
+from durable.times import Duration, aware, duration
+
+
+@attrs.frozen
+class RecordedError:
+    """What is kept of an exception: enough to read, to compare and to show, never the live object.
+
+    `name` is the class's name, `message` its text (at most 16 KiB), `stack` the formatted traceback (at most 32 KiB,
+    without locals), `causes` the chain of `__cause__`/`__context__`, at most five deep, outermost first. `step_id`
+    names the step when the error is one that a step ended with.
+    """
+
+    name: str
+    message: str
+    stack: str = ""
+    step_id: str | None = None
+    causes: tuple[RecordedError, ...] = ()
+
+    def __str__(self) -> str:
+        text = f"{self.name}: {self.message}" if self.message else self.name
+        return text if self.step_id is None else f"StepError: step {self.step_id!r}: {text}"
+
+
+class DurableError(Exception):
+    """The root of every error that the library defines."""
+
+
+class NonRetriableError(DurableError):
+    """Raise in a step or a function to end its tries at once.
+
+    In a step it is recorded and reaches the function as a `StepError` whose `name` is this class's name; leaving the
+    function it fails the run. Source: rule R12; Inngest's `NonRetriableError`.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+
+
+class RetryAfterError(DurableError):
+    """Raise in a step or a function to say when the next try is.
+
+    `retry_after` is a duration (a bare number is seconds) or an aware datetime; the attribute is a timedelta or a
+    datetime in UTC. It counts as a try; the last one fails the step. The function never sees it. Source: rule R12.
+
+    Raises:
+        TypeError, ValueError: a duration that is none, a naive datetime.
+    """
+
+    def __init__(self, message: str, retry_after: Duration | datetime) -> None:
+        super().__init__(message)
+        if isinstance(retry_after, datetime):
+            self.retry_after: timedelta | datetime = aware(retry_after, what="retry_after")
+        else:
+            self.retry_after = duration(retry_after)
+
+
+class StepError(DurableError):
+    """A step that is out of tries, as the function sees it: live, on replay and after a crash.
+
+    `name`, `message` and `stack` are those of the error that the last try ended with (the class itself is not kept),
+    `step_id` the key under which the step is recorded. Catch it to go on; uncaught it fails the run. Source: rule R13.
+    """
+
+    def __init__(self, name: str, message: str, stack: str = "", step_id: str = "") -> None:
+        super().__init__(name, message, stack, step_id)
+        self.name = name
+        self.message = message
+        self.stack = stack
+        self.step_id = step_id
+
+    def __str__(self) -> str:
+        text = f"{self.name}: {self.message}" if self.message else self.name
+        return f"step {self.step_id!r}: {text}"
+
+
+class InvokeTimeoutError(StepError):
+    """An invoked run did not end within the step's timeout; it goes on, only the waiting has ended. R24."""
+
+
+class SignalConflictError(StepError):
+    """Another run waits for this signal: use a name of its own, or `on_conflict="replace"`. R23."""
+
+
+class DriftError(DurableError):
+    """The code asks for something else than what is recorded: give the changed step a new id. Source: rule R6."""
+
+
+class NestedStepError(DurableError):
+    """A step was called inside a step's handler: call it from the function instead. Source: rule R7."""
+
+
+class LimitError(DurableError):
+    """A run, a step or an event is larger than `Limits` allows: the message names limit, size and remedy. R28."""
+
+
+class CodecError(DurableError):
+    """A value cannot be kept and come back as it was: the message names the path inside the value. R10."""
+
+
+class ExpressionError(DurableError):
+    """An expression that does not parse. `position` is the offset in the text; the message has line, column, caret."""
+
+    def __init__(self, message: str, position: int = 0) -> None:
+        super().__init__(message)
+        self.position = position
+
+
+class RunFailed(DurableError):
+    """A run ended in failure; `error` is the `RecordedError`, `run_id` the run. `engine.retry(run_id)` reopens it."""
+
+    def __init__(self, run_id: str, error: RecordedError) -> None:
+        super().__init__(run_id, error)
+        self.run_id = run_id
+        self.error = error
+
+    def __str__(self) -> str:
+        return f"run {self.run_id!r} failed: {self.error}"
+
+
+class RunCancelled(DurableError):
+    """A run was cancelled: by an event, by hand or by a timeout, as `reason` says."""
+
+    def __init__(self, run_id: str, reason: str = "") -> None:
+        super().__init__(run_id, reason)
+        self.run_id = run_id
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"run {self.run_id!r} was cancelled: {self.reason or 'no reason given'}"
+
+
+class StoreError(DurableError):
+    """The store failed: what was being written is not known to be recorded. Restart to go on from what is. R31."""
+
+
+class StoreLockedError(StoreError):
+    """Another process, or another engine of this one, has the store open to write: the message names its pid. R29."""
+
+
+class StoreCorruptError(StoreError):
+    """The store is damaged, cut short or not one at all: restore a copy; nothing of it was used. R30."""

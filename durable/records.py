@@ -1,0 +1,290 @@
+"""The frozen vocabulary: what users send and receive, and the facts that a run leaves behind.
+
+Separate because the journal, the rules and the codec must mean the same by each word.
+Leaves to `codec` how a record is written, to `ledger` and `state` what it changes.
+
+A run's life is the list of its records. The state of everything is their fold, in order: whoever has the records has
+the runs. A value that a user's code made stands in a record as `Json`: the text that `codec` wrote, never the object,
+so that nobody can change it afterwards and the function receives after a crash what it received before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+import attrs
+
+from durable.errors import RecordedError
+from durable.times import aware
+
+Json = str
+RunStatus = Literal["queued", "running", "waiting", "completed", "failed", "cancelled"]
+Ending = Literal["completed", "failed", "cancelled"]
+StepKind = Literal["run", "sleep", "wait_for_event", "wait_for_signal", "send_event", "send_signal", "invoke"]
+
+RESERVED = "durable/"
+INVOKED = "durable/function.invoked"
+FINISHED = "durable/function.finished"
+FAILED = "durable/function.failed"
+CANCELLED = "durable/function.cancelled"
+LIFECYCLE = frozenset({FINISHED, FAILED, CANCELLED})
+
+
+def _checked_name(_event: Event, _field: attrs.Attribute[str], name: str) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"an event's name must be a string, not {name!r} ({type(name).__name__})")
+    if not name:
+        raise ValueError("an event's name must not be empty")
+
+
+def _checked_data(event: Event, _field: attrs.Attribute[Any], data: object) -> None:
+    if not isinstance(data, Mapping):
+        raise TypeError(f"the data of event {event.name!r} must be a mapping, not {data!r} ({type(data).__name__})")
+    for key in data:
+        if not isinstance(key, str):
+            raise TypeError(f"the data of event {event.name!r} must have string keys, not {key!r}")
+
+
+def _checked_text(event: Event, field: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and (not isinstance(value, str) or not value):
+        raise TypeError(f"the {field.name} of event {event.name!r} must be a string that is not empty, not {value!r}")
+
+
+def _data(data: object) -> object:
+    return {} if data is None else data
+
+
+@attrs.frozen
+class Event:
+    """Something that happened: a name and data.
+
+    Attributes:
+        name: what happened, such as "shop/order.placed". Names under "durable/" are the runtime's own.
+        data: a mapping with string keys; `None` is `{}`.
+        id: the key by which repeats are dropped for 24 h. Where none is given, a received event has the runtime's own.
+        ts: an aware datetime. In the future: the event is delivered then. Where none is given, when it was sent.
+        v: the version of the data, for your own use.
+
+    Raises:
+        TypeError, ValueError: at the call, for an empty name, data that is no mapping, a naive `ts`.
+    """
+
+    name: str = attrs.field(validator=_checked_name)
+    data: Mapping[str, Any] = attrs.field(factory=dict, converter=_data, validator=_checked_data)
+    id: str | None = attrs.field(default=None, validator=_checked_text)
+    ts: datetime | None = None
+    v: str | None = attrs.field(default=None, validator=_checked_text)
+
+    def __attrs_post_init__(self) -> None:
+        if self.ts is not None:
+            object.__setattr__(self, "ts", aware(self.ts, what=f"the ts of event {self.name!r}"))
+
+
+@attrs.frozen
+class Signal:
+    """What a wait for a signal is answered with: the signal's name and the data that was sent along."""
+
+    name: str
+    data: Any = None
+
+
+# How a step can end.
+
+
+@attrs.frozen
+class Ok:
+    """The step ended with a value."""
+
+    value: Json
+
+
+@attrs.frozen
+class Err:
+    """The step ended with an error: its tries are used up, or the error was final."""
+
+    error: RecordedError
+
+
+@attrs.frozen
+class Cancelled:
+    """The function's own code cancelled the step while it was pending."""
+
+
+Outcome = Ok | Err | Cancelled
+
+# What a step can wait for.
+
+
+@attrs.frozen
+class Until:
+    """A sleep: an instant."""
+
+    until: datetime
+
+
+@attrs.frozen
+class ForEvent:
+    """An event by name; `match` is a path that must be equal in both events, `expression` CEL over both."""
+
+    event: str
+    until: datetime
+    match: str | None = None
+    expression: str | None = None
+
+
+@attrs.frozen
+class ForSignal:
+    """A signal by name, for which at most one run waits at a time."""
+
+    signal: str
+    until: datetime
+
+
+@attrs.frozen
+class ForChild:
+    """The end of another run."""
+
+    child: str
+    until: datetime | None = None
+
+
+Wait = Until | ForEvent | ForSignal | ForChild
+
+# The facts.
+
+
+@attrs.frozen
+class EventSent:
+    """An event was accepted: one with an id (dropped if repeated), or one that is due later.
+
+    `id` is the runtime's own, from which its runs' ids derive. With `due` the event waits until then; the same record
+    without `due` says that it has been delivered.
+    """
+
+    id: str
+    event: Event
+    at: datetime
+    due: datetime | None = None
+
+
+@attrs.frozen
+class KeyClaimed:
+    """The value of a function's `idempotency` expression opened a run: for 24 h no other run opens for it."""
+
+    function: str
+    key: Json
+    run: str
+    at: datetime
+
+
+@attrs.frozen
+class EngineClosed:
+    """The engine closed in order: runs that were at work then did not take the process down."""
+
+    at: datetime
+
+
+@attrs.frozen
+class RunOpened:
+    """A run began to exist. `parent` is the run and step key that invoked it."""
+
+    run: str
+    function: str
+    event: Event
+    at: datetime
+    parent: tuple[str, str] | None = None
+
+
+@attrs.frozen
+class RunResumed:
+    """A recovered run was about to call a handler; `deaths` counts the unclean deaths in a row without a record.
+
+    `alone`: it was the only suspect that was resumed at the time (R26).
+    """
+
+    run: str
+    deaths: int
+    alone: bool
+    at: datetime
+
+
+@attrs.frozen
+class RunStarted:
+    """The first step of work was asked for: what `Timeouts.start` waits for and `Timeouts.finish` counts from."""
+
+    run: str
+    at: datetime
+
+
+@attrs.frozen
+class RunRetried:
+    """The function is to be called again from the start: attempt number `attempt`, at `due`, because of `error`.
+
+    `reopened`: the run had failed and was opened again (R32): its failed steps open again too.
+    """
+
+    run: str
+    attempt: int
+    due: datetime
+    error: RecordedError | None
+    at: datetime
+    reopened: bool = False
+
+
+@attrs.frozen
+class StepOpened:
+    """A step waits for time or for something from outside its run."""
+
+    run: str
+    key: str
+    kind: StepKind
+    wait: Wait
+    at: datetime
+
+
+@attrs.frozen
+class StepRetried:
+    """A try of a step failed and another is due: `attempt` is the number of the next try, counted from 0."""
+
+    run: str
+    key: str
+    kind: StepKind
+    attempt: int
+    due: datetime
+    error: RecordedError
+    at: datetime
+
+
+@attrs.frozen
+class StepClosed:
+    """A step ended. `turn` is its place in the order of delivery; `None`: returned inline, at the call.
+
+    With `Cancelled`, `turn` is the last one that had been delivered when the code cancelled the step, `None` for a
+    step that was never awaited. `tries` is how many tries a handler had.
+    """
+
+    run: str
+    key: str
+    kind: StepKind
+    outcome: Outcome
+    turn: int | None
+    at: datetime
+    tries: int = 0
+
+
+@attrs.frozen
+class RunClosed:
+    """A run ended: with `output`, with `error`, or cancelled for `reason`."""
+
+    run: str
+    status: Ending
+    at: datetime
+    output: Json | None = None
+    error: RecordedError | None = None
+    reason: str | None = None
+
+
+RunRecord = RunOpened | RunResumed | RunStarted | RunRetried | StepOpened | StepRetried | StepClosed | RunClosed
+Record = EventSent | KeyClaimed | EngineClosed | RunRecord

@@ -1,0 +1,222 @@
+"""A store in a mapping: nothing outlives the process, unless the mapping does.
+
+Separate because tests and short scripts need a store without a file, which never suspends.
+Leaves to `file` everything that must outlive a crash of the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, MutableMapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from durable.errors import StoreCorruptError, StoreError
+from durable.stores.plain import Fields, check, fields_of, instant, micros, reopened, row_of
+from durable.stores.store import Entry, RunQuery, RunRow
+
+_BATCH = "batch/"
+_GENERATION = "generation"
+
+_Fact = tuple[int, str, str, str, bool, int | None, Fields | None]
+"""Number, run, kind, body, ends_run, keep_until in microseconds, row: an entry as the mapping holds it."""
+
+
+class DictStore:
+    """Keep entries in a mapping, by default a dict of its own.
+
+    Each appended batch is one item, "batch/<number>": a tuple of tuples of strings, ints, bools and None, so that a
+    batch is there whole or not at all in any mapping (a `shelve`, say) whose single items are. Of the mapping only
+    item access, `del`, `iter` and `len` are used. Everything is indexed in memory when the store is opened.
+
+    A crash is simulated by opening the mapping again, through a new DictStore or through the same one, without closing
+    the first: the newcomer takes over, and any other that still has the mapping open is refused with `StoreError` from
+    then on. "generation" in the mapping counts the openings for this.
+    """
+
+    immediate = True
+    """`append` never suspends: it may be driven in place."""
+
+    def __init__(self, mapping: MutableMapping[str, Any] | None = None) -> None:
+        self.mapping = {} if mapping is None else mapping
+        self._generation: str | None = None
+        self._number = 0
+        self._runs: dict[str, list[_Fact]] = {}
+        self._kept: list[_Fact] = []
+
+    async def open(self) -> None:
+        """Index what the mapping holds and take over from whoever had it open.
+
+        Raises:
+            StoreCorruptError: an item of the mapping is not what a DictStore writes.
+        """
+        self._number, self._runs, self._kept = 0, {}, []
+        for batch in self._batches():
+            self._index(batch)
+        self._generation = str(self._openings() + 1)
+        self.mapping[_GENERATION] = self._generation
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """Keep the entries in order, all or none; never suspends.
+
+        Raises:
+            StoreError: not open, another store took over the mapping, or the mapping failed.
+            ValueError: text that is not Unicode, a row of another run.
+        """
+        self._check_open()
+        if not entries:
+            return
+        batch = tuple([_fact(number, entry) for number, entry in enumerate(entries, self._number + 1)])
+        try:
+            self.mapping[f"{_BATCH}{batch[0][0]}"] = batch
+        except Exception as error:
+            self._generation = None  # R31: what failed once is not tried again
+            raise StoreError(f"the mapping of the store failed, nothing more is kept in it: {error!r}") from error
+        self._index(batch)
+
+    async def unfinished(self, now: datetime) -> AsyncIterator[Entry]:
+        """Yield, in append order, what recovery folds: see `Store.unfinished`."""
+        self._check_open()
+        at = micros(now)
+        facts = {fact[0]: fact for fact in self._kept if fact[5] is not None and fact[5] > at}
+        for run, of_run in self._runs.items():
+            if run and not of_run[-1][4]:
+                facts.update((fact[0], fact) for fact in of_run)
+        for number in sorted(facts):
+            yield _entry(facts[number])
+
+    async def history(self, run: str) -> AsyncIterator[Entry]:
+        """Yield every entry of the run in append order; "" are the facts of no single run."""
+        self._check_open()
+        for fact in tuple(self._runs.get(run, ())):
+            yield _entry(fact)
+
+    async def find(self, query: RunQuery) -> list[RunRow]:
+        """Return the rows that the query names, the run first written of last coming first."""
+        self._check_open()
+        found: list[RunRow] = []
+        for run, facts in reversed(self._runs.items()):
+            if len(found) >= query.limit:
+                break
+            fields = _fields(facts)
+            if fields is not None and _matches(fields, query):
+                found.append(row_of(run, fields))
+        return found
+
+    async def prune(self, ended_before: datetime) -> int:
+        """Forget the runs that ended before then, and the kept facts that are past by then; see `FileStore.prune`."""
+        self._check_open()
+        before = micros(ended_before)
+        named, unnamed = self._ended(before)
+        gone = {*named, *unnamed}
+        for key in tuple(self._keys()):
+            batch = self.mapping[key]
+            left = tuple([fact for fact in batch if fact[1] not in gone and not _past(fact, before)])
+            if not left:
+                del self.mapping[key]
+            elif len(left) < len(batch):
+                self.mapping[key] = left
+        number, self._runs, self._kept = self._number, {}, []
+        for batch in self._batches():
+            self._index(batch)
+        self._number = number
+        return len(named)
+
+    async def close(self) -> None:
+        """Let the mapping go; what it holds stays. Closing a store that is not open does nothing."""
+        self._generation, self._runs, self._kept = None, {}, []
+
+    def _openings(self) -> int:
+        try:
+            return int(self.mapping[_GENERATION])
+        except KeyError:
+            return 0
+        except (TypeError, ValueError) as error:
+            raise StoreCorruptError(f"the mapping's {_GENERATION!r} is not what a DictStore wrote: {error}") from error
+
+    def _check_open(self) -> None:
+        if self._generation is None:
+            raise StoreError("the store is not open: open() it first; what is appended now would be lost")
+        try:
+            current: object = self.mapping[_GENERATION]
+        except KeyError:
+            current = None
+        if current != self._generation:
+            raise StoreError("another store has opened the same mapping since: this one is out of date, use the newer")
+
+    def _keys(self) -> Iterator[str]:
+        return (key for key in self.mapping if key.startswith(_BATCH))
+
+    def _batches(self) -> Iterator[tuple[_Fact, ...]]:
+        try:
+            keys = sorted(self._keys(), key=lambda key: int(key[len(_BATCH) :]))
+        except ValueError as error:
+            raise StoreCorruptError(f"the mapping has an item that no DictStore wrote: {error}") from error
+        return (self.mapping[key] for key in keys)
+
+    def _index(self, batch: tuple[_Fact, ...]) -> None:
+        runs = self._runs
+        try:
+            for fact in batch:
+                of_run = runs.get(fact[1])
+                if of_run is None:
+                    runs[fact[1]] = [fact]
+                else:
+                    of_run.append(fact)
+                if fact[5] is not None:
+                    self._kept.append(fact)
+            self._number = batch[-1][0]
+        except (IndexError, TypeError) as error:
+            raise StoreCorruptError(f"the mapping has an item that no DictStore wrote: {batch!r:.200}") from error
+
+    def _ended(self, before: int) -> tuple[list[str], list[str]]:
+        """Return the runs that ended before then: those whose row says when, and those known only by their place."""
+        named, unknown, newest = [], [], 0
+        for run, facts in self._runs.items():
+            if not run or not facts[-1][4]:
+                continue
+            fields = _fields(facts)
+            if fields is None or fields[3] is None:
+                unknown.append(run)
+            elif fields[3] < before:
+                named.append(run)
+                newest = max(newest, facts[-1][0])
+        return named, [run for run in unknown if self._runs[run][-1][0] < newest]
+
+
+def _fact(number: int, entry: Entry) -> _Fact:
+    run, kind, body = entry.run, entry.kind, entry.body
+    if entry.row is None and entry.keep_until is None and body.isascii() and run.isascii() and kind.isascii():
+        return number, run, kind, body, entry.ends_run, None, None
+    check((entry,))
+    keep_until = None if entry.keep_until is None else micros(entry.keep_until)
+    row = None if entry.row is None else fields_of(entry.row)
+    return number, run, kind, body, entry.ends_run, keep_until, row
+
+
+def _entry(fact: _Fact) -> Entry:
+    _, run, kind, body, ends_run, keep_until, row = fact
+    until = None if keep_until is None else instant(keep_until)
+    return Entry(run, kind, body, ends_run, until, None if row is None else row_of(run, row))
+
+
+def _fields(facts: list[_Fact]) -> Fields | None:
+    """Return what the run's latest row says, or would say had the entry that opened the run again brought one."""
+    ended_later = False
+    for place, fact in enumerate(reversed(facts)):
+        ended_later = ended_later or (place > 0 and fact[4])
+        if fact[6] is not None:
+            return reopened(fact[6]) if ended_later else fact[6]
+    return None
+
+
+def _matches(fields: Fields, query: RunQuery) -> bool:
+    function, event, _, _, status, _ = fields
+    return (
+        (query.function is None or query.function == function)
+        and (query.event is None or query.event == event)
+        and (query.status is None or query.status == (status or "open"))
+    )
+
+
+def _past(fact: _Fact, before: int) -> bool:
+    return not fact[1] and fact[5] is not None and fact[5] <= before

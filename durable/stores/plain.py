@@ -1,0 +1,76 @@
+"""Entries and run rows as plain values: ints, strings, tuples.
+
+Separate because both stores keep the same thing, one in a mapping, the other in a file.
+Leaves to each store where the values are kept, to `seal` how a file guards them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+from durable.records import Ending
+from durable.stores.store import Entry, RunRow
+from durable.times import aware
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+Fields = tuple[str, str, int, int | None, str | None, str | None]
+"""What `find` tells of a run: function, event, opened at, ended at, status, error; instants in microseconds."""
+
+
+def micros(when: datetime) -> int:
+    """Return the instant as microseconds since 1970 in UTC: exact, and in order as an integer."""
+    return (aware(when) - _EPOCH) // _MICROSECOND
+
+
+def instant(count: int) -> datetime:
+    """Return the instant that `micros` counted, in UTC."""
+    return _EPOCH + timedelta(microseconds=count)
+
+
+def fields_of(row: RunRow) -> Fields:
+    """Return the row without its id, as plain values."""
+    ended_at = None if row.ended_at is None else micros(row.ended_at)
+    return row.function, row.event, micros(row.opened_at), ended_at, row.status, row.error
+
+
+def row_of(run: str, fields: Fields) -> RunRow:
+    """Return the row that `fields_of` took apart."""
+    function, event, opened_at, ended_at, status, error = fields
+    ended = None if ended_at is None else instant(ended_at)
+    return RunRow(run, function, event, instant(opened_at), ended, cast("Ending | None", status), error)
+
+
+def reopened(fields: Fields | None) -> Fields | None:
+    """Return what `find` tells of an ended run after an entry that brought no row: it has not ended any more."""
+    return None if fields is None else (*fields[:3], None, None, None)
+
+
+def check(entries: Sequence[Entry]) -> None:
+    """Refuse, before anything is kept, entries that could not be read back as they are.
+
+    Raises:
+        ValueError: text that is not Unicode (a lone surrogate), a row of another run than its entry's, a naive instant.
+    """
+    for entry in entries:
+        if not (entry.body.isascii() and entry.run.isascii() and entry.kind.isascii()):
+            _check_text(entry.body, entry.run, entry.kind)
+        if entry.row is not None:
+            _check_row(entry.run, entry.row)
+        if entry.keep_until is not None:
+            aware(entry.keep_until, what="keep_until of an entry")
+
+
+def _check_text(*texts: str) -> None:
+    for text in texts:
+        text.encode()
+
+
+def _check_row(run: str, row: RunRow) -> None:
+    if not run or row.id != run:
+        raise ValueError(f"an entry of run {run!r} cannot bring the row of run {row.id!r}: give both the same id")
+    _check_text(row.function, row.event, row.status or "", row.error or "")
+    fields_of(row)

@@ -1,0 +1,251 @@
+"""What makes a SQLite file a store: its tables, its marks of ownership, the settings it is opened with.
+
+Separate because writer and reader must recognise the same file, and neither may touch one that is not a store.
+Leaves to `seal` what stands in a row, to `writer` and `reader` what they do with the tables.
+
+`journal` is append-only. Its only index over every row is the run's rising number: an index over the run's text costs
+two thirds of the rate. `runs` is written when a run opens, ends or is opened again, never per step. `mark` has one row,
+written at a clean close and by prune: the highest numbers ever given and how many rows prune has taken, so that numbers
+are never given twice and a row that is missing is missed, whichever it is: `count(journal) + pruned == last`.
+
+The file is created in SQLite's rollback mode and only then turned to WAL. So the header of the file itself, not a WAL
+beside it, says from the first instant whose it is: a foreign file can be refused by reading it as immutable, without
+a lock, a recovery or a checkpoint that would change it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from durable.errors import StoreCorruptError, StoreError
+from durable.stores.seal import seal_values
+
+APPLICATION_ID = 0x64757262  # "durb"
+FORMAT = 1
+SYNCHRONOUS = {"power": 2, "process": 1, "none": 0}
+
+_TABLES = (
+    "CREATE TABLE journal (seq INTEGER PRIMARY KEY, run INTEGER NOT NULL, prev INTEGER NOT NULL, "
+    "flags INTEGER NOT NULL, keep_until INTEGER, crc INTEGER NOT NULL, kind TEXT NOT NULL, row TEXT, "
+    "body TEXT NOT NULL)",
+    "CREATE INDEX journal_run ON journal (run)",
+    "CREATE INDEX journal_kept ON journal (keep_until) WHERE keep_until IS NOT NULL",
+    "CREATE TABLE runs (no INTEGER PRIMARY KEY, id TEXT UNIQUE, open INTEGER NOT NULL, last INTEGER NOT NULL, "
+    "function TEXT, event TEXT, opened_at INTEGER, ended_at INTEGER, status TEXT, error TEXT, crc INTEGER NOT NULL)",
+    "CREATE INDEX runs_open ON runs (no) WHERE open = 1",
+    "CREATE TABLE mark (one INTEGER PRIMARY KEY, last INTEGER NOT NULL, pruned INTEGER NOT NULL, "
+    "runs INTEGER NOT NULL, forgotten INTEGER NOT NULL, crc INTEGER NOT NULL)",
+)
+_CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_BUSY_S = 5.0
+
+Mark = tuple[int, int, int, int]
+"""Highest entry number given, entries pruned, highest run number given, runs forgotten."""
+
+
+def failed(path: str, doing: str, error: Exception) -> StoreError:
+    """Return what an error of SQLite or of the system means for the store."""
+    code = getattr(error, "sqlite_errorcode", None) or 0
+    if isinstance(error, StoreError):
+        return error
+    if code & 0xFF in _CORRUPT:
+        return StoreCorruptError(f"store {path!r} is damaged, found while {doing}: {error}: restore a copy")
+    return StoreError(f"store {path!r} failed while {doing}: {error}: mend that and restart, nothing recorded is lost")
+
+
+def connect(path: str, mode: str) -> sqlite3.Connection:
+    """Open the file through SQLite, in one of SQLite's modes; text comes back as bytes, for the checksums."""
+    uri = f"{Path(path).as_uri()}?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None)
+    connection.text_factory = bytes
+    return connection
+
+
+def check_folder(path: str) -> None:
+    """Refuse a path at which no file can be."""
+    if os.path.isdir(path):
+        raise StoreError(f"store {path!r} is a directory: name a file")
+    if not os.path.isdir(os.path.dirname(path)):
+        raise StoreError(f"store {path!r} cannot be made, its folder does not exist: create the folder first")
+
+
+def recognise(path: str) -> bool:
+    """Return whether the file is a store; False if there is none yet. Nothing is changed.
+
+    Raises:
+        StoreCorruptError: not a SQLite file, cut short, or gone while its `-wal` is still there.
+        StoreError: a directory, no folder to be in, another application's database, another format.
+    """
+    check_folder(path)
+    if not _size(path):
+        if _size(f"{path}-wal"):
+            raise StoreCorruptError(f"store {path!r} is gone but its -wal is there: restore both, or remove that too")
+        return False
+    connection = connect(path, "ro&immutable=1")
+    try:
+        check_owner(connection, path)
+        if _size(path) % pragma(connection, "page_size") and not _size(f"{path}-wal"):
+            raise StoreCorruptError(f"store {path!r} is cut short, its last page is not whole: restore a copy")
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_CORRUPT and _size(f"{path}-wal"):
+            return True  # a crash amid a checkpoint leaves the file short and the rest in the -wal
+        raise StoreCorruptError(f"{path!r} is not a store, or a damaged one, and was left as it is: {error}") from error
+    finally:
+        connection.close()
+    return True
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def check_owner(connection: sqlite3.Connection, path: str) -> None:
+    """Refuse another application's database, and a format that this version does not know."""
+    owner, version = pragma(connection, "application_id"), pragma(connection, "user_version")
+    if owner != APPLICATION_ID:
+        raise StoreError(
+            f"{path!r} is a SQLite database of something else (application_id {owner:#x}, a store has "
+            f"{APPLICATION_ID:#x}) and was left as it is: choose another path"
+        )
+    if version != FORMAT:
+        raise StoreError(
+            f"store {path!r} has format {version}, this version of durable reads format {FORMAT}: "
+            "use the version that wrote it, or a newer one"
+        )
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Make an empty file a store."""
+    connection.execute("PRAGMA synchronous = 2")
+    connection.execute("PRAGMA auto_vacuum = 2")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {FORMAT}")
+    for table in _TABLES:
+        connection.execute(table)
+    write_mark(connection, (0, 0, 0, 0))
+    connection.execute("COMMIT")
+
+
+def configure(connection: sqlite3.Connection, path: str, synchronous: int) -> None:
+    """Set what durability rests on, and read every setting back.
+
+    Raises:
+        StoreError: one was not taken, such as WAL on a network file system.
+    """
+    wanted: Sequence[tuple[str, Any]] = (
+        ("journal_mode", b"wal"),
+        ("synchronous", synchronous),
+        ("fullfsync", 1),
+        ("checkpoint_fullfsync", 1),
+        ("wal_autocheckpoint", 0),
+        ("auto_vacuum", 2),
+    )
+    for name, value in wanted:
+        text = value.decode() if isinstance(value, bytes) else value
+        connection.execute(f"PRAGMA {name} = {text}").fetchall()
+        if (got := pragma(connection, name)) != value:
+            raise StoreError(f"store {path!r} does not take {name} = {text}, it stays {got!r}: keep it on a local disk")
+
+
+def check_tables(connection: sqlite3.Connection, path: str) -> None:
+    """Refuse a file whose tables are not the store's, to the letter: a damaged schema would misread every row."""
+    tables = connection.execute(
+        "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
+    )
+    found = {_text(sql) for (sql,) in tables}
+    if found != set(_TABLES):
+        raise StoreCorruptError(
+            f"store {path!r} has other tables than a store of format {FORMAT}: it is damaged, or something else "
+            "keeps tables in it: restore a copy, and keep those elsewhere"
+        )
+
+
+def pragma(connection: sqlite3.Connection, name: str) -> Any:
+    """Return the value of a setting."""
+    row = connection.execute(f"PRAGMA {name}").fetchone()
+    return None if row is None else row[0]
+
+
+def write_mark(connection: sqlite3.Connection, mark: Mark) -> None:
+    """Write the mark, within the transaction that is open."""
+    connection.execute("INSERT OR REPLACE INTO mark VALUES (1, ?, ?, ?, ?, ?)", (*mark, seal_values(mark)))
+
+
+def read_mark(connection: sqlite3.Connection, path: str) -> Mark:
+    """Return the mark.
+
+    Raises:
+        StoreCorruptError: it is not what was written.
+    """
+    record = connection.execute("SELECT last, pruned, runs, forgotten, crc FROM mark WHERE one = 1").fetchone()
+    if record is None or not all(isinstance(value, int) for value in record) or seal_values(record[:4]) != record[4]:
+        raise StoreCorruptError(f"the mark of store {path!r} does not match its checksum: restore a copy")
+    last, pruned, runs, forgotten, _ = record
+    return last, pruned, runs, forgotten
+
+
+def check_whole(connection: sqlite3.Connection, path: str) -> Mark:
+    """Return the mark as it should stand now, after counting that no row is missing. R30
+
+    Costs a pass over two indexes, about 10 ms for a million entries.
+
+    Raises:
+        StoreCorruptError: a row is missing, named with its run where the rows that are left can tell.
+    """
+    last, pruned, runs, forgotten = read_mark(connection, path)
+    rows = connection.execute("SELECT count(*) FROM journal").fetchone()[0]
+    places = connection.execute("SELECT count(*) FROM runs").fetchone()[0]
+    last = max(last, connection.execute("SELECT max(seq) FROM journal").fetchone()[0] or 0)
+    for table in ("SELECT max(run) FROM journal", "SELECT max(no) FROM runs"):
+        runs = max(runs, connection.execute(table).fetchone()[0] or 0)
+    if places + forgotten != runs:
+        raise StoreCorruptError(
+            f"store {path!r} lacks {runs - places - forgotten} row(s) of its table of runs{_unlisted(connection)}: "
+            "it is damaged, restore a copy"
+        )
+    if rows + pruned != last:
+        raise StoreCorruptError(
+            f"store {path!r} lacks {last - rows - pruned} row(s) of its journal{_gap(connection, pruned)}: "
+            "it is damaged, restore a copy"
+        )
+    return last, pruned, runs, forgotten
+
+
+def _unlisted(connection: sqlite3.Connection) -> str:
+    gap = connection.execute(
+        "SELECT run, seq FROM journal WHERE run > 0 AND run NOT IN (SELECT no FROM runs) LIMIT 1"
+    ).fetchone()
+    return "" if gap is None else f" (row {gap[1]} of the journal is of run number {gap[0]}, which is not there)"
+
+
+def _gap(connection: sqlite3.Connection, pruned: int) -> str:
+    gap = (
+        connection.execute(
+            "SELECT j.prev, r.id, j.run FROM journal j LEFT JOIN runs r ON r.no = j.run "
+            "WHERE j.prev > 0 AND j.prev NOT IN (SELECT seq FROM journal) LIMIT 1"
+        ).fetchone()
+        or connection.execute(
+            "SELECT r.last, r.id, r.no FROM runs r WHERE r.last NOT IN (SELECT seq FROM journal) LIMIT 1"
+        ).fetchone()
+    )
+    if gap is not None:
+        return f" (row {gap[0]} of run {_text(gap[1])!r}, number {gap[2]})"
+    if pruned:
+        return " (the last one of a run)"
+    hole = connection.execute(
+        "SELECT min(seq + 1) FROM (SELECT 0 AS seq UNION ALL SELECT seq FROM journal) "
+        "WHERE seq + 1 NOT IN (SELECT seq FROM journal)"
+    ).fetchone()
+    return f" (row {hole[0]}, the last one of a run)"
+
+
+def _text(value: object) -> object:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value

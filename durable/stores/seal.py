@@ -1,0 +1,127 @@
+"""Rows of a store's file under a checksum: made, and opened again only if every field is what was written.
+
+Separate because whoever reads a row must check it in the same way as whoever wrote it.
+Leaves to `reader` the check that no row is missing, to `schema` the tables.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, cast
+from zlib import crc32
+
+import attrs
+
+from durable.errors import StoreCorruptError
+from durable.stores.plain import Fields, fields_of, instant, micros, row_of
+from durable.stores.store import Entry
+
+ENTRY_COLUMNS = "seq, run, prev, flags, keep_until, crc, kind, row, body"
+RUN_COLUMNS = "no, id, open, last, function, event, opened_at, ended_at, status, error, crc"
+ENDS_RUN = 1
+
+_HEAD = struct.Struct("<qqqqqi")
+_END = b"\0"  # behind the kind: no letter can move from there to the body
+_NEVER = -(1 << 63)
+_NO_FIELDS = (None,) * 6
+
+EntryRow = tuple[Any, ...]
+"""A row of the journal, in the order of ENTRY_COLUMNS; text read back is bytes."""
+RunRecord = tuple[Any, ...]
+"""A row of the table of runs, in the order of RUN_COLUMNS; text read back is bytes."""
+
+
+@attrs.define
+class Place:
+    """Where a run stands in the file.
+
+    Attributes:
+        no: its rising number, never given again.
+        id: the run; None for one that is being forgotten.
+        open: its last entry did not end it.
+        last: the number of its last entry; in the file, of the last one at which this row was written.
+        fields: what `find` tells of it; None if no entry brought a row.
+    """
+
+    no: int
+    id: str | None
+    open: bool
+    last: int
+    fields: Fields | None
+
+
+@lru_cache(maxsize=256)
+def _words(kind: bytes) -> str:
+    """Return a kind, of which there are few, as one string for all its rows."""
+    return kind.decode()
+
+
+def seal(entry: Entry, seq: int, run: int, prev: int) -> EntryRow:
+    """Return the entry as a row of the journal; `prev` is the number of the row before it in its run, or 0."""
+    flags = ENDS_RUN if entry.ends_run else 0
+    keep = None if entry.keep_until is None else micros(entry.keep_until)
+    row = None if entry.row is None else json.dumps(fields_of(entry.row))
+    kind = entry.kind.encode() if row is None else entry.kind.encode() + row.encode()
+    head = _HEAD.pack(seq, run, prev, flags, _NEVER if keep is None else keep, 0 if row is None else len(row))
+    crc = crc32(entry.body.encode(), crc32(head + kind + _END))
+    return seq, run, prev, flags, keep, crc, entry.kind, row, entry.body
+
+
+def unseal(record: EntryRow, run: str) -> Entry:
+    """Return the entry in a row of the journal.
+
+    Raises:
+        StoreCorruptError: a field is not what was written. R30
+    """
+    seq, no, prev, flags, keep, crc, kind, row, body = record
+    try:
+        words = kind if row is None else kind + row
+        head = _HEAD.pack(seq, no, prev, flags, _NEVER if keep is None else keep, 0 if row is None else len(row))
+        whole = crc32(body, crc32(head + words + _END)) == crc
+    except (TypeError, struct.error):
+        whole = False
+    if not whole:
+        raise StoreCorruptError(
+            f"row {seq} of run {run!r} does not match its checksum: the store is damaged, restore a copy"
+        )
+    until = None if keep is None else instant(keep)
+    known = None if row is None else row_of(run, json.loads(row))
+    return Entry(run, _words(kind), body.decode(), bool(flags & ENDS_RUN), until, known)
+
+
+def seal_run(place: Place) -> RunRecord:
+    """Return the place as a row of the table of runs."""
+    values = (place.no, place.id, int(place.open), place.last, *(place.fields or _NO_FIELDS))
+    return *values, seal_values(values)
+
+
+def unseal_run(record: RunRecord) -> Place:
+    """Return the place in a row of the table of runs.
+
+    Raises:
+        StoreCorruptError: a field is not what was written. R30
+    """
+    try:
+        values = tuple([value.decode() if isinstance(value, bytes) else value for value in record[:-1]])
+    except UnicodeDecodeError:
+        values = ()
+    if not values or seal_values(values) != record[-1]:
+        raise StoreCorruptError(
+            f"the row of run {_shown(record[1])} (number {record[0]}) does not match its checksum: "
+            "the store is damaged, restore a copy"
+        )
+    no, run, is_open, last, *fields = values
+    known = None if fields[0] is None else cast(Fields, tuple(fields))
+    return Place(int(no), run, bool(is_open), int(last), known)
+
+
+def seal_values(values: Sequence[Any]) -> int:
+    """Return the checksum of a row's plain values."""
+    return crc32(json.dumps(values).encode())
+
+
+def _shown(run: object) -> str:
+    return repr(run.decode("utf-8", "backslashreplace") if isinstance(run, bytes) else run)

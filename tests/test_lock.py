@@ -1,0 +1,184 @@
+"""R29: one opener at a time writes to a file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from durable.errors import StoreLockedError
+from durable.stores.file import FileStore
+from durable.stores.lock import StoreLock
+
+_ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent.parent), *sys.path])}
+_HOLD = """
+import os, sys
+from durable.stores.lock import StoreLock
+StoreLock(sys.argv[1]).acquire()
+print(os.getpid(), flush=True)
+sys.stdin.read()
+"""
+
+
+def _holder(path: Path) -> subprocess.Popen[str]:
+    child = subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=_ENVIRONMENT,
+    )
+    assert child.stdout is not None and int(child.stdout.readline()) == child.pid
+    return child
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    child.kill()
+    child.communicate()
+
+
+def _take_and_give_back(path: Path) -> None:
+    lock = StoreLock(os.path.realpath(path))
+    lock.acquire()
+    lock.release()
+
+
+def test_a_second_process_is_refused_at_once_with_the_pid_of_the_first(tmp_path: Path) -> None:
+    child = _holder(tmp_path / "x.db")
+    try:
+        with pytest.raises(StoreLockedError, match=rf"process {child.pid}\b"):
+            _take_and_give_back(tmp_path / "x.db")
+    finally:
+        _end(child)
+
+
+def test_a_file_store_refuses_what_another_process_has_open(tmp_path: Path) -> None:
+    child = _holder(tmp_path / "x.db")
+    try:
+        with pytest.raises(StoreLockedError, match=rf"process {child.pid}\b"):
+            asyncio.run(FileStore(tmp_path / "x.db").open())
+    finally:
+        _end(child)
+    assert not (tmp_path / "x.db").exists()
+
+
+def test_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
+    child = _holder(tmp_path / "x.db")
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    assert (tmp_path / "x.db.lock").read_text() == f"{child.pid}\n"
+    _take_and_give_back(tmp_path / "x.db")
+
+
+def test_a_lock_file_that_was_left_behind_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "x.db.lock").write_text("1\n")
+    _take_and_give_back(tmp_path / "x.db")
+
+
+def test_the_lock_file_is_never_deleted(tmp_path: Path) -> None:
+    _take_and_give_back(tmp_path / "x.db")
+    first = (tmp_path / "x.db.lock").stat().st_ino
+    _take_and_give_back(tmp_path / "x.db")
+    assert (tmp_path / "x.db.lock").stat().st_ino == first
+
+
+def test_a_second_opener_in_this_process_is_refused_with_its_pid(tmp_path: Path) -> None:
+    async def main() -> None:
+        first, second = FileStore(tmp_path / "x.db"), FileStore(tmp_path / "x.db")
+        await first.open()
+        with pytest.raises(StoreLockedError, match=rf"in this process already \(pid {os.getpid()}\)"):
+            await second.open()
+        with pytest.raises(StoreLockedError):
+            await first.open()
+        await first.close()
+        await second.open()
+        await second.close()
+
+    asyncio.run(main())
+
+
+def test_a_symbolic_link_to_a_store_is_the_same_store(tmp_path: Path) -> None:
+    os.symlink(tmp_path / "x.db", tmp_path / "link.db")
+
+    async def main() -> None:
+        first = FileStore(tmp_path / "link.db")
+        await first.open()
+        with pytest.raises(StoreLockedError):
+            await FileStore(tmp_path / "x.db").open()
+        await first.close()
+
+    asyncio.run(main())
+    assert (tmp_path / "x.db.lock").exists() and not (tmp_path / "link.db.lock").exists()
+
+
+_FORK = """
+import os, sys
+from durable.stores.lock import StoreLock
+lock = StoreLock(sys.argv[1])
+lock.acquire()
+child = os.fork()
+if child:
+    os._exit(0)
+print(os.getpid(), flush=True)
+os.close(1)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_that_outlives_the_holder_does_not_hold_the_lock(tmp_path: Path) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", _FORK, str(tmp_path / "x.db")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=_ENVIRONMENT,
+    )
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.wait()
+    try:
+        os.kill(child, 0)
+        _take_and_give_back(tmp_path / "x.db")
+    finally:
+        parent.communicate("")
+
+
+_FORKED_STORE = """
+import asyncio, os, sys
+from durable.stores.file import FileStore
+from durable.stores.store import Entry
+
+async def main():
+    store = FileStore(sys.argv[1])
+    await store.open()
+    await store.append([Entry("r", "k", "parent")])
+    child = os.fork()
+    if not child:
+        refused = 0
+        calls = [store.append([Entry("r", "k", "child")]), store.close(), store.open()]
+        for call in calls:
+            try:
+                call.send(None)
+            except RuntimeError as error:
+                refused += "forked child" in str(error)
+        os._exit(refused)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    await store.append([Entry("r", "k", "parent again")])
+    print([entry.body async for entry in store.history("r")])
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_store_refuses_in_a_forked_child_and_goes_on_in_its_parent(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", _FORKED_STORE, str(tmp_path / "x.db")]
+    done = subprocess.run(command, capture_output=True, text=True, env=_ENVIRONMENT, check=True)
+    assert done.stdout.splitlines() == ["3", "['parent', 'parent again']"]

@@ -1,0 +1,85 @@
+"""What time it is, and one callback at an instant.
+
+Separate because it is a seam: everything that follows from time asks a Clock, so a test can bring its own.
+Leaves to `timers` how many deadlines share one armed callback, to `durable.testing` the clock that a test moves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+# R17: the loop counts monotonic time, which stands still while the machine is suspended and knows nothing of a wall
+# clock that is set anew. A wait in hops of at most this looks at the wall clock often enough to be at most so late.
+_LONGEST_HOP_SECONDS = 30.0
+# Loops round short waits to zero, and a last hop of microseconds would then spin until the instant has come.
+_SHORTEST_HOP_SECONDS = 0.001
+
+
+class Handle(Protocol):
+    """One armed callback."""
+
+    def cancel(self) -> None:
+        """Take the callback back: it is not called any more. After it was called this does nothing."""
+
+
+class Clock(Protocol):
+    """The time, and a callback when it has come."""
+
+    def now(self) -> datetime:
+        """Return the time: aware, in UTC."""
+
+    def call_at(self, when: datetime, callback: Callable[[], object]) -> Handle:
+        """Call `callback()` once, as soon as `now() >= when`: never earlier, and never from within `call_at`.
+
+        An instant in the past is due at the next opportunity. The callback runs in a copy of the context in which
+        `call_at` was called, as with the event loop's own timers.
+        """
+
+
+class SystemClock:
+    """The wall clock of the machine; callbacks run on the event loop that was running when they were armed.
+
+    A callback is at most a few milliseconds late while the loop is idle, and at most 30 s after the wall clock was
+    set or the machine suspended. An armed callback wakes the loop at most once in 30 s until it is due. Source: R17.
+    """
+
+    def now(self) -> datetime:
+        """Return the wall clock's time, in UTC."""
+        return datetime.now(UTC)
+
+    def call_at(self, when: datetime, callback: Callable[[], object]) -> Handle:
+        """Call `callback()` on the running loop once `now() >= when`.
+
+        Raises:
+            RuntimeError: no event loop is running.
+            TypeError: `when` is naive.
+        """
+        return _Alarm(self, when, callback)
+
+
+class _Alarm:
+    __slots__ = ("_callback", "_clock", "_hop", "_when")
+
+    def __init__(self, clock: Clock, when: datetime, callback: Callable[[], object]) -> None:
+        self._clock = clock
+        self._when = when
+        self._callback = callback
+        self._hop = self._hopped()
+
+    def cancel(self) -> None:
+        self._hop.cancel()
+
+    def _hopped(self) -> asyncio.TimerHandle:
+        wait = (self._when - self._clock.now()).total_seconds()
+        if wait > 0:
+            wait = min(max(wait, _SHORTEST_HOP_SECONDS), _LONGEST_HOP_SECONDS)
+        return asyncio.get_running_loop().call_later(max(wait, 0.0), self._ring)
+
+    def _ring(self) -> None:
+        if self._clock.now() < self._when:
+            self._hop = self._hopped()
+        else:
+            self._callback()

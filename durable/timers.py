@@ -1,0 +1,169 @@
+"""Any number of deadlines on one armed callback of the clock.
+
+Separate because a hundred thousand sleeping runs must cost neither a hundred thousand timers of the event loop nor a
+scan, and because the rules only name deadlines and never wait for them.
+Leaves to `clock` when an instant has come, to whoever is told what follows from it.
+
+The idea: a binary heap of entries `(when, number, key)` and a dict from each key to its one live entry. Setting a key
+again or dropping it leaves its former entry dead in the heap. Dead entries are thrown away when they come to the top.
+When they outnumber the live ones the heap is put aside as `_old`, and every set and drop from then on moves a few of
+its live entries over to a new one, taken off its end, where a heap stays a heap. So set and drop are O(log n) in C at
+worst, amortised, and neither ever stops the loop to rebuild a hundred thousand entries.
+
+Invariants:
+- An entry is live exactly if the dict maps its key to that very object; a live one is in `_heap` or in `_old`.
+- Numbers rise, so live entries leave the heaps in the order of deadline, then of being set; keys are never compared.
+- While a timer is set, the clock is armed for an instant not later than the earliest deadline. It may be earlier, where
+  the timer it was armed for was dropped or moved: that wakes once for nothing, which is cheaper than arming anew at
+  every drop (most timers are timeouts, and most timeouts are dropped). While no timer is set, nothing is armed.
+
+Why not a hierarchical timing wheel (Varghese & Lauck 1987; tokio's)? Measured in CPython with 100,000 timers, one that
+knows its exact next deadline: set takes half the time, a set and drop twice, firing as long as here; but cascading a
+crowded slot stops the loop for 70 to 150 ms, more than a timer may be late (R17). The longest seen here: 3 ms.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable, Hashable
+from datetime import datetime
+from heapq import heappop, heappush
+from typing import Generic, TypeVar
+
+from durable.clock import Clock, Handle
+
+Key = TypeVar("Key", bound=Hashable)
+
+_DEAD_ALLOWED = 64  # fewer are not worth moving the live ones
+_MOVED_AT_ONCE = 4  # more than are added meanwhile, so the old heap runs empty
+
+
+class Timers(Generic[Key]):
+    """Deadlines by key, of which those that have come are handed to `on_due`.
+
+    `on_due` receives all timers that are due at a wake-up as `(key, when)`, in the order of their deadlines, equal ones
+    in the order in which they were set. They are no longer set by then, so `on_due` may set them again. It is called
+    by the clock, never from within `set`, never before `when`, and in a copy of the context in which the `Timers` were
+    made: otherwise it would see the variables of whichever run happened to arm the clock. If it raises, the exception
+    goes to the clock's caller; the timers it was handed are spent, all others stay set and armed. Source: rule R17.
+    """
+
+    def __init__(self, clock: Clock, on_due: Callable[[list[tuple[Key, datetime]]], None]) -> None:
+        self._clock = clock
+        self._on_due = on_due
+        self._context = contextvars.copy_context()
+        self._entries: dict[Key, tuple[datetime, int, Key]] = {}
+        self._heap: list[tuple[datetime, int, Key]] = []
+        self._old: list[tuple[datetime, int, Key]] = []
+        self._number = 0
+        self._armed_for: datetime | None = None
+        self._handle: Handle | None = None
+        self._closed = False
+
+    def set(self, key: Key, when: datetime) -> None:
+        """Have `key` due at `when`, an aware datetime, in place of any earlier deadline of the same key.
+
+        A deadline in the past is due at the clock's next opportunity. After `close` this does nothing.
+        """
+        if self._closed:
+            return
+        self._number += 1
+        entry = (when, self._number, key)
+        self._entries[key] = entry
+        heappush(self._heap, entry)
+        self._sweep()
+        if self._armed_for is None or when < self._armed_for:
+            self._arm(when)
+
+    def drop(self, key: Key) -> None:
+        """Forget the deadline of `key`; dropping one that is not set does nothing."""
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return
+        if not self._entries:
+            self._clear()
+        elif self._heap and self._heap[0] is entry:
+            heappop(self._heap)
+        else:
+            self._sweep()
+
+    def next_due(self) -> datetime | None:
+        """Return the earliest deadline, exactly; None if no timer is set."""
+        heap = self._earliest()
+        return heap[0][0] if heap else None
+
+    def fire(self) -> None:
+        """Hand over what is due by now at once, instead of at the clock's next opportunity."""
+        due = self.next_due()
+        if due is not None and due <= self._clock.now():
+            self._disarm()
+            self._wake()
+
+    def close(self) -> None:
+        """Forget every deadline: nothing is due any more, and nothing can be set. May be called twice."""
+        self._closed = True
+        self._clear()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._entries
+
+    def _clear(self) -> None:
+        self._entries.clear()
+        self._heap.clear()
+        self._old.clear()
+        self._disarm()
+
+    def _sweep(self) -> None:
+        old, entries = self._old, self._entries
+        if not old:
+            if len(self._heap) > 2 * len(entries) + _DEAD_ALLOWED:
+                self._old, self._heap = self._heap, []
+            return
+        for _ in range(min(_MOVED_AT_ONCE, len(old))):
+            entry = old.pop()
+            if entries.get(entry[2]) is entry:
+                heappush(self._heap, entry)
+
+    def _earliest(self) -> list[tuple[datetime, int, Key]]:
+        # The heap that has the earliest live entry on top; an empty one if no timer is set.
+        heap, old = self._heap, self._old
+        self._uncover(heap)
+        if not old:
+            return heap
+        self._uncover(old)
+        return old if old and (not heap or old[0] < heap[0]) else heap
+
+    def _uncover(self, heap: list[tuple[datetime, int, Key]]) -> None:
+        entries = self._entries
+        while heap and entries.get(heap[0][2]) is not heap[0]:
+            heappop(heap)
+
+    def _arm(self, when: datetime) -> None:
+        self._disarm()
+        self._handle = self._context.run(self._clock.call_at, when, self._wake)
+        self._armed_for = when
+
+    def _disarm(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._handle = self._armed_for = None
+
+    def _wake(self) -> None:
+        self._handle = self._armed_for = None
+        due = self._taken(self._clock.now())
+        # Armed before telling: whatever `on_due` raises, the other timers are safe.
+        if (following := self.next_due()) is not None:
+            self._arm(following)
+        if due:
+            self._on_due(due)
+
+    def _taken(self, now: datetime) -> list[tuple[Key, datetime]]:
+        due: list[tuple[Key, datetime]] = []
+        while (heap := self._earliest()) and heap[0][0] <= now:
+            when, _, key = heappop(heap)
+            del self._entries[key]
+            due.append((key, when))
+        return due

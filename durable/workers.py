@@ -1,0 +1,212 @@
+"""Worker threads in which blocking handlers run.
+
+Separate because threads are the one thing here that cannot be cancelled: what follows from that stays in this module.
+Leaves to `scheduler` which handlers run, when to stop waiting for one, and what its outcome means.
+
+Waiting and running are two things. A `Call` has a `result` to wait for, which may be cancelled at any time, and an
+`ended` that is set once no thread runs it any more. Cancelling the result of a call that no thread has begun withdraws
+it; of one that runs, it only ends the waiting: Python has no way to stop a thread.
+
+Threads are daemons of our own, because a handler that hangs must never keep Ctrl-C from ending a script (R11a). The
+threads of `concurrent.futures` (and so of `asyncio.to_thread`) and those of `anyio.to_thread` are no daemons: both are
+joined when the interpreter exits, and one handler that hangs would hang the script with it.
+
+Invariants:
+- All bookkeeping is done on the loop's thread, without a lock. A thread only takes a call from its own inbox, runs it
+  and posts the outcome back; so a thread is idle, busy or told to end exactly as the loop sees it.
+- Calls wait only while `limit` threads are busy, and begin in the order of being submitted.
+- A thread idle for 10 s asks the loop whether it may end; a call that crosses the question keeps it. A thread that
+  finds the loop closed ends, and the outcome it holds is dropped: nobody is left who could receive it.
+- The most recently used idle thread is taken first, so surplus threads fall idle and end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+T = TypeVar("T")
+
+_IDLE_SECONDS = 10.0
+
+
+@attrs.define(eq=False)
+class Call(Generic[T]):
+    """One function handed to a thread.
+
+    Attributes:
+        label: what to call it when it does not end.
+        result: what the function returned or raised. Cancelling it never stops a thread; to stop waiting and still
+            have the outcome later, wait with `asyncio.wait([call.result])`, which does not cancel it.
+        ended: set when no thread runs the function any more, or ever will. It is set together with `result`.
+        running: a thread has been given the function and has not ended it.
+    """
+
+    label: str
+    function: Callable[[], T]
+    context: contextvars.Context
+    result: asyncio.Future[T]
+    ended: asyncio.Event = attrs.field(factory=asyncio.Event)
+    running: bool = False
+
+
+_Inbox = SimpleQueue[Call[Any] | None]
+
+
+class Workers:
+    """Threads for blocking functions: at most `limit` at once, others queue.
+
+    It belongs to the loop on which it is first used. All methods are to be called from there.
+    """
+
+    def __init__(self, limit: int = 40) -> None:
+        """Start no thread yet.
+
+        Raises:
+            ValueError: a limit below 1.
+        """
+        if limit < 1:
+            raise ValueError(f"the limit of worker threads must be at least 1, not {limit}")
+        self._limit = limit
+        self._threads = 0
+        self._idle: list[_Inbox] = []
+        self._queued: deque[Call[Any]] = deque()
+        self._running: dict[Call[Any], None] = {}
+        self._quiet = asyncio.Event()
+        self._closed = False
+
+    def submit(self, function: Callable[[], T], context: contextvars.Context, label: str) -> Call[T]:
+        """Have `context.run(function)` run in a thread, and return its `Call` at once.
+
+        No event loop runs in the thread; the function may start one. Whatever it raises becomes the exception of
+        `result`, KeyboardInterrupt and SystemExit included, its traceback beginning at the function; a StopIteration,
+        which no future can hold, as the cause of a RuntimeError, as in a coroutine. `context` must not be in use.
+
+        Raises:
+            RuntimeError: closed; no event loop is running; the system refuses another thread.
+        """
+        if self._closed:
+            raise RuntimeError(f"the worker threads are closed: {label} cannot run")
+        loop = asyncio.get_running_loop()
+        call = Call(label, function, context, loop.create_future())
+        if self._idle:
+            self._begin(call, self._idle.pop())
+        elif self._threads < self._limit:
+            self._begin(call, self._started(loop))
+        else:
+            self._queued.append(call)
+            call.result.add_done_callback(lambda _: self._withdraw(call))
+        return call
+
+    async def close(self, grace: float) -> list[str]:
+        """Take no more calls, cancel those not begun, give the running ones `grace` seconds; return the labels of
+        those that still run then, in the order in which they began. Their threads end when they do.
+        """
+        self._closed = True
+        while self._queued:
+            self._queued.popleft().result.cancel()
+        while self._idle:
+            self._end(self._idle.pop())
+        try:
+            async with asyncio.timeout(grace):
+                while self._running:
+                    self._quiet.clear()
+                    await self._quiet.wait()
+        except TimeoutError:
+            pass
+        return [call.label for call in self._running]
+
+    def _started(self, loop: asyncio.AbstractEventLoop) -> _Inbox:
+        inbox: _Inbox = SimpleQueue()
+        threading.Thread(target=self._serve, args=(loop, inbox), name="durable-worker", daemon=True).start()
+        self._threads += 1
+        return inbox
+
+    def _begin(self, call: Call[Any], inbox: _Inbox) -> None:
+        call.running = True
+        self._running[call] = None
+        inbox.put(call)
+
+    def _withdraw(self, call: Call[Any]) -> None:
+        if call.result.cancelled() and not call.running:
+            call.ended.set()
+
+    def _finish(self, call: Call[Any], inbox: _Inbox, value: Any, error: BaseException | None) -> None:
+        call.running = False
+        del self._running[call]
+        call.ended.set()
+        if not call.result.done():
+            if error is None:
+                call.result.set_result(value)
+            else:
+                call.result.set_exception(error)
+        if not self._running:
+            self._quiet.set()
+        self._reuse(inbox)
+
+    def _reuse(self, inbox: _Inbox) -> None:
+        while self._queued:
+            call = self._queued.popleft()
+            if not call.result.cancelled():
+                self._begin(call, inbox)
+                return
+        if self._closed:
+            self._end(inbox)
+        else:
+            self._idle.append(inbox)
+
+    def _retire(self, inbox: _Inbox) -> None:
+        if inbox in self._idle:
+            self._idle.remove(inbox)
+            self._end(inbox)
+
+    def _end(self, inbox: _Inbox) -> None:
+        self._threads -= 1
+        inbox.put(None)
+
+    # In the thread.
+
+    def _serve(self, loop: asyncio.AbstractEventLoop, inbox: _Inbox) -> None:
+        try:
+            while self._answered(loop, inbox):
+                pass
+        except RuntimeError:  # the loop is closed
+            pass
+
+    def _answered(self, loop: asyncio.AbstractEventLoop, inbox: _Inbox) -> bool:
+        # A function of its own, so that an idle thread holds on to nothing of the last call.
+        try:
+            call = inbox.get(timeout=_IDLE_SECONDS)
+        except Empty:
+            loop.call_soon_threadsafe(self._retire, inbox)
+            return True
+        if call is None:
+            return False
+        value, error = _outcome(call)
+        loop.call_soon_threadsafe(self._finish, call, inbox, value, error)
+        return True
+
+
+def _outcome(call: Call[T]) -> tuple[T | None, BaseException | None]:
+    try:
+        return call.context.run(call.function), None
+    except BaseException as error:
+        # Without this frame a traceback begins with the user's code, and does not refer back to itself.
+        if error.__traceback__ is not None:
+            error.__traceback__ = error.__traceback__.tb_next
+        return None, _carried(error)
+
+
+def _carried(error: BaseException) -> BaseException:
+    if not isinstance(error, StopIteration):
+        return error
+    carried = RuntimeError("the function raised StopIteration")
+    carried.__cause__ = error
+    return carried

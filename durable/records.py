@@ -53,6 +53,8 @@ def _checked_text(event: Event, field: attrs.Attribute[Any], value: object) -> N
 
 
 def _data(data: object) -> object:
+    if isinstance(data, Mapping) and type(data) is not dict:
+        return dict(data)
     return {} if data is None else data
 
 

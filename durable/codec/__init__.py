@@ -1,0 +1,25 @@
+"""Values, exceptions and records to text and back.
+
+Separate because what is durable is text, and only here is it known how to read it.
+Leaves to the stores where the text is kept.
+"""
+
+from durable.codec.annotations import return_type
+from durable.codec.bodies import EventTexts, read, write
+from durable.codec.classes import converter
+from durable.codec.failures import raised, recorded
+from durable.codec.values import ABSENT, decode, encode, outline
+
+__all__ = [
+    "ABSENT",
+    "EventTexts",
+    "converter",
+    "decode",
+    "encode",
+    "outline",
+    "raised",
+    "read",
+    "recorded",
+    "return_type",
+    "write",
+]

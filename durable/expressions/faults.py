@@ -1,0 +1,13 @@
+"""The error of an expression that parsed but gave no value.
+
+Separate because the values, the functions and the compiled closures all raise it.
+Leaves to `durable.errors` the error of an expression that does not parse.
+"""
+
+from __future__ import annotations
+
+from durable.errors import DurableError
+
+
+class EvaluationError(DurableError):
+    """An expression had no value for these bindings: as a filter it means "no match"."""

@@ -17,8 +17,8 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[wdhms])")
 _SPELLING = 'write "30s", "24h", "7d", "1h30m", "2w" or "250ms", a timedelta, or a number of seconds'
 
 
-def duration(value: Duration) -> timedelta:
-    """Return `value` as a timedelta; a bare number is seconds, as in asyncio.
+def duration(value: Duration, *, what: str = "a duration") -> timedelta:
+    """Return `value` as a timedelta; a bare number is seconds, as in asyncio. `what` names it in errors.
 
     Strings are parts in falling order, each a number and one of `w d h m s ms`, with nothing between them.
 
@@ -27,37 +27,37 @@ def duration(value: Duration) -> timedelta:
         ValueError: negative, empty, not finite, an unknown unit, or more than a timedelta holds.
     """
     if isinstance(value, bool) or not isinstance(value, str | timedelta | int | float):
-        raise TypeError(f"a duration cannot be {value!r} ({type(value).__name__}): {_SPELLING}")
+        raise TypeError(f"{what} cannot be {value!r} ({type(value).__name__}): {_SPELLING}")
     if isinstance(value, timedelta):
         result = value
     elif isinstance(value, str):
-        result = _parsed(value)
+        result = _parsed(value, what)
     elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"a duration cannot be {value!r}: {_SPELLING}")
+        raise ValueError(f"{what} cannot be {value!r}: {_SPELLING}")
     else:
-        result = _bounded(value, value)
+        result = _bounded(value, value, what)
     if result < timedelta(0):
-        raise ValueError(f"a duration cannot be negative: {value!r}")
+        raise ValueError(f"{what} cannot be negative: {value!r}")
     return result
 
 
-def _parsed(text: str) -> timedelta:
+def _parsed(text: str, what: str) -> timedelta:
     total, position, last = 0.0, 0, math.inf
     while match := _PART.match(text, position):
         unit = _UNITS[match[2]]
         if unit >= last:
-            raise ValueError(f"duration {text!r} names its units out of order or twice: {_SPELLING}")
+            raise ValueError(f"{what} cannot be {text!r}, its units are out of order or given twice: {_SPELLING}")
         total, last, position = total + float(match[1]) * unit, unit, match.end()
     if position != len(text) or not text:
-        raise ValueError(f"duration {text!r} is not understood: {_SPELLING}")
-    return _bounded(total / 1e6, text)
+        raise ValueError(f"{what} cannot be {text!r}: {_SPELLING}")
+    return _bounded(total / 1e6, text, what)
 
 
-def _bounded(seconds: float, written: object) -> timedelta:
+def _bounded(seconds: float, written: object, what: str) -> timedelta:
     try:
         return timedelta(seconds=seconds)
     except OverflowError:
-        raise ValueError(f"duration {written!r} is longer than a timedelta holds") from None
+        raise ValueError(f"{what} cannot be {written!r}, which is longer than a timedelta holds") from None
 
 
 def aware(when: datetime, *, what: str = "a datetime") -> datetime:

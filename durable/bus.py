@@ -1,0 +1,282 @@
+"""The event bus: which triggers and which waits an event, a signal or an ending answers.
+
+Separate because with 100,000 waits the answer must be looked up, not searched for, and nothing else needs to know how.
+Leaves to `state` what follows from an answer.
+
+An event finds triggers by its name and by the patterns that its name can fall under. It finds listeners (the waits
+of steps, and the cancellations of runs) by name, then by one equality: the value at one path of the event, written in
+the index under its JSON type, because `True == 1` in Python. A listener without such an equality is looked at for
+every event of its name. What the index finds is a candidate; `Listener.hears` decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from durable.expressions import EvaluationError, Expression, plain, truthy
+from durable.records import RESERVED, Event
+
+Path = tuple[str, ...]
+Key = tuple[str, Any]
+Place = tuple[str, str]  # a run and a step's key; for a cancellation, the run and "cancel 0", "cancel 1", ...
+Complaint = Callable[[str, Exception], None]
+
+_ABSENT = object()
+
+
+def view(event: Event) -> dict[str, Any]:
+    """Return the event as expressions and paths see it; `ts` is in milliseconds, as Inngest has it."""
+    ts = None if event.ts is None else int(event.ts.timestamp() * 1000)
+    return {"name": event.name, "data": event.data, "id": event.id, "ts": ts, "v": event.v}
+
+
+def at_path(value: object, path: Path) -> object:
+    """Return what stands at `path` below `value`, or `_ABSENT`."""
+    for name in path:
+        if not isinstance(value, Mapping) or name not in value:
+            return _ABSENT
+        value = value[name]
+    return value
+
+
+def index_key(value: object) -> Key | None:
+    """Return the key under which a value is indexed, or None for one that is not: a container, null, NaN."""
+    if isinstance(value, str):
+        return ("string", value)
+    if isinstance(value, bool):
+        return ("bool", value)
+    if isinstance(value, int | float):
+        return ("number", value) if value == value else None
+    try:
+        simple = plain(value)
+    except EvaluationError:  # nothing there, or a value that expressions do not know, such as a path
+        return None
+    return None if simple is value else index_key(simple)
+
+
+def same_value(one: object, other: object) -> bool:
+    """Compare as JSON does: a bool equals only a bool, numbers compare by value, everything else with its kind."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(same_value(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(same_value, one, other))
+    try:
+        return bool(plain(one) == plain(other))
+    except EvaluationError:  # a value that expressions do not know is compared as Python does
+        return bool(one == other)
+
+
+def checked_path(text: object, *, what: str) -> Path:
+    """Return the path that a `match` names.
+
+    Raises:
+        TypeError, ValueError: not a dotted path below an event, such as "data.invoice_id".
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"match of {what} must be a path such as 'data.invoice_id', not {text!r}")
+    path = tuple(text.split("."))
+    if path[0] not in ("data", "name", "id", "ts", "v") or not all(path) or (path == ("data",)):
+        raise ValueError(f"match of {what} must be a path below the event, such as 'data.invoice_id', not {text!r}")
+    return path
+
+
+def checked_pattern(name: object, *, what: str) -> str:
+    """Return an event name that may end in `*` after `/` or `.`.
+
+    Raises:
+        TypeError, ValueError: not a string, empty, or a `*` anywhere else.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"the event of {what} must be a name, not {name!r} ({type(name).__name__})")
+    star = name.find("*")
+    if not name or (star >= 0 and (star != len(name) - 1 or len(name) < 2 or name[-2] not in "/.")):
+        raise ValueError(
+            f"the event of {what} cannot be {name!r}: a name, or a pattern whose * ends it after / or ., as 'shop/*'"
+        )
+    return name
+
+
+@attrs.frozen
+class Trigger:
+    """One way in which an event opens a run of a function."""
+
+    function: str
+    event: str
+    expression: Expression | None = None
+
+    def hears(self, seen: Mapping[str, Any], complain: Complaint) -> bool:
+        """Say whether the trigger's expression, if any, holds for an event of its name."""
+        if self.expression is None:
+            return True
+        return _holds(self.expression, {"event": seen}, f"a trigger of function {self.function!r}", complain)
+
+
+@attrs.frozen(eq=False)
+class Listener:
+    """Somebody who waits for an event: a step's wait, or the cancellation of a run.
+
+    `own` is the view of the run's event, to which paths and expressions are bound; None where there are neither.
+    """
+
+    place: Place
+    event: str
+    until: datetime | None
+    path: Path | None = None
+    expression: Expression | None = None
+    own: Mapping[str, Any] | None = None
+
+    def hears(self, seen: Mapping[str, Any], now: datetime, complain: Complaint) -> bool:
+        """Say whether an event of the listener's name, seen at `now`, answers it."""
+        if self.until is not None and now >= self.until:
+            return False
+        if self.path is not None:
+            mine, theirs = at_path(self.own, self.path), at_path(seen, self.path)
+            if mine is _ABSENT or theirs is _ABSENT or not same_value(mine, theirs):
+                return False
+        if self.expression is None:
+            return True
+        what = f"step {self.place[1]!r} of run {self.place[0]!r}"
+        return _holds(self.expression, {"event": self.own, "async": seen}, what, complain)
+
+    def equality(self) -> tuple[Path, Key] | None:
+        """Return the one equality under which the listener is indexed: a bound value before a literal, then the
+        first; None where no equality can be indexed."""
+        if self.path is not None:
+            key = index_key(at_path(self.own, self.path))
+            if key is not None:
+                return self.path, key
+        if self.expression is None:
+            return None
+        for equality in sorted(self.expression.equalities(), key=lambda equality: equality.literal):
+            try:
+                key = index_key(equality.value({"event": self.own}))
+            except EvaluationError:
+                continue
+            if key is not None:
+                return equality.path, key
+        return None
+
+
+def _holds(expression: Expression, bindings: Mapping[str, Any], what: str, complain: Complaint) -> bool:
+    try:
+        return truthy(expression.evaluate(bindings))
+    except EvaluationError as error:
+        complain(f"the expression {expression.source!r} of {what}", error)
+        return False
+
+
+@attrs.define
+class _Listeners:
+    """The listeners of one event name: by path and value, and the rest."""
+
+    paths: dict[Path, dict[Key, dict[Place, Listener]]] = attrs.field(factory=dict)
+    rest: dict[Place, Listener] = attrs.field(factory=dict)
+
+    def bucket(self, listener: Listener) -> dict[Place, Listener]:
+        equality = listener.equality()
+        if equality is None:
+            return self.rest
+        path, key = equality
+        return self.paths.setdefault(path, {}).setdefault(key, {})
+
+    def candidates(self, seen: Mapping[str, Any]) -> Iterator[Listener]:
+        for path, values in self.paths.items():
+            key = index_key(at_path(seen, path))
+            if key is not None:
+                yield from values.get(key, {}).values()
+        yield from self.rest.values()
+
+    def drop(self, listener: Listener) -> None:
+        if self.rest.pop(listener.place, None) is not None:
+            return
+        equality = listener.equality()
+        if equality is None:
+            return
+        path, key = equality
+        values = self.paths.get(path, {})
+        bucket = values.get(key, {})
+        bucket.pop(listener.place, None)
+        if not bucket:
+            values.pop(key, None)
+        if not values:
+            self.paths.pop(path, None)
+
+
+class Bus:
+    """Who listens for what. `complain(what, error)` is told of expressions that fail while evaluated."""
+
+    def __init__(self, complain: Complaint) -> None:
+        self._complain = complain
+        self._triggers: dict[str, list[Trigger]] = {}
+        self._listeners: dict[str, _Listeners] = {}
+        self._places: dict[Place, Listener] = {}
+
+    def add_trigger(self, trigger: Trigger) -> None:
+        """Let events of the trigger's name or pattern open runs of its function."""
+        self._triggers.setdefault(trigger.event, []).append(trigger)
+
+    def drop_triggers(self, function: str) -> None:
+        """Forget the triggers of a function."""
+        for name, triggers in list(self._triggers.items()):
+            self._triggers[name] = [trigger for trigger in triggers if trigger.function != function]
+            if not self._triggers[name]:
+                del self._triggers[name]
+
+    def functions_for(self, seen: Mapping[str, Any]) -> list[str]:
+        """Return the functions that an event opens a run of, each once, however many of its triggers match (R19)."""
+        found: dict[str, None] = {}
+        for pattern in _patterns(seen["name"]):
+            for trigger in self._triggers.get(pattern, ()):
+                if trigger.function not in found and trigger.hears(seen, self._complain):
+                    found[trigger.function] = None
+        return list(found)
+
+    def listen(self, listener: Listener) -> None:
+        """Let a listener hear events; one at the same place is replaced."""
+        self.leave(listener.place)
+        self._places[listener.place] = listener
+        self._listeners.setdefault(listener.event, _Listeners()).bucket(listener)[listener.place] = listener
+
+    def leave(self, place: Place) -> None:
+        """Let nobody listen at this place."""
+        listener = self._places.pop(place, None)
+        if listener is None:
+            return
+        listeners = self._listeners[listener.event]
+        listeners.drop(listener)
+        if not listeners.rest and not listeners.paths:
+            del self._listeners[listener.event]
+
+    def listeners_for(self, seen: Mapping[str, Any], now: datetime) -> list[Listener]:
+        """Return the listeners that an event answers at `now`."""
+        listeners = self._listeners.get(seen["name"])
+        if listeners is None:
+            return []
+        return [one for one in listeners.candidates(seen) if one.hears(seen, now, self._complain)]
+
+    def is_heard(self, name: str) -> bool:
+        """Say whether any trigger or listener is for events of this name."""
+        return name in self._listeners or any(pattern in self._triggers for pattern in _patterns(name))
+
+    def listeners(self) -> list[Listener]:
+        """Return every listener."""
+        return list(self._places.values())
+
+    def near_misses(self, name: str) -> list[Listener]:
+        """Return every listener for events of this name, whatever it asks of them."""
+        return [listener for listener in self._places.values() if listener.event == name]
+
+
+def _patterns(name: str) -> Iterator[str]:
+    """Yield the names and patterns that an event's name falls under; names of the runtime's own only when spelled
+    with their prefix (R16)."""
+    yield name
+    for position, character in enumerate(name):
+        if character in "/." and (not name.startswith(RESERVED) or position >= len(RESERVED) - 1):
+            yield name[: position + 1] + "*"

@@ -1,0 +1,315 @@
+"""What a cause calls for: which records an event, a signal, a deadline or an ending makes.
+
+Separate because it decides everything and does nothing: no await, no clock, no I/O.
+Leaves to `journal` to make its decisions durable and to `scheduler` to act on them.
+
+The decisions are generators of records. Whoever asks folds each record before taking the next, so that a decision
+sees what the one before it changed: an event that answers a wait finds it gone for the next event of the same send.
+All records of one cause are queued without an await between them, and so are written as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from durable.bus import Complaint, Place, view
+from durable.errors import InvokeTimeoutError, LimitError, RecordedError, RunCancelled, SignalConflictError
+from durable.expressions import EvaluationError
+from durable.ids import part
+from durable.ledger import Ledger, Limits
+from durable.records import (
+    CANCELLED,
+    FAILED,
+    FINISHED,
+    LIFECYCLE,
+    RESERVED,
+    Ending,
+    Err,
+    Event,
+    EventSent,
+    ForChild,
+    ForSignal,
+    Json,
+    KeyClaimed,
+    Ok,
+    Outcome,
+    Record,
+    RunClosed,
+    RunOpened,
+    Signal,
+    StepKind,
+    StepOpened,
+    Wait,
+)
+from durable.state import State
+
+NOTHING = Ok("null")
+_TOLD: dict[Ending, tuple[str, ...]] = {
+    "completed": (FINISHED,),
+    "failed": (FINISHED, FAILED),
+    "cancelled": (FINISHED, CANCELLED),
+}
+
+
+def child_id(run: str, key: str, openings: int) -> str:
+    """Return the id of the run that a step invokes; "failure" is the id of the run's own failure handler (R15)."""
+    return f"{run}/{part(key)}" + (f"~{openings}" if openings or key == "failure" else "")
+
+
+def _child_outcome(child: Ledger, key: str) -> Outcome:
+    if child.status == "completed":
+        return Ok(child.output or "null")
+    if child.status == "failed" and child.error is not None:
+        return Err(attrs.evolve(child.error, step_id=key))
+    message = f"run {child.run!r} was cancelled: {child.reason or 'no reason given'}"
+    return Err(RecordedError(RunCancelled.__name__, message, step_id=key))
+
+
+class Causes:
+    """The rules over one state. `encode` and `decode` turn values to JSON and back."""
+
+    def __init__(
+        self,
+        state: State,
+        limits: Limits,
+        encode: Callable[[object], Json],
+        decode: Callable[[Json], Any],
+        complain: Complaint,
+    ) -> None:
+        self.state = state
+        self.limits = limits
+        self.encode = encode
+        self._decode = decode
+        self._complain = complain
+
+    def repeat_of(self, event: Event, now: datetime) -> str | None:
+        """Return the runtime's id of the event of which this is a repeat, None for a new one (R21)."""
+        if event.id is None:
+            return None
+        first = self.state.seen.get(("", event.id))
+        return first[0] if first is not None and first[1] > now else None
+
+    def check_event(self, event: object, *, reserved: bool = False) -> Event:
+        """Return an event that may be sent, as it is recorded; `reserved`: by the runtime itself.
+
+        Its data are a copy, which nobody can change any more: what is matched live is what is matched after a crash.
+
+        Raises:
+            TypeError, ValueError: not an Event, or a name of the runtime's own.
+            CodecError, LimitError: data that cannot be kept, or are too large.
+        """
+        if not isinstance(event, Event):
+            raise TypeError(f"only an Event can be sent, not {event!r} ({type(event).__name__})")
+        if not reserved and event.name.startswith(RESERVED):
+            raise ValueError(f"event {event.name!r} cannot be sent: names under {RESERVED!r} are the runtime's own")
+        if "*" in event.name:
+            raise ValueError(f"event {event.name!r} cannot be sent: a * is for patterns in triggers")
+        text = self.encode(event.data)
+        self._check_size(text, f"the data of event {event.name!r}")
+        return attrs.evolve(event, data=self._decode(text))
+
+    def check_signal(self, signal: str, data: object) -> None:
+        """Refuse data that no signal can carry.
+
+        Raises:
+            CodecError, LimitError
+        """
+        self._check_size(self.encode(data), f"the data of signal {signal!r}")
+
+    def _check_size(self, text: Json, what: str) -> None:
+        limit = self.limits.event_bytes
+        if len(text) > limit:
+            raise LimitError(
+                f"{what} are {len(text):,} bytes, the limit is {limit:,}: keep them elsewhere and send a reference, or "
+                "pass Limits(event_bytes=...) to the engine"
+            )
+
+    def send(self, id: str, event: Event, now: datetime) -> Iterator[Record]:
+        """An event was sent: schedule it, or deliver it at once. A repeat calls for nothing."""
+        if self.repeat_of(event, now) is not None:
+            return
+        full = attrs.evolve(event, id=event.id or id, ts=event.ts or now)
+        if full.ts is not None and full.ts > now:
+            yield EventSent(id, full, now, due=full.ts)
+            return
+        if event.id is not None:
+            yield EventSent(id, full, now)
+        yield from self.deliver(id, full, now)
+
+    def deliver_scheduled(self, id: str, now: datetime) -> Iterator[Record]:
+        """A scheduled event is due."""
+        scheduled = self.state.scheduled.get(id)
+        if scheduled is not None:
+            yield EventSent(id, scheduled.event, now)
+            yield from self.deliver(id, scheduled.event, now)
+
+    def deliver(self, id: str, event: Event, now: datetime) -> Iterator[Record]:
+        """An event happened: answer every matching wait, cancel, open one run per matching function."""
+        seen = view(event)
+        listeners = self.state.bus.listeners_for(seen, now)
+        functions = self.state.bus.functions_for(seen)
+        answer = Ok(self.encode(event)) if any(one.place[1][:1] != "»" for one in listeners) else NOTHING
+        for listener in listeners:
+            if listener.place[1][:1] != "»":
+                yield from self.answer(listener.place, answer, now)
+        for listener in listeners:
+            if listener.place[1][:1] == "»":
+                yield from self.close(listener.place[0], "cancelled", now, reason=f"by event {event.name!r}")
+        for function in functions:
+            yield from self.open(function, f"{id}/{part(function)}", event, now)
+
+    def claimed_by(self, function: str, event: Event, now: datetime) -> tuple[Json | None, str | None]:
+        """Return the event's idempotency key for a function, and the run of the last 24 h that has claimed it."""
+        declaration = self.state.functions.get(function)
+        if declaration is None or declaration.idempotency is None:
+            return None, None
+        try:
+            value = declaration.idempotency.evaluate({"event": view(event)})
+        except EvaluationError as error:
+            self._complain(f"the idempotency expression of function {function!r}", error)
+            return None, None
+        if value is None:
+            return None, None
+        # JSON has one number type: 1.0 claims what 1 does, as in `==`.
+        key = self.encode(int(value) if isinstance(value, float) and value.is_integer() else value)
+        claim = self.state.seen.get((function, key))
+        return key, claim[0] if claim is not None and claim[1] > now else None
+
+    def open(
+        self, function: str, run: str, event: Event, now: datetime, parent: Place | None = None
+    ) -> Iterator[Record]:
+        """A function is to run, unless its idempotency key was claimed."""
+        key, claimant = self.claimed_by(function, event, now)
+        if claimant is None:
+            if key is not None:
+                yield KeyClaimed(function, key, run, now)
+            yield RunOpened(run, function, event, now, parent)
+
+    def answer(self, place: Place, outcome: Outcome, now: datetime) -> Iterator[Record]:
+        """A wait is over. One that has ended already calls for nothing."""
+        run, key = place
+        ledger = self.state.ledgers.get(run)
+        facts = ledger.pending(key) if ledger is not None else None
+        if ledger is not None and facts is not None:
+            yield ledger.closing(key, facts.kind, outcome, at=now, limits=self.limits)
+
+    def expire(self, place: Place, now: datetime) -> Iterator[Record]:
+        """A wait's deadline has come: a sleep is over, a wait has timed out."""
+        ledger = self.state.ledgers.get(place[0])
+        facts = ledger.pending(place[1]) if ledger is not None else None
+        if facts is not None and isinstance(facts.wait, ForChild):
+            message = f"run {facts.wait.child!r} did not end in time; it goes on"
+            error = RecordedError(InvokeTimeoutError.__name__, message, step_id=place[1])
+            yield from self.answer(place, Err(error), now)
+        else:
+            yield from self.answer(place, NOTHING, now)
+
+    def signal(self, name: str, data: object, now: datetime) -> Iterator[Record]:
+        """A signal was sent: it answers the one wait for it, if there is one (R23)."""
+        place = self.waiter(name, now)
+        if place is not None:
+            yield from self.answer(place, Ok(self.encode(Signal(name, data))), now)
+
+    def waiter(self, signal: str, now: datetime) -> Place | None:
+        """Return who waits for a signal at `now`."""
+        place = self.state.signals.get(signal)
+        if place is None:
+            return None
+        wait = self.state.ledgers[place[0]].steps[place[1]].wait
+        return place if isinstance(wait, ForSignal) and now < wait.until else None
+
+    def wait(self, place: Place, kind: StepKind, wait: Wait, now: datetime, *, replace: bool) -> Iterator[Record]:
+        """A step begins to wait; `replace` takes a signal over from whoever waits for it."""
+        run, key = place
+        if isinstance(wait, ForSignal):
+            holder = self.waiter(wait.signal, now)
+            if holder is not None and not replace:
+                message = (
+                    f"signal {wait.signal!r} is waited for by run {holder[0]!r} already: use a name of its own for "
+                    'each run, or on_conflict="replace"'
+                )
+                error = RecordedError(SignalConflictError.__name__, message, step_id=key)
+                yield self.state.ledgers[run].closing(key, kind, Err(error), at=now, limits=self.limits)
+                return
+            if holder is not None:
+                yield from self.answer(holder, NOTHING, now)
+        yield StepOpened(run, key, kind, wait, now)
+
+    def invoke(
+        self, place: Place, function: str, event: Event, until: datetime | None, now: datetime
+    ) -> Iterator[Record]:
+        """A step invokes a function: its waiting and the child's opening are one cause (R24)."""
+        run, key = place
+        ledger = self.state.ledgers[run]
+        facts = ledger.steps.get(key)
+        if facts is not None and isinstance(facts.wait, ForChild) and facts.wait.child in self.state.ledgers:
+            yield StepOpened(run, key, "invoke", facts.wait, now)  # cancelled in an earlier attempt: the child goes on
+            return
+        _, claimant = self.claimed_by(function, event, now)
+        refusal = None
+        if function not in self.state.functions:
+            refusal = f"there is no function {function!r} in this engine: pass it in Engine(functions=[...])"
+        elif claimant is not None:
+            refusal = f"function {function!r} ran for the same idempotency key in the last 24 h, as run {claimant!r}"
+        if refusal is not None:
+            error = RecordedError(LookupError.__name__, refusal, step_id=key)
+            yield ledger.closing(key, "invoke", Err(error), at=now, limits=self.limits)
+            return
+        child = child_id(run, key, facts.openings if facts is not None else 0)
+        yield StepOpened(run, key, "invoke", ForChild(child, until), now)
+        yield from self.open(function, child, event, now, place)
+
+    def close(
+        self,
+        run: str,
+        status: Ending,
+        now: datetime,
+        *,
+        output: Json | None = None,
+        error: RecordedError | None = None,
+        reason: str | None = None,
+    ) -> Iterator[Record]:
+        """A run has ended: wake its parent, tell of it, call its failure handler (R15, R16, R24)."""
+        ledger = self.state.ledgers.get(run)
+        if ledger is None:
+            return
+        parent = self.state.parents.get(run)
+        yield RunClosed(run, status, now, output, error, reason)
+        if parent is not None:
+            yield from self.answer(parent, _child_outcome(ledger, parent[1]), now)
+        yield from self._tell(ledger, now)
+
+    def _tell(self, ledger: Ledger, now: datetime) -> Iterator[Record]:
+        again = f"~{ledger.reopenings}" if ledger.reopenings else ""
+        declaration = self.state.functions.get(ledger.function)
+        on_failure = declaration.on_failure if declaration is not None else None
+        is_silent = ledger.event.name in LIFECYCLE  # R16; its failure handler is called all the same
+        for name in _TOLD[ledger.status or "completed"]:
+            failing = on_failure if name == FAILED else None
+            if failing is None and (is_silent or not self.state.bus.is_heard(name)):
+                continue
+            id = f"{ledger.run}#{name.rpartition('.')[2]}{again}"
+            event = Event(name, self._ending_data(ledger, name), id, now)
+            if not is_silent:
+                yield from self.deliver(id, event, now)
+            if failing is not None:
+                yield from self.open(failing, f"{ledger.run}/failure{again}", event, now)
+
+    def _ending_data(self, ledger: Ledger, name: str) -> dict[str, Any]:
+        data: dict[str, Any] = {
+            "function_id": ledger.function,
+            "run_id": ledger.run,
+            "event": {**view(ledger.event), "data": dict(ledger.event.data)},
+        }
+        if ledger.error is not None and ledger.status == "failed":
+            error = ledger.error
+            data["error"] = {"name": error.name, "message": error.message, "stack": error.stack}
+        elif ledger.status == "completed":
+            data["result"] = self._decode(ledger.output or "null")
+        if ledger.status == "cancelled":
+            data["reason"] = ledger.reason
+        return data

@@ -1,0 +1,194 @@
+"""One run's facts, folded: its steps, their outcomes, the order in which they came.
+
+Separate because it is the memory of exactly one run, and replay needs nothing else.
+Leaves to `session` to hand the outcomes out and to `state` what spans runs.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import assert_never
+
+import attrs
+
+from durable.errors import LimitError, RecordedError
+from durable.records import (
+    Cancelled,
+    Ending,
+    Err,
+    Event,
+    Json,
+    Ok,
+    Outcome,
+    RunClosed,
+    RunOpened,
+    RunRecord,
+    RunResumed,
+    RunRetried,
+    RunStarted,
+    StepClosed,
+    StepKind,
+    StepOpened,
+    StepRetried,
+    Wait,
+)
+
+
+@attrs.frozen
+class Limits:
+    """What one run, step and event may be at the most. A larger one is a `LimitError`. Source: rule R28.
+
+    Attributes:
+        steps: steps a run may call.
+        step_bytes: bytes of JSON that a step's output may have.
+        run_bytes: bytes of JSON of all the outputs of a run's steps together.
+        event_bytes: bytes of JSON of an event's data.
+    """
+
+    steps: int = 1_000
+    step_bytes: int = 4 * 1024 * 1024
+    run_bytes: int = 32 * 1024 * 1024
+    event_bytes: int = 512 * 1024
+
+
+@attrs.define
+class StepFacts:
+    """What is known of one step: mutable, changed by `Ledger.fold` alone.
+
+    `attempt` is the number of the next try, `due` when it is, `error` what the last one failed with; `is_waiting` says
+    whether what it waits for may answer it; `openings` is how often the step was opened anew in a later attempt.
+    """
+
+    kind: StepKind
+    opened_at: datetime
+    wait: Wait | None = None
+    outcome: Outcome | None = None
+    turn: int | None = None
+    closed_at: datetime | None = None
+    attempt: int = 0
+    due: datetime | None = None
+    error: RecordedError | None = None
+    is_waiting: bool = False
+    openings: int = 0
+
+    def reopen(self) -> None:
+        """Forget the outcome; keep the wait, whose deadline stands (R9)."""
+        self.outcome = self.turn = self.closed_at = self.due = None
+        self.attempt = 0
+        self.is_waiting = False
+        self.openings += 1
+
+
+@attrs.define
+class Ledger:
+    """The fold of one run's records.
+
+    `turns` holds the keys of each turn in journal order. `open_turn` is the one that new outcomes join: the only
+    thing here that is not a fact but a mark of this process (section 5 of the design: turns that were read from the
+    store are closed).
+    """
+
+    run: str
+    function: str
+    event: Event
+    opened_at: datetime
+    parent: tuple[str, str] | None = None
+    steps: dict[str, StepFacts] = attrs.field(factory=dict)
+    turns: dict[int, list[str]] = attrs.field(factory=dict)
+    open_turn: int = 1
+    size: int = 0
+    attempt: int = 0
+    due: datetime | None = None
+    error: RecordedError | None = None
+    started_at: datetime | None = None
+    deaths: int = 0
+    alone: bool = False
+    status: Ending | None = None
+    output: Json | None = None
+    reason: str | None = None
+    ended_at: datetime | None = None
+    reopenings: int = 0
+    count: int = 1
+
+    @classmethod
+    def opened(cls, record: RunOpened) -> Ledger:
+        """Return the ledger of a run of which nothing else is known yet."""
+        return cls(record.run, record.function, record.event, record.at, record.parent)
+
+    def fold(self, record: RunRecord) -> None:
+        """Take one more fact in."""
+        self.count += 1
+        if not isinstance(record, RunResumed):
+            self.deaths, self.alone = 0, False
+        match record:
+            case StepClosed():
+                self._close_step(record)
+            case StepOpened():
+                facts = self.steps.setdefault(record.key, StepFacts(record.kind, record.at))
+                facts.wait, facts.is_waiting = record.wait, True
+            case StepRetried():
+                facts = self.steps.setdefault(record.key, StepFacts(record.kind, record.at))
+                facts.attempt, facts.due, facts.error = record.attempt, record.due, record.error
+            case RunRetried():
+                self._retry(record)
+            case RunResumed():
+                self.deaths, self.alone = record.deaths, record.alone
+            case RunStarted():
+                self.started_at = record.at
+            case RunClosed():
+                self.status, self.ended_at = record.status, record.at
+                self.output, self.error, self.reason = record.output, record.error, record.reason
+                for facts in self.steps.values():
+                    facts.is_waiting = False
+            case RunOpened():
+                raise ValueError(f"run {self.run!r} is recorded as opened twice")
+            case _:
+                assert_never(record)
+
+    def _close_step(self, record: StepClosed) -> None:
+        facts = self.steps.setdefault(record.key, StepFacts(record.kind, record.at))
+        facts.outcome, facts.turn, facts.closed_at, facts.due = record.outcome, record.turn, record.at, None
+        facts.attempt, facts.is_waiting = max(facts.attempt, record.tries), False
+        if isinstance(record.outcome, Ok):
+            self.size += len(record.outcome.value)
+        if record.turn is not None and not isinstance(record.outcome, Cancelled):
+            self.turns.setdefault(record.turn, []).append(record.key)
+            self.open_turn = max(self.open_turn, record.turn)
+
+    def _retry(self, record: RunRetried) -> None:
+        self.attempt, self.due, self.error = record.attempt, record.due, record.error
+        again: tuple[type, ...] = (Cancelled,)
+        if record.reopened:
+            again = (Cancelled, Err, type(None))
+            self.status = self.ended_at = self.output = self.reason = None
+            self.started_at = None
+            self.reopenings += 1
+        for key, facts in self.steps.items():
+            if isinstance(facts.outcome, again):
+                if isinstance(facts.outcome, Err) and facts.turn is not None:
+                    self.turns[facts.turn].remove(key)
+                facts.reopen()
+
+    def close_turns(self) -> None:
+        """Let new outcomes join a turn of their own: what is recorded so far stays as it is."""
+        if self.turns:
+            self.open_turn = max(self.open_turn, max(self.turns) + 1)
+
+    def pending(self, key: str) -> StepFacts | None:
+        """Return the facts of a step that is open, None for one that has ended or is not known."""
+        facts = self.steps.get(key)
+        return facts if facts is not None and facts.outcome is None else None
+
+    def closing(
+        self, key: str, kind: StepKind, outcome: Outcome, *, at: datetime, limits: Limits, tries: int = 0
+    ) -> StepClosed:
+        """Return the record that ends a step in the open turn; one that outgrows the run's limit ends in an error."""
+        if isinstance(outcome, Ok) and self.size + len(outcome.value) > limits.run_bytes:
+            size = self.size + len(outcome.value)
+            message = (
+                f"the state of run {self.run!r} would be {size:,} bytes with step {key!r}, the limit is "
+                f"{limits.run_bytes:,}: keep large values elsewhere and return a reference to them, or pass "
+                "Limits(run_bytes=...) to the engine"
+            )
+            outcome = Err(RecordedError(LimitError.__name__, message, step_id=key))
+        return StepClosed(self.run, key, kind, outcome, self.open_turn, at, tries)

@@ -1,0 +1,196 @@
+"""All runs' facts, folded: which runs there are, who waits for what, what is scheduled, which ids were seen.
+
+Separate because it is the one law of the library, `state == fold(journal)`: nothing else changes it but a record.
+Leaves to `causes` which records there are to be.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import assert_never
+
+import attrs
+
+from durable.bus import Bus, Complaint, Listener, Place, Trigger, checked_path, view
+from durable.expressions import Expression, parse
+from durable.ledger import Ledger
+from durable.records import (
+    EngineClosed,
+    EventSent,
+    ForChild,
+    ForEvent,
+    ForSignal,
+    KeyClaimed,
+    Record,
+    RunClosed,
+    RunOpened,
+    RunResumed,
+    RunRetried,
+    RunStarted,
+    StepClosed,
+    StepOpened,
+    StepRetried,
+    Until,
+    Wait,
+)
+from durable.times import after
+
+KEPT = timedelta(hours=24)
+WAIT_NAMES = ("event", "async")
+
+
+@attrs.frozen
+class CancelRule:
+    """An event that cancels runs of a function: see `durable.Cancel`."""
+
+    event: str
+    match: str | None = None
+    expression: Expression | None = None
+    timeout: timedelta | None = None
+
+
+@attrs.frozen
+class Declaration:
+    """What the rules know of a function: everything but its code."""
+
+    id: str
+    triggers: tuple[Trigger, ...] = ()
+    cancels: tuple[CancelRule, ...] = ()
+    idempotency: Expression | None = None
+    on_failure: str | None = None
+    start_timeout: timedelta | None = None
+    finish_timeout: timedelta | None = None
+
+
+class State:
+    """The fold of the journal.
+
+    `ledgers` holds the runs that have not ended, `ended` those whose end is folded but not yet told to anyone,
+    `scheduled` the events that are due later, `seen` the ids and idempotency keys of the last 24 h.
+    """
+
+    def __init__(self, complain: Complaint) -> None:
+        self.functions: dict[str, Declaration] = {}
+        self.ledgers: dict[str, Ledger] = {}
+        self.ended: dict[str, Ledger] = {}
+        self.scheduled: dict[str, EventSent] = {}
+        self.seen: dict[tuple[str, str], tuple[str, datetime]] = {}
+        self.signals: dict[str, Place] = {}
+        self.parents: dict[str, Place] = {}
+        self.bus = Bus(complain)
+
+    def declare(self, declaration: Declaration) -> None:
+        """Take a function in, or its newer definition: its triggers, and the cancellations of its unfinished runs."""
+        self.bus.drop_triggers(declaration.id)
+        for ledger in self.ledgers.values():
+            if ledger.function == declaration.id:
+                self._leave_cancels(ledger)
+        self.functions[declaration.id] = declaration
+        for trigger in declaration.triggers:
+            self.bus.add_trigger(trigger)
+        for ledger in self.ledgers.values():
+            if ledger.function == declaration.id:
+                self._listen_for_cancels(ledger)
+
+    def fold(self, record: Record) -> None:
+        """Take one more fact in."""
+        match record:
+            case EventSent():
+                self._fold_event(record)
+            case KeyClaimed():
+                self._keep((record.function, record.key), record.run, record.at)
+            case EngineClosed():
+                pass
+            case RunOpened():
+                ledger = self.ledgers[record.run] = Ledger.opened(record)
+                self._listen_for_cancels(ledger)
+            case RunClosed():
+                self._fold_ending(record)
+            case RunRetried():
+                self._fold_retry(record)
+            case StepOpened():
+                ledger = self.ledgers[record.run]
+                ledger.fold(record)
+                self._listen(ledger, record.key, record.wait)
+            case StepClosed():
+                ledger = self.ledgers[record.run]
+                ledger.fold(record)
+                self._leave(record.run, record.key, ledger.steps[record.key].wait)
+            case RunResumed() | RunStarted() | StepRetried():
+                self.ledgers[record.run].fold(record)
+            case _:
+                assert_never(record)
+
+    def _fold_event(self, record: EventSent) -> None:
+        if record.due is not None:
+            self.scheduled[record.id] = record
+        else:
+            self.scheduled.pop(record.id, None)
+        if record.event.id is not None and record.event.id != record.id:
+            self._keep(("", record.event.id), record.id, record.at)
+
+    def _keep(self, key: tuple[str, str], value: str, now: datetime) -> None:
+        for old, (_, until) in list(self.seen.items())[:2]:
+            if until <= now:
+                del self.seen[old]
+        self.seen.pop(key, None)
+        self.seen[key] = (value, after(now, KEPT))
+
+    def _fold_ending(self, record: RunClosed) -> None:
+        ledger = self.ledgers.pop(record.run)
+        for key, facts in ledger.steps.items():
+            if facts.is_waiting:
+                self._leave(record.run, key, facts.wait)
+        self._leave_cancels(ledger)
+        ledger.fold(record)
+        self.ended[record.run] = ledger
+
+    def _fold_retry(self, record: RunRetried) -> None:
+        if record.reopened:
+            ledger = self.ledgers[record.run] = self.ended.pop(record.run)
+            self._listen_for_cancels(ledger)
+        self.ledgers[record.run].fold(record)
+
+    def _listen(self, ledger: Ledger, key: str, wait: Wait) -> None:
+        place = (ledger.run, key)
+        match wait:
+            case ForEvent():
+                self.bus.listen(self._listener(ledger, place, wait))
+            case ForSignal():
+                self.signals[wait.signal] = place
+            case ForChild():
+                self.parents[wait.child] = place
+            case Until():
+                pass
+            case _:
+                assert_never(wait)
+
+    def _listener(self, ledger: Ledger, place: Place, wait: ForEvent) -> Listener:
+        path = None if wait.match is None else checked_path(wait.match, what=f"step {place[1]!r}")
+        expression = None if wait.expression is None else parse(wait.expression, names=WAIT_NAMES)
+        own = view(ledger.event) if path or expression else None
+        return Listener(place, wait.event, wait.until, path, expression, own)
+
+    def _listen_for_cancels(self, ledger: Ledger) -> None:
+        declaration = self.functions.get(ledger.function)
+        for number, rule in enumerate(declaration.cancels if declaration else ()):
+            until = None if rule.timeout is None else after(ledger.opened_at, rule.timeout)
+            path = None if rule.match is None else checked_path(rule.match, what=f"function {ledger.function!r}")
+            place = (ledger.run, f"»cancel {number}")
+            self.bus.listen(Listener(place, rule.event, until, path, rule.expression, view(ledger.event)))
+
+    def _leave_cancels(self, ledger: Ledger) -> None:
+        declaration = self.functions.get(ledger.function)
+        for number in range(len(declaration.cancels) if declaration else 0):
+            self.bus.leave((ledger.run, f"»cancel {number}"))
+
+    def _leave(self, run: str, key: str, wait: Wait | None) -> None:
+        match wait:
+            case ForEvent():
+                self.bus.leave((run, key))
+            case ForSignal() if self.signals.get(wait.signal) == (run, key):
+                del self.signals[wait.signal]
+            case ForChild():
+                self.parents.pop(wait.child, None)
+            case _:
+                pass

@@ -1,0 +1,181 @@
+"""Calls of steps: which step a handler runs for, which key a call has, who waits for its outcome.
+
+Separate because keys decide what replay finds: they must come from the order of calls alone.
+Leaves to `session` everything that is recorded.
+
+A step called again gets the next number: `id`, `id:1`, `id:2`, skipping what its branch already uses. A task that the
+function started is a branch of its own, whose keys carry a prefix that no step id can spell, so that parallel tasks
+which use the same ids cannot exchange results. Branches are numbered by their first step call under the branch that
+started them, keys when the step method is called, not when it is awaited: `asyncio.wait` and `as_completed` put their
+arguments into sets, so the order of awaiting is no order at all (R4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from contextvars import ContextVar
+from datetime import timedelta
+from typing import Any, Protocol
+
+import attrs
+
+from durable.records import Outcome, StepKind
+from durable.retries import Policy
+
+PREFIX_END = "»"
+
+
+@attrs.frozen
+class CurrentStep:
+    """What a handler can know of the step it runs for.
+
+    `attempt` counts the tries from 0. `idempotency_key` is the same for every try of this step, over retries and
+    crashes, and different for every other step: give it to the service that the handler calls.
+    """
+
+    run_id: str
+    key: str
+    attempt: int
+
+    @property
+    def idempotency_key(self) -> str:
+        """32 hexadecimal digits for services outside: the same for every try of this step, for no other step."""
+        name = f"{self.run_id}\0{self.key}".encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(name, digest_size=16).hexdigest()
+
+
+CURRENT: ContextVar[tuple[CurrentStep, object] | None] = ContextVar("durable_current_step", default=None)
+
+
+def current_step() -> CurrentStep:
+    """Return what is known of the step whose handler is running.
+
+    Raises:
+        RuntimeError: called outside a step's handler.
+    """
+    current = CURRENT.get()
+    if current is None:
+        raise RuntimeError("current_step() is for the handler of a step: no handler is running here")
+    return current[0]
+
+
+@attrs.frozen
+class Handler:
+    """A callable to be run as a step, with its arguments, and how."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    is_async: bool
+    policy: Policy
+    timeout: timedelta | None
+    type: object
+
+    def call(self) -> Any:
+        """Call the callable."""
+        return self.function(*self.args, **self.kwargs)
+
+
+@attrs.frozen
+class Call:
+    """One call of a step method, as a test sees it.
+
+    `turn` is the last turn that had been delivered; `was_quiet`: nothing had been on its way to the run, so that it is
+    something outside its steps which brought it here.
+    """
+
+    run: str
+    key: str
+    kind: StepKind
+    attempt: int
+    turn: int
+    was_quiet: bool
+
+
+class StandIn(Protocol):
+    """What may take the place of handlers, and looks on: a test's stubs."""
+
+    def asked(self, call: Call) -> None:
+        """Take note that a function has called a step method."""
+
+    def replaces(self, step_id: str) -> bool:
+        """Whether a step of this id, of whatever kind, is answered by a stand-in."""
+
+    def handler(self, step_id: str, handler: Handler) -> Handler:
+        """Return the handler that is to be called."""
+
+
+class Work(Protocol):
+    """A handler at work: what a session must know to end."""
+
+    is_running: bool
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether a try is stopped when it has had its time."""
+
+    @property
+    def label(self) -> str:
+        """The step and its run, for messages."""
+
+    def begin(self) -> None:
+        """Begin the next try, or wait for the instant that is recorded for it."""
+
+    def stop(self) -> None:
+        """Cancel the try that is running, and try no more."""
+
+    def come_due(self) -> None:
+        """The next try is due, or the running one has had its time."""
+
+    async def ended(self) -> None:
+        """Wait until no try is running."""
+
+
+@attrs.define(eq=False)
+class Claim:
+    """One call of a step method: its key, and the future through which its outcome comes."""
+
+    key: str
+    step_id: str
+    kind: StepKind
+    future: asyncio.Future[Outcome] | None = None
+    outcome: Outcome | None = None
+    called_by: asyncio.Task[Any] | None = None
+    awaited_by: asyncio.Task[Any] | None = None
+    was_awaited: bool = False
+    was_dropped: bool = False
+    work: Work | None = None
+
+
+class Branch:
+    """The steps of one task of a function: repeats are counted in each branch of its own (R4)."""
+
+    __slots__ = ("children", "counts", "prefix")
+
+    def __init__(self, prefix: str, counts: dict[str, int]) -> None:
+        self.prefix = prefix
+        self.children = 0
+        self.counts = counts  # by key; one for all branches of a session, whose prefixes keep them apart
+
+    def key(self, step_id: str) -> str:
+        """Count one more call of `step_id` and return its key, skipping those that the branch already uses."""
+        name = key = self.prefix + step_id
+        count = self.counts.get(name, 0)
+        while key in self.counts:
+            key = f"{name}:{count}"
+            count += 1
+        self.counts[key] = 1
+        self.counts[name] = max(count, 1)
+        return key
+
+    def child(self) -> Branch:
+        """Return the branch of a task that this branch started and that now calls its first step."""
+        number, self.children = self.children, self.children + 1
+        return Branch(
+            f"{self.prefix.removesuffix(PREFIX_END)}{'.' if self.prefix else ''}{number}{PREFIX_END}", self.counts
+        )
+
+
+BRANCH: ContextVar[tuple[object, Branch] | None] = ContextVar("durable_branch", default=None)

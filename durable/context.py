@@ -1,0 +1,153 @@
+"""The context: what a function is called with.
+
+Separate because it is the only thing that a user's code gets from us, and all of it is the same on replay.
+Leaves to `step` what can be awaited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from datetime import datetime
+from random import Random
+from typing import Any, TypeVar
+
+from durable.codec import decode, encode
+from durable.records import Event
+from durable.retries import Policy
+from durable.session import Session
+from durable.step import Step
+
+T = TypeVar("T")
+
+
+class Group:
+    """Steps side by side. Plain `asyncio.gather`, `TaskGroup` and `wait` do as well."""
+
+    __slots__ = ()
+
+    async def parallel(self, callables: Iterable[Callable[[], Awaitable[T]]]) -> tuple[T, ...]:
+        """Call each callable, await what they return side by side, and return the results in order.
+
+        All of them end before this does; then the first error in the order given, if any, is raised.
+
+        Source: inngest-py.
+
+        Raises:
+            TypeError: something is not a callable without arguments that returns an awaitable.
+        """
+        started: list[Awaitable[T]] = []
+        try:
+            for one in callables:
+                started.append(_started(one))
+        except BaseException:
+            for awaitable in started:
+                if isinstance(awaitable, Coroutine):
+                    awaitable.close()
+            raise
+        results = await asyncio.gather(*started, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return tuple(results)  # type: ignore[arg-type]
+
+
+_GROUP = Group()
+
+
+def _started(one: object) -> Awaitable[Any]:
+    if not callable(one):
+        raise TypeError(f"group.parallel takes callables without arguments that return a step, not {one!r}")
+    awaitable = one()
+    if not isinstance(awaitable, Awaitable):
+        raise TypeError(f"a callable of group.parallel must return a step or another awaitable, not {awaitable!r}")
+    return awaitable
+
+
+class _RunLogger(logging.LoggerAdapter[logging.Logger]):
+    """Logs with the run's id, and is silent while the function only repeats what it did before a crash."""
+
+    def __init__(self, logger: logging.Logger, session: Session) -> None:
+        super().__init__(logger, {"run_id": session.ledger.run, "function_id": session.ledger.function})
+        self._session = session
+
+    def isEnabledFor(self, level: int) -> bool:
+        """Say whether a line of this level is shown now."""
+        return not self._session.is_replaying and super().isEnabledFor(level)
+
+    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Put the run's id in front."""
+        return f"[{self._session.ledger.run}] {msg}", {
+            **kwargs,
+            "extra": {**self._extra(), **(kwargs.get("extra") or {})},
+        }
+
+    def _extra(self) -> dict[str, Any]:
+        return dict(self.extra or {})
+
+
+class Context:
+    """One execution of one run, as its function sees it. Everything here is the same on replay.
+
+    Attributes:
+        run_id: the run.
+        function_id: its function.
+        attempt: how often the function has been called again after an error of its own, from 0.
+        step: the steps.
+        group: steps side by side.
+        event: the event that opened the run.
+        events: the same, in a list.
+        logger: logs with the run's id; silent during replay.
+        random: seeded by the run's id.
+    """
+
+    __slots__ = ("_event", "_logger", "_random", "_session", "attempt", "function_id", "group", "run_id", "step")
+
+    def __init__(self, session: Session, policy: Policy) -> None:
+        self._session = session
+        self._event: Event | None = None
+        self._logger: logging.LoggerAdapter[logging.Logger] | None = None
+        self._random: Random | None = None
+        self.run_id = session.ledger.run
+        self.function_id = session.ledger.function
+        self.attempt = session.ledger.attempt
+        self.step = Step(session, policy)
+        self.group = _GROUP
+
+    @property
+    def event(self) -> Event:
+        """The event that opened the run: a copy of this execution's own (R3)."""
+        if self._event is None:
+            self._event = decode(encode(self._session.ledger.event))
+        assert self._event is not None
+        return self._event
+
+    @property
+    def events(self) -> list[Event]:
+        """The events that opened the run: one."""
+        return [self.event]
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger that adds the run's id, and is silent during replay."""
+        if self._logger is None:
+            self._logger = _RunLogger(self._session.machine.logger, self._session)
+        return self._logger
+
+    @property
+    def random(self) -> Random:
+        """A generator seeded by the run's id: it gives the same numbers on replay."""
+        if self._random is None:
+            self._random = Random(self.run_id)
+        return self._random
+
+    def now(self) -> datetime:
+        """Return the time of the last outcome that was delivered, or of the run's opening: aware, in UTC.
+
+        It never goes back, and is the same on replay.
+        """
+        return self._session.now
+
+    def __repr__(self) -> str:
+        return f"<Context of run {self.run_id!r} of function {self.function_id!r}>"

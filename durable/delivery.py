@@ -1,0 +1,186 @@
+"""Delivery: in which order, and when, outcomes reach a run. The same live and on replay.
+
+Separate because this is why races replay exactly, and because it must be readable on one page.
+Leaves to `session` who waits for an outcome, to `journal` when it is durable.
+
+A memo of results forgets which of two steps ended first: on replay both are there at once and `asyncio.wait` picks
+another winner. So outcomes come in *turns*. There is one open turn, which outcomes join as they are posted; its number
+is part of their records. It closes when the turn before it has been delivered and it holds an outcome. It is delivered
+when it is closed, all of it is durable, and the run is *quiet*: K rounds of the event loop have passed without a step
+call, a delivery or a start, so that whatever the last delivery set off has come to where it leads, through gather,
+wait, TaskGroup and queues. A completion needs 2 x depth + 1 rounds: K is 16 until the run has called a step from a
+task of its own, 64 from then on.
+
+On replay the recorded turns are delivered by the same rule, so the code is in the same state at each delivery as it
+was when it ran first. Two shortcuts that look safe are not: delivering at once while only one task has called a step
+(a background task may have started but not called yet), and delivering outcomes of one turn one by one.
+
+A step that the code cancelled holds its place: the turns after it wait until the code has cancelled it again (R9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from durable.errors import StoreError
+from durable.journal import Journal
+from durable.ledger import Ledger
+from durable.records import Cancelled
+from durable.rounds import Rounds
+
+QUIET = 16
+QUIET_BRANCHED = 64
+
+
+class Receiver(Protocol):
+    """Who outcomes are delivered to."""
+
+    def deliver(self, keys: Sequence[str]) -> list[str]:
+        """Hand outcomes out to those who wait for them; return the keys that nobody has claimed yet."""
+
+    def tell_stuck(self, keys: Iterable[str]) -> None:
+        """Be told of recorded outcomes that the code does not ask for, or of a cancelling that it does not repeat."""
+
+
+class Delivery:
+    """The order of outcomes of one execution of one run."""
+
+    __slots__ = (
+        "_closed",
+        "_held",
+        "_journal",
+        "_last",
+        "_late",
+        "_ledger",
+        "_numbers",
+        "_quiet_at",
+        "_receiver",
+        "_recorded",
+        "_rounds",
+        "_watched",
+        "branched",
+        "delivered",
+    )
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        journal: Journal,
+        rounds: Rounds,
+        receiver: Receiver,
+    ) -> None:
+        self.delivered = 0
+        self.branched = False
+        self._ledger = ledger
+        self._journal = journal
+        self._rounds = rounds
+        self._receiver = receiver
+        self._closed = False
+        self._watched = False
+        self._quiet_at = rounds.now + QUIET
+        self._recorded = journal.posted
+        self._last = max(ledger.turns, default=0)
+        self._numbers: dict[int, int] = {}
+        self._late: Sequence[str] = ()
+        self._held: dict[str, int] = {}
+        for key, facts in ledger.steps.items():
+            if isinstance(facts.outcome, Cancelled) and facts.turn is not None:
+                self._held[key] = facts.turn
+        self._close_open_turn()
+        if self._last:
+            self._watch()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether enough rounds have passed since the run last did something."""
+        return self._rounds.now >= self._quiet_at
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the run is quiet and no outcome is on its way to it."""
+        return self.is_quiet and not self._watched and (self.delivered >= self._last or self._is_held())
+
+    def touch(self) -> None:
+        """Take note that the run did something: called a step, cancelled one, was given an outcome."""
+        self._quiet_at = self._rounds.now + (QUIET_BRANCHED if self.branched else QUIET)
+        if self._late:
+            self._watch()
+
+    def posted(self, turn: int, number: int) -> None:
+        """Take note that an outcome joined a turn as record `number`."""
+        self._last = turn
+        self._numbers[turn] = number
+        self._close_open_turn()
+        self._watch()
+
+    def cancelled_again(self, key: str) -> None:
+        """Take note that the code has cancelled a step whose cancelling is recorded."""
+        if self._held.pop(key, None) is not None:
+            self._watch()
+
+    def stop(self) -> None:
+        """Deliver nothing more."""
+        self._closed = True
+
+    def _watch(self) -> None:
+        if not self._watched and not self._closed:
+            self._watched = True
+            self._rounds.call_at(self._quiet_at, self._round_came)
+
+    def _round_came(self) -> None:
+        self._watched = False
+        if self._closed:
+            return
+        if not self.is_quiet:
+            self._watch()
+        elif self._is_held():
+            self._receiver.tell_stuck([key for key, turn in self._held.items() if turn <= self.delivered])
+        elif not self._deliver_late():
+            self._deliver_turn()
+
+    def _is_held(self) -> bool:
+        return any(turn <= self.delivered for turn in self._held.values())
+
+    def _deliver_late(self) -> bool:
+        if not self._late:
+            return False
+        before, self._late = self._late, ()
+        self._late = self._receiver.deliver(before)
+        if len(self._late) == len(before):
+            return False
+        self.touch()
+        self._watch()
+        return True
+
+    def _deliver_turn(self) -> None:
+        turn = self.delivered + 1
+        if turn > self._last:
+            return
+        number = max(self._numbers.pop(turn, 0), self._recorded)
+        if number > self._journal.durable:
+            self._numbers[turn] = number
+            self._journal.tell(number, self._became_durable)
+            return
+        self.delivered = turn
+        self.touch()
+        unclaimed = self._receiver.deliver(self._ledger.turns.get(turn, []))
+        if unclaimed:
+            self._late = [*self._late, *unclaimed]
+            self._receiver.tell_stuck(unclaimed)
+        self._close_open_turn()
+        if turn < self._last:
+            self._watch()
+
+    def _close_open_turn(self) -> None:
+        ledger = self._ledger
+        if ledger.open_turn == self.delivered + 1 and ledger.open_turn <= self._last:
+            ledger.open_turn += 1
+
+    def _became_durable(self, error: StoreError | None) -> None:
+        if error is not None:
+            return
+        if self.is_quiet and not self._watched:
+            self._round_came()
+        else:
+            self._watch()

@@ -1,0 +1,270 @@
+"""Functions: an ordinary coroutine function and what the engine is to know of it.
+
+Separate because a function is a plain value: several engines may share one, and declaring it starts nothing.
+Leaves to `scheduler` to run it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import timedelta
+from typing import Any, Generic, TypeVar, overload
+
+import attrs
+
+from durable.bus import Trigger, checked_path, checked_pattern
+from durable.codec import return_type
+from durable.context import Context
+from durable.expressions import Expression, parse
+from durable.retries import Backoff, Policy, checked_retries
+from durable.state import WAIT_NAMES, CancelRule, Declaration
+from durable.times import Duration, duration
+
+T = TypeVar("T")
+Code = Callable[[Context], Coroutine[Any, Any, T]]
+
+
+def checked_expression(source: object, names: tuple[str, ...], *, what: str) -> Expression | None:
+    """Return the parsed expression, None for None.
+
+    Raises:
+        TypeError: not a string.
+        ExpressionError: it does not parse, or uses another name than those given.
+    """
+    if source is None:
+        return None
+    if not isinstance(source, str):
+        raise TypeError(f"the expression of {what} must be a string, not {source!r}")
+    return parse(source, names)
+
+
+@attrs.frozen
+class TriggerEvent:
+    """An event that opens a run of the function.
+
+    Attributes:
+        event: a name, or a pattern: "shop/*" and "shop/order.*"; a `*` ends it, after `/` or `.`.
+        if_exp: a CEL expression over `event`; where it is not true, or fails, no run is opened.
+
+    Raises:
+        ValueError, ExpressionError: at the call, for a malformed pattern or expression.
+    """
+
+    event: str
+    if_exp: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        checked_pattern(self.event, what="a trigger")
+        checked_expression(self.if_exp, ("event",), what=f"trigger {self.event!r}")
+
+
+@attrs.frozen
+class Cancel:
+    """An event that cancels the function's unfinished runs that it matches.
+
+    Attributes:
+        event: the name; it must be sent after the run was opened.
+        match: a path that must be equal in the run's event and in this one, such as "data.order_id".
+        if_exp: a CEL expression over `event` (the run's) and `async` (this one).
+        timeout: how long after its opening a run can be cancelled so; None: for as long as it runs.
+    """
+
+    event: str
+    match: str | None = None
+    if_exp: str | None = None
+    timeout: Duration | None = None
+
+    def __attrs_post_init__(self) -> None:
+        checked_pattern(self.event, what="a Cancel")
+        if "*" in self.event:
+            raise ValueError(f"the event of a Cancel must be a name without *, not {self.event!r}")
+        if self.match is not None:
+            checked_path(self.match, what=f"Cancel {self.event!r}")
+        checked_expression(self.if_exp, WAIT_NAMES, what=f"Cancel {self.event!r}")
+        if self.timeout is not None:
+            duration(self.timeout, what=f"the timeout of Cancel {self.event!r}")
+
+    def rule(self) -> CancelRule:
+        """Return what the rules know of it."""
+        expression = checked_expression(self.if_exp, WAIT_NAMES, what=f"Cancel {self.event!r}")
+        timeout = None if self.timeout is None else duration(self.timeout)
+        return CancelRule(self.event, self.match, expression, timeout)
+
+
+def _optional(value: Duration | None) -> timedelta | None:
+    return None if value is None else duration(value, what="a limit of Timeouts")
+
+
+@attrs.frozen
+class Timeouts:
+    """How long a run may take, in the engine's time; past it, it is cancelled.
+
+    Attributes:
+        start: from its opening to its first step.
+        finish: from its first step to its end.
+    """
+
+    start: timedelta | None = attrs.field(default=None, converter=_optional)
+    finish: timedelta | None = attrs.field(default=None, converter=_optional)
+
+
+@attrs.frozen(eq=False)
+class Function(Generic[T]):
+    """A coroutine function and its options: what `@durable.function` returns. Calling it calls the coroutine function.
+
+    Two definitions by the same module and qualified name are the same function: the newer replaces the older, as when
+    a notebook cell is run again.
+    """
+
+    id: str
+    code: Code[T]
+    triggers: tuple[TriggerEvent, ...] = ()
+    policy: Policy = attrs.field(factory=Policy)
+    on_failure: Function[Any] | None = None
+    cancel: tuple[Cancel, ...] = ()
+    idempotency: Expression | None = None
+    timeouts: Timeouts = attrs.field(factory=Timeouts)
+
+    def __call__(self, ctx: Context) -> Awaitable[T]:
+        return self.code(ctx)
+
+    @property
+    def origin(self) -> tuple[str, str]:
+        """The module and the qualified name under which the code was defined."""
+        return (self.code.__module__, self.code.__qualname__)
+
+    @property
+    def output_type(self) -> object:
+        """The type of what the function returns: its return annotation."""
+        return return_type(self.code)
+
+    @property
+    def declaration(self) -> Declaration:
+        """What the rules know of the function."""
+        triggers = tuple(
+            Trigger(self.id, one.event, checked_expression(one.if_exp, ("event",), what=f"trigger {one.event!r}"))
+            for one in self.triggers
+        )
+        return Declaration(
+            self.id,
+            triggers,
+            tuple(cancel.rule() for cancel in self.cancel),
+            self.idempotency,
+            None if self.on_failure is None else self.on_failure.id,
+            self.timeouts.start,
+            self.timeouts.finish,
+        )
+
+
+def _checked_code(code: object, *, what: str) -> Callable[..., Any]:
+    if not inspect.iscoroutinefunction(code):
+        raise TypeError(f"{what} must be a coroutine function, async def with one parameter ctx, not {code!r}")
+    try:
+        inspect.signature(code).bind(None)
+    except TypeError:
+        raise TypeError(f"{what} must take one argument, the context: async def {code.__name__}(ctx)") from None
+    return code
+
+
+def _checked_triggers(trigger: object, *, what: str) -> tuple[TriggerEvent, ...]:
+    given = () if trigger is None else trigger
+    if isinstance(given, str | TriggerEvent):
+        given = (given,)
+    if not isinstance(given, Sequence):
+        raise TypeError(f"the trigger of {what} must be an event's name, a TriggerEvent or a sequence, not {given!r}")
+    triggers = []
+    for one in given:
+        if not isinstance(one, str | TriggerEvent):
+            raise TypeError(f"a trigger of {what} must be an event's name or a TriggerEvent, not {one!r}")
+        triggers.append(one if isinstance(one, TriggerEvent) else TriggerEvent(one))
+    return tuple(triggers)
+
+
+def _checked_cancels(cancel: object, *, what: str) -> tuple[Cancel, ...]:
+    given = (cancel,) if isinstance(cancel, Cancel) else cancel
+    if not isinstance(given, Sequence) or isinstance(given, str) or not all(isinstance(one, Cancel) for one in given):
+        raise TypeError(f"cancel of {what} must be a sequence of Cancel, not {cancel!r}")
+    return tuple(given)
+
+
+def _failure_function(on_failure: object, id: str) -> Function[Any] | None:
+    if on_failure is None:
+        return None
+    code = on_failure.code if isinstance(on_failure, Function) else on_failure
+    policy = on_failure.policy if isinstance(on_failure, Function) else Policy()
+    return Function(f"{id}-failure", _checked_code(code, what=f"on_failure of function {id!r}"), policy=policy)
+
+
+@overload
+def function(trigger: Code[T]) -> Function[T]: ...
+@overload
+def function(
+    trigger: str | TriggerEvent | Sequence[str | TriggerEvent] | None = None,
+    *,
+    id: str | None = None,
+    retries: int = 4,
+    backoff: Backoff = ...,
+    on_failure: Code[Any] | None = None,
+    cancel: Sequence[Cancel] = (),
+    idempotency: str | None = None,
+    timeouts: Timeouts | None = None,
+) -> Callable[[Code[T]], Function[T]]: ...
+def function(
+    trigger: Any = None,
+    *,
+    id: str | None = None,
+    retries: int = 4,
+    backoff: Backoff | None = None,
+    on_failure: Any = None,
+    cancel: Any = (),
+    idempotency: str | None = None,
+    timeouts: Timeouts | None = None,
+) -> Any:
+    """Declare a durable function: a decorator for `async def code(ctx)`. It registers nothing; give it to an engine.
+
+    Args:
+        trigger: the events that open a run: a name, a pattern, a TriggerEvent, or a sequence of them. None: it runs
+            only when it is started or invoked.
+        id: by which it is recorded; default the code's name. A new id is a new function: unfinished runs under the
+            old one stay parked.
+        retries: how often the function is called again after an error of its own, finished steps answering from the
+            record; and how often each of its steps is tried again, where the step does not say.
+        backoff: how long to wait before each further try.
+        on_failure: `async def handler(ctx)`, run once when a run has failed, as a run of its own: function
+            "<id>-failure", run "<run id>/failure", `ctx.event` the event "durable/function.failed". Not for cancelled
+            runs.
+        cancel: the events that cancel its runs.
+        idempotency: a CEL expression over `event`; one run per value in 24 h. Where it is null: every run.
+        timeouts: how long a run may take.
+
+    Raises:
+        TypeError, ValueError, ExpressionError: at the call, naming the option.
+    """
+
+    def declare(code: Code[Any]) -> Function[Any]:
+        what = f"function {id!r}" if id is not None else "a function"
+        _checked_code(code, what=what)
+        name = id if id is not None else code.__name__
+        what = f"function {name!r}"
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"the id of a function must be a string that is not empty, not {name!r}")
+        if backoff is not None and not isinstance(backoff, Backoff):
+            raise TypeError(f"backoff of {what} must be a Backoff, not {backoff!r}; how often is retries=")
+        if timeouts is not None and not isinstance(timeouts, Timeouts):
+            raise TypeError(f"timeouts of {what} must be a Timeouts, not {timeouts!r}")
+        return Function(
+            name,
+            code,
+            _checked_triggers(trigger, what=what),
+            Policy(checked_retries(retries, what=what), backoff or Backoff()),
+            _failure_function(on_failure, name),
+            _checked_cancels(cancel, what=what),
+            checked_expression(idempotency, ("event",), what=f"idempotency of {what}"),
+            timeouts or Timeouts(),
+        )
+
+    if callable(trigger):  # @durable.function without parentheses
+        code, trigger = trigger, None
+        return declare(code)
+    return declare

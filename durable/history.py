@@ -1,0 +1,37 @@
+"""A run's history read back: its ledger, from the entries of any store.
+
+Separate because an open engine and a reader in another process fold the same way.
+Leaves to the stores where the entries come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from durable.codec import read
+from durable.errors import StoreCorruptError
+from durable.ledger import Ledger
+from durable.records import EngineClosed, EventSent, KeyClaimed, RunOpened
+from durable.stores.store import Entry
+
+
+async def ledger_of(entries: AsyncIterator[Entry]) -> Ledger | None:
+    """Return the fold of one run's entries, None if there are none.
+
+    Raises:
+        StoreCorruptError: an entry cannot be read, or is none of a run.
+    """
+    ledger: Ledger | None = None
+    async for entry in entries:
+        record = read(entry.kind, entry.body)
+        if isinstance(record, RunOpened):
+            ledger = Ledger.opened(record)
+        elif isinstance(record, EventSent | KeyClaimed | EngineClosed):
+            return None  # a scheduled event, which is kept like a run of its own
+        elif ledger is None:
+            raise StoreCorruptError(f"a {entry.kind} of run {entry.run!r} is recorded, but not its opening")
+        else:
+            ledger.fold(record)
+    if ledger is not None:
+        ledger.close_turns()
+    return ledger

@@ -1,0 +1,226 @@
+"""The single writer: fold now, append in groups, tell afterwards.
+
+Separate because R2 and R31 hold or fall here: what is posted is state at once, and nobody hears of it before it is
+durable.
+Leaves to the store how entries are kept, to `session` and `engine` who is told.
+
+`post` folds a record and queues it, without an await. The writer takes everything that has queued while the last
+append was in flight into the next one, so a thousand runs that step at once share a few commits, and everything
+posted between two awaits is kept or lost as one. Records are numbered as they are posted; `durable` is the number up
+to which the store has them. A failed append is final: it is never tried again, since nobody can know how much of it
+is on disk, and everyone who waits gets a `StoreError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from functools import partial
+
+from durable.codec import EventTexts, write
+from durable.errors import StoreError
+from durable.records import EngineClosed, EventSent, KeyClaimed, Record, RunClosed, RunOpened, RunRetried
+from durable.state import KEPT, State
+from durable.stores.store import Entry, RunRow, Store
+from durable.times import after
+
+Told = Callable[[StoreError | None], None]
+
+CLOSING_KEPT = timedelta(days=366)
+
+
+class Journal:
+    """The queue in front of a store.
+
+    `follow(record)` is called for each record right after it is folded, `on_failure(error)` once if the store fails.
+    A store whose class says `immediate = True` never suspends in `append`: it is appended to in place.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        state: State,
+        follow: Callable[[Record], None],
+        on_failure: Callable[[StoreError], None],
+    ) -> None:
+        self.posted = 0
+        self.durable = 0
+        self.failure: StoreError | None = None
+        self.immediate = bool(getattr(store, "immediate", False))
+        self._store = store
+        self._state = state
+        self._texts = EventTexts()
+        self._follow = follow
+        self._on_failure = on_failure
+        self._queue: list[Entry] = []
+        self._loop = asyncio.get_running_loop()
+        self._more = asyncio.Event()
+        self._flushing = False
+        self._order = 0
+        self._waiting: list[tuple[int, int, Told]] = []
+
+    def post(self, record: Record) -> int:
+        """Fold a record, queue it, and return its number.
+
+        Raises:
+            StoreError: the store has failed; nothing was folded.
+        """
+        if self.failure is not None:
+            self.check()
+        body = write(record, self._texts.of(record.event) if isinstance(record, EventSent | RunOpened) else None)
+        scheduled = isinstance(record, EventSent) and record.id in self._state.scheduled
+        self._state.fold(record)
+        self._queue.append(_entry(record, body, self._state, scheduled=scheduled))
+        self.posted += 1
+        self._follow(record)
+        if not self.immediate:
+            self._more.set()
+        elif not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush_soon)
+        return self.posted
+
+    def post_all(self, records: Iterable[Record]) -> list[Record]:
+        """Post each record before the next is decided; return them."""
+        posted = []
+        for record in records:
+            self.post(record)
+            posted.append(record)
+        return posted
+
+    def tell(self, number: int, told: Told) -> None:
+        """Call `told(None)` once record `number` is durable, at once if it is; `told(error)` if the store fails."""
+        if number <= self.durable:
+            told(None)
+        elif self.failure is not None:
+            told(self.failure)
+        else:
+            self._order += 1
+            heapq.heappush(self._waiting, (number, self._order, told))
+
+    def check(self) -> None:
+        """Refuse, once the store has failed, with an error of each caller's own: one that is raised again and again
+        collects the traceback of every caller.
+
+        Raises:
+            StoreError: the store failed.
+        """
+        if self.failure is not None:
+            raise StoreError(str(self.failure)) from self.failure
+
+    async def synced(self) -> None:
+        """Wait until everything posted so far is durable.
+
+        Raises:
+            StoreError: the store failed: what was posted is not known to be recorded.
+        """
+        if self.immediate:
+            self.flush()
+        self.check()
+        if self.posted > self.durable:
+            reached: asyncio.Future[None] = self._loop.create_future()
+            self.tell(self.posted, partial(_resolve, reached))
+            await reached
+
+    def flush(self) -> None:
+        """Append what has queued to an immediate store, now."""
+        batch, self._queue = self._queue, []
+        if not batch or self.failure is not None:
+            return
+        number = self.posted
+        appending = self._store.append(batch)
+        try:
+            appending.send(None)
+        except StopIteration:
+            self._advance(number)
+        except Exception as error:
+            self._fail(error)
+        else:
+            appending.close()
+            self._fail(RuntimeError("a store that says immediate = True suspended in append"))
+
+    def abandon(self) -> None:
+        """Lose what has queued, as a process does that dies."""
+        self._queue.clear()
+        self._tell_failure(StoreError("the process died, as a test asked for"))
+
+    def _flush_soon(self) -> None:
+        self._flushing = False
+        self.flush()
+
+    async def write(self) -> None:
+        """Append what queues, group by group, until cancelled or the store fails."""
+        while self.failure is None:
+            await self._more.wait()
+            self._more.clear()
+            while self._queue and self.failure is None:
+                batch, self._queue = self._queue, []
+                number = self.posted
+                try:
+                    await self._store.append(batch)
+                except Exception as error:
+                    self._fail(error)
+                else:
+                    self._advance(number)
+
+    def _advance(self, number: int) -> None:
+        self.durable = number
+        while self._waiting and self._waiting[0][0] <= number:
+            heapq.heappop(self._waiting)[2](None)
+
+    def _fail(self, error: Exception) -> None:
+        failure = error
+        if not isinstance(failure, StoreError):
+            failure = StoreError(f"the store failed while appending: {type(error).__name__}: {error}")
+            failure.__cause__ = error
+        self._tell_failure(failure)
+        self._on_failure(failure)
+
+    def _tell_failure(self, failure: StoreError) -> None:
+        self.failure = failure
+        waiting, self._waiting = self._waiting, []
+        for _, _, told in sorted(waiting, key=lambda entry: entry[:2]):
+            told(failure)
+
+
+def _resolve(reached: asyncio.Future[None], error: StoreError | None) -> None:
+    if reached.done():
+        return
+    if error is None:
+        reached.set_result(None)
+    else:
+        reached.set_exception(error)
+
+
+def _entry(record: Record, body: str, state: State, *, scheduled: bool) -> Entry:
+    kind = type(record).__name__
+    match record:
+        case EventSent():
+            # A scheduled event is kept like a run of its own, which its delivery ends: however long the process was
+            # down, it is not lost. Its id counts for 24 h, as every id given from outside.
+            keep_until = after(record.at, KEPT) if record.event.id != record.id else None
+            if record.due is None and not scheduled:
+                return Entry("", kind, body, keep_until=keep_until or after(record.at, KEPT))
+            return Entry(f"durable/event/{record.id}", kind, body, record.due is None, keep_until)
+        case KeyClaimed():
+            return Entry("", kind, body, keep_until=after(record.at, KEPT))
+        case EngineClosed():
+            return Entry("", kind, body, keep_until=after(record.at, CLOSING_KEPT))
+        case RunOpened():
+            row = RunRow(record.run, record.function, record.event.name, record.at)
+            return Entry(record.run, kind, body, row=row)
+        case RunClosed():
+            ledger = state.ended[record.run]
+            error = str(record.error) if record.error is not None else record.reason
+            row = RunRow(
+                record.run, ledger.function, ledger.event.name, ledger.opened_at, record.at, record.status, error
+            )
+            return Entry(record.run, kind, body, ends_run=True, row=row)
+        case RunRetried() if record.reopened:
+            ledger = state.ledgers[record.run]
+            row = RunRow(record.run, ledger.function, ledger.event.name, ledger.opened_at)
+            return Entry(record.run, kind, body, row=row)
+        case _:
+            return Entry(record.run, kind, body)

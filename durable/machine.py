@@ -1,0 +1,50 @@
+"""The machine: what all executions of one engine share.
+
+Separate because a session, a handler's tries and the scheduler need the same parts, and none of them owns them.
+Leaves to `runtime` to put the parts together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any
+
+import attrs
+
+from durable.causes import Causes
+from durable.claims import StandIn
+from durable.clock import Clock
+from durable.eager import Spare
+from durable.journal import Journal
+from durable.rounds import Rounds
+from durable.timers import Timers
+from durable.workers import Workers
+
+
+@attrs.frozen
+class Machine:
+    """What all sessions of one engine share.
+
+    Without `workers` blocking handlers run inline; without
+    `spare` no handler begins in place. `changed()` is called when a handler has ended or an outcome was
+    delivered. `resolve(function, what)` returns the id and the output type of a function that is to be invoked.
+    """
+
+    engine: object
+    loop: asyncio.AbstractEventLoop
+    clock: Clock
+    timers: Timers[tuple[str, str]]
+    journal: Journal
+    causes: Causes
+    rounds: Rounds
+    variables: Context
+    logger: logging.Logger
+    workers: Workers | None
+    spare: Spare | None
+    changed: Callable[[], None]
+    is_ending: Callable[[], bool]
+    resolve: Callable[[Any, str], tuple[str, object]]
+    stand_in: StandIn | None = None

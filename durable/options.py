@@ -1,0 +1,97 @@
+"""What a step is called with besides its work: its id, how its handler is tried, a signal's name.
+
+Separate because the words of users are checked here once, for steps and for the engine's door alike.
+Leaves to `step` what the steps do.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import attrs
+
+from durable.claims import PREFIX_END
+from durable.retries import Backoff, Policy, checked_retries
+from durable.times import Duration, duration
+
+
+def _optional_duration(value: Duration | None) -> timedelta | None:
+    return None if value is None else duration(value, what="the timeout of a step")
+
+
+@attrs.frozen
+class StepOptions:
+    """A step's id and how its handler is tried. All but the id are for `step.run` only.
+
+    Attributes:
+        id: the step's id.
+        retries: tries after the first; default: the function's.
+        backoff: how long to wait before each further try; default: the function's.
+        timeout: how long one try may take, in the engine's time. Past it the try fails with TimeoutError and is retried
+            like any error. A blocking handler cannot be stopped: its next try waits until its thread has ended.
+        output_type: the type of the value, where the handler has no return annotation that says it.
+    """
+
+    id: str
+    retries: int | None = None
+    backoff: Backoff | None = None
+    timeout: timedelta | None = attrs.field(default=None, converter=_optional_duration)
+    output_type: object = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.retries is not None:
+            checked_retries(self.retries, what=f"step {self.id!r}")
+        if self.backoff is not None and not isinstance(self.backoff, Backoff):
+            raise TypeError(f"backoff of step {self.id!r} must be a Backoff, not {self.backoff!r}")
+
+    def policy(self, default: Policy) -> Policy:
+        """Return how often and when the step is tried, where `default` is the function's own way."""
+        return Policy(
+            default.retries if self.retries is None else self.retries,
+            default.backoff if self.backoff is None else self.backoff,
+        )
+
+
+StepId = str | StepOptions
+
+
+def checked_id(step_id: object) -> str:
+    """Return the id of a step that takes no other options.
+
+    Raises:
+        TypeError, ValueError: not a string, empty, spelled like a branch, or options that are for `step.run` only.
+    """
+    if isinstance(step_id, StepOptions):
+        if step_id != StepOptions(step_id.id):
+            raise TypeError(
+                f"step {step_id.id!r}: retries, backoff, timeout and output_type are options of step.run only; a wait "
+                "has a timeout of its own"
+            )
+        step_id = step_id.id
+    return checked_name(step_id)
+
+
+def checked_name(step_id: object) -> str:
+    """Return a step's id.
+
+    Raises:
+        TypeError, ValueError: not a string, empty, or spelled like a branch.
+    """
+    if not isinstance(step_id, str):
+        raise TypeError(f"a step's id must be a string or StepOptions, not {step_id!r} ({type(step_id).__name__})")
+    if not step_id or PREFIX_END in step_id:
+        raise ValueError(f"a step's id must not be empty or hold {PREFIX_END!r}, not {step_id!r}")
+    return step_id
+
+
+def checked_signal(signal: object, *, what: str) -> str:
+    """Return a signal's name.
+
+    Raises:
+        TypeError, ValueError: not a string, or empty.
+    """
+    if not isinstance(signal, str):
+        raise TypeError(f"the signal of {what} must be a string, not {signal!r} ({type(signal).__name__})")
+    if not signal:
+        raise ValueError(f"the signal of {what} must not be empty")
+    return signal

@@ -1,0 +1,405 @@
+"""One execution of one run: hands out keys, hands out outcomes in order, refuses after it is over.
+
+Separate because what lives only while a coroutine lives (futures, tasks, branches) must never be mistaken for facts.
+Leaves to `ledger` what is recorded, to `delivery` the order, to `tries` the handlers, to `scheduler` beginning and end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, NoReturn
+
+import attrs
+
+from durable.claims import BRANCH, CURRENT, Branch, Claim, Work
+from durable.codec import decode, raised
+from durable.delivery import Delivery
+from durable.errors import CodecError, DriftError, LimitError, NestedStepError
+from durable.ledger import Ledger, StepFacts
+from durable.machine import Machine
+from durable.records import Cancelled, Err, Event, Ok, Outcome, RunStarted, StepClosed, StepKind, Wait
+
+GRACE = 5.0  # seconds
+
+
+_NONE: frozenset[str] = frozenset()
+
+
+class Session:
+    """One execution of one run. `main` is the task that runs the function."""
+
+    __slots__ = (
+        "_asked",
+        "_behind",
+        "_branches",
+        "_ended",
+        "_root",
+        "_told",
+        "claims",
+        "delivery",
+        "did_more",
+        "drift",
+        "gate",
+        "is_stopped",
+        "ledger",
+        "machine",
+        "main",
+        "now",
+        "refused",
+        "tells_start",
+        "works",
+    )
+
+    main: asyncio.Task[Any]
+
+    def __init__(self, machine: Machine, ledger: Ledger, ended: Callable[[Session], None]) -> None:
+        self._ended = ended
+        self.machine = machine
+        self.ledger = ledger
+        self.now = ledger.opened_at
+        self.refused = self.is_stopped = self.tells_start = self.did_more = self._told = False
+        self.drift: DriftError | None = None
+        self.works: dict[Work, None] = {}
+        self.claims: dict[str, Claim] = {}
+        self._asked: dict[str, int] = {}
+        self.gate: Callable[[Callable[[], None]], None] | None = None
+        self._root = Branch("", self._asked)
+        self._branches: dict[asyncio.Task[Any], Branch | None] = {}  # None: it only awaits what another task called
+        self._behind = set(ledger.steps) if ledger.steps else _NONE  # recorded, but not come to again
+        self.delivery = Delivery(ledger, machine.journal, machine.rounds, self)
+
+    def begin(self, main: asyncio.Task[Any]) -> None:
+        """Take the task that runs the function, before it runs."""
+        self.main = main
+
+    def main_ended(self, main: asyncio.Task[Any]) -> None:
+        """Pass on that the function has ended."""
+        self._ended(self)
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether the function has only repeated what is recorded, and there is more to come."""
+        return bool(self._behind) and not self.did_more
+
+    @property
+    def is_level(self) -> bool:
+        """Whether the code has come to everything that is recorded: what ends from now on comes after it."""
+        return not self._behind
+
+    @property
+    def waits(self) -> list[str]:
+        """The keys of the steps that the function waits for."""
+        return list(self.claims)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing can move without time or input from outside."""
+        return self.refused or (bool(self.claims) and not self.working and self.delivery.is_idle)
+
+    @property
+    def working(self) -> set[Work]:
+        """The handlers that run."""
+        return {work for work in self.works if work.is_running}
+
+    @property
+    def waits_for_timeouts(self) -> bool:
+        """Whether handlers run, and every one of them will be stopped by the timeout of its step."""
+        working = self.working
+        return bool(working) and all(work.is_bounded for work in working)
+
+    def claim(self, step_id: str, kind: StepKind) -> Claim:
+        """Count a call of a step method and return its claim.
+
+        Raises:
+            NestedStepError, LimitError, DriftError: see the rules R7, R28, R6.
+        """
+        if len(self._asked) >= self.machine.causes.limits.steps:
+            raise LimitError(
+                f"run {self.ledger.run!r} calls more than {self.machine.causes.limits.steps:,} steps with {step_id!r}: "
+                "let it invoke other functions for parts of the work, or pass Limits(steps=...) to the engine"
+            )
+        task = asyncio.current_task()
+        branch = self._branch(task)
+        key = branch.key(step_id)
+        facts = self.ledger.steps.get(key)
+        if facts is None:
+            self.did_more = True  # whatever is recorded beside it, this is no replay any more
+        elif facts.kind != kind:
+            self._drift(
+                f"step {key!r} of run {self.ledger.run!r} is recorded as a {facts.kind}, but the code asks for a "
+                f"{kind}: give the step a new id"
+            )
+        elif facts.outcome is None and self._behind:
+            self._behind -= {key}
+        if self.tells_start and self.ledger.started_at is None:
+            self.machine.journal.post(RunStarted(self.ledger.run, self.machine.clock.now()))
+        claim = self.claims[key] = Claim(key, step_id, kind, called_by=task)
+        self.delivery.touch()
+        return claim
+
+    def check_call(self, step_id: str) -> None:
+        """Refuse a call from inside a handler, or from another thread or loop.
+
+        Raises:
+            NestedStepError, RuntimeError
+        """
+        current = CURRENT.get()
+        if current is not None:
+            raise NestedStepError(
+                f"step {step_id!r} is called inside the handler of step {current[0].key!r} of run "
+                f"{current[0].run_id!r}: call it from the function, before or after that step"
+            )
+        if asyncio._get_running_loop() is not self.machine.loop:
+            raise RuntimeError(
+                f"step {step_id!r} of run {self.ledger.run!r} is called outside the loop of its engine: from another "
+                "thread use asyncio.run_coroutine_threadsafe"
+            )
+
+    def _branch(self, task: asyncio.Task[Any] | None) -> Branch:
+        if task is None or task is self.main:
+            return self._root
+        branch = self._branches.get(task)
+        if branch is None:
+            inherited = BRANCH.get()
+            parent = inherited[1] if inherited is not None and inherited[0] is self else self._root
+            branch = self._branches[task] = parent.child()
+            self.delivery.branched = True
+        inherited = BRANCH.get()
+        if inherited is None or inherited[1] is not branch:
+            BRANCH.set((self, branch))
+        return branch
+
+    def facts(self, claim: Claim) -> StepFacts | None:
+        """Return what is recorded of a claimed step."""
+        return self.ledger.steps.get(claim.key)
+
+    def begin_wait(self, claim: Claim, wait: Wait, *, replace: bool = False) -> None:
+        """Record that a claimed step waits, unless that is recorded; a recorded deadline stands."""
+        facts = self.facts(claim)
+        if facts is not None and (facts.outcome is not None or facts.is_waiting):
+            return
+        if facts is not None and facts.wait is not None and facts.wait.until is not None:
+            wait = attrs.evolve(wait, until=facts.wait.until)  # R9: cancelled in an earlier attempt
+        causes, now = self.machine.causes, self.machine.clock.now()
+        self.machine.journal.post_all(causes.wait((self.ledger.run, claim.key), claim.kind, wait, now, replace=replace))
+
+    def close_step(self, claim: Claim, outcome: Outcome, *, tries: int = 0, inline: bool = False) -> None:
+        """Record that a step has ended, unless its run or the step itself has ended by now."""
+        facts = self.facts(claim)
+        if self.ledger.status is not None or (facts is not None and facts.outcome is not None):
+            return
+        record = self.ledger.closing(
+            claim.key,
+            claim.kind,
+            outcome,
+            at=self.machine.clock.now(),
+            limits=self.machine.causes.limits,
+            tries=tries,
+        )
+        if not inline:
+            self.machine.journal.post(record)
+            return
+        self.machine.journal.post(attrs.evolve(record, turn=None))
+        self.machine.journal.flush()
+
+    def begin_invoke(self, claim: Claim, function: str, event: Event, until: datetime | None) -> None:
+        """Record that a claimed step invokes a function, unless that is recorded."""
+        facts = self.facts(claim)
+        if facts is None or (facts.outcome is None and not facts.is_waiting):
+            causes, now = self.machine.causes, self.machine.clock.now()
+            self.machine.journal.post_all(causes.invoke((self.ledger.run, claim.key), function, event, until, now))
+
+    def await_claim(self, claim: Claim) -> None:
+        """Note that a task begins to await a claimed step."""
+        claim.was_awaited = True
+        claim.awaited_by = task = asyncio.current_task()
+        if task is not None and task is not self.main:
+            self._branches.setdefault(task)
+
+    def is_due(self, claim: Claim) -> bool:
+        """Whether a claimed step is still to be done: it has no outcome on record, not even a cancelling."""
+        facts = self.facts(claim)
+        return facts is None or facts.outcome is None
+
+    def begin_work(self, claim: Claim, work: Work) -> None:
+        """Begin a claimed step's handler."""
+        claim.work = work
+        self.works[work] = None
+        work.begin()
+
+    def future(self, claim: Claim) -> asyncio.Future[Outcome]:
+        """Return the future through which the outcome of a claimed step will come."""
+        claim.future = self.machine.loop.create_future()
+        return claim.future
+
+    def recalled(self, claim: Claim) -> Outcome | None:
+        """Return the outcome of a step that was returned inline, at the call, when it ran first."""
+        facts = self.facts(claim)
+        if facts is None or facts.turn is not None or not isinstance(facts.outcome, Ok | Err):
+            return None
+        if self.machine.journal.failure is not None:
+            return None  # R31: not known to be recorded, so nobody sees it
+        self.take(claim, facts)
+        return facts.outcome
+
+    def take(self, claim: Claim, facts: StepFacts) -> None:
+        """Note that the function receives an outcome now."""
+        if facts.closed_at is not None and facts.closed_at > self.now:
+            self.now = facts.closed_at
+        if self._behind:
+            self._behind -= {claim.key}
+        self.claims.pop(claim.key, None)
+        claim.work = None
+        claim.outcome = facts.outcome
+        if claim.future is not None and facts.outcome is not None and not claim.future.done():
+            claim.future.set_result(facts.outcome)
+
+    def value(self, claim: Claim, outcome: Outcome, type_: object) -> Any:
+        """Return the value of an outcome, or raise its error.
+
+        Raises:
+            StepError: the step failed.
+            DriftError: what is recorded no longer fits the type.
+        """
+        if isinstance(outcome, Err):
+            raise raised(outcome.error, claim.key)
+        if not isinstance(outcome, Ok):
+            raise asyncio.CancelledError
+        try:
+            return decode(outcome.value, type_)
+        except CodecError as error:
+            self._drift(
+                f"what is recorded for step {claim.key!r} of run {self.ledger.run!r} no longer fits its type: {error}; "
+                "keep the type able to read it, or give the step a new id"
+            )
+
+    def abandon(self, claim: Claim) -> None:
+        """The code cancelled a pending step: record it, without awaiting; its handler ends, its wait is freed."""
+        if claim.was_dropped or self.refused or self.ledger.status is not None:
+            return
+        if self.machine.is_ending():  # R14: asyncio.run cancels every task once an exit has left the loop
+            self.is_stopped = True
+            self.refuse()
+            return
+        claim.was_dropped = True
+        if self._behind:
+            self._behind -= {claim.key}
+        self.claims.pop(claim.key, None)
+        facts = self.facts(claim)
+        outcome = facts.outcome if facts is not None else None
+        was_awaited = claim.was_awaited
+        if outcome is None and (was_awaited or facts is not None) and self.machine.journal.failure is None:
+            turn = self.delivery.delivered if was_awaited else None
+            now = self.machine.clock.now()
+            self.machine.journal.post(StepClosed(self.ledger.run, claim.key, claim.kind, Cancelled(), turn, now))
+        elif isinstance(outcome, Cancelled):
+            self.delivery.cancelled_again(claim.key)
+        if claim.work is not None:
+            claim.work.stop()
+            self.works.pop(claim.work, None)
+        self.delivery.touch()
+
+    def abandon_unawaited(self, claim: Claim) -> None:
+        """A step's coroutine is gone and nobody has awaited it; the collector may say so in any thread."""
+        loop = self.machine.loop
+        if asyncio._get_running_loop() is loop:
+            self.abandon(claim)
+        elif not loop.is_closed():
+            loop.call_soon_threadsafe(self.abandon, claim)
+
+    def admit(self, begin: Callable[[], None]) -> None:
+        """Begin a handler's try, once the scheduler lets this run call handlers (R26)."""
+        if self.gate is None:
+            begin()
+        else:
+            self.gate(begin)
+
+    def deliver(self, keys: Sequence[str]) -> list[str]:
+        """Hand outcomes out to those who wait for them; return the keys that nobody has claimed yet."""
+        unclaimed = []
+        for key in keys:
+            claim = self.claims.get(key)
+            if claim is None:
+                if key not in self._asked:
+                    unclaimed.append(key)
+            elif claim.future is None or not claim.future.cancelled():
+                self.take(claim, self.ledger.steps[key])
+        self.machine.changed()
+        return unclaimed
+
+    def tell_stuck(self, keys: Iterable[str]) -> None:
+        """Say once that the code does not come to steps that are recorded."""
+        if self._told:
+            return
+        self._told = True
+        names = ", ".join(repr(key) for key in keys)
+        self.machine.logger.warning(
+            "run %r: its record goes on with step %s, but the code has not come to it again: the code has changed, or "
+            "awaits something outside its steps",
+            self.ledger.run,
+            names,
+        )
+
+    def _drift(self, message: str) -> NoReturn:
+        self.drift = DriftError(message)
+        self.refuse()
+        self.main.cancel()
+        raise self.drift
+
+    def refuse(self) -> None:
+        """Refuse every further step call, record nothing that the function does from now on (R8)."""
+        self.refused = True
+        self.delivery.stop()
+
+    @property
+    def has_loose_ends(self) -> bool:
+        """Whether tasks that called or awaited steps, or handlers, still run."""
+        return bool(self.works) or any(not task.done() for task in self._branches)
+
+    async def end(self, grace: float | None = None) -> None:
+        """Cancel the tasks that called or awaited steps, and the running handlers; wait until they have ended.
+
+        A task that swallows its cancelling is named in the log after 5 s and left behind; a handler is waited for, at
+        the most `grace` seconds.
+        """
+        tasks = [task for task in self._branches if not task.done()]
+        if tasks and not self.is_stopped:
+            self._tell_waiting(tasks)
+        for task in tasks:
+            task.cancel()
+        for work in list(self.works):
+            work.stop()
+        await self.wait_for(tasks, GRACE)
+        endings = [self.machine.loop.create_task(work.ended()) for work in self.works]
+        await self.wait_for(endings, grace)
+        for ending in endings:
+            ending.cancel()
+
+    async def wait_for(self, tasks: list[asyncio.Task[Any]], grace: float | None) -> None:
+        """Wait until tasks that were cancelled have ended; name those that have not after `grace` seconds."""
+        if not tasks:
+            return
+        _, pending = await asyncio.wait(tasks, timeout=grace)
+        if pending:
+            self.machine.logger.error(
+                "run %r: %d of its tasks do not end although they were cancelled; they are left behind: %s",
+                self.ledger.run,
+                len(pending),
+                ", ".join(sorted(task.get_name() for task in pending)),
+            )
+
+    def _tell_waiting(self, tasks: list[asyncio.Task[Any]]) -> None:
+        waiting = [claim.key for claim in self.claims.values() if claim.awaited_by in tasks]
+        if waiting:
+            self.machine.logger.warning(
+                "run %r: the function ended while tasks of its own still waited in steps: %s; they are cancelled",
+                self.ledger.run,
+                ", ".join(repr(key) for key in waiting),
+            )
+
+    def unasked(self) -> list[str]:
+        """Return the recorded steps that the code has not asked for."""
+        steps = self.ledger.steps
+        return [key for key in steps if key not in self._asked and isinstance(steps[key].outcome, Ok | Err)]

@@ -1,0 +1,400 @@
+"""The engine: the door through which everything outside comes in.
+
+Separate because it checks and answers, and decides nothing: what an argument may be stands here, what follows stands
+in `causes`.
+Leaves to `runtime` everything that lives while it is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self, TypeVar, overload
+
+import attrs
+
+from durable.claims import CURRENT, StandIn
+from durable.clock import Clock, SystemClock
+from durable.errors import RunCancelled, RunFailed
+from durable.function import Function
+from durable.ledger import Ledger, Limits
+from durable.options import checked_signal
+from durable.records import INVOKED, Event, RunClosed, RunRetried, RunStatus
+from durable.registry import Registry
+from durable.requests import check_crashes, check_listing, check_same, checked_events, checked_run_id
+from durable.run import Run
+from durable.runtime import Runtime, Settings
+from durable.stores.dict import DictStore
+from durable.stores.file import FileStore
+from durable.stores.store import RunQuery, Store
+from durable.times import Duration, duration
+from durable.views import RunInfo, run_info, shown
+
+T = TypeVar("T")
+
+
+class Engine:
+    """Runs functions in this process, on one asyncio loop, and keeps what they do in a store.
+
+    Args:
+        functions: what `@durable.function` returned. Two different functions with one id are a ValueError; the same
+            function defined again replaces the older definition.
+        store: None for a `DictStore`, a path for a `FileStore`, or any `Store`.
+        clock: None for the wall clock.
+        limits: what one run, step and event may be at the most.
+        max_crashes: unclean deaths in a row after which a run that was calling a handler each time fails (R26).
+        logger: default the logger "durable".
+
+    Open it with `async with engine`, or `open` and `close`, which may be called from different tasks. Opening recovers
+    every unfinished run; closing parks them. It belongs to the process and the loop that opened it.
+    """
+
+    def __init__(
+        self,
+        functions: Iterable[Function[Any]] = (),
+        *,
+        store: Store | str | Path | None = None,
+        clock: Clock | None = None,
+        limits: Limits | None = None,
+        max_crashes: int = 10,
+        logger: logging.Logger | None = None,
+    ) -> None:
+        check_crashes(max_crashes)
+        self._registry = Registry(functions)
+        self._settings = Settings(
+            engine=self,
+            store=FileStore(store) if isinstance(store, str | Path) else DictStore() if store is None else store,
+            clock=clock or SystemClock(),
+            limits=limits or Limits(),
+            logger=logger or logging.getLogger("durable"),
+            max_crashes=max_crashes,
+        )
+        self._runtime: Runtime | None = None
+        self._pid = 0
+
+    def rehearse(self, stand_in: StandIn, *, threads: bool) -> None:
+        """Let a stand-in take the place of handlers, and blocking ones run in threads or not. For `durable.testing`."""
+        self._settings = attrs.evolve(self._settings, stand_in=stand_in, threads=threads)
+
+    async def open(self) -> None:
+        """Take the store, recover what is unfinished and let it go on.
+
+        Raises:
+            RuntimeError: it is open already.
+            StoreLockedError, StoreCorruptError, StoreError: the store cannot be opened.
+        """
+        if self._runtime is not None:
+            raise RuntimeError("the engine is open already")
+        self._pid = os.getpid()
+        runtime = self._runtime = Runtime(self._settings, self._registry)
+        try:
+            await runtime.open()
+        except BaseException:
+            self._runtime = None
+            raise
+
+    async def close(self) -> None:
+        """Stop every run where it is, make what was posted durable, give the store back. Closing twice does nothing.
+
+        Functions and async handlers are cancelled; what a handler returns nevertheless is recorded. Blocking handlers
+        get 5 s, then they are named in the log.
+
+        Raises:
+            RuntimeError: called from another loop, a forked child, or a handler of this engine.
+        """
+        if (runtime := self._runtime) is None:
+            return
+        if runtime.journal.failure is None:  # a store that has failed is given back too
+            self.opened("close")
+        self._outside_handler("close")
+        try:
+            await runtime.close()
+        finally:
+            if self._runtime is runtime:
+                self._runtime = None
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    async def send(
+        self,
+        name: str | Event | Sequence[Event],
+        data: Mapping[str, Any] | None = None,
+        *,
+        id: str | None = None,
+        ts: datetime | None = None,
+    ) -> list[str]:
+        """Send an event by name and data, an `Event`, or a sequence of them; return the runtime's ids.
+
+        On return the events and all that follows from them (runs opened, waits answered, runs cancelled) are durable,
+        in one write. An event whose `id` was sent in the last 24 h is dropped, and the first one's id returned. One
+        with a `ts` in the future is delivered then.
+
+        Raises:
+            TypeError, ValueError, CodecError, LimitError: nothing was sent.
+            StoreError: it is not known to be recorded.
+        """
+        runtime = self.opened("send")
+        ids, _ = await runtime.send(checked_events(name, data, id=id, ts=ts))
+        return ids
+
+    async def send_signal(self, signal: str, data: Any = None) -> str | None:
+        """Send a signal to the one run that waits for it; return its id, or None: then the signal is not kept.
+
+        Raises:
+            TypeError, ValueError, CodecError, LimitError, StoreError: as for `send`.
+        """
+        runtime = self.opened("send_signal")
+        checked_signal(signal, what="send_signal")
+        runtime.causes.check_signal(signal, data)
+        now = runtime.clock.now()
+        place = runtime.causes.waiter(signal, now)
+        runtime.journal.post_all(runtime.causes.signal(signal, data, now))
+        await runtime.journal.synced()
+        return None if place is None else place[0]
+
+    @overload
+    async def start(
+        self, function: Function[T], data: Mapping[str, Any] | None = None, *, id: str | None = None
+    ) -> Run[T]: ...
+    @overload
+    async def start(
+        self, function: str, data: Mapping[str, Any] | None = None, *, id: str | None = None
+    ) -> Run[Any]: ...
+    async def start(
+        self, function: Function[Any] | str, data: Mapping[str, Any] | None = None, *, id: str | None = None
+    ) -> Run[Any]:
+        """Open a run, and return its handle once it is durable.
+
+        `id` starts it once: the same id again returns the same run, ended or not. Its event is
+        "durable/function.invoked" with the data. A `Function` that the engine lacks is added.
+
+        Raises:
+            TypeError, ValueError: an id with "/", or one that belongs to another function or other data.
+            LookupError: no function of that id.
+            CodecError, LimitError, StoreError
+        """
+        runtime = self.opened("start")
+        name, _ = self._registry.resolve(function, "start")
+        if name not in self._registry.functions:
+            raise LookupError(f"there is no function {name!r} in this engine: pass it in Engine(functions=[...])")
+        event = runtime.causes.check_event(Event(INVOKED, {} if data is None else data), reserved=True)
+        if id is not None:
+            known = await self._known(checked_run_id(id))
+            if known is not None:
+                check_same(known, name, event)
+                await runtime.journal.synced()
+                return Run(self, id)
+        now = runtime.clock.now()
+        run = id or runtime.ids.fresh(now)
+        _, claimant = runtime.causes.claimed_by(name, event, now)
+        if claimant is None:
+            event = Event(INVOKED, event.data, run, now)
+            runtime.journal.post_all(runtime.causes.open(name, run, event, now))
+        await runtime.journal.synced()
+        return Run(self, claimant or run)
+
+    @overload
+    async def invoke(
+        self,
+        function: Function[T],
+        data: Mapping[str, Any] | None = None,
+        *,
+        id: str | None = None,
+        timeout: Duration | None = None,
+    ) -> T: ...
+    @overload
+    async def invoke(
+        self,
+        function: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        id: str | None = None,
+        timeout: Duration | None = None,
+    ) -> Any: ...
+    async def invoke(
+        self,
+        function: Any,
+        data: Mapping[str, Any] | None = None,
+        *,
+        id: str | None = None,
+        timeout: Duration | None = None,
+    ) -> Any:
+        """Start a run and wait for what it returns: see `start` and `Run.result`."""
+        self._outside_handler("invoke")
+        run = await self.start(function, data, id=id)
+        return await run.result(timeout)
+
+    async def run(self, run_id: str) -> Run[Any]:
+        """Return the handle of a run, ended or not.
+
+        Raises:
+            KeyError: there is no such run.
+        """
+        runtime = self.opened("run")
+        if await self._known(run_id) is None:
+            raise KeyError(f"there is no run {run_id!r} in this store")
+        await runtime.journal.synced()
+        return Run(self, run_id)
+
+    async def runs(
+        self,
+        *,
+        status: RunStatus | None = None,
+        function: Function[Any] | str | None = None,
+        event: str | None = None,
+        limit: int = 100,
+    ) -> list[RunInfo]:
+        """Return runs, newest first: those for which every given condition holds, at most `limit`.
+
+        Raises:
+            ValueError: a status that is none, a negative limit.
+        """
+        runtime = self.opened("runs")
+        check_listing(status, limit)
+        await runtime.journal.synced()
+        name = function.id if isinstance(function, Function) else function
+        live = status in ("queued", "running", "waiting")
+        rows = await runtime.store.find(
+            RunQuery("open" if live else status, name, event, len(runtime.state.ledgers) + limit if live else limit)
+        )
+        found = [await self.info(row.id) for row in rows]
+        return [info for info in found if status is None or info.status == status][:limit]
+
+    async def cancel(self, run_id: str) -> bool:
+        """Cancel a run; return whether it had not ended. On return that is durable, and it never runs again (R27).
+
+        Raises:
+            KeyError: there is no such run.
+        """
+        runtime = self.opened("cancel")
+        if run_id not in runtime.state.ledgers and await self._known(run_id) is None:
+            raise KeyError(f"there is no run {run_id!r} in this store")
+        records = runtime.journal.post_all(
+            runtime.causes.close(run_id, "cancelled", runtime.clock.now(), reason="by hand")
+        )
+        await runtime.journal.synced()
+        return bool(records)
+
+    async def retry(self, run_id: str) -> Run[Any]:
+        """Open a failed run again: finished steps are kept, failed and cancelled ones open again (R32).
+
+        Raises:
+            KeyError: there is no such run.
+            ValueError: it has not failed.
+        """
+        runtime = self.opened("retry")
+        ledger = await self._known(run_id)
+        if ledger is None:
+            raise KeyError(f"there is no run {run_id!r} in this store")
+        status = ledger.status if run_id not in runtime.state.ledgers else None
+        if status != "failed":
+            raise ValueError(
+                f"run {run_id!r} has not failed, it is {status or 'unfinished'}: only a failed run is retried"
+            )
+        now = runtime.clock.now()
+        runtime.state.ended[run_id] = ledger
+        runtime.journal.post(RunRetried(run_id, 0, now, ledger.error, now, reopened=True))
+        await runtime.journal.synced()
+        return Run(self, run_id)
+
+    async def settled(self) -> None:
+        """Wait until no handler runs and nothing can move without time or input from outside.
+
+        Raises:
+            RuntimeError: awaited inside a handler of this engine, which would wait for itself.
+            StoreError: the store failed.
+        """
+        runtime = self.opened("settled")
+        self._outside_handler("settled")
+        await runtime.settled()
+
+    # What a handle asks.
+
+    async def result(self, run_id: str, timeout: Duration | None = None) -> Any:
+        """Wait for the end of a run: see `Run.result`."""
+        runtime = self.opened("result")
+        self._outside_handler("result")
+        seconds = None if timeout is None else duration(timeout).total_seconds()
+        try:
+            async with asyncio.timeout(seconds):
+                name, ended = await self._ended(runtime, run_id)
+        except TimeoutError:
+            raise TimeoutError(f"run {run_id!r} has not ended within {seconds:g} s; it goes on") from None
+        if ended.status == "completed":
+            return shown(ended.output, self._registry.output_type(name))
+        if ended.status == "failed" and ended.error is not None:
+            raise RunFailed(run_id, ended.error)
+        raise RunCancelled(run_id, ended.reason or "")
+
+    async def _ended(self, runtime: Runtime, run_id: str) -> tuple[str, RunClosed]:
+        while True:
+            ledger = runtime.state.ledgers.get(run_id) or runtime.state.ended.get(run_id)
+            if ledger is not None:
+                return ledger.function, await runtime.ending(run_id)
+            opened, closed = await runtime.ends(run_id)
+            if opened is None:
+                raise KeyError(f"there is no run {run_id!r} in this store")
+            if closed is not None:
+                return opened.function, closed
+
+    async def info(self, run_id: str) -> RunInfo:
+        """Return what is known of a run: see `Run.info`."""
+        runtime = self.opened("info")
+        ledger = await self._known(run_id)
+        if ledger is None:
+            raise KeyError(f"there is no run {run_id!r} in this store")
+        record = await runtime.record(run_id)
+        status, running = runtime.scheduler.status(ledger)
+        return run_info(ledger, status, running, self._registry.output_type(ledger.function), record)
+
+    # Within.
+
+    async def _known(self, run_id: str) -> Ledger | None:
+        runtime = self.opened("engine")
+        ledger = runtime.state.ledgers.get(run_id) or runtime.state.ended.get(run_id)
+        if ledger is None:
+            ledger = await runtime.load(run_id)
+            ledger = runtime.state.ledgers.get(run_id) or ledger  # opened while the store was read
+        return ledger
+
+    def opened(self, what: str) -> Runtime:
+        """Return the parts of the open engine; `what` names who asks. For `durable.testing`.
+
+        Raises:
+            RuntimeError: it is not open, was opened by another process, or belongs to another loop.
+            StoreError: its store has failed.
+        """
+        runtime = self._runtime
+        if runtime is None:
+            raise RuntimeError(
+                f"{what}: the engine is not open: write `async with engine:` or `await engine.open()` before, and do "
+                "not use it after `close`"
+            )
+        if os.getpid() != self._pid:
+            raise RuntimeError(
+                f"{what}: the engine was opened by process {self._pid}, this is a forked child: open its own"
+            )
+        if asyncio._get_running_loop() is not runtime.loop:
+            raise RuntimeError(
+                f"{what}: the engine belongs to another event loop: from another thread write "
+                "asyncio.run_coroutine_threadsafe(engine...., loop).result()"
+            )
+        runtime.journal.check()
+        return runtime
+
+    def _outside_handler(self, what: str) -> None:
+        current = CURRENT.get()
+        if current is not None and current[1] is self:
+            raise RuntimeError(
+                f"{what} is awaited inside the handler of step {current[0].key!r} of the same engine, which would wait "
+                "for itself: use step.invoke, or await it outside"
+            )

@@ -1,0 +1,128 @@
+"""Recovery: which runs took the process down, and who may call handlers after an unclean death.
+
+Separate because a run that kills its process would otherwise do so for ever, and take every other run along.
+Leaves to `scheduler` everything about runs that are innocent.
+
+A recovered run whose handler was due when the process died, and of which not one record came since, may be what killed
+it. Before such a run calls a handler again, a `RunResumed` is made durable that counts one death more. From the third
+death on the run is a suspect: suspects call handlers one at a time, each until its first record or for 10 s, and only
+one that ran alone is counted on: of two that were running, nobody can say which it was. At `max_crashes` a run fails.
+Runs that sleep or wait, and clean closes, never count. Source: rule R26.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from durable.codec import recorded
+from durable.errors import DurableError, StoreError
+from durable.ledger import Ledger
+from durable.machine import Machine
+from durable.records import RunResumed
+from durable.session import Session
+
+SUSPECT_AFTER = 3
+ALONE_SECONDS = 10.0
+
+Begin = Callable[[], None]
+
+
+class Recovery:
+    """The gate before the handlers of recovered runs."""
+
+    def __init__(self, machine: Machine, max_crashes: int) -> None:
+        self._machine = machine
+        self._max_crashes = max_crashes
+        self._was_clean = True
+        self._counts: dict[str, int] = {}
+        self._suspects: deque[tuple[Session, list[Begin], int]] = deque()
+        self._running: dict[str, tuple[Session, int]] = {}
+        self._is_busy = False
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no suspect waits for its turn."""
+        return not self._suspects
+
+    def recover(self, ledgers: Iterable[Ledger], *, was_clean: bool) -> None:
+        """Take in the runs that were unfinished when the last process ended, and whether it closed in order."""
+        self._was_clean = was_clean
+        self._counts = {ledger.run: ledger.count for ledger in ledgers}
+
+    def watch(self, session: Session) -> None:
+        """Put the gate before the handlers of a recovered run's first execution."""
+        if session.ledger.run in self._counts:
+            waiting: list[Begin] = []
+            session.gate = partial(self._admit, session, waiting)
+
+    def _admit(self, session: Session, waiting: list[Begin], begin: Begin) -> None:
+        waiting.append(begin)
+        if len(waiting) > 1:
+            return
+        ledger = session.ledger
+        count = self._counts.pop(ledger.run, None)
+        if count != ledger.count:  # something was recorded since: the handler was not due when the process died
+            self._open(session, waiting)
+            return
+        deaths = ledger.deaths
+        if not self._was_clean and (ledger.deaths < SUSPECT_AFTER or ledger.alone):
+            deaths += 1
+        if deaths >= self._max_crashes and not self._was_clean:
+            self._fail(ledger, deaths)
+        elif deaths >= SUSPECT_AFTER:
+            self._suspects.append((session, waiting, deaths))
+            self._next_suspect()
+        else:
+            self._resume(session, waiting, deaths, alone=False)
+
+    def _resume(self, session: Session, waiting: list[Begin], deaths: int, *, alone: bool) -> None:
+        ledger = session.ledger
+        number = self._machine.journal.post(RunResumed(ledger.run, deaths, alone, self._machine.clock.now()))
+        self._machine.journal.tell(number, partial(self._resumed, session, waiting))
+
+    def _resumed(self, session: Session, waiting: list[Begin], error: StoreError | None) -> None:
+        if error is None:
+            self._open(session, waiting)
+
+    def _open(self, session: Session, waiting: list[Begin]) -> None:
+        session.gate = None
+        for begin in waiting:
+            begin()
+
+    def _next_suspect(self) -> None:
+        while self._suspects and not self._is_busy:
+            session, waiting, deaths = self._suspects.popleft()
+            if session.refused:
+                continue
+            run = session.ledger.run
+            alone = not self._running
+            self._is_busy = True
+            self._resume(session, waiting, deaths, alone=alone)
+            self._running[run] = (session, deaths)
+            self._machine.loop.call_later(ALONE_SECONDS, self._time_up, run)
+
+    def recorded(self, run: str) -> None:
+        """Take note that something of a run was recorded: what it did has not killed the process."""
+        if self._running.pop(run, None) is not None:
+            self._is_busy = False
+            self._next_suspect()
+
+    def _time_up(self, run: str) -> None:
+        if run not in self._running or not self._is_busy or self._machine.is_ending():
+            return
+        _, deaths = self._running[run]
+        if self._suspects:  # from here on it does not run alone
+            self._machine.journal.post(RunResumed(run, deaths, alone=False, at=self._machine.clock.now()))
+        self._is_busy = False
+        self._next_suspect()
+
+    def _fail(self, ledger: Ledger, deaths: int) -> None:
+        error = DurableError(
+            f"run {ledger.run!r} of function {ledger.function!r} was calling a handler at {deaths} unclean deaths of "
+            "its process in a row, without a record in between: it is held to be the cause and fails; mend the handler "
+            "and call engine.retry, or raise max_crashes"
+        )
+        now = self._machine.clock.now()
+        self._machine.journal.post_all(self._machine.causes.close(ledger.run, "failed", now, error=recorded(error)))

@@ -1,0 +1,354 @@
+"""The runtime: the parts of one open engine, put together, recovered and taken down in order.
+
+Separate because opening and closing are one story: everything here lives from `open` to `close` and no longer.
+Leaves to `engine` what users ask of it.
+
+It owns its task group inside a task of its own, since an anyio task group may not be entered in one task and left in
+another, which notebook cells and fixtures do. Closing, in order: refuse, stop the runs, drain the journal, close the
+store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextvars import Context as Variables
+from contextvars import copy_context
+from datetime import datetime
+from typing import Any
+
+import anyio
+import attrs
+
+from durable.causes import Causes
+from durable.claims import BRANCH, CURRENT, StandIn
+from durable.clock import Clock
+from durable.codec import decode, encode, read
+from durable.delivery import QUIET_BRANCHED
+from durable.eager import Spare
+from durable.errors import StoreCorruptError, StoreError
+from durable.function import Function
+from durable.history import ledger_of
+from durable.ids import Ids
+from durable.journal import Journal
+from durable.ledger import Ledger, Limits
+from durable.machine import Machine
+from durable.records import EngineClosed, Event, Record, RunClosed, RunOpened
+from durable.recovery import Recovery
+from durable.registry import Registry
+from durable.rounds import Rounds
+from durable.scheduler import Scheduler, TimerKey
+from durable.session import GRACE
+from durable.state import State
+from durable.stores.store import Entry, Store
+from durable.timers import Timers
+from durable.workers import Workers
+
+
+@attrs.frozen
+class Settings:
+    """What an engine is told once. `threads`: blocking handlers run in threads, as live."""
+
+    engine: object
+    store: Store
+    clock: Clock
+    limits: Limits
+    logger: logging.Logger
+    max_crashes: int = 10
+    stand_in: StandIn | None = None
+    threads: bool = True
+
+
+def _variables() -> Variables:
+    variables = copy_context()
+    variables.run(CURRENT.set, None)  # an engine may be opened inside a handler, as a test of one does
+    variables.run(BRANCH.set, None)
+    return variables
+
+
+class Runtime:
+    """The parts of one open engine."""
+
+    def __init__(self, settings: Settings, registry: Registry) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.clock = settings.clock
+        self.ids = Ids()
+        self.store = settings.store
+        self.logger = settings.logger
+        self.state = State(self._complain)
+        self.causes = Causes(self.state, settings.limits, encode, decode, self._complain)
+        self.rounds = Rounds()
+        self.journal = Journal(self.store, self.state, self._follow, self._fail)
+        self.timers: Timers[TimerKey] = Timers(self.clock, self._on_due)
+        self.workers = Workers()
+        self.spare = Spare(self.loop, copy_context()) if self.journal.immediate else None
+        self.changes = asyncio.Event()
+        self.endings: dict[str, list[asyncio.Future[RunClosed]]] = {}
+        self._registry = registry
+        self._closing = asyncio.Event()
+        self._complaints: set[str] = set()
+        self._stopping: asyncio.Task[None] | None = None
+        self._owner: asyncio.Task[None] | None = None
+        registry.declared = self.declare
+        machine = self._machine(settings)
+        self.recovery = Recovery(machine, settings.max_crashes)
+        self.scheduler = Scheduler(machine, registry.functions, self.recovery, self._tell_ended)
+
+    def _machine(self, settings: Settings) -> Machine:
+        return Machine(
+            engine=settings.engine,
+            loop=self.loop,
+            clock=self.clock,
+            timers=self.timers,
+            journal=self.journal,
+            causes=self.causes,
+            rounds=self.rounds,
+            variables=_variables(),
+            logger=self.logger,
+            workers=self.workers if settings.threads else None,
+            spare=self.spare,
+            changed=self.changes.set,
+            is_ending=self._is_ending,
+            resolve=self._registry.resolve,
+            stand_in=settings.stand_in,
+        )
+
+    async def open(self) -> None:
+        """Open the store, recover what is unfinished, and let it go on.
+
+        Raises:
+            StoreError: the store cannot be opened, is locked or damaged.
+        """
+        opened: asyncio.Future[None] = self.loop.create_future()
+        self._owner = asyncio.Task(self._own(opened), loop=self.loop, name="durable engine")
+        try:
+            await asyncio.shield(opened)
+        except asyncio.CancelledError:
+            self._closing.set()
+            raise
+
+    async def close(self) -> None:
+        """Close in order, and wait for it."""
+        self._closing.set()
+        if self._owner is not None:
+            await asyncio.shield(self._owner)
+
+    async def abandon(self) -> None:
+        """Stop as if the process had died: record nothing more, not even what has queued."""
+        self.journal.abandon()
+        await self.scheduler.close()
+        self.timers.close()
+        if self._owner is not None:
+            self._owner.cancel()
+            await asyncio.wait([self._owner])
+
+    async def _own(self, opened: asyncio.Future[None]) -> None:
+        try:
+            await self.store.open()
+            try:
+                await self._recover()
+                await self._serve(opened)
+            finally:
+                await self.store.close()
+        except BaseException as error:
+            if opened.done():
+                raise
+            opened.set_exception(error)
+
+    async def _serve(self, opened: asyncio.Future[None]) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.journal.write)
+            group.start_soon(self.scheduler.begin_recovered, list(self.state.ledgers))
+            try:
+                if not opened.done():
+                    opened.set_result(None)
+                await self._closing.wait()
+            finally:
+                self._closing.set()
+                await self._take_down()
+                group.cancel_scope.cancel()
+
+    async def _take_down(self) -> None:
+        self._registry.declared = None
+        deadline = self.loop.time() + GRACE  # one for both: the scheduler waits for the threads of its steps
+        await self.scheduler.close()
+        if self.spare is not None:
+            self.spare.close()
+        self.timers.close()
+        for label in await self.workers.close(max(0.1, deadline - self.loop.time())):
+            self.logger.error("%s does not end: its thread is left behind, and it will run again", label)
+        for run, waiting in self.endings.items():
+            error = RuntimeError(f"the engine was closed: run {run!r} is parked, and goes on when its store is opened")
+            self._tell(waiting, error)
+        if self.journal.failure is None:
+            try:
+                self.journal.post(EngineClosed(self.clock.now()))
+                await self.journal.synced()
+            except StoreError as error:
+                self.logger.error("the store failed while the engine closed: %s", error)
+
+    # Recovery.
+
+    async def _recover(self) -> None:
+        for function in self._registry.functions.values():
+            self.state.declare(function.declaration)
+        last: Record | None = None
+        async for entry in self.store.unfinished(self.clock.now()):
+            last = self._fold(entry)
+        ledgers = list(self.state.ledgers.values())
+        self.recovery.recover(ledgers, was_clean=last is None or isinstance(last, EngineClosed))
+        for scheduled in self.state.scheduled.values():
+            if scheduled.due is not None:
+                self.timers.set(("", scheduled.id), scheduled.due)
+        for ledger in ledgers:
+            ledger.close_turns()
+            self.scheduler.arm(ledger)
+        self.state.ended.clear()
+
+    def _fold(self, entry: Entry) -> Record:
+        record = read(entry.kind, entry.body)
+        try:
+            self.state.fold(record)
+        except (KeyError, ValueError) as error:
+            raise StoreCorruptError(
+                f"a {entry.kind} of run {entry.run!r} is recorded, but not what must come before it ({error}): the "
+                "store has lost records; restore a copy"
+            ) from error
+        return record
+
+    def declare(self, function: Function[Any]) -> None:
+        """Take a function in while open; its parked runs go on."""
+        self.state.declare(function.declaration)
+        for ledger in list(self.state.ledgers.values()):
+            if ledger.function == function.id:
+                self.scheduler.arm_timeouts(ledger)
+                self.scheduler.begin(ledger.run)
+
+    async def load(self, run: str) -> Ledger | None:
+        """Return the ledger of a run from the store, None if there is no such run.
+
+        Raises:
+            StoreError: the store failed, or is damaged.
+        """
+        await self.journal.synced()
+        return await ledger_of(self.store.history(run))
+
+    async def record(self, run: str) -> tuple[Entry, ...]:
+        """Return a run's entries, as the store holds them.
+
+        Raises:
+            StoreError: the store failed, or is damaged.
+        """
+        await self.journal.synced()
+        return tuple([entry async for entry in self.store.history(run)])
+
+    async def settled(self) -> None:
+        """Wait until no handler runs and nothing can move without time or input from outside.
+
+        Raises:
+            StoreError: the store failed.
+        """
+        while True:
+            self.changes.clear()
+            self.timers.fire()
+            await self.journal.synced()
+            await self.rounds.passed(QUIET_BRANCHED + 2)
+            if self._is_settled():
+                return
+            if not self._is_moving():
+                await self.changes.wait()
+
+    def _is_settled(self) -> bool:
+        due = self.timers.next_due()
+        overdue = due is not None and due <= self.clock.now()
+        return not overdue and self.journal.durable == self.journal.posted and self.scheduler.is_settled()
+
+    def _is_moving(self) -> bool:
+        # Rounds alone will bring it on: there is no handler, timer or foreign await to wait for.
+        return any(not session.delivery.is_idle for session in self.scheduler.unsettled())
+
+    async def ends(self, run: str) -> tuple[RunOpened | None, RunClosed | None]:
+        """Return how a run was opened and how it ended, from the store, reading nothing in between.
+
+        Raises:
+            StoreError: the store failed, or is damaged.
+        """
+        await self.journal.synced()
+        opened = closed = None
+        async for entry in self.store.history(run):
+            if entry.kind == RunOpened.__name__:
+                opened = entry
+            closed = entry if entry.ends_run else None
+        first = None if opened is None else read(opened.kind, opened.body)
+        last = None if closed is None else read(closed.kind, closed.body)
+        return (
+            first if isinstance(first, RunOpened) else None,
+            last if isinstance(last, RunClosed) else None,
+        )
+
+    # What the parts tell.
+
+    def _follow(self, record: Record) -> None:
+        self.scheduler.follow(record)
+
+    def _on_due(self, due: list[tuple[TimerKey, datetime]]) -> None:
+        self.scheduler.on_due(due)
+
+    def _is_ending(self) -> bool:
+        owner = self._owner
+        return self._closing.is_set() or owner is None or owner.done() or owner.cancelling() > 0
+
+    def _complain(self, what: str, error: Exception) -> None:
+        if what not in self._complaints:
+            self._complaints.add(what)
+            self.logger.warning("%s cannot be evaluated, which counts as no match: %s", what, error)
+
+    def _fail(self, error: StoreError) -> None:
+        self.logger.error("the store has failed, the engine stops: %s", error)
+        for waiting in self.endings.values():
+            self._tell(waiting, error)
+        self.endings.clear()
+        self.timers.close()
+        self.changes.set()
+        self._stopping = asyncio.Task(self.scheduler.close(), loop=self.loop, name="durable engine stopping")
+
+    def _tell_ended(self, record: RunClosed) -> None:
+        for ending in self.endings.pop(record.run, ()):
+            if not ending.done():
+                ending.set_result(record)
+
+    def _tell(self, waiting: list[asyncio.Future[RunClosed]], error: Exception) -> None:
+        for ending in waiting:
+            if not ending.done():
+                ending.set_exception(error)
+
+    async def send(self, events: Sequence[Event]) -> tuple[list[str], list[str]]:
+        """Send events; return their ids, and the ids of the runs that they opened at once, when all is durable.
+
+        Raises:
+            TypeError, ValueError, CodecError, LimitError: nothing was sent.
+            StoreError: it is not known to be recorded.
+        """
+        ids, opened = [], []
+        for event in [self.causes.check_event(event) for event in events]:
+            now = self.clock.now()
+            fresh = self.ids.fresh(now)
+            ids.append(self.causes.repeat_of(event, now) or fresh)
+            records = self.journal.post_all(self.causes.send(fresh, event, now))
+            opened += [record.run for record in records if isinstance(record, RunOpened)]
+        await self.journal.synced()
+        return ids, opened
+
+    async def ending(self, run: str) -> RunClosed:
+        """Wait for the end of a run that has not ended, or whose end is not durable yet."""
+        ending: asyncio.Future[RunClosed] = self.loop.create_future()
+        waiting = self.endings.setdefault(run, [])
+        waiting.append(ending)
+        try:
+            return await ending
+        finally:
+            if ending in waiting:
+                waiting.remove(ending)
+            if not waiting and self.endings.get(run) is waiting:
+                del self.endings[run]

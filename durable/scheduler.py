@@ -1,0 +1,395 @@
+"""The scheduler: runs functions as tasks, turns their ends into records, opens and parks them.
+
+Separate because it alone knows which runs have a coroutine, and everything that begins or ends one goes through here.
+Leaves to `session` one execution, to `causes` what an ending sets off, to `engine` who may ask for what.
+
+A run goes through here as: opened and durable -> a session and a task -> the function's end -> refuse, end its tasks
+and handlers, post the end. Records steer it: whatever posts them, `follow` sees each one right after it is folded,
+arms and drops its timers, and hands outcomes to the session that waits for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from durable.codec import encode, recorded
+from durable.context import Context
+from durable.errors import LimitError, StoreError
+from durable.function import Function
+from durable.ledger import Ledger
+from durable.machine import Machine
+from durable.records import (
+    Cancelled,
+    EngineClosed,
+    EventSent,
+    KeyClaimed,
+    Record,
+    RunClosed,
+    RunOpened,
+    RunResumed,
+    RunRetried,
+    RunStarted,
+    RunStatus,
+    StepClosed,
+    StepOpened,
+    StepRetried,
+)
+from durable.recovery import Recovery
+from durable.retries import final_error, retry_after
+from durable.session import GRACE, Session
+from durable.times import after
+
+START, FINISH, DUE = "»start", "»finish", "»due"
+BEGUN_AT_ONCE = 100
+TimerKey = tuple[str, str]
+
+
+class Scheduler:
+    """The runs that have a coroutine. `ended(record)` is called for each end of a run once it is durable."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        functions: dict[str, Function[Any]],
+        recovery: Recovery,
+        ended: Callable[[RunClosed], None],
+    ) -> None:
+        self.sessions: dict[str, Session] = {}
+        self._machine = machine
+        self._functions = functions
+        self._recovery = recovery
+        self._ended = ended
+        self._closing = False
+        self._recovering = True
+        self._on_main_ended = self._main_ended
+        self._endings: set[asyncio.Task[None]] = set()
+        self._starting: set[str] = set()
+        self._told_missing: set[str] = set()
+
+    # What follows from a record.
+
+    def follow(self, record: Record) -> None:
+        """Act on a record that was folded just now."""
+        timers, journal = self._machine.timers, self._machine.journal
+        self._machine.changed()
+        if not isinstance(record, EventSent | KeyClaimed | EngineClosed | RunResumed):
+            self._recovery.recorded(record.run)
+        match record:
+            case StepClosed():
+                timers.drop((record.run, record.key))
+                if not isinstance(record.outcome, Cancelled):
+                    self._follow_outcome(record)
+            case StepOpened():
+                if record.wait.until is not None:
+                    timers.set((record.run, record.key), record.wait.until)
+            case StepRetried():
+                timers.set((record.run, record.key), record.due)
+            case RunOpened():
+                self._arm_start(self._machine.causes.state.ledgers[record.run])
+                self._begin_when_durable(record.run)
+            case RunRetried():
+                self._follow_retry(record)
+            case RunStarted():
+                self._arm_finish(self._machine.causes.state.ledgers[record.run])
+            case RunClosed():
+                self._follow_ending(record, journal.posted)
+            case EventSent() if record.due is not None:
+                timers.set(("", record.id), record.due)
+            case _:
+                pass
+
+    def _follow_outcome(self, record: StepClosed) -> None:
+        session = self.sessions.get(record.run)
+        if session is None:
+            self._begin_when_durable(record.run)
+        elif record.turn is not None:
+            session.delivery.posted(record.turn, self._machine.journal.posted)
+
+    def _follow_retry(self, record: RunRetried) -> None:
+        if record.reopened:
+            self._arm_start(self._machine.causes.state.ledgers[record.run])
+        if record.due > self._machine.clock.now():
+            self._machine.timers.set((record.run, DUE), record.due)
+        else:
+            self._begin_when_durable(record.run)
+
+    def _follow_ending(self, record: RunClosed, number: int) -> None:
+        ledger = self._machine.causes.state.ended[record.run]
+        for name in (START, FINISH, DUE, *ledger.steps):
+            self._machine.timers.drop((record.run, name))
+        session = self.sessions.pop(record.run, None)
+        if session is not None and not session.main.done():
+            session.refuse()
+            self._spawn(self._stop(session))
+        self._machine.journal.tell(number, partial(self._tell_ended, record))
+
+    def _tell_ended(self, record: RunClosed, error: StoreError | None) -> None:
+        if error is None:
+            ledger = self._machine.causes.state.ended.get(record.run)
+            if ledger is not None and ledger.ended_at == record.at:
+                del self._machine.causes.state.ended[record.run]
+            self._ended(record)
+
+    def arm(self, ledger: Ledger) -> None:
+        """Arm the timers of a recovered run."""
+        self.arm_timeouts(ledger)
+        if ledger.due is not None:
+            self._machine.timers.set((ledger.run, DUE), ledger.due)
+        for key, facts in ledger.steps.items():
+            until = facts.wait.until if facts.is_waiting and facts.wait is not None else facts.due
+            if facts.outcome is None and until is not None:
+                self._machine.timers.set((ledger.run, key), until)
+
+    def arm_timeouts(self, ledger: Ledger) -> None:
+        """Arm the timers that the `Timeouts` of a run's function call for, in place of those of an older definition."""
+        self._machine.timers.drop((ledger.run, START))
+        self._machine.timers.drop((ledger.run, FINISH))
+        self._arm_start(ledger)
+        self._arm_finish(ledger)
+
+    def _arm_start(self, ledger: Ledger) -> None:
+        declaration = self._machine.causes.state.functions.get(ledger.function)
+        if declaration is not None and declaration.start_timeout is not None and ledger.started_at is None:
+            self._machine.timers.set((ledger.run, START), after(ledger.opened_at, declaration.start_timeout))
+
+    def _arm_finish(self, ledger: Ledger) -> None:
+        self._machine.timers.drop((ledger.run, START) if ledger.started_at is not None else (ledger.run, FINISH))
+        declaration = self._machine.causes.state.functions.get(ledger.function)
+        if declaration is not None and declaration.finish_timeout is not None and ledger.started_at is not None:
+            self._machine.timers.set((ledger.run, FINISH), after(ledger.started_at, declaration.finish_timeout))
+
+    # Beginning.
+
+    def _begin_when_durable(self, run: str) -> None:
+        if run in self._starting or self._closing:
+            return
+        self._starting.add(run)
+        self._machine.journal.tell(self._machine.journal.posted, partial(self._begin_durable, run))
+
+    def _begin_durable(self, run: str, error: StoreError | None) -> None:
+        self._starting.discard(run)
+        if error is None:
+            self.begin(run)
+
+    async def begin_recovered(self, runs: list[str]) -> None:
+        """Begin the runs that were unfinished when the store was opened, a few at a time: the loop stays free."""
+        self._recovering = True
+        for number, run in enumerate(runs, 1):
+            if self._closing:
+                break
+            self.begin(run)
+            if number % BEGUN_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        self._recovering = False
+        self._machine.changed()
+
+    def begin(self, run: str) -> None:
+        """Call the function of an unfinished run, unless that is under way, not due yet, or the function unknown."""
+        ledger = self._machine.causes.state.ledgers.get(run)
+        if ledger is None or run in self.sessions or self._closing:
+            return
+        function = self._functions.get(ledger.function)
+        if function is None:
+            self._tell_missing(ledger)
+            return
+        if ledger.due is not None and ledger.due > self._machine.clock.now():
+            return
+        session = Session(self._machine, ledger, self._on_main_ended)
+        declaration = self._machine.causes.state.functions[ledger.function]
+        session.tells_start = (declaration.start_timeout or declaration.finish_timeout) is not None
+        self.sessions[run] = session
+        self._recovery.watch(session)
+        # Not loop.create_task: an eager task factory would run the function before the session knows its task.
+        main = asyncio.Task(
+            function.code(Context(session, function.policy)),
+            loop=self._machine.loop,
+            name=run,
+            context=self._machine.variables.copy(),
+        )
+        session.begin(main)
+        main.add_done_callback(session.main_ended, context=self._machine.variables)
+
+    def _tell_missing(self, ledger: Ledger) -> None:
+        if ledger.run not in self._told_missing:
+            self._told_missing.add(ledger.run)
+            self._machine.logger.warning(
+                "run %r stays parked: its function %r is not registered; pass it in Engine(functions=[...])",
+                ledger.run,
+                ledger.function,
+            )
+
+    # Ending.
+
+    def _main_ended(self, session: Session) -> None:
+        main = session.main
+        self._machine.changed()
+        if self.sessions.get(session.ledger.run) is not session or session.is_stopped:
+            if not main.cancelled():
+                main.exception()  # what a function raises after its session refused is not recorded (R8)
+            return
+        session.refuse()
+        if session.has_loose_ends:
+            self._spawn(self._end(session))
+        else:
+            self._post_end(session)
+
+    async def _end(self, session: Session) -> None:
+        await session.end()
+        if not session.is_stopped and session.ledger.status is None:
+            self._post_end(session)
+
+    def _post_end(self, session: Session) -> None:
+        main, ledger = session.main, session.ledger
+        self.sessions.pop(ledger.run, None)
+        error: BaseException | None
+        if session.drift is not None:
+            error = session.drift
+        elif main.cancelled():
+            error = asyncio.CancelledError("the function's task was cancelled, but not by its engine")
+        else:
+            error = main.exception()
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            return  # R14: never recorded; the run stays as it is
+        if isinstance(error, asyncio.CancelledError) and self._machine.is_ending():
+            return
+        try:
+            self._post_outcome(session, error)
+        except StoreError:
+            self._machine.logger.error("run %r ended, but the store has failed: it will run again", ledger.run)
+
+    def _post_outcome(self, session: Session, error: BaseException | None) -> None:
+        ledger, now = session.ledger, self._machine.clock.now()
+        if error is None:
+            unasked = session.unasked()
+            if unasked:
+                self._machine.logger.info("run %r ended without asking for recorded steps %s", ledger.run, unasked)
+            try:
+                output = self._written(session)
+            except Exception as failure:  # CodecError, LimitError, or what a user's own hook raises: never retried
+                error = failure
+                final: BaseException | None = failure
+            else:
+                self._post(self._machine.causes.close(ledger.run, "completed", now, output=output))
+                return
+        else:
+            final = final_error(error)
+        policy = self._functions[ledger.function].policy
+        due = None
+        if final is None:
+            asked = retry_after(error) or error
+            due = policy.next_try(asked, attempt=ledger.attempt, now=now, seed=ledger.run)
+        if due is None:
+            self._post(self._machine.causes.close(ledger.run, "failed", now, error=recorded(error)))
+        else:
+            self._machine.journal.post(RunRetried(ledger.run, ledger.attempt + 1, due, recorded(error), now))
+
+    def _written(self, session: Session) -> str:
+        text = encode(session.main.result(), self._functions[session.ledger.function].output_type)
+        limit = self._machine.causes.limits.step_bytes
+        if len(text) > limit:
+            raise LimitError(
+                f"what run {session.ledger.run!r} returned is {len(text):,} bytes, the limit is {limit:,}: keep it "
+                "elsewhere and return a reference to it, or pass Limits(step_bytes=...) to the engine"
+            )
+        return text
+
+    def _post(self, records: Iterator[Record]) -> None:
+        self._machine.journal.post_all(records)
+
+    async def _stop(self, session: Session, grace: float | None = None) -> None:
+        """End a session whose function has not ended by itself; record nothing of it (R8)."""
+        session.is_stopped = True
+        session.refuse()
+        session.main.cancel()
+        await session.wait_for([session.main], GRACE)
+        await session.end(grace)
+
+    def _spawn(self, ending: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.Task(ending, loop=self._machine.loop, context=self._machine.variables.copy())
+        self._endings.add(task)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, ending: asyncio.Task[None]) -> None:
+        self._endings.discard(ending)
+        self._machine.changed()
+        if not ending.cancelled() and ending.exception() is not None:
+            self._machine.logger.error("a run could not be ended", exc_info=ending.exception())
+
+    async def close(self) -> None:
+        """Refuse every step, cancel every function and handler, and wait until they have ended, 5 s at the most."""
+        self._closing = True
+        sessions, self.sessions = list(self.sessions.values()), {}
+        for session in sessions:
+            session.is_stopped = True
+            session.refuse()
+        for session in sessions:
+            self._spawn(self._stop(session, GRACE))
+        if self._endings:
+            await asyncio.wait(list(self._endings), timeout=3 * GRACE)
+
+    # Time.
+
+    def on_due(self, due: list[tuple[TimerKey, datetime]]) -> None:
+        """Act on deadlines that have come, those of one tick together."""
+        for (run, name), _ in due:
+            try:
+                self._come_due(run, name)
+            except StoreError:
+                return
+
+    def _come_due(self, run: str, name: str) -> None:
+        causes, now = self._machine.causes, self._machine.clock.now()
+        if run == "":
+            self._post(causes.deliver_scheduled(name, now))
+        elif name == DUE:
+            self._begin_when_durable(run)
+        elif name == START:
+            self._post(causes.close(run, "cancelled", now, reason="it did not start in time: Timeouts(start=...)"))
+        elif name == FINISH:
+            self._post(causes.close(run, "cancelled", now, reason="it did not finish in time: Timeouts(finish=...)"))
+        else:
+            self._step_due(run, name, now)
+
+    def _step_due(self, run: str, key: str, now: datetime) -> None:
+        ledger = self._machine.causes.state.ledgers.get(run)
+        facts = ledger.pending(key) if ledger is not None else None
+        if facts is not None and facts.is_waiting:
+            self._post(self._machine.causes.expire((run, key), now))
+            return
+        session = self.sessions.get(run)
+        claim = session.claims.get(key) if session is not None else None
+        if claim is not None and claim.work is not None:
+            claim.work.come_due()
+
+    # Looking on.
+
+    def is_settled(self) -> bool:
+        """Whether no handler runs and nothing can move without time or input from outside."""
+        return (
+            not self._recovering
+            and not self._starting
+            and not self._endings
+            and self._recovery.is_settled
+            and all(session.is_settled for session in self.sessions.values())
+        )
+
+    def unsettled(self) -> list[Session]:
+        """Return the sessions in which something is running or moving."""
+        return [session for session in self.sessions.values() if not session.is_settled]
+
+    def status(self, ledger: Ledger) -> tuple[RunStatus, dict[str, datetime]]:
+        """Return the status of a run, and the steps whose handlers run, by key, with the run's time at their call."""
+        if ledger.status is not None:
+            return ledger.status, {}
+        session = self.sessions.get(ledger.run)
+        if session is None:
+            return ("waiting" if ledger.steps or ledger.attempt else "queued"), {}
+        working = session.working
+        running = {key: session.now for key, claim in session.claims.items() if claim.work in working}
+        if running or not session.waits or not session.delivery.is_idle:
+            return "running", running
+        return "waiting", {}

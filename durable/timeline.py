@@ -1,0 +1,52 @@
+"""A timeline in plain text: what began when and took how long, one line each.
+
+Separate because drawing knows nothing of runs.
+Leaves to `views` what is drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import attrs
+
+WIDTH = 32
+_UNITS = (("d", 86_400.0), ("h", 3_600.0), ("m", 60.0), ("s", 1.0), ("ms", 0.001))
+
+
+@attrs.frozen
+class Line:
+    """One line: what it is called, when it began and ended (None: it goes on), and what to say of it."""
+
+    name: str
+    began: datetime
+    ended: datetime | None
+    note: str
+
+
+def span(time: timedelta) -> str:
+    """Return a duration in its largest unit: "3 d", "1.5 h", "12 ms"."""
+    seconds = time.total_seconds()
+    for unit, size in _UNITS:
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return "0 s"
+
+
+def timeline(lines: Sequence[Line], *, began: datetime, until: datetime) -> str:
+    """Return the lines drawn to one scale, from `began` to `until`, in the order given."""
+    names = max((len(line.name) for line in lines), default=0)
+    rows = [
+        f"  {line.name:<{names}}  |{_bar(line, began, until)}|  +{span(line.began - began)}: {line.note}"
+        for line in lines
+    ]
+    return "\n".join(rows)
+
+
+def _bar(line: Line, began: datetime, until: datetime) -> str:
+    whole = max((until - began).total_seconds(), 1e-9)
+    start = min(int((line.began - began).total_seconds() / whole * WIDTH), WIDTH - 1)
+    end = WIDTH if line.ended is None else int((line.ended - began).total_seconds() / whole * WIDTH)
+    length = max(min(end, WIDTH) - start, 1)
+    return (" " * start + ("=" if line.ended else "-") * length).ljust(WIDTH)

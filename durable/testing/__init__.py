@@ -1,0 +1,20 @@
+"""Tools for testing functions and stores: `Lab`, `torture`, `replay`, faults, `VirtualClock`, `store_contract`."""
+
+from durable.testing.contract import store_contract
+from durable.testing.faults import Dies, FailingStore
+from durable.testing.lab import Lab, StuckError
+from durable.testing.replaying import replay
+from durable.testing.torture import TortureReport, torture
+from durable.testing.virtual import VirtualClock
+
+__all__ = [
+    "Dies",
+    "FailingStore",
+    "Lab",
+    "StuckError",
+    "TortureReport",
+    "VirtualClock",
+    "replay",
+    "store_contract",
+    "torture",
+]

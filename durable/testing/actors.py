@@ -1,0 +1,219 @@
+"""Actors: what stands in for handlers while a run is lived again and again.
+
+Separate because a comparison of lives is only fair where the world outside answers the same in all of them.
+Leaves to `stage` the lives, to `torture` the comparison.
+
+A handler is called once, in the first life that comes to it: what it returns or raises is remembered for its run, step
+and try, and every later life gets that. So a difference between two lives comes from the function's own code. Handlers
+that suspended end one at a time, each when nothing else moves, in the order in which they ended first, or in another
+order that a life asks for: so a race has one winner for each order, before a crash and after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+import sys
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Any
+
+import attrs
+
+from durable.claims import Call, CurrentStep, Handler, current_step
+from durable.codec import encode
+from durable.runtime import Runtime
+from durable.testing.places import calling_line
+
+ROUNDS = 8
+Try = tuple[str, str, int]
+
+
+@attrs.frozen
+class Done:
+    """What a handler's try came to: the how-manieth to end, with what arguments it was called, whether it suspended."""
+
+    number: int
+    args: tuple[str, ...]
+    suspended: bool
+    value: Any = None
+    error: Exception | None = None
+
+    def give(self) -> Any:
+        """Return the value, or raise the error."""
+        if self.error is None:
+            return copy.deepcopy(self.value) if type(self.value) in (list, dict, set) else self.value
+        raise self.error
+
+
+@attrs.frozen
+class Asked:
+    """A call of a step method, and the line it came from."""
+
+    call: Call
+    line: str
+
+
+@attrs.define
+class Memory:
+    """What handlers have done, by run, step and try; and which of them got other arguments in a later life."""
+
+    done: dict[Try, Done] = attrs.field(factory=dict)
+    parallel: int = 0
+
+
+@attrs.define
+class Lived:
+    """What one life showed: the calls of each process, in order, and what was wrong at once."""
+
+    processes: list[list[Asked]] = attrs.field(factory=lambda: [[]])
+    again: list[str] = attrs.field(factory=list)
+    other_args: list[tuple[str, str, str, str]] = attrs.field(factory=list)
+    outside: list[str] = attrs.field(factory=list)
+
+    def line(self, run: str, key: str) -> str:
+        """Return the last line from which a step was asked for."""
+        found = [one for calls in self.processes for one in calls if (one.call.run, one.call.key) == (run, key)]
+        return found[-1].line if found else "an unknown line"
+
+
+def shown_args(handler: Handler) -> tuple[str, ...]:
+    """Return a handler's arguments as text to compare: JSON where they are values, else the name of their type."""
+    named = [(f"{name}=", value) for name, value in handler.kwargs.items()]
+    return tuple(name + _text(value) for name, value in [*[("", value) for value in handler.args], *named])
+
+
+def _text(value: object) -> str:
+    try:
+        return encode(value)
+    except Exception:
+        return f"<{type(value).__qualname__}>"
+
+
+class Actors:
+    """Stands in for the handlers of one life. `order`: None for the order that is remembered, else a seed.
+
+    `runtime()` is the engine of the day; `finished` are the steps that had ended when its process began.
+    """
+
+    def __init__(self, memory: Memory, order: int | None, runtime: Callable[[], Runtime]) -> None:
+        self.lived = Lived()
+        self.finished: set[tuple[str, str]] = set()
+        self._memory = memory
+        self._order = order
+        self._runtime = runtime
+        self._at_work: set[Try] = set()
+        self._waiting: set[tuple[float, Try]] = set()
+        self._stirred = 0
+
+    def begin_process(self, finished: set[tuple[str, str]]) -> None:
+        """A new process begins, in which these steps have ended already."""
+        self.finished = finished
+        self.lived.processes.append([])
+
+    def replaces(self, step_id: str) -> bool:
+        """Waits and invokes are real."""
+        return False
+
+    def asked(self, call: Call) -> None:
+        """Take note of a call."""
+        self._stirred += 1
+        line = calling_line(sys._getframe(1))
+        self.lived.processes[-1].append(Asked(call, line))
+        if call.was_quiet:
+            self.lived.outside.append(f"before it asks for step {call.key!r} at {line}")
+
+    def handler(self, step_id: str, handler: Handler) -> Handler:
+        """Return what is called instead of a handler."""
+        act = self._act_async if handler.is_async or self._order is not None else self._act
+        is_async = act == self._act_async
+        return attrs.evolve(handler, function=lambda *args, **kwargs: act(handler), is_async=is_async)
+
+    def _act(self, handler: Handler) -> Any:
+        step = current_step()
+        known = self._known(step, handler)
+        if known is None:
+            try:
+                value = handler.call()
+            except Exception as error:
+                return self._keep(step, handler, suspended=False, error=error).give()
+            if not inspect.isawaitable(value):
+                return self._keep(step, handler, suspended=False, value=value).give()
+            return self._awaited(step, handler, value)
+        return self._ended(step, known) if known.suspended else known.give()
+
+    async def _act_async(self, handler: Handler) -> Any:
+        step = current_step()
+        known = self._known(step, handler)
+        if known is not None:
+            return await self._ended(step, known)
+        try:
+            value = handler.call()
+        except Exception as error:
+            return await self._ended(step, self._keep(step, handler, suspended=False, error=error))
+        if not inspect.isawaitable(value):
+            return await self._ended(step, self._keep(step, handler, suspended=False, value=value))
+        return await self._awaited(step, handler, value)
+
+    async def _awaited(self, step: CurrentStep, handler: Handler, value: Awaitable[Any]) -> Any:
+        rounds: list[bool] = []
+        mark = asyncio.get_running_loop().call_soon(rounds.append, True)
+        trial = _try(step)
+        self._at_work.add(trial)
+        self._memory.parallel = max(self._memory.parallel, len(self._at_work))
+        try:
+            result = await value
+        except Exception as error:
+            done = self._keep(step, handler, suspended=bool(rounds), error=error)
+        else:
+            done = self._keep(step, handler, suspended=bool(rounds), value=result)
+        finally:
+            mark.cancel()
+            self._at_work.discard(trial)
+        return await self._ended(step, done)
+
+    def _known(self, step: CurrentStep, handler: Handler) -> Done | None:
+        if (step.run_id, step.key) in self.finished:
+            self.lived.again.append(f"step {step.key!r} of run {step.run_id!r}")
+        known = self._memory.done.get(_try(step))
+        args = shown_args(handler)
+        if known is not None and known.args != args:
+            self.lived.other_args.append((step.run_id, step.key, ", ".join(known.args), ", ".join(args)))
+        return known
+
+    def _keep(
+        self, step: CurrentStep, handler: Handler, *, suspended: bool, value: Any = None, error: Exception | None = None
+    ) -> Done:
+        done = Done(len(self._memory.done), shown_args(handler), suspended, value, error)
+        return self._memory.done.setdefault(_try(step), done)
+
+    async def _ended(self, step: CurrentStep, done: Done) -> Any:
+        if done.suspended or self._order is not None:
+            await self._turn(_try(step), done)
+        return done.give()
+
+    async def _turn(self, trial: Try, done: Done) -> None:
+        """Wait until nothing else moves and this handler is the next to end."""
+        place = (self._place(trial, done), trial)
+        self._waiting.add(place)
+        self._memory.parallel = max(self._memory.parallel, len(self._waiting))
+        try:
+            while True:
+                seen, runtime = self._stirred, self._runtime()
+                await runtime.rounds.passed(ROUNDS)
+                idle = all(session.delivery.is_idle for session in runtime.scheduler.sessions.values())
+                if idle and seen == self._stirred and place == min(self._waiting):
+                    return
+        finally:
+            self._waiting.discard(place)
+            self._stirred += 1
+
+    def _place(self, trial: Try, done: Done) -> float:
+        if self._order is None:
+            return done.number
+        return -done.number if self._order == 0 else Random(f"{self._order}/{trial}").random()
+
+
+def _try(step: CurrentStep) -> Try:
+    return (step.run_id, step.key, step.attempt)

@@ -1,0 +1,252 @@
+"""Lab: one engine on a DictStore and a virtual clock, for tests of functions.
+
+Separate because a test wants what a live engine must not do: stand still until told, replace handlers, crash.
+Leaves to the engine everything that a function can see: there are no mocks in here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import attrs
+
+from durable.engine import Engine
+from durable.errors import DurableError, StoreError
+from durable.function import Function
+from durable.requests import checked_events
+from durable.run import Run
+from durable.session import Session
+from durable.stores.dict import DictStore
+from durable.stores.store import Store
+from durable.testing.places import awaited_line
+from durable.testing.stubs import Stubs
+from durable.testing.stuck import Sent, explain
+from durable.testing.virtual import VirtualClock
+from durable.times import Duration, after, duration
+from durable.views import RunInfo
+
+T = TypeVar("T")
+START = datetime(2030, 1, 1, tzinfo=UTC)
+STUCK_SECONDS = 5.0
+PATIENCE_SECONDS = 0.25
+RECENT = 20
+
+
+class StuckError(DurableError):
+    """A run cannot go on in this test: the message says what it waits for."""
+
+
+@attrs.frozen
+class _Door:
+    """What handles ask, passed on to the engine of the day: they go on working after a crash."""
+
+    lab: Lab
+
+    async def result(self, run_id: str, timeout: Duration | None) -> Any:
+        return await self.lab.ask(lambda engine: engine.result(run_id, timeout))
+
+    async def info(self, run_id: str) -> RunInfo:
+        return await self.lab.ask(lambda engine: engine.info(run_id))
+
+    async def cancel(self, run_id: str) -> bool:
+        cancelled = await self.lab.ask(lambda engine: engine.cancel(run_id))
+        await self.lab.settle()
+        return cancelled
+
+
+class Lab:
+    """One engine in a test: no real time, no files, no threads.
+
+    Args:
+        functions: as for `Engine`.
+        stubs: by step id, what takes the place of a handler, a wait or an invoke: a value, an exception to raise, a
+            callable to call instead, `Dies` for a process that dies in the handler, or a list with one of these for
+            each call. A stub that no step used fails the test.
+        store: default a DictStore of its own.
+        start: the virtual clock's first instant, aware.
+        threads: run blocking handlers in threads, as live; by default they run inline.
+
+    Opening, `start`, `send`, `signal`, `advance` and `crash` return when nothing can move without time or input from
+    outside; also when a handler has run for 0.25 s of real time whose step has a timeout, which the clock then ends. A
+    run with no step pending that has not ended counts as running: after 5 s of real time a `StuckError` names it and
+    the line it awaits.
+
+    Attributes:
+        engine: the engine; another one after `crash`.
+        clock: the virtual clock.
+        calls: how often handlers were called, by step id.
+    """
+
+    def __init__(
+        self,
+        functions: Iterable[Function[Any]],
+        *,
+        stubs: Mapping[str, Any] | None = None,
+        store: Store | None = None,
+        start: datetime = START,
+        threads: bool = False,
+    ) -> None:
+        self._functions = list(functions)
+        self._threads = threads
+        self._store: Store = DictStore() if store is None else store
+        self._stubs = Stubs(stubs or {})
+        self.clock = VirtualClock(start)
+        self.calls: Counter[str] = self._stubs.calls
+        self.engine = self._new_engine()
+        self._recent: deque[Sent] = deque(maxlen=RECENT)
+        self._door = _Door(self)
+
+    def _new_engine(self) -> Engine:
+        engine = Engine(self._functions, store=self._store, clock=self.clock)
+        engine.rehearse(self._stubs, threads=self._threads)
+        return engine
+
+    async def __aenter__(self) -> Self:
+        await self.engine.open()
+        await self.settle()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.engine.close()
+        if error is None:
+            self._stubs.check_used()
+
+    async def start(
+        self, function: Function[T], data: Mapping[str, Any] | None = None, *, id: str | None = None
+    ) -> Run[T]:
+        """Start a run, as `Engine.start`, and settle."""
+        run = await self.ask(lambda engine: engine.start(function, data, id=id))
+        await self.settle()
+        return Run(self._door, run.id)
+
+    async def send(
+        self, name: Any, data: Mapping[str, Any] | None = None, *, id: str | None = None, ts: datetime | None = None
+    ) -> list[Run[Any]]:
+        """Send events, as `Engine.send`, settle, and return the runs that they opened at once."""
+        events = checked_events(name, data, id=id, ts=ts)
+        _, opened = await self.ask(lambda engine: engine.opened("send").send(events))
+        now = self.clock.now()
+        self._recent += [Sent(event, max(event.ts or now, now)) for event in events]
+        await self.settle()
+        return [Run(self._door, run) for run in opened]
+
+    async def signal(self, signal: str, data: Any = None) -> str | None:
+        """Send a signal, as `Engine.send_signal`, and settle."""
+        received = await self.ask(lambda engine: engine.send_signal(signal, data))
+        await self.settle()
+        return received
+
+    async def advance(self, by: Duration) -> None:
+        """Move the clock by a duration, from deadline to deadline, settling at each; deadlines at its end included."""
+        end = after(self.clock.now(), duration(by))
+        await self.settle()
+        while (due := self.clock.next_due()) is not None and due <= end:
+            self.clock.advance_to(due)
+            await self.settle()
+        self.clock.advance_to(end)
+        await self.settle()
+
+    async def result(self, run: Run[T], timeout: Duration | None = None) -> T:
+        """Return what a run returns, skipping time as needed until it ends.
+
+        Raises:
+            StuckError: nothing is due: it waits for an event, a signal, or another run.
+            RunFailed, RunCancelled: how it ended.
+        """
+        await self.settle()
+        while run.id in self.engine.opened("result").state.ledgers:
+            due = self.clock.next_due()
+            if due is None:
+                raise StuckError(await self._stuck(run.id))
+            self.clock.advance_to(due)
+            await self.settle()
+        value: T = await self.ask(lambda engine: engine.result(run.id, timeout))
+        return value
+
+    async def _stuck(self, run_id: str) -> str:
+        runtime = self.engine.opened("result")
+        others = [await self.engine.info(run) for run in list(runtime.state.ledgers)[:RECENT] if run != run_id]
+        return explain(runtime, await self.engine.info(run_id), others, self._recent)
+
+    async def ask(self, question: Callable[[Engine], Awaitable[T]]) -> T:
+        """Ask the engine of the day something."""
+        return await question(self.engine)
+
+    async def crash(self) -> None:
+        """Let the process die and come again: tasks are cancelled, their steps refuse, what was not durable is gone.
+
+        The same store is opened anew without having been closed. Handles go on working; `engine` is another one. An
+        engine whose store has failed is restarted likewise.
+        """
+        await self.restart()
+        await self.settle()
+
+    async def restart(self) -> None:
+        """Crash without settling."""
+        try:
+            runtime = self.engine.opened("crash")
+        except StoreError:
+            await self.engine.close()
+        else:
+            await runtime.abandon()
+        self.engine = self._new_engine()
+        await self.engine.open()
+
+    async def settle(self) -> None:
+        """Wait until nothing can move without time or input from outside.
+
+        Raises:
+            StuckError: something still runs after 5 s of real time.
+        """
+        try:
+            died = await self._settled_within(STUCK_SECONDS)
+        except TimeoutError:
+            sessions = self.engine.opened("settled").scheduler.unsettled()
+            running = [text for session in sessions for text in _running(session)]
+            raise StuckError(
+                f"after {STUCK_SECONDS:g} s of real time something still runs: {'; '.join(running) or 'the engine'}. A "
+                "handler is slow, or a function awaits something outside its steps"
+            ) from None
+        if died:
+            await self.crash()
+
+    async def _settled_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await self._settled()
+        except TimeoutError:
+            # A handler that hangs, and whose step has a timeout, moves when the clock does (R11a).
+            unsettled = self.engine.opened("settled").scheduler.unsettled()
+            if unsettled and all(session.waits_for_timeouts for session in unsettled):
+                return False
+        async with asyncio.timeout(seconds - PATIENCE_SECONDS):
+            return await self._settled()
+
+    async def _settled(self) -> bool:
+        """Wait until nothing moves, or the process died in a handler, and return whether it did."""
+        if not self._stubs.may_die:
+            await self.engine.settled()
+            return False
+        settling, dying = asyncio.ensure_future(self.engine.settled()), asyncio.ensure_future(self._stubs.died.wait())
+        try:
+            await asyncio.wait([settling, dying], return_when=asyncio.FIRST_COMPLETED)
+            if not self._stubs.died.is_set():
+                await settling
+            return self._stubs.died.is_set()
+        finally:
+            self._stubs.died.clear()
+            settling.cancel()
+            dying.cancel()
+            await asyncio.wait([settling, dying])
+
+
+def _running(session: Session) -> list[str]:
+    handlers = [f"the handler of {work.label}" for work in session.working]
+    return handlers or [f"run {session.ledger.run!r} at {awaited_line(session.main)}"]

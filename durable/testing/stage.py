@@ -1,0 +1,245 @@
+"""The stage: a Lab whose process dies where a test says, and what is left of a life lived on it.
+
+Separate because a life must be the same in all but its crashes: the store, the tasks and the log are of one make.
+Leaves to `actors` the handlers, to `torture` which lives there are.
+
+A process dies by its store: from some batch on every append fails. The Lab then comes again over what was kept, and
+what it was asked is asked again, as anyone would who got no answer. Tasks that a user's code makes hash in the order of
+their making in one process, and in the opposite order in the next, so that the order of a set of them shows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import attrs
+
+from durable.codec import read
+from durable.engine import Engine
+from durable.errors import DriftError, StoreError
+from durable.function import Function
+from durable.records import Err, ForEvent, ForSignal, Ok, RunClosed, RunOpened, RunRetried, StepClosed, StepOpened
+from durable.records import Record as AnyRecord
+from durable.stores.dict import DictStore
+from durable.stores.store import Entry
+from durable.testing.actors import Actors, Lived, Memory
+from durable.testing.lab import Lab
+from durable.testing.places import user_line
+
+T = TypeVar("T")
+RUN = "tortured"
+_IDLE = frozenset(("RunResumed", "EngineClosed"))
+
+
+class Mortal(DictStore):
+    """A DictStore that takes `budget` batches and no more; None: any number. Batches that bring no run on are free."""
+
+    def __init__(self, budget: int | None) -> None:
+        super().__init__()
+        self.budget = budget
+        self.written = 0
+        self.is_dead = False
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """Keep the entries, if the process lives.
+
+        Raises:
+            StoreError: it has died.
+        """
+        if self.is_dead or self.written == self.budget:
+            self.is_dead = True
+            raise StoreError("the process died, as a test asked for")
+        await super().append(entries)
+        self.written += any(entry.kind not in _IDLE for entry in entries)
+
+    def revive(self, budget: int | None) -> None:
+        """Let another process take so many batches."""
+        self.budget, self.written, self.is_dead = budget, 0, False
+
+    def records(self) -> list[AnyRecord]:
+        """Return what is kept, in order."""
+        batches = sorted((key for key in self.mapping if key.startswith("batch/")), key=lambda key: int(key[6:]))
+        return [read(fact[2], fact[3]) for key in batches for fact in self.mapping[key]]
+
+
+@attrs.frozen
+class Plot:
+    """How a life goes: `dies_after` so many batches, once; or `rebuilds` after each batch; handlers end in `order`."""
+
+    dies_after: int | None = None
+    rebuilds: bool = False
+    order: int | None = None
+
+    def __str__(self) -> str:
+        ending = "" if self.order is None else f", with handlers ending in another order (seed {self.order})"
+        if self.rebuilds:
+            return f"when it is rebuilt from its record after every delivery{ending}"
+        return f"after a crash after batch {self.dies_after}{ending}" if self.dies_after else f"undisturbed{ending}"
+
+
+class _Whispers(logging.Handler):
+    """Keeps what the engine says of records that go on elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if "its record goes on" in text:
+            self.heard.append(text)
+
+
+class Stage(Lab):
+    """A Lab for one life."""
+
+    def __init__(self, functions: Iterable[Function[Any]], plot: Plot, memory: Memory) -> None:
+        self.plot = plot
+        self.mortal = Mortal(1 if plot.rebuilds else plot.dies_after)
+        self.crashes = 0
+        self.actors = Actors(memory, plot.order, lambda: self.engine.opened("torture"))
+        self._logger = logging.Logger("durable.torture")
+        self._logger.addHandler(whispers := _Whispers())
+        self.heard = whispers.heard
+        super().__init__(functions, store=self.mortal)
+        _order_tasks(ascending=True)
+
+    def _new_engine(self) -> Engine:
+        engine = Engine(self._functions, store=self._store, clock=self.clock, logger=self._logger)
+        engine.rehearse(self.actors, threads=False)
+        return engine
+
+    async def ask(self, question: Callable[[Engine], Awaitable[T]]) -> T:
+        """Ask the engine something, and ask again if the process dies before it has answered."""
+        while True:
+            try:
+                return await super().ask(question)
+            except StoreError:
+                if not self.mortal.is_dead:
+                    raise
+            await self.restart()
+
+    async def settle(self) -> None:
+        """Wait until nothing moves, over as many processes as that takes."""
+        while True:
+            try:
+                await super().settle()
+            except StoreError:
+                if not self.mortal.is_dead:
+                    raise
+            else:
+                if not (self.plot.rebuilds and self.mortal.written):
+                    return
+            await self.restart()
+
+    async def restart(self) -> None:
+        """Let the process die and come again."""
+        self.crashes += 1
+        _order_tasks(ascending=self.crashes % 2 == 0)
+        self.mortal.revive(1 if self.plot.rebuilds else None)
+        self.actors.begin_process(_finished(self.mortal.records()))
+        await super().restart()
+
+
+def _finished(records: Iterable[AnyRecord]) -> set[tuple[str, str]]:
+    finished: dict[tuple[str, str], bool] = {}
+    for record in records:
+        if isinstance(record, StepClosed) and isinstance(record.outcome, Ok | Err):
+            finished[record.run, record.key] = isinstance(record.outcome, Ok)
+        elif isinstance(record, RunRetried) and record.reopened:
+            for place in [place for place, is_ok in finished.items() if place[0] == record.run and not is_ok]:
+                del finished[place]
+    return set(finished)
+
+
+@attrs.frozen
+class Life:
+    """What is left of a life: the steps of the run and of those that derive from it, the data they were opened with,
+    how the run ended, how many batches were written and how many processes died, what the engine said."""
+
+    plot: Plot
+    steps: dict[tuple[str, str], str]
+    opened: dict[str, str]
+    ending: tuple[str, str]
+    batches: int
+    crashes: int
+    lived: Lived
+    heard: list[str]
+
+
+def life_of(stage: Stage) -> Life:
+    """Return what is left of a life."""
+    steps: dict[tuple[str, str], str] = {}
+    opened: dict[str, str] = {}
+    ending = ("unfinished", "")
+    for record in stage.mortal.records():
+        run = getattr(record, "run", "")
+        if run != RUN and not run.startswith((f"{RUN}/", f"{RUN}#")):
+            continue
+        if isinstance(record, StepClosed):
+            steps.setdefault((run, record.key), record.kind)
+        elif isinstance(record, StepOpened):
+            steps[run, record.key] = record.kind + _asked(record)
+        elif isinstance(record, RunOpened):
+            opened[run] = f"{record.function} for event {record.event.name!r} with {dict(record.event.data)!r}"
+        elif isinstance(record, RunClosed) and run == RUN:
+            ending = _ending(record)
+    return Life(stage.plot, steps, opened, ending, stage.mortal.written, stage.crashes, stage.actors.lived, stage.heard)
+
+
+def _asked(record: StepOpened) -> str:
+    match record.wait:
+        case ForEvent():
+            asked = (record.wait.event, record.wait.match, record.wait.expression)
+            return f" for event {', '.join(repr(one) for one in asked if one is not None)}"
+        case ForSignal():
+            return f" for signal {record.wait.signal!r}"
+        case _:
+            return ""
+
+
+def _ending(record: RunClosed) -> tuple[str, str]:
+    if record.error is not None:
+        line = f", at {user_line(record.error.stack)}" if record.error.name == DriftError.__name__ else ""
+        return record.status, f"{record.error.name}: {record.error.message}{line}"
+    return record.status, record.output or record.reason or "null"
+
+
+class _Task(asyncio.Task[Any]):
+    """A task whose place in a set says when it was made."""
+
+    ascending = True
+    made = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        _Task.made += 1
+        self._place = _Task.made if _Task.ascending else (1 << 40) - 1 - _Task.made
+        super().__init__(*args, **kwargs)
+
+    def __hash__(self) -> int:
+        return self._place
+
+
+def _made(loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any) -> asyncio.Task[Any]:
+    return _Task(coroutine, loop=loop, **kwargs)
+
+
+def _order_tasks(*, ascending: bool) -> None:
+    _Task.ascending, _Task.made = ascending, 0
+
+
+@contextmanager
+def ordered_tasks() -> Iterator[None]:
+    """Let the tasks of this loop say when they were made; a loop that has a task factory of its own keeps it."""
+    loop = asyncio.get_running_loop()
+    before = loop.get_task_factory()
+    if before is None:
+        loop.set_task_factory(_made)
+    try:
+        yield
+    finally:
+        loop.set_task_factory(before)

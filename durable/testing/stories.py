@@ -1,0 +1,156 @@
+"""Stories: where two lives of a run part, told in the fewest words that show it.
+
+Separate because a failing test is read more often than it is written: what was recorded, what the code asks for
+instead, at which line, and what to write.
+Leaves to `torture` to live the lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from durable.testing.actors import Asked
+from durable.testing.stage import RUN, Life
+from durable.testing.witness import Sight
+
+GENERAL = (
+    "Whatever the function does between its steps must be the same each time it is called: random -> ctx.random, "
+    "time.time() -> ctx.now(), a set of tasks -> a list, I/O outside a step -> a step"
+)
+Place = tuple[str, str]
+
+
+@attrs.frozen
+class Story:
+    """What differs, and what to write instead."""
+
+    text: str
+    remedy: str = GENERAL
+
+
+def parting(first: Life, life: Life) -> Story | None:
+    """Return the story of how a life differs from the first, None if it does not."""
+    text = _replays(life) or _arguments(life) or _steps(first, life) or _endings(first, life)
+    return _harm(life) or (None if text is None else Story(text))
+
+
+def told(title: str, story: Story, sights: Iterable[Sight]) -> str:
+    """Return the whole message: what differs, the lines that look outside, or else the remedy."""
+    seen = [f"    {sight}" for sight in sights]
+    lines = ["  look here:", *seen] if seen else [f"  {story.remedy}"]
+    return "\n".join([title, story.text, *lines])
+
+
+def step_of(run: str, key: str) -> str:
+    """Return how a step is called in a story."""
+    return f"step {key!r}" if run == RUN else f"step {key!r} of run {run!r}"
+
+
+def _harm(life: Life) -> Story | None:
+    if life.lived.again:
+        return Story(
+            f"  recorded:  {life.lived.again[0]} had ended before the crash\n  but its handler was called again",
+            "This breaks rule R1 and is a bug of durable: please report it",
+        )
+    if life.lived.outside:
+        return Story(
+            f"  it awaits something outside its steps, {life.lived.outside[0]}: on replay that comes at another moment",
+            "Put it in a step: await ctx.step.run(...); to wait for time: ctx.step.sleep",
+        )
+    return None
+
+
+def _replays(life: Life) -> str | None:
+    """Compare what each process asked for between two deliveries with what the one before it asked for there."""
+    for before, after in zip(life.lived.processes, life.lived.processes[1:], strict=False):
+        runs = {one.call.run for one in before} & {one.call.run for one in after}
+        for run in sorted(runs, key=lambda run: (run != RUN, run)):
+            story = _replay(_of(before, run), _of(after, run))
+            if story is not None:
+                return story
+    return f"  the engine said: {life.heard[0]}" if life.heard else None
+
+
+def _of(calls: Sequence[Asked], run: str) -> list[Asked]:
+    return [one for one in calls if one.call.run == run]
+
+
+def _replay(before: list[Asked], after: list[Asked]) -> str | None:
+    attempt = after[-1].call.attempt
+    if before[-1].call.attempt != attempt or after[0].call.attempt != attempt:
+        return None
+    before = [one for one in before if one.call.attempt == attempt]
+    # What a process asked for after its last delivery may be cut short by its death.
+    last = min(before[-1].call.turn, after[-1].call.turn)
+    for turn in range(last):
+        were, are = _by_key(before, turn), _by_key(after, turn)
+        if were.keys() != are.keys():
+            gone = next((were[place] for place in were if place not in are), None)
+            new = next((are[place] for place in are if place not in were), None)
+            return _instead(gone, new)
+    return None
+
+
+def _by_key(calls: Iterable[Asked], turn: int) -> dict[Place, Asked]:
+    return {(one.call.key, one.call.kind): one for one in calls if one.call.turn == turn}
+
+
+def _instead(gone: Asked | None, new: Asked | None) -> str:
+    recorded = "nothing more at this point" if gone is None else _asked(gone)
+    asked = "nothing more at this point" if new is None else _asked(new)
+    return f"  recorded:  {recorded}\n  asked for: {asked}"
+
+
+def _asked(one: Asked) -> str:
+    return f"{step_of(one.call.run, one.call.key)} ({one.call.kind}) at {one.line}"
+
+
+def _arguments(life: Life) -> str | None:
+    for run, key, before, after in life.lived.other_args:
+        return (
+            f"  recorded:  {step_of(run, key)} called its handler with ({before}), at {life.lived.line(run, key)}\n"
+            f"  asked for: {step_of(run, key)} with ({after})"
+        )
+    return None
+
+
+def _steps(first: Life, life: Life) -> str | None:
+    gone = [place for place, kind in first.steps.items() if life.steps.get(place) != kind]
+    new = [place for place, kind in life.steps.items() if first.steps.get(place) != kind]
+    if gone or new:
+        recorded = _step(first, gone) if gone else _step(life, _unasked(life))
+        return f"  recorded:  {recorded}\n  asked for: {_step(life, new)}"
+    for run in [*first.opened, *life.opened]:
+        one, other = first.opened.get(run, "nothing"), life.opened.get(run, "nothing")
+        if one != other:
+            return f"  recorded:  run {run!r} of {one}\n  asked for: {other}"
+    return None
+
+
+def _unasked(life: Life) -> list[Place]:
+    """Return what the last process did not ask for again."""
+    asked = {(one.call.run, one.call.key) for one in life.lived.processes[-1]}
+    return [place for place in life.steps if place not in asked]
+
+
+def _step(life: Life, places: list[Place]) -> str:
+    if not places:
+        return "nothing more"
+    run, key = places[0]
+    return f"{step_of(run, key)} ({life.steps[run, key]}) at {life.lived.line(run, key)}"
+
+
+def _endings(first: Life, life: Life) -> str | None:
+    if first.ending == life.ending:
+        return None
+    return (
+        f"  recorded:  all the same steps, and the run {_ended(first.ending)}\n"
+        f"  and now:   the run {_ended(life.ending)}"
+    )
+
+
+def _ended(ending: tuple[str, str]) -> str:
+    status, text = ending
+    return f"returned {text:.500}" if status == "completed" else f"was {status}: {text:.500}"

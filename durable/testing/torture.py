@@ -1,0 +1,217 @@
+"""Torture: one run, lived again and again with its process dying at every point.
+
+Separate because it is a test in one call: it needs nothing of the function but the function.
+Leaves to `stage` and `actors` a single life, to `stories` what is said when two lives differ.
+
+The first life is undisturbed. Then there is one life for each batch of records, with a crash right after it; one that
+is rebuilt from its record after every delivery; and, where handlers run side by side, lives in which these end in other
+orders, each undisturbed and rebuilt. A race may go another way in another order, but for one order a life that is
+rebuilt must be as the undisturbed one. Where the function looks at a clock or draws random numbers outside its steps,
+it is rebuilt many times more, with `time.time` moved, since a coin that decides may fall the same way several times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+
+from durable.errors import RunCancelled, RunFailed
+from durable.function import Function
+from durable.run import Run
+from durable.testing.actors import Memory
+from durable.testing.lab import Lab
+from durable.testing.places import awaited_line
+from durable.testing.stage import RUN, Life, Plot, Stage, life_of, ordered_tasks
+from durable.testing.stories import GENERAL, Story, parting, told
+from durable.testing.witness import Witness, sets_in
+
+Drive = Callable[[Lab, Run[Any]], Awaitable[object]]
+ORDERS = 5
+COINS = 40  # a coin falls the same way so often once in 10 ** 12
+LOOK_SECONDS = 0.002
+
+
+@attrs.frozen
+class TortureReport:
+    """What a function has survived.
+
+    Attributes:
+        function: its id.
+        ending: how the run ended, in words.
+        steps: the steps of the run and of those that derive from it.
+        batches: the batches of records that the undisturbed life wrote.
+        crashes: the lives with a crash after one batch.
+        rebuilds: how often a life was rebuilt from its record after a delivery.
+        orders: the other orders in which handlers that run side by side were let end.
+        endings: how many different endings the orders led to: 1 where no race decides.
+    """
+
+    function: str
+    ending: str
+    steps: int
+    batches: int
+    crashes: int
+    rebuilds: int
+    orders: int
+    endings: int
+
+    def __str__(self) -> str:
+        races = "" if self.endings == 1 else f" leading to {self.endings} endings, each the same when rebuilt"
+        return (
+            f"{self.function}: {self.steps} steps in {self.batches} batches of records; the same after {self.crashes} "
+            f"crashes, {self.rebuilds} rebuilds and in {self.orders} other orders of parallel steps{races}; it "
+            f"{self.ending}"
+        )
+
+
+async def torture(
+    function: Function[Any],
+    data: Mapping[str, Any] | None = None,
+    *,
+    functions: Iterable[Function[Any]] = (),
+    drive: Drive | None = None,
+) -> TortureReport:
+    """Run a function, crash it after every batch of records, rebuild it after every delivery, try other orders.
+
+    Each time the result, the keys and the kinds of the steps must be those of the undisturbed life, and no handler of a
+    finished step may be called again. Handlers are really called once for each step and try; later lives get what they
+    returned. Sleeps are skipped.
+
+    Args:
+        function: what to run; `data`: what to start it with.
+        functions: others that it invokes, or that its events open.
+        drive: `async def drive(lab, run)`: sends the events that the function waits for, through the Lab's methods. It
+            is called in every life; a call that a crash interrupts is made again.
+
+    Raises:
+        AssertionError: it is not deterministic: the message is the shortest story that shows it.
+        StuckError: it waits for something that nobody sends.
+    """
+    with ordered_tasks():
+        return await _Torture(function, data, list(functions), drive).inflict()
+
+
+class _Torture:
+    def __init__(
+        self,
+        function: Function[Any],
+        data: Mapping[str, Any] | None,
+        functions: list[Function[Any]],
+        drive: Drive | None,
+    ) -> None:
+        self._function = function
+        self._data = data
+        self._functions = functions
+        self._drive = drive
+        self._memory = Memory()
+        self._witness = Witness()
+        self._rebuilds = 0
+
+    async def inflict(self) -> TortureReport:
+        first = await self._first()
+        for batch in range(1, first.batches + 1):
+            self._compare(first, await self._live(Plot(dies_after=batch)))
+        await self._rebuild(first)
+        endings = await self._orders() if self._memory.parallel > 1 else []
+        if self._witness.sights:
+            await self._toss_coins(first)
+        return TortureReport(
+            function=self._function.id,
+            ending=first.ending[0],
+            steps=len(first.steps),
+            batches=first.batches,
+            crashes=first.batches,
+            rebuilds=self._rebuilds,
+            orders=len(endings),
+            endings=len({first.ending, *endings}),
+        )
+
+    async def _first(self) -> Life:
+        with self._witness.watching():
+            first = await self._live(Plot(), looking=True)
+        self._compare(first, first)
+        harmful = [sight for sight in self._witness.sights if sight.does_harm]
+        if harmful:
+            self._fail(first, Story(f"  what it does at {harmful[0].line} is not recorded: it is done at every replay"))
+        return first
+
+    async def _rebuild(self, first: Life) -> None:
+        life = await self._live(Plot(rebuilds=True, order=first.plot.order))
+        self._rebuilds += life.crashes
+        self._compare(first, life)
+
+    async def _orders(self) -> list[tuple[str, str]]:
+        endings = []
+        for order in range(ORDERS):
+            live = await self._live(Plot(order=order))
+            self._compare(live, live)
+            await self._rebuild(live)
+            endings.append(live.ending)
+        return endings
+
+    async def _toss_coins(self, first: Life) -> None:
+        for number in range(COINS):
+            with _shifted(0.5 + 7.3 * number**4):
+                self._compare(first, await self._live(Plot(dies_after=max(1, first.batches - 1))))
+
+    async def _live(self, plot: Plot, *, looking: bool = False) -> Life:
+        stage = Stage([self._function, *self._functions], plot, self._memory)
+        async with stage:
+            looker = asyncio.ensure_future(_look(stage)) if looking else None
+            try:
+                await self._play(stage)
+            finally:
+                if looker is not None:
+                    looker.cancel()
+                    await asyncio.wait([looker])
+            if plot.dies_after and not stage.crashes:
+                await stage.crash()
+            return life_of(stage)
+
+    async def _play(self, stage: Stage) -> None:
+        run = await stage.start(self._function, self._data, id=RUN)
+        if self._drive is not None:
+            await self._drive(stage, run)
+        try:
+            await stage.result(run)
+        except (RunFailed, RunCancelled):
+            pass
+
+    def _compare(self, first: Life, life: Life) -> None:
+        story = parting(first, life)
+        if story is not None:
+            self._fail(life, story)
+
+    def _fail(self, life: Life, story: Story) -> None:
+        title = f"function {self._function.id!r} is not deterministic: {life.plot}, it goes on differently"
+        if life.plot == Plot():
+            title = f"function {self._function.id!r} does something outside its steps"
+        sights = self._witness.sights
+        if not sights and story.remedy == GENERAL:
+            sights = [sight for function in (self._function, *self._functions) for sight in sets_in(function.code)]
+        raise AssertionError(told(title, story, sights))
+
+
+async def _look(stage: Stage) -> None:
+    """Look now and then for a function that awaits something and has no step pending."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        for session in list(stage.engine.opened("torture").scheduler.sessions.values()):
+            if session.delivery.is_quiet and not session.claims and not session.refused and not session.main.done():
+                stage.actors.lived.outside.append(f"at {awaited_line(session.main)}")
+
+
+@contextmanager
+def _shifted(seconds: float) -> Iterator[None]:
+    """Let `time.time` be later: a function that asks it between its steps finds another day there."""
+    real = time.time
+    time.time = lambda: real() + seconds
+    try:
+        yield
+    finally:
+        time.time = real

@@ -1,0 +1,160 @@
+"""A witness: sees where a function looks outside its steps, at clocks, random numbers and files.
+
+Separate because it listens to the interpreter, which nothing else here does, and only while one life is lived.
+Leaves to `torture` whether what it saw does harm.
+
+The interpreter tells a profile function of every call of a function written in C. Those that read a clock, draw a
+random number or touch a file or a socket are looked up; then the frames are walked to the line of the user's code that
+led there, through the few modules of the standard library that stand between.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import random
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import attrs
+
+from durable.claims import CURRENT
+from durable.testing.places import is_foreign
+
+_CLOCK = "use ctx.now(), which is the same on replay"
+_RANDOM = "use ctx.random, which gives the same numbers on replay, or draw it in a step"
+_IO = "put it in a step: await ctx.step.run(...)"
+_SLEEP = "use ctx.step.sleep"
+_SETS = "its order is another in each process: walk a list"
+_BY_NAME: dict[tuple[str | None, str], str] = {
+    **dict.fromkeys((("time", name) for name in ("time", "time_ns", "monotonic", "monotonic_ns")), _CLOCK),
+    **dict.fromkeys((("time", name) for name in ("perf_counter", "perf_counter_ns", "localtime", "gmtime")), _CLOCK),
+    **dict.fromkeys(((None, name) for name in ("datetime.now", "datetime.utcnow", "datetime.today")), _CLOCK),
+    (None, "date.today"): _CLOCK,
+    ("posix", "urandom"): _RANDOM,
+    ("nt", "urandom"): _RANDOM,
+    ("_uuid", "generate_time_safe"): _RANDOM,
+    ("time", "sleep"): _SLEEP,
+    **dict.fromkeys((("_io", "open"), ("io", "open"), ("posix", "open"), ("nt", "open")), _IO),
+    **dict.fromkeys(((None, f"socket.{name}") for name in ("connect", "bind", "sendto", "sendall", "recv")), _IO),
+    ("_posixsubprocess", "fork_exec"): _IO,
+    ("_sqlite3", "connect"): _IO,
+    ("sqlite3", "connect"): _IO,
+}
+# What may stand between a line of the user's and the call. Others (logging, linecache, importlib) read clocks and files
+# for reasons of their own.
+_BETWEEN = frozenset(
+    "random secrets uuid datetime time pathlib shutil tempfile subprocess socket ssl http urllib sqlite3 os io".split()
+)
+
+
+@attrs.frozen
+class Sight:
+    """A line of the user's code that looks outside, what it calls there, and what to write instead."""
+
+    line: str
+    call: str
+    remedy: str
+
+    @property
+    def does_harm(self) -> bool:
+        """Whether it is wrong whatever comes of it: what it does outside is done again at every replay."""
+        return self.remedy in (_IO, _SLEEP)
+
+    def __str__(self) -> str:
+        return f"{self.line}: {self.call}: {self.remedy}"
+
+
+class Witness:
+    """Collects sights, each once, in order."""
+
+    def __init__(self) -> None:
+        self._sights: dict[Sight, None] = {}
+        self._own: asyncio.Task[Any] | None = None
+
+    @property
+    def sights(self) -> list[Sight]:
+        """What was seen."""
+        return list(self._sights)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Look at everything but the present task; nothing where a profiler is at work already."""
+        if sys.getprofile() is not None:
+            yield
+            return
+        self._own = asyncio.current_task()
+        sys.setprofile(self._see)
+        try:
+            yield
+        finally:
+            sys.setprofile(None)
+
+    def _see(self, frame: FrameType, event: str, called: Any) -> None:
+        if event != "c_call":
+            return
+        remedy = _remedy(called)
+        if remedy is None or CURRENT.get() is not None or _task() in (None, self._own):
+            return
+        call, user = called.__qualname__, frame
+        while is_foreign(user):
+            module = user.f_globals.get("__name__", "")
+            if module.partition(".")[0] not in _BETWEEN or user.f_back is None:
+                return
+            call, user = f"{module}.{user.f_code.co_name}", user.f_back
+        module = getattr(called, "__module__", None)
+        if call == called.__qualname__ and module in ("time", "_sqlite3", "sqlite3", "posix", "nt"):
+            call = f"{_SHOWN.get(module, module)}.{call}"
+        self._sights[Sight(f"{user.f_code.co_filename}:{user.f_lineno}", f"{_shown(call)}()", remedy)] = None
+
+
+_SHOWN = {"posix": "os", "nt": "os", "_sqlite3": "sqlite3"}
+
+
+def _shown(call: str) -> str:
+    return call.replace("Random.", "random.", 1) if call.startswith("Random.") else call
+
+
+def _task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
+def _remedy(called: Any) -> str | None:
+    name = getattr(called, "__qualname__", None)
+    if name is None:
+        return None
+    if getattr(called, "__self__", None) is random._inst:
+        return _RANDOM
+    return _BY_NAME.get((getattr(called, "__module__", None), name)) or _BY_NAME.get((None, name))
+
+
+def sets_in(code: object) -> list[Sight]:
+    """Return the lines of a function's source that make a set: in which order one is walked is the memory's to say."""
+    try:
+        lines, first = inspect.getsourcelines(code)  # type: ignore[arg-type]
+        tree = ast.parse(textwrap.dedent("".join(lines)))
+    except (OSError, TypeError, SyntaxError):
+        return []
+    file = inspect.getsourcefile(code) or "an unknown file"  # type: ignore[arg-type]
+    return [
+        Sight(f"{file}:{first + node.lineno - 1}", text, _SETS)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.expr) and (text := _set_text(node))
+    ]
+
+
+def _set_text(node: ast.expr) -> str | None:
+    if isinstance(node, ast.Set | ast.SetComp):
+        return "a set"
+    if isinstance(node, ast.Call):
+        called = ast.unparse(node.func)
+        return f"{called}()" if called in ("set", "frozenset", "asyncio.wait") else None
+    return None

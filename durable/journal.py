@@ -21,7 +21,17 @@ from functools import partial
 
 from durable.codec import EventTexts, write
 from durable.errors import StoreError
-from durable.records import EngineClosed, EventSent, KeyClaimed, Record, RunClosed, RunOpened, RunRetried
+from durable.records import (
+    EngineClosed,
+    EventSent,
+    KeyClaimed,
+    Record,
+    RunClosed,
+    RunOpened,
+    RunRetried,
+    StepClosed,
+    StepOpened,
+)
 from durable.state import KEPT, State
 from durable.stores.store import Entry, RunRow, Store
 from durable.times import after
@@ -69,7 +79,8 @@ class Journal:
         """
         if self.failure is not None:
             self.check()
-        body = write(record, self._texts.of(record.event) if isinstance(record, EventSent | RunOpened) else None)
+        data = self._texts.of(record.event) if isinstance(record, EventSent | RunOpened) else None
+        body = write(record, data)
         scheduled = isinstance(record, EventSent) and record.id in self._state.scheduled
         self._state.fold(record)
         self._queue.append(_entry(record, body, self._state, scheduled=scheduled))
@@ -197,6 +208,8 @@ def _resolve(reached: asyncio.Future[None], error: StoreError | None) -> None:
 def _entry(record: Record, body: str, state: State, *, scheduled: bool) -> Entry:
     kind = type(record).__name__
     match record:
+        case StepClosed() | StepOpened():  # first, for they are the most frequent
+            return Entry(record.run, kind, body)
         case EventSent():
             # A scheduled event is kept like a run of its own, which its delivery ends: however long the process was
             # down, it is not lost. Its id counts for 24 h, as every id given from outside.

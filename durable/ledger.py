@@ -180,9 +180,18 @@ class Ledger:
         return facts if facts is not None and facts.outcome is None else None
 
     def closing(
-        self, key: str, kind: StepKind, outcome: Outcome, *, at: datetime, limits: Limits, tries: int = 0
+        self,
+        key: str,
+        kind: StepKind,
+        outcome: Outcome,
+        *,
+        at: datetime,
+        limits: Limits,
+        tries: int = 0,
+        inline: bool = False,
     ) -> StepClosed:
-        """Return the record that ends a step in the open turn; one that outgrows the run's limit ends in an error."""
+        """Return the record that ends a step in the open turn, or inline; one that outgrows the run's limit ends in an
+        error."""
         if isinstance(outcome, Ok) and self.size + len(outcome.value) > limits.run_bytes:
             size = self.size + len(outcome.value)
             message = (
@@ -191,4 +200,4 @@ class Ledger:
                 "Limits(run_bytes=...) to the engine"
             )
             outcome = Err(RecordedError(LimitError.__name__, message, step_id=key))
-        return StepClosed(self.run, key, kind, outcome, self.open_turn, at, tries)
+        return StepClosed(self.run, key, kind, outcome, None if inline else self.open_turn, at, tries)

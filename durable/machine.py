@@ -28,9 +28,8 @@ from durable.workers import Workers
 class Machine:
     """What all sessions of one engine share.
 
-    Without `workers` blocking handlers run inline; without
-    `spare` no handler begins in place. `changed()` is called when a handler has ended or an outcome was
-    delivered. `resolve(function, what)` returns the id and the output type of a function that is to be invoked.
+    Without `workers` blocking handlers run on the loop's thread. `changed()` is called when a handler has ended or an
+    outcome was delivered. `resolve(function, what)` returns the id and the output type of a function to be invoked.
     """
 
     engine: object
@@ -43,7 +42,7 @@ class Machine:
     variables: Context
     logger: logging.Logger
     workers: Workers | None
-    spare: Spare | None
+    spare: Spare
     changed: Callable[[], None]
     is_ending: Callable[[], bool]
     resolve: Callable[[Any, str], tuple[str, object]]

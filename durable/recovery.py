@@ -20,7 +20,7 @@ from durable.codec import recorded
 from durable.errors import DurableError, StoreError
 from durable.ledger import Ledger
 from durable.machine import Machine
-from durable.records import RunResumed
+from durable.records import EngineClosed, EventSent, KeyClaimed, Record, RunResumed
 from durable.session import Session
 
 SUSPECT_AFTER = 3
@@ -103,9 +103,11 @@ class Recovery:
             self._running[run] = (session, deaths)
             self._machine.loop.call_later(ALONE_SECONDS, self._time_up, run)
 
-    def recorded(self, run: str) -> None:
-        """Take note that something of a run was recorded: what it did has not killed the process."""
-        if self._running.pop(run, None) is not None:
+    def follow(self, record: Record) -> None:
+        """Take note of a record: if it is of a suspect, what that did has not killed the process."""
+        if not self._running or isinstance(record, EventSent | KeyClaimed | EngineClosed | RunResumed):
+            return
+        if self._running.pop(record.run, None) is not None:
             self._is_busy = False
             self._next_suspect()
 

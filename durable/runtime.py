@@ -82,7 +82,7 @@ class Runtime:
         self.journal = Journal(self.store, self.state, self._follow, self._fail)
         self.timers: Timers[TimerKey] = Timers(self.clock, self._on_due)
         self.workers = Workers()
-        self.spare = Spare(self.loop, copy_context()) if self.journal.immediate else None
+        self.spare = Spare(self.loop, copy_context())
         self.changes = asyncio.Event()
         self.endings: dict[str, list[asyncio.Future[RunClosed]]] = {}
         self._registry = registry
@@ -173,8 +173,7 @@ class Runtime:
         self._registry.declared = None
         deadline = self.loop.time() + GRACE  # one for both: the scheduler waits for the threads of its steps
         await self.scheduler.close()
-        if self.spare is not None:
-            self.spare.close()
+        self.spare.close()
         self.timers.close()
         for label in await self.workers.close(max(0.1, deadline - self.loop.time())):
             self.logger.error("%s does not end: its thread is left behind, and it will run again", label)
@@ -311,6 +310,7 @@ class Runtime:
         self.endings.clear()
         self.timers.close()
         self.changes.set()
+        self.scheduler.stop()  # now: a function whose step call was refused by the journal would see the StoreError
         self._stopping = asyncio.Task(self.scheduler.close(), loop=self.loop, name="durable engine stopping")
 
     def _tell_ended(self, record: RunClosed) -> None:

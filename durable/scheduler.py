@@ -24,13 +24,10 @@ from durable.ledger import Ledger
 from durable.machine import Machine
 from durable.records import (
     Cancelled,
-    EngineClosed,
     EventSent,
-    KeyClaimed,
     Record,
     RunClosed,
     RunOpened,
-    RunResumed,
     RunRetried,
     RunStarted,
     RunStatus,
@@ -76,8 +73,7 @@ class Scheduler:
         """Act on a record that was folded just now."""
         timers, journal = self._machine.timers, self._machine.journal
         self._machine.changed()
-        if not isinstance(record, EventSent | KeyClaimed | EngineClosed | RunResumed):
-            self._recovery.recorded(record.run)
+        self._recovery.follow(record)
         match record:
             case StepClosed():
                 timers.drop((record.run, record.key))
@@ -246,12 +242,11 @@ class Scheduler:
         main, ledger = session.main, session.ledger
         self.sessions.pop(ledger.run, None)
         error: BaseException | None
-        if session.drift is not None:
-            error = session.drift
-        elif main.cancelled():
+        if main.cancelled():
             error = asyncio.CancelledError("the function's task was cancelled, but not by its engine")
         else:
             error = main.exception()
+        error = session.drift or error
         if isinstance(error, KeyboardInterrupt | SystemExit):
             return  # R14: never recorded; the run stays as it is
         if isinstance(error, asyncio.CancelledError) and self._machine.is_ending():
@@ -303,8 +298,7 @@ class Scheduler:
     async def _stop(self, session: Session, grace: float | None = None) -> None:
         """End a session whose function has not ended by itself; record nothing of it (R8)."""
         session.is_stopped = True
-        session.refuse()
-        session.main.cancel()
+        session.stop()
         await session.wait_for([session.main], GRACE)
         await session.end(grace)
 
@@ -321,6 +315,12 @@ class Scheduler:
 
     async def close(self) -> None:
         """Refuse every step, cancel every function and handler, and wait until they have ended, 5 s at the most."""
+        self.stop()
+        if self._endings:
+            await asyncio.wait(list(self._endings), timeout=3 * GRACE)
+
+    def stop(self) -> None:
+        """Refuse every step from now on, and begin to cancel every function and handler."""
         self._closing = True
         sessions, self.sessions = list(self.sessions.values()), {}
         for session in sessions:
@@ -328,8 +328,6 @@ class Scheduler:
             session.refuse()
         for session in sessions:
             self._spawn(self._stop(session, GRACE))
-        if self._endings:
-            await asyncio.wait(list(self._endings), timeout=3 * GRACE)
 
     # Time.
 

@@ -104,6 +104,8 @@ def _woken_by_signals() -> Iterator[None]:
         tells.setblocking(False)
         loop.add_reader(hears, hears.recv, 1_024)
         before = signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False)
+        if before != -1:
+            signal.set_wakeup_fd(before)  # a loop that hears of signals itself, as uvloop does
         try:
             yield
         finally:

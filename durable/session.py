@@ -13,10 +13,10 @@ from typing import Any, NoReturn
 
 import attrs
 
-from durable.claims import BRANCH, CURRENT, Branch, Claim, Work
+from durable.claims import BRANCH, Branch, Claim, Work
 from durable.codec import decode, raised
 from durable.delivery import Delivery
-from durable.errors import CodecError, DriftError, LimitError, NestedStepError
+from durable.errors import CodecError, DriftError, LimitError
 from durable.ledger import Ledger, StepFacts
 from durable.machine import Machine
 from durable.records import Cancelled, Err, Event, Ok, Outcome, RunStarted, StepClosed, StepKind, Wait
@@ -24,7 +24,7 @@ from durable.records import Cancelled, Err, Event, Ok, Outcome, RunStarted, Step
 GRACE = 5.0  # seconds
 
 
-_NONE: frozenset[str] = frozenset()
+_LEVEL: set[str] = set()  # shared, since an empty set of each session's own would be 216 bytes
 
 
 class Session:
@@ -67,7 +67,7 @@ class Session:
         self.gate: Callable[[Callable[[], None]], None] | None = None
         self._root = Branch("", self._asked)
         self._branches: dict[asyncio.Task[Any], Branch | None] = {}  # None: it only awaits what another task called
-        self._behind = set(ledger.steps) if ledger.steps else _NONE  # recorded, but not come to again
+        self._behind = set(ledger.steps) if ledger.steps else _LEVEL  # recorded, but not come to again
         self.delivery = Delivery(ledger, machine.journal, machine.rounds, self)
 
     def begin(self, main: asyncio.Task[Any]) -> None:
@@ -120,7 +120,7 @@ class Session:
                 f"run {self.ledger.run!r} calls more than {self.machine.causes.limits.steps:,} steps with {step_id!r}: "
                 "let it invoke other functions for parts of the work, or pass Limits(steps=...) to the engine"
             )
-        task = asyncio.current_task()
+        task = asyncio.current_task(self.machine.loop)
         branch = self._branch(task)
         key = branch.key(step_id)
         facts = self.ledger.steps.get(key)
@@ -132,30 +132,12 @@ class Session:
                 f"{kind}: give the step a new id"
             )
         elif facts.outcome is None and self._behind:
-            self._behind -= {key}
+            self._behind.discard(key)
         if self.tells_start and self.ledger.started_at is None:
             self.machine.journal.post(RunStarted(self.ledger.run, self.machine.clock.now()))
         claim = self.claims[key] = Claim(key, step_id, kind, called_by=task)
         self.delivery.touch()
         return claim
-
-    def check_call(self, step_id: str) -> None:
-        """Refuse a call from inside a handler, or from another thread or loop.
-
-        Raises:
-            NestedStepError, RuntimeError
-        """
-        current = CURRENT.get()
-        if current is not None:
-            raise NestedStepError(
-                f"step {step_id!r} is called inside the handler of step {current[0].key!r} of run "
-                f"{current[0].run_id!r}: call it from the function, before or after that step"
-            )
-        if asyncio._get_running_loop() is not self.machine.loop:
-            raise RuntimeError(
-                f"step {step_id!r} of run {self.ledger.run!r} is called outside the loop of its engine: from another "
-                "thread use asyncio.run_coroutine_threadsafe"
-            )
 
     def _branch(self, task: asyncio.Task[Any] | None) -> Branch:
         if task is None or task is self.main:
@@ -197,12 +179,11 @@ class Session:
             at=self.machine.clock.now(),
             limits=self.machine.causes.limits,
             tries=tries,
+            inline=inline,
         )
-        if not inline:
-            self.machine.journal.post(record)
-            return
-        self.machine.journal.post(attrs.evolve(record, turn=None))
-        self.machine.journal.flush()
+        self.machine.journal.post(record)
+        if inline:
+            self.machine.journal.flush()
 
     def begin_invoke(self, claim: Claim, function: str, event: Event, until: datetime | None) -> None:
         """Record that a claimed step invokes a function, unless that is recorded."""
@@ -214,7 +195,7 @@ class Session:
     def await_claim(self, claim: Claim) -> None:
         """Note that a task begins to await a claimed step."""
         claim.was_awaited = True
-        claim.awaited_by = task = asyncio.current_task()
+        claim.awaited_by = task = asyncio.current_task(self.machine.loop)
         if task is not None and task is not self.main:
             self._branches.setdefault(task)
 
@@ -249,7 +230,7 @@ class Session:
         if facts.closed_at is not None and facts.closed_at > self.now:
             self.now = facts.closed_at
         if self._behind:
-            self._behind -= {claim.key}
+            self._behind.discard(claim.key)
         self.claims.pop(claim.key, None)
         claim.work = None
         claim.outcome = facts.outcome
@@ -285,7 +266,7 @@ class Session:
             return
         claim.was_dropped = True
         if self._behind:
-            self._behind -= {claim.key}
+            self._behind.discard(claim.key)
         self.claims.pop(claim.key, None)
         facts = self.facts(claim)
         outcome = facts.outcome if facts is not None else None
@@ -344,14 +325,19 @@ class Session:
 
     def _drift(self, message: str) -> NoReturn:
         self.drift = DriftError(message)
-        self.refuse()
-        self.main.cancel()
+        self.stop()
         raise self.drift
 
     def refuse(self) -> None:
         """Refuse every further step call, record nothing that the function does from now on (R8)."""
         self.refused = True
         self.delivery.stop()
+
+    def stop(self) -> None:
+        """Refuse, and cancel the function and all tasks seen in its steps: it may wait for one that cleans up."""
+        self.refuse()
+        for task in (self.main, *self._branches):
+            task.cancel()
 
     @property
     def has_loose_ends(self) -> bool:
@@ -367,8 +353,7 @@ class Session:
         tasks = [task for task in self._branches if not task.done()]
         if tasks and not self.is_stopped:
             self._tell_waiting(tasks)
-        for task in tasks:
-            task.cancel()
+        self.stop()
         for work in list(self.works):
             work.stop()
         await self.wait_for(tasks, GRACE)

@@ -95,6 +95,10 @@ class State:
     def fold(self, record: Record) -> None:
         """Take one more fact in."""
         match record:
+            case StepClosed():  # first, for it is the most frequent
+                ledger = self.ledgers[record.run]
+                ledger.fold(record)
+                self._leave(record.run, record.key, ledger.steps[record.key].wait)
             case EventSent():
                 self._fold_event(record)
             case KeyClaimed():
@@ -112,10 +116,6 @@ class State:
                 ledger = self.ledgers[record.run]
                 ledger.fold(record)
                 self._listen(ledger, record.key, record.wait)
-            case StepClosed():
-                ledger = self.ledgers[record.run]
-                ledger.fold(record)
-                self._leave(record.run, record.key, ledger.steps[record.key].wait)
             case RunResumed() | RunStarted() | StepRetried():
                 self.ledgers[record.run].fold(record)
             case _:
@@ -185,6 +185,8 @@ class State:
             self.bus.leave((ledger.run, f"»cancel {number}"))
 
     def _leave(self, run: str, key: str, wait: Wait | None) -> None:
+        if wait is None:
+            return
         match wait:
             case ForEvent():
                 self.bus.leave((run, key))

@@ -18,8 +18,9 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from durable.bus import checked_path, checked_pattern
-from durable.claims import Call, Claim, Handler
+from durable.claims import CURRENT, Call, Claim, Handler
 from durable.codec import ABSENT, return_type
+from durable.errors import NestedStepError
 from durable.expressions import parse
 from durable.ids import part
 from durable.options import StepId, StepOptions, checked_id, checked_name, checked_signal
@@ -79,6 +80,25 @@ async def _refused() -> Any:
     # R8: one yield, so that a loop which swallows the cancelling cannot block the event loop.
     await asyncio.sleep(0)
     raise asyncio.CancelledError
+
+
+def check_call(session: Session, step_id: str) -> None:
+    """Refuse a call from inside a handler, or from another thread or loop.
+
+    Raises:
+        NestedStepError, RuntimeError
+    """
+    current = CURRENT.get()
+    if current is not None:
+        raise NestedStepError(
+            f"step {step_id!r} is called inside the handler of step {current[0].key!r} of run "
+            f"{current[0].run_id!r}: call it from the function, before or after that step"
+        )
+    if asyncio._get_running_loop() is not session.machine.loop:
+        raise RuntimeError(
+            f"step {step_id!r} of run {session.ledger.run!r} is called outside the loop of its engine: from another "
+            "thread use asyncio.run_coroutine_threadsafe"
+        )
 
 
 class Step:
@@ -276,7 +296,7 @@ class Step:
 
     def _claim(self, step_id: str, kind: StepKind) -> Claim | None:
         session = self._session
-        session.check_call(step_id)
+        check_call(session, step_id)
         if session.refused:
             return None
         stand_in = session.machine.stand_in

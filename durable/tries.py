@@ -116,17 +116,7 @@ class Tries:
             self._attempt = facts.attempt
             if facts.due is not None and facts.due > self._machine.clock.now():
                 return
-        # Only in straight-line code: a coroutine that gather or as_completed wraps may begin in any order, and what
-        # returns inline must come in the same order on replay (section 5 of the design, 4).
-        self._in_place = (
-            self._machine.spare is not None
-            and self._machine.spare.is_ready
-            and self._session.gate is None
-            and facts is None
-            and self._session.is_level  # else it could overtake an outcome that is recorded
-            and self._handler.timeout is None
-            and self._claim.called_by is self._claim.awaited_by
-        )
+        self._in_place = facts is None and self._session.gate is None and self._handler.timeout is None
         self._session.admit(self._try)
         self._in_place = False
 
@@ -160,7 +150,7 @@ class Tries:
         context.run(CURRENT.set, (CurrentStep(run, key, self._attempt), self._machine.engine))
         if self._handler.timeout is not None:
             self._machine.timers.set((run, key), after(self._machine.clock.now(), self._handler.timeout))
-        if self._in_place and self._machine.spare is not None:
+        if self._in_place and self._machine.spare.is_ready:
             self._try_in_place(self._machine.spare, context)
         else:
             self._start(self._call(context), context)
@@ -191,7 +181,14 @@ class Tries:
         except BaseException as error:
             self._end(error, None)
             return
-        self._end(None, value, inline=True)
+        self._end(None, value, inline=self._is_inline())
+
+    def _is_inline(self) -> bool:
+        # Only in straight-line code: a coroutine that gather or as_completed wraps may begin in any order, and what
+        # returns inline must come in the same order on replay (section 5 of the design, 4). And only when level:
+        # else it could overtake an outcome that is recorded.
+        immediate = self._machine.journal.immediate
+        return immediate and self._session.is_level and self._claim.called_by is self._claim.awaited_by
 
     async def _run(self, calling: Awaitable[Any]) -> None:
         try:

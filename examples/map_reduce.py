@@ -38,7 +38,8 @@ async def count_poem(ctx: durable.Context) -> dict[str, int]:
 
 async def main() -> None:
     async with durable.Engine([count_poem, count_words]) as engine:
-        print("the most frequent words:", await engine.invoke(count_poem, {"verses": VERSES}))
+        words = await engine.invoke(count_poem, {"verses": VERSES})
+        print("the most frequent words:", words)
         for run in reversed(await engine.runs()):
             print(f"  {run.function_id:12} {run.status}  {run.id}")
 

@@ -17,6 +17,7 @@ import argparse
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -279,7 +280,9 @@ def main() -> None:
     if asked.child:
         print(json.dumps(asyncio.run(worked(*asked.child))))
         return
-    total = rounds(Path(tempfile.mkdtemp(prefix="crashing-")), asked.rounds, asked.seed)
+    folder = Path(tempfile.mkdtemp(prefix="crashing-"))  # stays, where a rule was broken
+    total = rounds(folder, asked.rounds, asked.seed)
+    shutil.rmtree(folder)
     print(f"seed {asked.seed}: {total['kills']} kills in {total['stories']} stories of {RUNS} runs")
     print(f"{total['executions']:,} calls of handlers, {total['again']} of them again after a crash")
     print("results as without crashes, no acknowledged step again")

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from durable.bus import Bus, Complaint, Listener, Trigger, checked_path, checked_pattern, view
+from durable.bus import Bus, Complaint, Listener, Trigger, checked_path, checked_pattern, index_key, view
 from durable.expressions import parse
 from durable.records import Event
 
@@ -135,6 +135,7 @@ def test_values_are_indexed_with_their_json_type(how: dict[str, str]) -> None:
     assert answered(bus, {"id": 1}) == ["float", "one"]
     assert answered(bus, {"id": 1.0}) == ["float", "one"]
     assert answered(bus, {"id": True}) == ["true"]
+    assert index_key(True) != index_key(1) == index_key(1.0) != index_key("1")
     assert answered(bus, {"id": "1"}) == ["text"]
     assert answered(bus, {"id": 0.0}) == ["zero"]
 

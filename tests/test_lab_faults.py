@@ -141,13 +141,14 @@ def test_a_stuck_error_says_which_events_came_near_and_why_they_did_not_match() 
             await lab.engine.start(waiting, {"id": 1}, id="w")
             for name, data in [("paid", {"id": 2}), ("paid", {}), ("payed", {"id": 1})]:
                 await lab.send(f"shop/order.{name}", data)
-            text = await stuck_text_without_time(lab, "p")
+            text = await lab._stuck("p")
+        paid = "event 'shop/order.paid'"
         expected = [
             "run 'p' of function 'parent' waits: step 'child' for the end of run 'p/child'; nothing is due",
             "run 'w' of function 'waiting' waits: step 'paid' for event 'shop/order.paid', match 'data.id'",
-            "event 'shop/order.paid' did not answer step 'paid' of run 'w': its data.id is 2, in the run's event it is 1",
-            "event 'shop/order.paid' did not answer step 'paid' of run 'w': it has no data.id",
-            "event 'shop/order.paid' did not answer the Cancel of run 'w': its data.id is 2, in the run's event it is 1",
+            f"{paid} did not answer step 'paid' of run 'w': its data.id is 2, in the run's event it is 1",
+            f"{paid} did not answer step 'paid' of run 'w': it has no data.id",
+            f"{paid} did not answer the Cancel of run 'w': its data.id is 2, in the run's event it is 1",
             "event 'shop/order.payed' was sent, but",
             "is for event 'shop/order.paid'",
         ]
@@ -155,11 +156,6 @@ def test_a_stuck_error_says_which_events_came_near_and_why_they_did_not_match() 
             assert part in text, text
 
     asyncio.run(story())
-
-
-async def stuck_text_without_time(lab: Lab, run: str) -> str:
-    """Return the message for a run when only it is asked for and the deadlines of others are far away."""
-    return await lab._stuck(run)
 
 
 def test_a_stuck_error_names_an_expression_and_an_event_that_came_too_early() -> None:
@@ -174,9 +170,11 @@ def test_a_stuck_error_names_an_expression_and_an_event_that_came_too_early() ->
             await lab.send("big", {"sum": 11})
             await lab.advance("1h")
             await lab.send("big", {"sum": 10})
-            text = await stuck_text_without_time(lab, "w")
+            text = await lab._stuck("w")
         assert "event 'big' did not answer step 'big' of run 'w': it was sent before that began to wait" in text
-        assert "event 'big' did not answer step 'big' of run 'w': if_exp 'async.data.sum > 10' is not true for it" in text
+        assert (
+            "event 'big' did not answer step 'big' of run 'w': if_exp 'async.data.sum > 10' is not true for it" in text
+        )
 
     asyncio.run(story())
 

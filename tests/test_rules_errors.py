@@ -200,7 +200,7 @@ def test_a_timeout_bounds_one_try_in_engine_time() -> None:
             await rounds()
             lab.clock.advance(timedelta(minutes=59, seconds=59))
             await rounds()
-            assert (await lab.engine.info("r")).steps == {}
+            assert (await lab.engine.info("r")).steps["slow"].status == "running"
             lab.clock.advance("1s")
             await lab.settle()
             step = (await lab.engine.info("r")).steps["slow"]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 import durable
-from durable import Context, Signal, SignalConflictError
+from durable import Context, Engine, Signal, SignalConflictError
 from durable.testing import Lab
+from tests.test_rules_time import LateClock
 
 Between = Callable[[Lab], Awaitable[None]]
 
@@ -165,6 +167,23 @@ def test_a_wait_that_has_ended_leaves_the_signal_free(ending: str, between: Betw
             second = await lab.start(waits)
             await between(lab)
             assert await lab.signal("s", 2) == second.id
+
+    asyncio.run(story())
+
+
+def test_a_waiter_whose_time_is_over_does_not_take_the_signal_along() -> None:
+    """R19, R23: its deadline has passed but its timer is late: the next waiter is no conflict, and stays."""
+
+    async def story() -> None:
+        clock = LateClock()
+        async with Engine([waits], clock=clock) as engine:
+            first = await engine.start(waits)
+            await engine.settled()
+            clock.time += timedelta(hours=1)
+            second = await engine.start(waits)
+            await engine.settled()
+            assert await first.result() is None
+            assert await engine.send_signal("s", 1) == second.id
 
     asyncio.run(story())
 

@@ -178,7 +178,7 @@ def test_a_wait_that_an_attempt_cancelled_keeps_its_deadline_in_the_next(between
     @durable.function("go", backoff=Backoff("10m", 1.0, jitter=0))
     async def f(ctx: Context) -> Any:
         wait = asyncio.create_task(ctx.step.wait_for_event("w", event="e", timeout="1h"))
-        await ctx.step.run("work", lambda: None)
+        await ctx.step.sleep("work", "1m")
         if ctx.attempt == 0:
             wait.cancel()
             await asyncio.wait([wait])
@@ -188,6 +188,7 @@ def test_a_wait_that_an_attempt_cancelled_keeps_its_deadline_in_the_next(between
     async def story() -> None:
         async with Lab([f]) as lab:
             (run,) = await lab.send("go")
+            await lab.advance("1m")
             await between(lab)
             await lab.send("e")
             await lab.advance("15m")

@@ -18,7 +18,7 @@ from typing import Any
 import attrs
 
 from durable.expressions import EvaluationError, Expression, plain, truthy
-from durable.records import RESERVED, Event
+from durable.records import Event
 
 Path = tuple[str, ...]
 Key = tuple[str, Any]
@@ -274,9 +274,9 @@ class Bus:
 
 
 def _patterns(name: str) -> Iterator[str]:
-    """Yield the names and patterns that an event's name falls under; names of the runtime's own only when spelled
-    with their prefix (R16)."""
+    """Yield the names and patterns that an event's name falls under. A name of the runtime's own has its first / after
+    "durable", so that every pattern for it spells that prefix (R16)."""
     yield name
     for position, character in enumerate(name):
-        if character in "/." and (not name.startswith(RESERVED) or position >= len(RESERVED) - 1):
+        if character in "/.":
             yield name[: position + 1] + "*"

@@ -13,6 +13,8 @@ from datetime import datetime
 from random import Random
 from typing import Any, TypeVar
 
+import attrs
+
 from durable.codec import decode, encode
 from durable.records import Event
 from durable.retries import Policy
@@ -119,7 +121,8 @@ class Context:
     def event(self) -> Event:
         """The event that opened the run: a copy of this execution's own (R3)."""
         if self._event is None:
-            self._event = decode(encode(self._session.ledger.event))
+            event = self._session.ledger.event
+            self._event = attrs.evolve(event, data=decode(encode(event.data)))
         assert self._event is not None
         return self._event
 

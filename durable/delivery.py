@@ -8,8 +8,8 @@ another winner. So outcomes come in *turns*. There is one open turn, which outco
 is part of their records. It closes when the turn before it has been delivered and it holds an outcome. It is delivered
 when it is closed, all of it is durable, and the run is *quiet*: K rounds of the event loop have passed without a step
 call, a delivery or a start, so that whatever the last delivery set off has come to where it leads, through gather,
-wait, TaskGroup and queues. A completion needs 2 x depth + 1 rounds: K is 16 until the run has called a step from a
-task of its own, 64 from then on.
+wait, TaskGroup and queues. A completion needs 2 x depth + 1 rounds: K is 64 at the start, which may go as deep before
+it calls a step; then 16 until the run has called or awaited a step in a task of its own, 64 from then on.
 
 On replay the recorded turns are delivered by the same rule, so the code is in the same state at each delivery as it
 was when it ran first. Two shortcuts that look safe are not: delivering at once while only one task has called a step
@@ -41,6 +41,9 @@ class Receiver(Protocol):
 
     def tell_stuck(self, keys: Iterable[str]) -> None:
         """Be told of recorded outcomes that the code does not ask for, or of a cancelling that it does not repeat."""
+
+    def has_asked(self, key: str) -> bool:
+        """Whether the code has called the step of this key."""
 
 
 class Delivery:
@@ -78,7 +81,7 @@ class Delivery:
         self._receiver = receiver
         self._closed = False
         self._watched = False
-        self._quiet_at = rounds.now + QUIET
+        self._quiet_at = rounds.now + QUIET_BRANCHED
         self._recorded = journal.posted
         self._last = max(ledger.turns, default=0)
         self._numbers: dict[int, int] = {}
@@ -103,9 +106,17 @@ class Delivery:
 
     def touch(self) -> None:
         """Take note that the run did something: called a step, cancelled one, was given an outcome."""
-        self._quiet_at = self._rounds.now + (QUIET_BRANCHED if self.branched else QUIET)
+        quiet_at = self._rounds.now + (QUIET_BRANCHED if self.branched else QUIET)
+        if quiet_at > self._quiet_at:
+            self._quiet_at = quiet_at
         if self._late:
             self._watch()
+
+    def branch(self) -> None:
+        """Take note that a task of the function's own called or awaited a step."""
+        if not self.branched:
+            self.branched = True
+            self.touch()
 
     def posted(self, turn: int, number: int) -> None:
         """Take note that an outcome joined a turn as record `number`."""
@@ -135,12 +146,21 @@ class Delivery:
         if not self.is_quiet:
             self._watch()
         elif self._is_held():
-            self._receiver.tell_stuck([key for key, turn in self._held.items() if turn <= self.delivered])
+            self._wait_for_cancels()
         elif not self._deliver_late():
             self._deliver_turn()
 
     def _is_held(self) -> bool:
         return any(turn <= self.delivered for turn in self._held.values())
+
+    def _wait_for_cancels(self) -> None:
+        held = [key for key, turn in self._held.items() if turn <= self.delivered]
+        self._receiver.tell_stuck(held)
+        for key in held:
+            if not self._receiver.has_asked(key):
+                del self._held[key]  # a step that the code no longer has cannot be cancelled again
+        if not self._is_held():
+            self._watch()
 
     def _deliver_late(self) -> bool:
         if not self._late:

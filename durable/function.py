@@ -22,6 +22,7 @@ from durable.state import WAIT_NAMES, CancelRule, Declaration
 from durable.times import Duration, duration
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 Code = Callable[[Context], Coroutine[Any, Any, T]]
 
 
@@ -110,7 +111,7 @@ class Timeouts:
 
 
 @attrs.frozen(eq=False)
-class Function(Generic[T]):
+class Function(Generic[T_co]):
     """A coroutine function and its options: what `@durable.function` returns. Calling it calls the coroutine function.
 
     Two definitions by the same module and qualified name are the same function: the newer replaces the older, as when
@@ -118,7 +119,7 @@ class Function(Generic[T]):
     """
 
     id: str
-    code: Code[T]
+    code: Code[T_co]
     triggers: tuple[TriggerEvent, ...] = ()
     policy: Policy = attrs.field(factory=Policy)
     on_failure: Function[Any] | None = None
@@ -126,7 +127,7 @@ class Function(Generic[T]):
     idempotency: Expression | None = None
     timeouts: Timeouts = attrs.field(factory=Timeouts)
 
-    def __call__(self, ctx: Context) -> Awaitable[T]:
+    def __call__(self, ctx: Context) -> Awaitable[T_co]:
         return self.code(ctx)
 
     @property

@@ -79,7 +79,7 @@ class Journal:
         """
         if self.failure is not None:
             self.check()
-        data = self._texts.of(record.event) if isinstance(record, EventSent | RunOpened) else None
+        data = self._texts.of(record.event) if isinstance(record, (EventSent, RunOpened)) else None
         body = write(record, data)
         scheduled = isinstance(record, EventSent) and record.id in self._state.scheduled
         self._state.fold(record)
@@ -208,6 +208,8 @@ def _resolve(reached: asyncio.Future[None], error: StoreError | None) -> None:
 def _entry(record: Record, body: str, state: State, *, scheduled: bool) -> Entry:
     kind = type(record).__name__
     match record:
+        case StepClosed() | StepOpened():
+            return Entry(record.run, kind, body)
         case StepClosed() | StepOpened():  # first, for they are the most frequent
             return Entry(record.run, kind, body)
         case EventSent():

@@ -147,7 +147,7 @@ class Session:
             inherited = BRANCH.get()
             parent = inherited[1] if inherited is not None and inherited[0] is self else self._root
             branch = self._branches[task] = parent.child()
-            self.delivery.branched = True
+            self.delivery.branch()
         inherited = BRANCH.get()
         if inherited is None or inherited[1] is not branch:
             BRANCH.set((self, branch))
@@ -198,6 +198,7 @@ class Session:
         claim.awaited_by = task = asyncio.current_task(self.machine.loop)
         if task is not None and task is not self.main:
             self._branches.setdefault(task)
+            self.delivery.branch()
 
     def is_due(self, claim: Claim) -> bool:
         """Whether a claimed step is still to be done: it has no outcome on record, not even a cancelling."""
@@ -218,7 +219,7 @@ class Session:
     def recalled(self, claim: Claim) -> Outcome | None:
         """Return the outcome of a step that was returned inline, at the call, when it ran first."""
         facts = self.facts(claim)
-        if facts is None or facts.turn is not None or not isinstance(facts.outcome, Ok | Err):
+        if facts is None or facts.turn is not None or not isinstance(facts.outcome, (Ok, Err)):
             return None
         if self.machine.journal.failure is not None:
             return None  # R31: not known to be recorded, so nobody sees it
@@ -309,6 +310,10 @@ class Session:
                 self.take(claim, self.ledger.steps[key])
         self.machine.changed()
         return unclaimed
+
+    def has_asked(self, key: str) -> bool:
+        """Whether the code has called the step of this key."""
+        return key in self._asked
 
     def tell_stuck(self, keys: Iterable[str]) -> None:
         """Say once that the code does not come to steps that are recorded."""

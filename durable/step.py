@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
+from durable.awaitable import StepCoroutine
 from durable.bus import checked_path, checked_pattern
 from durable.claims import CURRENT, Call, Claim, Handler
 from durable.codec import ABSENT, return_type
@@ -58,28 +59,8 @@ class Invocable(Protocol[T_co]):
         """Call its code."""
 
 
-class _Unawaited:
-    """Held by a step's coroutine alone: when it goes and nobody has awaited it, the step is cancelled (R19)."""
-
-    __slots__ = ("claim", "session")
-
-    def __init__(self, session: Session, claim: Claim) -> None:
-        self.session = session
-        self.claim = claim
-
-    def __del__(self) -> None:
-        if not self.claim.was_awaited and not self.session.refused:
-            self.session.abandon_unawaited(self.claim)
-
-
 def _nothing() -> None:
     """What a stub takes the place of, in a wait or an invoke."""
-
-
-async def _refused() -> Any:
-    # R8: one yield, so that a loop which swallows the cancelling cannot block the event loop.
-    await asyncio.sleep(0)
-    raise asyncio.CancelledError
 
 
 def check_call(session: Session, step_id: str) -> None:
@@ -140,7 +121,7 @@ class Step:
             policy = options.policy(self._policy)
             work = Handler(handler, args, kwargs, is_async, policy, options.timeout, type_)
         claim = self._claim(name, "run")
-        return _refused() if claim is None else self._tried(claim, work)
+        return self._refused() if claim is None else self._tried(claim, work)
 
     def sleep(self, step_id: StepId, duration: Duration) -> Coroutine[Any, Any, None]:
         """Sleep for a duration, counted from the call. A sleep that ended while the process was down ends at once.
@@ -161,7 +142,7 @@ class Step:
     def _sleep(self, step_id: StepId, until: timedelta | datetime) -> Coroutine[Any, Any, None]:
         claim = self._claim(checked_id(step_id), "sleep")
         if claim is None:
-            return _refused()
+            return self._refused()
         when = until if isinstance(until, datetime) else self._after(until)
         return self._wait(claim, Until(when), ABSENT)
 
@@ -189,7 +170,7 @@ class Step:
         span = span_of(timeout, what=f"the timeout of step {name!r}")
         claim = self._claim(name, "wait_for_event")
         if claim is None:
-            return _refused()
+            return self._refused()
         return self._wait(claim, ForEvent(event, self._after(span), match, if_exp), ABSENT)
 
     def wait_for_signal(
@@ -211,7 +192,7 @@ class Step:
         span = span_of(timeout, what=f"the timeout of step {name!r}")
         claim = self._claim(name, "wait_for_signal")
         if claim is None:
-            return _refused()
+            return self._refused()
         return self._wait(claim, ForSignal(signal, self._after(span)), ABSENT, replace=on_conflict == "replace")
 
     def send_event(self, step_id: StepId, events: Event | Sequence[Event]) -> Coroutine[Any, Any, list[str]]:
@@ -227,7 +208,7 @@ class Step:
         checked = [self._session.machine.causes.check_event(event) for event in given]
         claim = self._claim(name, "send_event")
         if claim is None:
-            return _refused()
+            return self._refused()
         return self._acted(claim, lambda: self._sent(claim, checked))
 
     def send_signal(self, step_id: StepId, signal: str, data: Any = None) -> Coroutine[Any, Any, str | None]:
@@ -242,7 +223,7 @@ class Step:
         self._session.machine.causes.check_signal(signal, data)
         claim = self._claim(name, "send_signal")
         if claim is None:
-            return _refused()
+            return self._refused()
         return self._acted(claim, lambda: self._signalled(signal, data))
 
     @overload
@@ -288,7 +269,7 @@ class Step:
         id, type_ = self._session.machine.resolve(function, f"step {name!r}")
         claim = self._claim(name, "invoke")
         if claim is None:
-            return _refused()
+            return self._refused()
         if self._is_stood_in(claim):
             return self._stand_in(claim, type_)
         self._session.begin_invoke(claim, id, event, None if span is None else self._after(span))
@@ -297,7 +278,7 @@ class Step:
     def _claim(self, step_id: str, kind: StepKind) -> Claim | None:
         session = self._session
         check_call(session, step_id)
-        if session.refused:
+        if session.refused or session.machine.is_ending():
             return None
         stand_in = session.machine.stand_in
         if stand_in is None:
@@ -306,6 +287,9 @@ class Step:
         claim = session.claim(step_id, kind)
         stand_in.asked(Call(session.ledger.run, claim.key, kind, session.ledger.attempt, turn, was_quiet))
         return claim
+
+    def _refused(self) -> Coroutine[Any, Any, Any]:
+        return StepCoroutine(self._session, None, ABSENT)
 
     def _after(self, span: timedelta) -> datetime:
         return after(self._session.machine.clock.now(), span)
@@ -327,7 +311,7 @@ class Step:
     def _taken(
         self, claim: Claim, type_: object, begin: Callable[[], object] | None = None
     ) -> Coroutine[Any, Any, Any]:
-        return _taken(self._session, claim, type_, _Unawaited(self._session, claim), begin)
+        return StepCoroutine(self._session, claim, type_, begin)
 
     def _tried(self, claim: Claim, work: Handler) -> Coroutine[Any, Any, Any]:
         session = self._session
@@ -352,24 +336,3 @@ class Step:
         place = machine.causes.waiter(signal, now)
         machine.journal.post_all(machine.causes.signal(signal, data, now))
         return None if place is None else place[0]
-
-
-async def _taken(
-    session: Session, claim: Claim, type_: object, unawaited: _Unawaited, begin: Callable[[], object] | None = None
-) -> Any:
-    session.await_claim(claim)
-    if session.refused:
-        return await _refused()
-    outcome = session.recalled(claim)
-    if outcome is None and begin is not None and session.is_due(claim):
-        begin()
-        outcome = session.recalled(claim)
-    if outcome is None:
-        outcome = claim.outcome
-    if outcome is None:
-        try:
-            outcome = await session.future(claim)
-        except BaseException:
-            session.abandon(claim)  # R9: recorded before the cancelling goes on
-            raise
-    return session.value(claim, outcome, type_)

@@ -98,8 +98,8 @@ def test_clean_closes_never_count() -> None:
         async with morgue.life(dies=False) as engine:
             await engine.start(f, id="r")
             assert await work.begun()
-        for _ in range(6):
-            async with morgue.life(dies=False) as engine:
+        for life in range(8):
+            async with morgue.life(dies=life == 6) as engine:
                 assert await work.begun(await engine.run("r"))
 
     asyncio.run(story())

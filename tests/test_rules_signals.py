@@ -181,6 +181,9 @@ def test_a_waiter_whose_time_is_over_does_not_take_the_signal_along() -> None:
             await engine.settled()
             clock.time += timedelta(hours=1)
             second = await engine.start(waits)
+            while not (await second.info()).waiting_for:
+                await asyncio.sleep(0)
+            assert (await first.info()).status == "waiting"
             await engine.settled()
             assert await first.result() is None
             assert await engine.send_signal("s", 1) == second.id

@@ -265,8 +265,11 @@ def test_a_caller_that_waits_for_a_run_gets_the_store_error() -> None:
             waiting = [asyncio.create_task(run.result()) for _ in range(3)]
             await engine.settled()
             store.at = store.calls + 1
-            with pytest.raises(StoreError):
+            with pytest.raises(StoreError) as first:
                 await engine.send("paid", {"n": 1})
+            with pytest.raises(StoreError) as second:
+                await engine.send("paid", {"n": 1})
+            assert first.value is not second.value  # one error raised for ever would keep every caller's frames
             told = await asyncio.gather(*waiting, return_exceptions=True)
             assert [type(error) for error in told] == [StoreError] * 3
 

@@ -201,11 +201,13 @@ def test_a_wait_that_an_attempt_cancelled_keeps_its_deadline_in_the_next(between
 def test_a_try_that_came_due_while_the_process_was_down_is_not_cut_short() -> None:
     """R11, R17: it begins at once on recovery, and its overdue timer does not end it."""
     calls: list[int] = []
+    begun = asyncio.Event()
 
     async def flaky() -> int:
         calls.append(len(calls))
         if len(calls) == 1:
             raise ValueError("not yet")
+        begun.set()
         for _ in range(50):
             await asyncio.sleep(0)
         return len(calls)
@@ -220,6 +222,7 @@ def test_a_try_that_came_due_while_the_process_was_down_is_not_cut_short() -> No
             await lab.engine.close()
             lab.clock.advance("1h")
             await lab.engine.open()
+            await begun.wait()
             await lab.settle()
             assert await run.result() == 2
 

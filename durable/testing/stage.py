@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -68,16 +69,18 @@ class Mortal(DictStore):
 
 @attrs.frozen
 class Plot:
-    """How a life goes: `dies_after` so many batches, once; or `rebuilds` after each batch; handlers end in `order`."""
+    """How a life goes: the process dies once, after `dies_after` batches, or again and again, after each `rebuilds`;
+    handlers end in `order`; tasks stand the other way round in a set if `flipped` is odd."""
 
     dies_after: int | None = None
-    rebuilds: bool = False
+    rebuilds: int | None = None
     order: int | None = None
+    flipped: int = 0
 
     def __str__(self) -> str:
         ending = "" if self.order is None else f", with handlers ending in another order (seed {self.order})"
         if self.rebuilds:
-            return f"when it is rebuilt from its record after every delivery{ending}"
+            return f"when it is rebuilt from its record again and again{ending}"
         return f"after a crash after batch {self.dies_after}{ending}" if self.dies_after else f"undisturbed{ending}"
 
 
@@ -99,14 +102,14 @@ class Stage(Lab):
 
     def __init__(self, functions: Iterable[Function[Any]], plot: Plot, memory: Memory) -> None:
         self.plot = plot
-        self.mortal = Mortal(1 if plot.rebuilds else plot.dies_after)
+        self.mortal = Mortal(plot.rebuilds or plot.dies_after)
         self.crashes = 0
         self.actors = Actors(memory, plot.order, lambda: self.engine.opened("torture"))
         self._logger = logging.Logger("durable.torture")
         self._logger.addHandler(whispers := _Whispers())
         self.heard = whispers.heard
         super().__init__(functions, store=self.mortal)
-        _order_tasks(ascending=True)
+        _order_tasks(ascending=plot.flipped % 2 == 0)
 
     def _new_engine(self) -> Engine:
         engine = Engine(self._functions, store=self._store, clock=self.clock, logger=self._logger)
@@ -132,15 +135,15 @@ class Stage(Lab):
                 if not self.mortal.is_dead:
                     raise
             else:
-                if not (self.plot.rebuilds and self.mortal.written):
+                if self.mortal.written < (self.plot.rebuilds or math.inf):
                     return
             await self.restart()
 
     async def restart(self) -> None:
         """Let the process die and come again."""
         self.crashes += 1
-        _order_tasks(ascending=self.crashes % 2 == 0)
-        self.mortal.revive(1 if self.plot.rebuilds else None)
+        _order_tasks(ascending=(self.crashes + self.plot.flipped) % 2 == 0)
+        self.mortal.revive(self.plot.rebuilds)
         self.actors.begin_process(_finished(self.mortal.records()))
         await super().restart()
 
@@ -170,6 +173,11 @@ class Life:
     lived: Lived
     heard: list[str]
 
+    @property
+    def signature(self) -> object:
+        """What is the same in two lives of one plot, unless the function is not deterministic."""
+        return self.steps, self.opened, self.ending, self.lived.other_args
+
 
 def life_of(stage: Stage) -> Life:
     """Return what is left of a life."""
@@ -188,7 +196,8 @@ def life_of(stage: Stage) -> Life:
             opened[run] = f"{record.function} for event {record.event.name!r} with {dict(record.event.data)!r}"
         elif isinstance(record, RunClosed) and run == RUN:
             ending = _ending(record)
-    return Life(stage.plot, steps, opened, ending, stage.mortal.written, stage.crashes, stage.actors.lived, stage.heard)
+    mortal, lived = stage.mortal, stage.actors.lived
+    return Life(stage.plot, steps, opened, ending, mortal.written, stage.crashes, lived, stage.heard)
 
 
 def _asked(record: StepOpened) -> str:

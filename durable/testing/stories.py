@@ -24,16 +24,20 @@ Place = tuple[str, str]
 
 @attrs.frozen
 class Story:
-    """What differs, and what to write instead."""
+    """What differs, and what to write instead. `may_be_race`: a race that was cut by a crash may go another way too."""
 
     text: str
     remedy: str = GENERAL
+    may_be_race: bool = False
 
 
 def parting(first: Life, life: Life) -> Story | None:
     """Return the story of how a life differs from the first, None if it does not."""
-    text = _replays(life) or _arguments(life) or _steps(first, life) or _endings(first, life)
-    return _harm(life) or (None if text is None else Story(text))
+    replayed = _replays(life)
+    if replayed is not None:
+        return _harm(life) or Story(replayed)
+    text = _arguments(life) or _steps(first, life) or _endings(first, life)
+    return _harm(life) or (None if text is None else Story(text, may_be_race=True))
 
 
 def told(title: str, story: Story, sights: Iterable[Sight]) -> str:

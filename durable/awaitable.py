@@ -1,0 +1,140 @@
+"""What a step method returns: a coroutine that knows whether anybody has awaited it.
+
+Separate because a wait is posted at the call, so one that nobody comes to await must be taken back, and a plain
+coroutine cannot tell: cancelled before its first part ran, it is thrown away without a word, and the traceback may keep
+its arguments alive for as long as somebody holds the task.
+Leaves to `session` what awaiting, cancelling and dropping a step mean.
+
+The coroutine inside is made when the first part runs. Whatever ends the outer one before that (thrown into, closed,
+collected) takes the step back (R19); so asyncio's "was never awaited" is said here, with the step's name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Callable, Coroutine, Generator
+from types import CodeType, FrameType
+from typing import Any
+
+from durable.claims import Claim
+from durable.session import Session
+
+
+class StepCoroutine(Coroutine[Any, Any, Any]):
+    """A call of a step method, to be awaited once, or put into a task.
+
+    `begin` starts what acts when it is first awaited. Without a claim it refuses (R8).
+    """
+
+    __slots__ = ("__weakref__", "_begin", "_claim", "_is_over", "_session", "_step", "_type")
+
+    def __init__(
+        self, session: Session, claim: Claim | None, type_: object, begin: Callable[[], object] | None = None
+    ) -> None:
+        self._session = session
+        self._claim = claim
+        self._type = type_
+        self._begin = begin
+        self._is_over = False
+        self._step: Coroutine[Any, Any, Any] | None = None
+
+    def _running(self) -> Coroutine[Any, Any, Any]:
+        if self._is_over:
+            raise RuntimeError("a step can be awaited only once, and not after its coroutine was closed: call it again")
+        if self._step is None:
+            if self._claim is None:
+                self._step = _refused()
+            else:
+                self._step = _taken(self._session, self._claim, self._type, self._begin)
+        return self._step
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        step = self._running()
+        self._is_over = True  # what goes on is the coroutine inside
+        return step.__await__()
+
+    def send(self, value: Any) -> Any:
+        """Go on up to where it suspends."""
+        return self._running().send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Raise an error where it is suspended; before its first part has run, take the step back."""
+        if self._step is None:
+            self._drop()
+        return self._running().throw(*error) if self._step is not None else _thrown(*error)
+
+    def close(self) -> None:
+        """End it where it is; before its first part has run, take the step back."""
+        if self._step is None:
+            self._drop()
+        elif not self._is_over:
+            self._step.close()
+
+    def _drop(self) -> None:
+        if not self._is_over and self._claim is not None:
+            self._is_over = True
+            self._session.abandon_unawaited(self._claim)
+
+    def __del__(self) -> None:
+        if self._step is not None or self._is_over or self._claim is None or self._session.refused:
+            return
+        self._drop()
+        name = f"step {self._claim.key!r} of run {self._session.ledger.run!r}"
+        warnings.warn(f"{name} was called, but never awaited: write `await`", RuntimeWarning, stacklevel=1, source=self)
+
+    # What inspect.getcoroutinestate and asyncio's debugging ask of a coroutine.
+
+    @property
+    def cr_running(self) -> bool:
+        """Whether it is running now."""
+        return bool(getattr(self._step, "cr_running", False))
+
+    @property
+    def cr_suspended(self) -> bool:
+        """Whether it has begun and waits."""
+        return bool(getattr(self._step, "cr_suspended", False))
+
+    @property
+    def cr_frame(self) -> FrameType | None:
+        """Where it is; None before it has begun and after it has ended."""
+        return getattr(self._step, "cr_frame", None)
+
+    @property
+    def cr_await(self) -> Any:
+        """What it awaits."""
+        return getattr(self._step, "cr_await", None)
+
+    @property
+    def cr_code(self) -> CodeType:
+        """Its code."""
+        return _taken.__code__
+
+
+def _thrown(error: Any, value: Any = None, traceback: Any = None) -> Any:
+    raise error if isinstance(error, BaseException) else value or error
+
+
+async def _refused() -> Any:
+    # R8: one yield, so that a loop which swallows the cancelling cannot block the event loop.
+    await asyncio.sleep(0)
+    raise asyncio.CancelledError
+
+
+async def _taken(session: Session, claim: Claim, type_: object, begin: Callable[[], object] | None) -> Any:
+    session.await_claim(claim)
+    if session.refused:
+        return await _refused()
+    outcome = session.recalled(claim)
+    if outcome is None and begin is not None and session.is_due(claim):
+        begin()
+        outcome = session.recalled(claim)
+    if outcome is None:
+        outcome = claim.outcome
+    if outcome is None:
+        try:
+            outcome = await session.future(claim)
+        except BaseException:
+            session.abandon(claim)  # R9: recorded before the cancelling goes on
+            raise
+    return session.value(claim, outcome, type_)

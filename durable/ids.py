@@ -10,7 +10,9 @@ import secrets
 from datetime import UTC, datetime, timedelta
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 _CHANCE_BITS = 80
 
 
@@ -33,9 +35,9 @@ class Ids:
 
     def fresh(self, now: datetime) -> str:
         """Return an id that nobody has seen."""
-        milliseconds = max(0, (now - _EPOCH) // timedelta(milliseconds=1)) & (2**48 - 1)
+        milliseconds = max(0, (now - _EPOCH) // _MILLISECOND) & (2**48 - 1)
         number = milliseconds << _CHANCE_BITS | secrets.randbits(_CHANCE_BITS - 1)
         if number <= self._last and number >> _CHANCE_BITS == self._last >> _CHANCE_BITS:
             number = self._last + 1 + secrets.randbits(32)
         self._last = number
-        return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+        return "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])

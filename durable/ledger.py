@@ -103,6 +103,7 @@ class Ledger:
     started_at: datetime | None = None
     deaths: int = 0
     alone: bool = False
+    resumed_at: datetime | None = None
     status: Ending | None = None
     output: Json | None = None
     reason: str | None = None
@@ -132,7 +133,7 @@ class Ledger:
             case RunRetried():
                 self._retry(record)
             case RunResumed():
-                self.deaths, self.alone = record.deaths, record.alone
+                self.deaths, self.alone, self.resumed_at = record.deaths, record.alone, record.at
             case RunStarted():
                 self.started_at = record.at
             case RunClosed():

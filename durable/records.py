@@ -40,7 +40,7 @@ def _checked_name(_event: Event, _field: attrs.Attribute[str], name: str) -> Non
 
 
 def _checked_data(event: Event, _field: attrs.Attribute[Any], data: object) -> None:
-    if not isinstance(data, Mapping):
+    if type(data) is not dict and not isinstance(data, Mapping):
         raise TypeError(f"the data of event {event.name!r} must be a mapping, not {data!r} ({type(data).__name__})")
     for key in data:
         if not isinstance(key, str):
@@ -53,7 +53,7 @@ def _checked_text(event: Event, field: attrs.Attribute[Any], value: object) -> N
 
 
 def _data(data: object) -> object:
-    if isinstance(data, Mapping) and type(data) is not dict:
+    if type(data) is not dict and isinstance(data, Mapping):
         return dict(data)
     return {} if data is None else data
 

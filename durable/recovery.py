@@ -12,11 +12,11 @@ Runs that sleep or wait, and clean closes, never count. Source: rule R26.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 
 from durable.codec import recorded
+from durable.delivery import QUIET_BRANCHED
 from durable.errors import DurableError, StoreError
 from durable.ledger import Ledger
 from durable.machine import Machine
@@ -25,6 +25,7 @@ from durable.session import Session
 
 SUSPECT_AFTER = 3
 ALONE_SECONDS = 10.0
+GATHERED_IN = 2 * QUIET_BRANCHED  # rounds in which the suspects of one recovery come together
 
 Begin = Callable[[], None]
 
@@ -37,9 +38,9 @@ class Recovery:
         self._max_crashes = max_crashes
         self._was_clean = True
         self._counts: dict[str, int] = {}
-        self._suspects: deque[tuple[Session, list[Begin], int]] = deque()
-        self._running: dict[str, tuple[Session, int]] = {}
-        self._is_busy = False
+        self._suspects: list[tuple[Session, list[Begin], int]] = []
+        self._running: dict[str, int] = {}
+        self._watched: str | None = None
 
     @property
     def is_settled(self) -> bool:
@@ -73,7 +74,7 @@ class Recovery:
             self._fail(ledger, deaths)
         elif deaths >= SUSPECT_AFTER:
             self._suspects.append((session, waiting, deaths))
-            self._next_suspect()
+            self._machine.rounds.call_at(self._machine.rounds.now + GATHERED_IN, self._next_suspect)
         else:
             self._resume(session, waiting, deaths, alone=False)
 
@@ -92,32 +93,36 @@ class Recovery:
             begin()
 
     def _next_suspect(self) -> None:
-        while self._suspects and not self._is_busy:
-            session, waiting, deaths = self._suspects.popleft()
+        while self._suspects and self._watched is None:
+            # The one resumed last before the death goes first: a slow innocent would hide it behind its 10 s for ever.
+            suspect = max(
+                self._suspects, key=lambda suspect: suspect[0].ledger.resumed_at or suspect[0].ledger.opened_at
+            )
+            self._suspects.remove(suspect)
+            session, waiting, deaths = suspect
             if session.refused:
                 continue
-            run = session.ledger.run
+            self._watched = run = session.ledger.run
             alone = not self._running
-            self._is_busy = True
+            self._running[run] = deaths
             self._resume(session, waiting, deaths, alone=alone)
-            self._running[run] = (session, deaths)
             self._machine.loop.call_later(ALONE_SECONDS, self._time_up, run)
 
     def follow(self, record: Record) -> None:
         """Take note of a record: if it is of a suspect, what that did has not killed the process."""
         if not self._running or isinstance(record, EventSent | KeyClaimed | EngineClosed | RunResumed):
             return
-        if self._running.pop(record.run, None) is not None:
-            self._is_busy = False
+        if self._running.pop(record.run, None) is not None and self._watched == record.run:
+            self._watched = None
             self._next_suspect()
 
     def _time_up(self, run: str) -> None:
-        if run not in self._running or not self._is_busy or self._machine.is_ending():
+        if self._watched != run or self._machine.is_ending():
             return
-        _, deaths = self._running[run]
         if self._suspects:  # from here on it does not run alone
-            self._machine.journal.post(RunResumed(run, deaths, alone=False, at=self._machine.clock.now()))
-        self._is_busy = False
+            now = self._machine.clock.now()
+            self._machine.journal.post(RunResumed(run, self._running[run], alone=False, at=now))
+        self._watched = None
         self._next_suspect()
 
     def _fail(self, ledger: Ledger, deaths: int) -> None:

@@ -67,6 +67,8 @@ def aware(when: datetime, *, what: str = "a datetime") -> datetime:
         TypeError: not a datetime.
         ValueError: a naive datetime, which would mean another instant on another machine.
     """
+    if type(when) is datetime and when.tzinfo is UTC:
+        return when
     if not isinstance(when, datetime):
         raise TypeError(f"{what} must be an aware datetime, not {when!r} ({type(when).__name__})")
     if when.utcoffset() is None:

@@ -187,20 +187,15 @@ class Engine:
         if name not in self._registry.functions:
             raise LookupError(f"there is no function {name!r} in this engine: pass it in Engine(functions=[...])")
         event = runtime.causes.check_event(Event(INVOKED, {} if data is None else data), reserved=True)
-        if id is not None:
-            known = await self._known(checked_run_id(id))
-            if known is not None:
-                check_same(known, name, event)
-                await runtime.journal.synced()
-                return Run(self, id)
-        now = runtime.clock.now()
-        run = id or runtime.ids.fresh(now)
-        _, claimant = runtime.causes.claimed_by(name, event, now)
-        if claimant is None:
-            event = Event(INVOKED, event.data, run, now)
-            runtime.journal.post_all(runtime.causes.open(name, run, event, now))
-        await runtime.journal.synced()
-        return Run(self, claimant or run)
+        if id is None:
+            return Run(self, await runtime.start(name, event, runtime.ids.fresh(runtime.clock.now())))
+        async with runtime.starting.setdefault(checked_run_id(id), asyncio.Lock()):  # one may open while another reads
+            known = await self._known(id)
+            if known is None:
+                return Run(self, await runtime.start(name, event, id))
+            check_same(known, name, event)
+            await runtime.journal.synced()
+            return Run(self, id)
 
     @overload
     async def invoke(

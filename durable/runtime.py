@@ -17,6 +17,7 @@ from contextvars import Context as Variables
 from contextvars import copy_context
 from datetime import datetime
 from typing import Any
+from weakref import WeakValueDictionary
 
 import anyio
 import attrs
@@ -34,7 +35,7 @@ from durable.ids import Ids
 from durable.journal import Journal
 from durable.ledger import Ledger, Limits
 from durable.machine import Machine
-from durable.records import EngineClosed, Event, Record, RunClosed, RunOpened
+from durable.records import INVOKED, EngineClosed, Event, Record, RunClosed, RunOpened
 from durable.recovery import Recovery
 from durable.registry import Registry
 from durable.rounds import Rounds
@@ -85,6 +86,7 @@ class Runtime:
         self.spare = Spare(self.loop, copy_context())
         self.changes = asyncio.Event()
         self.endings: dict[str, list[asyncio.Future[RunClosed]]] = {}
+        self.starting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._registry = registry
         self._closing = asyncio.Event()
         self._complaints: set[str] = set()
@@ -339,6 +341,20 @@ class Runtime:
             opened += [record.run for record in records if isinstance(record, RunOpened)]
         await self.journal.synced()
         return ids, opened
+
+    async def start(self, function: str, event: Event, run: str) -> str:
+        """Open a run, unless its idempotency key was claimed; return the id of the run there is, when it is durable.
+
+        Raises:
+            StoreError: it is not known to be recorded.
+        """
+        now = self.clock.now()
+        _, claimant = self.causes.claimed_by(function, event, now)
+        if claimant is None:
+            event = Event(INVOKED, event.data, run, now)
+            self.journal.post_all(self.causes.open(function, run, event, now))
+        await self.journal.synced()
+        return claimant or run
 
     async def ending(self, run: str) -> RunClosed:
         """Wait for the end of a run that has not ended, or whose end is not durable yet."""

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -257,3 +258,20 @@ def test_an_invoke_of_an_unknown_function_is_a_step_error_that_says_where_it_bel
             assert "step 'i'" in text and "no function 'nobody' in this engine: pass it in Engine(functions=" in text
 
     asyncio.run(story())
+
+
+def test_one_id_started_twice_at_once_opens_one_run_even_if_it_ends_while_the_store_is_read(tmp_path: Path) -> None:
+    called: list[int] = []
+
+    @durable.function
+    async def once(ctx: durable.Context) -> int:
+        return await ctx.step.run("count", lambda: called.append(1) or len(called))
+
+    async def story() -> None:
+        async with durable.Engine([once], store=tmp_path / "s.db") as engine:
+            runs = await asyncio.gather(*(engine.start(once, id="r") for _ in range(20)))
+            assert {run.id for run in runs} == {"r"}
+            assert await asyncio.gather(*(run.result() for run in runs)) == [1] * 20
+
+    asyncio.run(story())
+    assert called == [1]

@@ -58,9 +58,11 @@ class Asked:
 
 @attrs.define
 class Memory:
-    """What handlers have done, by run, step and try; and which of them got other arguments in a later life."""
+    """What handlers have done, by run, step and try; those that were cancelled at work once; and how many of them were
+    at work side by side at the most."""
 
     done: dict[Try, Done] = attrs.field(factory=dict)
+    slow: set[Try] = attrs.field(factory=set)
     parallel: int = 0
 
 
@@ -165,10 +167,13 @@ class Actors:
         self._memory.parallel = max(self._memory.parallel, len(self._at_work))
         try:
             result = await value
+        except asyncio.CancelledError:
+            self._memory.slow.add(trial)
+            raise
         except Exception as error:
-            done = self._keep(step, handler, suspended=bool(rounds), error=error)
+            done = self._keep(step, handler, suspended=bool(rounds) or trial in self._memory.slow, error=error)
         else:
-            done = self._keep(step, handler, suspended=bool(rounds), value=result)
+            done = self._keep(step, handler, suspended=bool(rounds) or trial in self._memory.slow, value=result)
         finally:
             mark.cancel()
             self._at_work.discard(trial)

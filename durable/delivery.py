@@ -8,8 +8,9 @@ another winner. So outcomes come in *turns*. There is one open turn, which outco
 is part of their records. It closes when the turn before it has been delivered and it holds an outcome. It is delivered
 when it is closed, all of it is durable, and the run is *quiet*: K rounds of the event loop have passed without a step
 call, a delivery or a start, so that whatever the last delivery set off has come to where it leads, through gather,
-wait, TaskGroup and queues. A completion needs 2 x depth + 1 rounds: K is 64 at the start, which may go as deep before
-it calls a step; then 16 until the run has called or awaited a step in a task of its own, 64 from then on.
+wait, TaskGroup and queues. A completion needs 2 x depth + 1 rounds, and nested groups that it begins and ends a third
+for each level: K is 96 at the start, which may go 30 deep before it calls a step; then 16 until the run has called or
+awaited a step in a task of its own, 96 from then on.
 
 On replay the recorded turns are delivered by the same rule, so the code is in the same state at each delivery as it
 was when it ran first. Two shortcuts that look safe are not: delivering at once while only one task has called a step
@@ -30,7 +31,7 @@ from durable.records import Cancelled
 from durable.rounds import Rounds
 
 QUIET = 16
-QUIET_BRANCHED = 64
+QUIET_BRANCHED = 96
 
 
 class Receiver(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context, copy_context
 from types import FunctionType
 from typing import Any
@@ -70,6 +70,7 @@ class Tries:
 
     __slots__ = (
         "_attempt",
+        "_calling",
         "_claim",
         "_context",
         "_handler",
@@ -97,6 +98,7 @@ class Tries:
         self._stopped = False
         self._timed_out = False
         self._task: asyncio.Task[None] | None = None
+        self._calling: Awaitable[Any] | None = None
         self._thread: Call[Any] | None = None
 
     @property
@@ -127,14 +129,25 @@ class Tries:
             self._machine.journal.tell(self._recorded, lambda error: None if error else self._session.admit(self._try))
         elif self._task is not None and self._handler.timeout is not None:  # else: what was due has begun already
             self._timed_out = True
-            self._task.cancel()
+            self._cancel(self._task)
 
     def stop(self) -> None:
         """Cancel the try that is running, and try no more. A thread that a step still waits for is let run."""
         self._stopped = True
         in_thread = self._thread is not None and self._thread.running
         if self._task is not None and (self._claim.was_dropped or not in_thread):
-            self._task.cancel()
+            self._cancel(self._task)
+
+    def _cancel(self, task: asyncio.Task[None]) -> None:
+        if task.cancel():
+            task.add_done_callback(self._withdraw)
+
+    def _withdraw(self, task: asyncio.Task[None]) -> None:
+        # A task that is cancelled before it began does nothing at all: not even say that the try has ended.
+        if task is self._task and self.is_running:
+            if isinstance(self._calling, Coroutine):
+                self._calling.close()
+            self._end(asyncio.CancelledError(), None)
 
     async def ended(self) -> None:
         """Wait until no try is running."""
@@ -157,6 +170,7 @@ class Tries:
 
     def _start(self, calling: Awaitable[Any], context: Context) -> None:
         # Not loop.create_task: an eager task factory would run the handler before its task is known here.
+        self._calling = calling
         self._task = asyncio.Task(self._run(calling), loop=self._machine.loop, context=context)
 
     def _try_in_place(self, spare: Spare, context: Context) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import durable
-from durable import Context, DictStore, FileStore, Store, StoreError
+from durable import Context, DictStore, Entry, FileStore, Store, StoreError
 from durable.testing import Dies, FailingStore, Lab, StuckError
 from durable.testing.lab import START
 
@@ -106,6 +106,19 @@ def test_a_store_fails_at_one_append_and_a_crash_later_the_run_goes_on(
 
     asyncio.run(story())
     assert 2 <= len(EFFECTS) <= 3
+
+
+def test_what_a_failed_append_was_given_is_kept_or_not() -> None:
+    async def story() -> None:
+        for kept, expected in ((True, ["one", "two"]), (False, ["one"])):
+            store = FailingStore(DictStore(), at=2, kept=kept)
+            await store.open()
+            await store.append([Entry("r", "k", "one")])
+            with pytest.raises(StoreError, match="its entries are kept" if kept else "nothing of it is kept"):
+                await store.append([Entry("r", "k", "two")])
+            assert [entry.body async for entry in store.history("r")] == expected
+
+    asyncio.run(story())
 
 
 # What each run waits for.

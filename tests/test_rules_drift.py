@@ -245,3 +245,32 @@ def test_a_nested_step_fails_its_run_when_uncaught() -> None:
     life = same_lives(nesting)
     assert life.ending[0] == "NestedStepError" and life.info.attempt == 0
     assert life.info.steps["outer"].attempts == 1
+
+
+def test_a_recorded_value_of_another_kind_than_the_annotation_says_now_is_drift() -> None:
+    """R6: plain values too, not only classes."""
+
+    def text() -> str:
+        return "seven"
+
+    def number() -> int:
+        return 7
+
+    def function(handler: Any) -> durable.Function[Any]:
+        @durable.function
+        async def counts(ctx: durable.Context) -> Any:
+            value = await ctx.step.run("count", handler)
+            await ctx.step.sleep("nap", "1h")
+            return value
+
+        return counts
+
+    async def story() -> None:
+        store = durable.DictStore()
+        async with Lab([function(text)], store=store) as lab:
+            await lab.start("counts", id="r")
+        async with Lab([function(number)], store=store) as lab:
+            with pytest.raises(durable.RunFailed, match="'count' of run 'r' no longer fits its type"):
+                await lab.result(await lab.engine.run("r"))
+
+    asyncio.run(story())

@@ -8,7 +8,8 @@ from durable.codec.annotations import return_type
 from durable.codec.bodies import EventTexts, read, write
 from durable.codec.classes import converter
 from durable.codec.failures import raised, recorded
-from durable.codec.values import ABSENT, decode, encode, outline
+from durable.codec.fitting import ABSENT
+from durable.codec.values import decode, encode, outline
 
 __all__ = [
     "ABSENT",

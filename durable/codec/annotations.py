@@ -16,7 +16,7 @@ import typing
 import weakref
 from typing import Any
 
-from durable.codec.values import ABSENT
+from durable.codec.fitting import ABSENT
 
 _LOG = logging.getLogger("durable")
 _AWAITABLES = (collections.abc.Awaitable, collections.abc.Coroutine)

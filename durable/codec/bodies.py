@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 from datetime import UTC, datetime, timedelta
 from json.encoder import encode_basestring_ascii
+from sys import intern
 from typing import Any, get_args
 
 import cattrs
@@ -38,9 +39,10 @@ from durable.records import (
 )
 
 _KINDS: dict[str, type[Record]] = {cls.__name__: cls for cls in get_args(Record)}
-_STEP_KINDS = frozenset(get_args(StepKind))
+_STEP_KINDS = {kind: kind for kind in get_args(StepKind)}
 _WITH_EVENT = (EventSent, RunOpened)
 _OK = {"_type": "Ok"}
+_SHARED = frozenset({"function", "key", "kind"})  # the same text in many records: kept in memory once
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -137,7 +139,7 @@ def _read_ok(head: dict[str, Any], value: Json) -> StepClosed:
     run, key = head["run"], head["key"]
     if type(run) is not str or type(key) is not str or not value:
         raise ValueError("its run or key is no text, or its value is cut off")
-    return StepClosed(run, key, kind, Ok(value), turn, _read_instant(head["at"]), tries)
+    return StepClosed(run, intern(key), _STEP_KINDS[kind], Ok(value), turn, _read_instant(head["at"]), tries)
 
 
 # The others.
@@ -170,6 +172,8 @@ def _structured(cls: type[Record], head: dict[str, Any], value: Json | None) -> 
         head["key"] = value
     elif cls is RunClosed:
         head["output"] = value
+    for name in _SHARED & head.keys():
+        head[name] = intern(head[name])
     return _converter().structure(head, cls)
 
 
@@ -204,4 +208,4 @@ def _event_head(event: Event) -> dict[str, Any]:
 
 def _read_event(head: dict[str, Any]) -> Event:
     ts = head["ts"]
-    return Event(head["name"], head["data"], head["id"], None if ts is None else _read_instant(ts), head["v"])
+    return Event(intern(head["name"]), head["data"], head["id"], None if ts is None else _read_instant(ts), head["v"])

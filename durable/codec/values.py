@@ -10,11 +10,11 @@ comes back as what it was or is refused when it is written, by reading the text 
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any
 
 from durable.codec.classes import Form, Vocabulary, beyond_fields, form, is_lost, vocabulary
+from durable.codec.fitting import ABSENT, fits
 from durable.codec.tags import FROM_PAYLOAD, MARK, TO_PAYLOAD, dumps, integer, loads, real, text
 from durable.errors import CodecError, RecordedError
 from durable.records import Event, Json, Signal
@@ -26,26 +26,25 @@ _CONTAINERS = frozenset({dict, list})
 _OWN = frozenset({Event, Signal, RecordedError})
 _HOOKS = "register hooks for it on durable.codec.converter and name it in the annotation"
 _SHOWN = 60
-
-
-class _Absent(enum.Enum):
-    ABSENT = "no annotation"
-
-
-ABSENT: Final = _Absent.ABSENT
-"""Stands for a type that is not given: None would be one."""
+_LOOSE = '{"~loose":'  # a value that was not what its annotation said when it was written
 
 
 def encode(value: object, type_: object = ABSENT) -> Json:
     """Return `value` as JSON text in one line of ASCII characters, so its length is its size in bytes.
 
     `type_` is an annotation: instances of the classes that it names come back, others are refused. Values that need
-    no class are kept whatever it says. The same value gives the same text; sets are sorted by theirs.
+    no class are kept whatever it says; one that is not what it says is marked, so that reading it under the same
+    annotation gives it back. The same value gives the same text; sets are sorted by theirs.
 
     Raises:
         CodecError: the value could not come back equal and of the same types, holds itself, or is nested deeper than
             200 levels. The message names the path and the remedy. Source: rule R10.
     """
+    written = _written(value, type_)
+    return written if fits(value, type_) else f"{_LOOSE}{written}}}"
+
+
+def _written(value: object, type_: object) -> Json:
     kind = type(value)
     try:
         if kind in _ATOMS or (kind in _CONTAINERS and _is_plain(value, 1)):
@@ -65,9 +64,16 @@ def decode(written: Json, type_: object = ABSENT) -> Any:
     """Return the value that `encode` wrote; `type_` must name the classes that it named then.
 
     Raises:
-        CodecError: the text does not fit the type any more: a class, a field or a member was removed or renamed, or
-            refuses the values. Also for text that `encode` did not write.
+        CodecError: the value does not fit the type any more: it is of another kind, or a class, a field or a member was
+            removed or renamed, or refuses the values. Also for text that `encode` did not write.
     """
+    value = _read(written, type_)
+    if not fits(value, type_) and not written.startswith(_LOOSE):
+        raise CodecError(f"$: {written[:_SHOWN]} is recorded, which is not of the type {type_!r}")
+    return value
+
+
+def _read(written: Json, type_: object) -> Any:
     try:
         tree = loads(written)
         return _Reading(vocabulary(type_)).value(tree) if MARK in written else tree
@@ -345,6 +351,8 @@ class _Reading:
         return tree
 
     def _untagged(self, tag: str, payload: Any) -> Any:
+        if tag == "~loose":
+            return self.value(payload)
         cls = self.words.classes.get(tag)
         if cls is not None:
             return self.built(cls, form(cls), payload)

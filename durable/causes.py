@@ -110,7 +110,7 @@ class Causes:
             raise ValueError(f"event {event.name!r} cannot be sent: a * is for patterns in triggers")
         text = self.encode(event.data)
         self._check_size(text, f"the data of event {event.name!r}")
-        return attrs.evolve(event, data=self._decode(text))
+        return Event(event.name, self._decode(text), event.id, event.ts, event.v)
 
     def check_signal(self, signal: str, data: object) -> None:
         """Refuse data that no signal can carry.
@@ -132,7 +132,7 @@ class Causes:
         """An event was sent: schedule it, or deliver it at once. A repeat calls for nothing."""
         if self.repeat_of(event, now) is not None:
             return
-        full = attrs.evolve(event, id=event.id or id, ts=event.ts or now)
+        full = Event(event.name, event.data, event.id or id, event.ts or now, event.v)
         if full.ts is not None and full.ts > now:
             yield EventSent(id, full, now, due=full.ts)
             return

@@ -13,8 +13,9 @@ for each level: K is 96 at the start, which may go 30 deep before it calls a ste
 awaited a step in a task of its own, 96 from then on.
 
 On replay the recorded turns are delivered by the same rule, so the code is in the same state at each delivery as it
-was when it ran first. Two shortcuts that look safe are not: delivering at once while only one task has called a step
-(a background task may have started but not called yet), and delivering outcomes of one turn one by one.
+was when it ran first; where it has yet to call a step of the turn, the longer K is waited for. Two shortcuts that look
+safe are not: delivering at once while only one task has called a step (a background task may have started but not
+called yet), and delivering outcomes of one turn one by one.
 
 A step that the code cancelled holds its place: the turns after it wait until the code has cancelled it again (R9).
 """
@@ -146,6 +147,9 @@ class Delivery:
             return
         if not self.is_quiet:
             self._watch()
+        elif not self.branched and self._is_ahead():
+            self.branch()  # the code is on its way to a step from deep below
+            self._watch()
         elif self._is_held():
             self._wait_for_cancels()
         elif not self._deliver_late():
@@ -154,8 +158,15 @@ class Delivery:
     def _is_held(self) -> bool:
         return any(turn <= self.delivered for turn in self._held.values())
 
+    def _is_ahead(self) -> bool:
+        keys = self._holding() or self._ledger.turns.get(self.delivered + 1, [])
+        return not all(map(self._receiver.has_asked, keys))
+
+    def _holding(self) -> list[str]:
+        return [key for key, turn in self._held.items() if turn <= self.delivered]
+
     def _wait_for_cancels(self) -> None:
-        held = [key for key, turn in self._held.items() if turn <= self.delivered]
+        held = self._holding()
         self._receiver.tell_stuck(held)
         for key in held:
             if not self._receiver.has_asked(key):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cached_property
 from random import Random
 from typing import Any
 
@@ -115,7 +116,7 @@ class Process:
         return played
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Story:
     """A process and the record that it left of the run, in order."""
 
@@ -123,7 +124,7 @@ class Story:
     entries: list[Entry]
     result: Any
 
-    @property
+    @cached_property
     def records(self) -> list[Any]:
         """The records of the entries."""
         return [read(entry.kind, entry.body) for entry in self.entries]
@@ -143,7 +144,7 @@ async def filled(entries: Sequence[Entry], random: Random) -> DictStore:
 
 def instant(entries: Sequence[Entry]) -> datetime:
     """Return when the last of the entries was recorded."""
-    return max((read(entry.kind, entry.body).at for entry in entries), default=START)
+    return read(entries[-1].kind, entries[-1].body).at if entries else START
 
 
 async def run(program: Part, seed: str, entries: Sequence[Entry] = (), *, slow: str = "", crashes: int = 0) -> Story:

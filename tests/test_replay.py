@@ -21,7 +21,7 @@ from tests.processes import Broken, NumberedTask, numbered, replayed, run, run_o
 from tests.programs import Part, random_program, simpler
 from tests.replaying import WAYS, check_same, check_seed
 
-CHUNKS, CHUNK = 20, 26
+CHUNKS, CHUNK = 20, 25
 Factory = Callable[..., asyncio.Task[Any]]
 
 
@@ -51,24 +51,24 @@ def replay(
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_random_programs_replay_as_they_ran(chunk: int) -> None:
     """R5, R1, R4, R9: whole records, cut records, crashed processes, commits that take long."""
-    replay([f"replay/{chunk * CHUNK + number}" for number in range(CHUNK)])
+    replay([f"replay/{chunk * CHUNK + number}" for number in range(CHUNK)], most_cuts=1)
 
 
 def test_small_programs_replay_from_every_cut() -> None:
     """R5, R1: after each single record."""
     small = [f"small/{number}" for number in range(100) if random_program(Random(f"small/{number}")).size < 8]
-    replay(small[:12], most_cuts=100, ways=WAYS)
+    replay(small[:6], most_cuts=100, ways=WAYS)
 
 
 def test_programs_replay_in_debug_mode() -> None:
     """R5: asyncio's debug mode makes everything slower, and nothing else."""
-    replay([f"debug/{number}" for number in range(12)], debug=True)
+    replay([f"debug/{number}" for number in range(4)], debug=True)
 
 
 def test_programs_replay_on_uvloop() -> None:
     """R5: another event loop."""
     uvloop = pytest.importorskip("uvloop")
-    replay([f"uvloop/{number}" for number in range(24)], loop_factory=uvloop.new_event_loop)
+    replay([f"uvloop/{number}" for number in range(18)], loop_factory=uvloop.new_event_loop)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks begin with Python 3.12")

@@ -35,6 +35,7 @@ from durable.errors import (
     StoreError,
     StoreLockedError,
 )
+from durable.expressions import EvaluationError
 from durable.function import Cancel, Function, Timeouts, TriggerEvent, function
 from durable.ledger import Limits
 from durable.options import StepOptions
@@ -62,6 +63,7 @@ __all__ = [
     "Duration",
     "Engine",
     "Entry",
+    "EvaluationError",
     "Event",
     "ExpressionError",
     "FileStore",

@@ -191,8 +191,13 @@ class Play:
         return [tasks[number].result() for number in winners if not _failed(tasks[number])]
 
     async def _group(self, part: Part, path: str) -> list[Any]:
+        tasks = []
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one) for one in self.plays(part, path)]
+            for one in self.plays(part, path):
+                try:
+                    tasks.append(group.create_task(one))
+                except RuntimeError:  # an eager task has failed already, and the group takes no more
+                    one.close()
         return [task.result() for task in tasks]
 
     async def _anyio(self, part: Part, path: str) -> list[Any]:

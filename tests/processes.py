@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
@@ -35,10 +35,12 @@ class NumberedTask(asyncio.Task[Any]):
     their addresses, and would be another one in each process."""
 
     made = 0
+    kept: ClassVar[list[NumberedTask]] = []  # asyncio itself keeps no task alive that waits for another
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         NumberedTask.made += 1
         self._number = NumberedTask.made
+        NumberedTask.kept.append(self)
         super().__init__(*args, **kwargs)
 
     def __hash__(self) -> int:
@@ -48,6 +50,17 @@ class NumberedTask(asyncio.Task[Any]):
 def numbered(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
     """Make a task that has a number: a task factory."""
     return NumberedTask(coroutine, loop=loop, **options)
+
+
+async def sweep() -> None:
+    """Cancel the tasks that programs have left behind: those that never came to a step, so no engine knew of them."""
+    for _ in range(5):
+        left = [task for task in NumberedTask.kept if not task.done()]
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=1)
+    NumberedTask.kept.clear()
 
 
 class Broken(AssertionError):
@@ -169,6 +182,7 @@ async def run_on(store: Store, program: Part, random: Random, *, start: datetime
         await _drive(process, random, crashes)
         ended = await lab.engine.info(RUN)
         entries = [entry async for entry in lab.engine.opened("history").store.history(RUN)]
+    await sweep()
     return Story(process, entries, ended.error or ended.output)
 
 
@@ -184,6 +198,7 @@ async def replayed(story: Story, program: Part, seed: str, *, slow: str = "") ->
     async with process.lab as lab:
         ended = await lab.engine.info(RUN)
         left = [entry async for entry in lab.engine.opened("replayed").store.history(RUN)]
+    await sweep()
     return Story(process, left, ended.error or ended.output)
 
 

@@ -1,0 +1,326 @@
+"""Test the tests: plant one fault at a time in a copy, and see which test finds it: `python -m tests.torture.faults`.
+
+Separate because a test that cannot fail is worse than none, and nobody breaks every line by hand twice.
+Leaves everything in the checkout as it is: each fault is a small replacement in a copy in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import attrs
+
+ROOT = Path(__file__).parent.parent.parent
+TORTURE = "tests/test_torture_engine.py"
+MEMORY = (TORTURE, "-k", "memory")
+
+
+@attrs.frozen
+class Fault:
+    """One line made wrong: in `file`, `old` becomes `new`; `tests` are asked, quick ones that may find it."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...] = (TORTURE, "-k", "not memory")
+
+
+FAULTS = [
+    Fault("drop a sync", "stores/schema.py", '"power": 2', '"power": 1', ("tests/test_torture_power.py",)),
+    Fault(
+        "acknowledge before the commit",
+        "journal.py",
+        "                    await self._store.append(batch)",
+        "                    self._advance(number)\n                    await self._store.append(batch)",
+    ),
+    Fault(
+        "take a failed commit for a good one",
+        "journal.py",
+        "                except Exception as error:\n                    self._fail(error)\n                else:\n",
+        "                except Exception:\n                    self._advance(number)\n                else:\n",
+    ),
+    Fault(
+        "swap two deliveries on replay",
+        "delivery.py",
+        "        self.delivered = 0\n",
+        "        self.delivered = 0\n        if 1 in ledger.turns and 2 in ledger.turns:\n"
+        "            ledger.turns[1], ledger.turns[2] = ledger.turns[2], ledger.turns[1]\n",
+    ),
+    Fault("deliver without quiet", "delivery.py", "return self._rounds.now >= self._quiet_at", "return True"),
+    Fault(
+        "let a turn pass before a held one",
+        "delivery.py",
+        "return any(turn <= self.delivered",
+        "return False and any(turn <= self.delivered",
+        ("tests/test_replay.py",),
+    ),
+    Fault("drop the turn", "ledger.py", "None if inline else self.open_turn, at, tries)", "None, at, tries)"),
+    Fault(
+        "let recovered turns be joined",
+        "runtime.py",
+        "            ledger.close_turns()\n            self.scheduler",
+        "            self.scheduler",
+    ),
+    Fault(
+        "lose the retry count",
+        "ledger.py",
+        "facts.attempt, facts.due, facts.error = record.attempt,",
+        "facts.attempt, facts.due, facts.error = 0,",
+    ),
+    Fault("run a finished step again", "session.py", "return facts is None or facts.outcome is None", "return True"),
+    Fault(
+        "forget a cancelled wait",
+        "session.py",
+        "            self.machine.journal.post("
+        "StepClosed(self.ledger.run, claim.key, claim.kind, Cancelled(), turn, now))",
+        "            pass",
+    ),
+    Fault(
+        "record what follows a refusal",
+        "session.py",
+        "        self.refused = True\n        self.delivery",
+        "        self.delivery",
+    ),
+    Fault(
+        "wait for ever on a step that a failed attempt cancelled",
+        "ledger.py",
+        "again: tuple[type, ...] = (Cancelled,)",
+        "again: tuple[type, ...] = ()",
+    ),
+    Fault(
+        "fire a timer early",
+        "scheduler.py",
+        "timers.set((record.run, record.key), record.wait.until)",
+        "timers.set((record.run, record.key), self._machine.clock.now())",
+    ),
+    Fault(
+        "call a function again before it is due",
+        "scheduler.py",
+        "        if record.due > self._machine.clock.now():\n",
+        "        self._machine.causes.state.ledgers[record.run].due = None\n        if False:\n",
+    ),
+    Fault(
+        "forget timers over a restart",
+        "scheduler.py",
+        "            if facts.outcome is None and until is not None:\n",
+        "            if False:\n",
+    ),
+    Fault(
+        "leave recovered runs parked",
+        "scheduler.py",
+        "            self.begin(run)\n            if number",
+        "            if number",
+    ),
+    Fault(
+        "skip the lock",
+        "stores/lock.py",
+        "            _lock(file)\n",
+        "            pass\n",
+        ("tests/test_lock.py", "tests/test_processes.py"),
+    ),
+    Fault(
+        "answer a wait after its deadline",
+        "bus.py",
+        "if self.until is not None and now >= self.until:",
+        "if False:",
+        ("tests/test_bus.py", "tests/test_rules_time.py"),
+    ),
+    Fault(
+        "answer a wait whatever it matches",
+        "bus.py",
+        "not same_value(mine, theirs)",
+        "False",
+        ("tests/test_bus.py", "tests/test_rules_events.py"),
+    ),
+    Fault(
+        "return from send before it is durable",
+        "runtime.py",
+        "        await self.journal.synced()\n        return ids, opened",
+        "        return ids, opened",
+    ),
+    Fault(
+        "deliver a repeated event",
+        "causes.py",
+        "return first[0] if first is not None and first[1] > now else None",
+        "return None",
+    ),
+    Fault(
+        "lose a child's end",
+        "causes.py",
+        "        if parent is not None:\n            yield from self.answer(parent,",
+        '        if parent is not None and status == "completed":\n            yield from self.answer(parent,',
+    ),
+    Fault(
+        "take a cancelled child for a successful one",
+        "causes.py",
+        'if child.status == "completed":',
+        'if child.status != "failed":',
+    ),
+    Fault(
+        "answer only the first wait",
+        "causes.py",
+        "listeners = self.state.bus.listeners_for(seen, now)\n",
+        "listeners = self.state.bus.listeners_for(seen, now)[:1]\n",
+        ("tests/test_rules_events.py",),
+    ),
+    Fault("keep a signal's waiter for ever", "state.py", "del self.signals[wait.signal]", "pass", MEMORY),
+    Fault(
+        "keep the cancellations of ended runs",
+        "state.py",
+        "        self._leave_cancels(ledger)\n        ledger.fold(record)",
+        "        ledger.fold(record)",
+        MEMORY,
+    ),
+    Fault(
+        "keep ended runs in memory",
+        "scheduler.py",
+        "                del self._machine.causes.state.ended[record.run]\n",
+        "                pass\n",
+        MEMORY,
+    ),
+    Fault(
+        "lose scheduled events over a restart",
+        "runtime.py",
+        '                self.timers.set(("", scheduled.id), scheduled.due)\n',
+        "                pass\n",
+    ),
+    Fault(
+        "give parallel branches one count",
+        "session.py",
+        "            branch = self._branches[task] = parent.child()\n",
+        "            branch = self._branches[task] = parent\n",
+        ("tests/test_rules_steps.py", "tests/test_replay.py"),
+    ),
+    Fault("chance that differs on replay", "context.py", "Random(self.run_id)", "Random()"),
+    Fault(
+        "a time that differs on replay",
+        "context.py",
+        "return self._session.now",
+        "return self._session.machine.clock.now()",
+    ),
+    Fault(
+        "believe a row without its checksum",
+        "stores/seal.py",
+        "crc32(head + words + _END)) == crc",
+        "crc32(head + words + _END)) >= 0",
+        ("tests/test_stores_damage.py",),
+    ),
+    Fault(
+        "not miss a missing row",
+        "stores/schema.py",
+        "if rows + pruned != last:",
+        "if False:",
+        ("tests/test_stores_damage.py",),
+    ),
+    Fault(
+        "open no run for a pattern",
+        "bus.py",
+        'yield name[: position + 1] + "*"',
+        "yield name",
+        ("tests/test_bus.py",),
+    ),
+    Fault(
+        "claim no idempotency key",
+        "state.py",
+        "                self._keep((record.function, record.key), record.run, record.at)\n",
+        "                pass\n",
+        ("tests/test_rules_runs.py", "tests/test_rules_events.py"),
+    ),
+    Fault(
+        "count no deaths",
+        "recovery.py",
+        "            deaths += 1\n",
+        "            deaths += 0\n",
+        ("tests/test_rules_deaths.py",),
+    ),
+    Fault(
+        "share a live object instead of its record",
+        "causes.py",
+        "return Event(event.name, self._decode(text), event.id, event.ts, event.v)",
+        "return event",
+        ("tests/test_rules_events.py", "tests/test_rules_values.py"),
+    ),
+    Fault(
+        "lose the end of a turn that failed",
+        "journal.py",
+        "        for _, _, told in sorted(waiting, key=lambda entry: entry[:2]):\n            told(failure)\n",
+        "        pass\n",
+        ("tests/test_rules_store.py", "tests/test_lab_faults.py"),
+    ),
+]
+
+
+CONTROL = Fault("none", "ids.py", "import secrets", "import secrets", (TORTURE, "tests/test_torture_power.py"))
+
+
+@attrs.frozen
+class Verdict:
+    """Which test found a fault, None if none did, and after how many seconds."""
+
+    fault: Fault
+    found_by: str | None
+    seconds: float
+
+
+def judged(fault: Fault) -> Verdict:
+    """Plant a fault in a copy of its own and ask its tests."""
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="fault-") as folder:
+        place = Path(folder)
+        for name in ("durable", "tests"):
+            shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", place)
+        plant(fault, place / "durable" / fault.file)
+        environment = {**os.environ, "PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--timeout=60", *fault.tests]
+        done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
+    found = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+    timed = re.search(r"(test_\w+\S*)[^\n]*\n.*Timeout", done.stdout)
+    name = found.group(1) if found else f"timeout in {timed.group(1)}" if timed else None
+    if done.returncode and name is None:
+        name = f"pytest ended with {done.returncode}: {(done.stdout + done.stderr).strip()[-200:]}"
+    return Verdict(fault, name if done.returncode else None, time.monotonic() - begun)
+
+
+def plant(fault: Fault, path: Path) -> None:
+    """Put a fault into a file.
+
+    Raises:
+        AssertionError: the file no longer has the line.
+    """
+    text = path.read_text()
+    assert fault.old in text, f"fault {fault.name!r}: {fault.file} no longer has {fault.old!r}"
+    path.write_text(text.replace(fault.old, fault.new, 1))
+
+
+def main() -> None:
+    """Plant the faults and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m tests.torture.faults", description=main.__doc__)
+    parser.add_argument("--only", default="", help="a part of the names of the faults to plant")
+    parser.add_argument("--first", type=int, default=0, help="the number of the first fault to plant")
+    parser.add_argument("--jobs", type=int, default=2)
+    asked = parser.parse_args()
+    chosen = [fault for fault in FAULTS if asked.only in fault.name][asked.first :]
+    control = judged(CONTROL)
+    assert control.found_by is None, f"without a fault the tests fail already: {control.found_by}"
+    with ThreadPoolExecutor(asked.jobs) as pool:
+        caught = 0
+        for verdict in pool.map(judged, chosen):
+            caught += verdict.found_by is not None
+            print(f"{verdict.fault.name:56} {verdict.seconds:5.1f} s  {verdict.found_by or 'NOT CAUGHT'}", flush=True)
+    print(f"{caught} of {len(chosen)} planted faults caught")
+    raise SystemExit(caught < len(chosen))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,255 @@
+"""Generated workflows: several functions that call, signal, wake and cancel each other, made from a seed.
+
+Separate because these are for the model: what comes of them is known. The programs of `tests.programs` go further in
+asyncio, but only say that a replay is a replay.
+Leaves to `cases` how they are played and compared.
+
+Every duration is drawn from a million seconds, and whatever touches another run, or may come first, begins with a
+sleep: two things happen at one instant only if one leads to the other, so that instants tell what comes of all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from random import Random
+from typing import Any
+
+from durable import Backoff, Cancel, Context, Event, Function, NonRetriableError, current_step, function
+from tests.programs import Part
+from tests.torture.cases import Case, Move
+
+EVENTS, SIGNALS = 3, 2
+SECONDS = 1_000_000
+LEAVES = ("step", "step", "step", "sleep", "sleep", "wait", "wait", "send", "signal", "await_signal", "invoke")
+COUNTS = {"loop": 1, "try": 2, "cancel": 2, "cleanup": 2, "background": 2}
+TREES = ("sequence", "sequence", "gather", "race", "race", "group", "order", *COUNTS)
+Begin = Callable[[], Any]
+MANNERS = {
+    "step": ("async", "async", "sync", "slow", "flaky", "failing", "final"),
+    "wait": ("any", "any", "match", "if_exp"),
+    "await_signal": ("fail", "replace"),
+    "invoke": ("", "timeout"),
+    "race": ("join", "leave"),
+    "gather": ("raise", "return"),
+    "loop": ("count", "until"),
+}
+
+
+def random_case(seed: str) -> Case:
+    """Return the case of a seed."""
+    random = Random(seed)
+    functions = [_function(random, number) for number in range(random.choice((1, 2, 3, 4)))]
+    moves = [Move(0, "start", "f0", {"k": random.randrange(2)}, id="r")]
+    for number in range(random.randrange(8)):
+        at, k = random.randrange(SECONDS), random.randrange(2)
+        kind = random.choice(("send", "send", "send", "signal", "start", "cancel"))
+        match kind:
+            case "send":
+                name, delay = f"e/{random.randrange(EVENTS)}", random.choice((None, None, random.randrange(SECONDS)))
+                moves.append(Move(at, "send", name, {"n": number, "k": k}, f"m{number}", delay))
+            case "signal":
+                moves.append(Move(at, "signal", f"s{random.randrange(SIGNALS)}", {"n": number}))
+            case "start":
+                moves.append(Move(at, "start", f"f{random.randrange(len(functions))}", {"k": k}, f"r{number}"))
+            case _:
+                moves.append(Move(at, "cancel", "r"))
+    return Case(seed, functions, tuple(sorted(moves, key=lambda move: move.at)), 100 * SECONDS)
+
+
+def _function(random: Random, number: int) -> Function[Any]:
+    program = Part("sequence", "", 0, tuple(_part(random, random.choice((2, 4, 8)), number) for _ in range(2)))
+    again = random.random() < 0.2
+    name = f"f{number}"
+
+    async def failed(ctx: Context) -> Any:
+        return await ctx.step.run(f"{name} failed", lambda: ctx.event.name)
+
+    @function(
+        f"e/{number - 1}" if number else None,
+        id=name,
+        retries=random.choice((0, 1, 2)),
+        backoff=Backoff(first=random.randrange(1, SECONDS // 4), max="9000d", jitter=0),
+        on_failure=failed if random.random() < 0.3 else None,
+        cancel=[Cancel("e/2", match=random.choice((None, "data.k")))] if random.random() < 0.2 else [],
+    )
+    async def played(ctx: Context) -> Any:
+        try:
+            value = await Act(ctx, name).play(program, name)
+        except Exception:
+            await ctx.step.sleep(f"{name} fails", 1)  # whatever was cancelled comes to its end before the function does
+            raise
+        await ctx.step.sleep(f"{name} ends", 1)
+        if again and ctx.attempt == 0:
+            raise RuntimeError("the first attempt fails")
+        return value
+
+    return played
+
+
+def _part(random: Random, size: int, function: int) -> Part:
+    kind = random.choice(LEAVES if size <= 1 else TREES)
+    number, manner = random.randrange(SECONDS), random.choice(MANNERS.get(kind, ("",)))
+    if size <= 1 and kind in ("step", "sleep"):
+        return Part(kind, manner, number)
+    if size <= 1:
+        later = range(function + 1, EVENTS + 1)  # nothing goes round for ever
+        to = (Part("to", "", random.choice(later)),) if later and kind in ("send", "invoke") else ()
+        leaf = Part(kind, manner, number, to) if to or kind not in ("send", "invoke") else Part("step", "sync", number)
+        return Part("sequence", "", 0, (Part("sleep", "", random.randrange(SECONDS)), leaf))
+    count = COUNTS.get(kind) or random.choice((2, 2, 3))
+    return Part(kind, manner, number, tuple(_part(random, (size - 1) // count, function) for _ in range(count)))
+
+
+class Act:
+    """One execution of one program; ids are paths, so no two steps share one at once."""
+
+    def __init__(self, ctx: Context, name: str) -> None:
+        self.ctx, self.step, self.name = ctx, ctx.step, name
+
+    async def play(self, part: Part, path: str) -> Any:
+        value = await getattr(self, f"_{part.kind}")(part, path)
+        return [value, int(self.ctx.now().timestamp()) % 10**9] if not part.parts else value
+
+    def plays(self, part: Part, path: str) -> list[Begin]:
+        return [partial(self.play, under, f"{path}.{number}") for number, under in enumerate(part.parts)]
+
+    def plays_late(self, part: Part, path: str) -> list[Begin]:
+        """The parts, each of which begins with a sleep of its own."""
+
+        async def late(number: int, begin: Begin) -> Any:
+            await self.step.sleep(f"{path} starts {number}", 1 + (part.number * (number + 3) ** 5) % 100_003)
+            return await begin()
+
+        return [partial(late, *one) for one in enumerate(self.plays(part, path))]
+
+    # Steps.
+
+    async def _step(self, part: Part, path: str) -> Any:
+        return await self.step.run(path, _handler(part))
+
+    async def _sleep(self, part: Part, path: str) -> None:
+        await self.step.sleep(path, part.number)
+
+    async def _wait(self, part: Part, path: str) -> Any:
+        rule = {"match": {"match": "data.k"}, "if_exp": {"if_exp": "async.data.k == event.data.k"}}.get(part.manner, {})
+        event = await self.step.wait_for_event(path, event=f"e/{part.number % EVENTS}", timeout=part.number, **rule)
+        return event and event.data["n"]
+
+    async def _await_signal(self, part: Part, path: str) -> Any:
+        name, timeout = f"s{part.number % SIGNALS}", part.number
+        signal = await self.step.wait_for_signal(path, signal=name, timeout=timeout, on_conflict=part.manner)  # type: ignore[arg-type]
+        return signal and signal.data
+
+    async def _send(self, part: Part, path: str) -> None:
+        data = {"n": path, "k": part.number % 2}
+        await self.step.send_event(path, Event(f"e/{part.parts[0].number - 1}", data))
+
+    async def _signal(self, part: Part, path: str) -> bool:
+        return bool(await self.step.send_signal(path, f"s{part.number % SIGNALS}", {"n": path}))
+
+    async def _invoke(self, part: Part, path: str) -> Any:
+        timeout = part.number if part.manner == "timeout" else None
+        to = f"f{part.parts[0].number}"
+        return await self.step.invoke(path, function=to, data={"k": part.number % 2}, timeout=timeout)
+
+    # Ways to put them together.
+
+    async def _sequence(self, part: Part, path: str) -> list[Any]:
+        return [await begin() for begin in self.plays(part, path)]
+
+    async def _gather(self, part: Part, path: str) -> list[Any]:
+        results = await asyncio.gather(
+            *[one() for one in self.plays(part, path)], return_exceptions=part.manner == "return"
+        )
+        return [_named(one) if isinstance(one, BaseException) else one for one in results]
+
+    async def _group(self, part: Part, path: str) -> list[Any]:
+        results = []
+        async with asyncio.TaskGroup() as group:
+            for one in self.plays(part, path):
+                results.append(group.create_task(_caught(one)))
+        return [task.result() for task in results]
+
+    async def _race(self, part: Part, path: str) -> Any:
+        tasks = [asyncio.create_task(_caught(one)) for one in self.plays_late(part, path)]
+        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        winners = [number for number, task in enumerate(tasks) if task in done]
+        for task in tasks:
+            task.cancel()
+        if part.manner == "join" and pending:
+            await asyncio.wait(pending)
+        return [[number, tasks[number].result()] for number in winners]
+
+    async def _order(self, part: Part, path: str) -> list[Any]:
+        ended = []
+        for one in asyncio.as_completed([asyncio.create_task(_caught(one)) for one in self.plays_late(part, path)]):
+            ended.append(await one)
+        return ended
+
+    async def _loop(self, part: Part, path: str) -> list[Any]:
+        values: list[Any] = []
+        for number in range(3):
+            values.append(await _caught(partial(self.play, part.parts[0], f"{path}.{number}")))
+            if part.manner == "until" and len(str(values)) % 2:
+                break
+        return values
+
+    async def _try(self, part: Part, path: str) -> Any:
+        first, second = self.plays(part, path)
+        try:
+            return await first()
+        except Exception as error:
+            return [_named(error), await second()]
+
+    async def _cancel(self, part: Part, path: str) -> Any:
+        first, second = self.plays_late(part, path)
+        task = asyncio.create_task(_caught(first))
+        value = await _caught(second)
+        task.cancel()
+        await asyncio.wait([task])
+        return [value, "cancelled" if task.cancelled() else task.result()]
+
+    async def _cleanup(self, part: Part, path: str) -> Any:
+        first, second = self.plays(part, path)
+        values = []
+        try:
+            values.append(await first())
+        finally:
+            values.append(await second())
+        return values
+
+    async def _background(self, part: Part, path: str) -> Any:
+        first, second = self.plays_late(part, path)
+        side = asyncio.create_task(_caught(first))
+        main = await second()
+        return [main, side.result() if side.done() else "still going"]
+
+
+def _handler(part: Part) -> Callable[[], Any]:
+    def work() -> int:
+        attempt = current_step().attempt
+        if part.manner == "failing" or (part.manner == "flaky" and attempt <= part.number % 2):
+            raise OSError(f"try {attempt}")
+        if part.manner == "final":
+            raise NonRetriableError("never")
+        return part.number
+
+    async def slow() -> int:
+        for _ in range(part.number % 40 if part.manner == "slow" else 0):
+            await asyncio.sleep(0)
+        return work()
+
+    return work if part.manner == "sync" else slow
+
+
+async def _caught(begin: Begin) -> Any:
+    try:
+        return await begin()
+    except Exception as error:
+        return _named(error)
+
+
+def _named(error: BaseException) -> str:
+    return getattr(error, "name", type(error).__name__)

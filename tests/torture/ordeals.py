@@ -17,7 +17,7 @@ from tests.torture.corpus import Entry
 from tests.torture.simulated import FATES, Fate, Plan, Simulation, at, difference, often
 from tests.torture.workflows import random_case
 
-MODELS = 5
+MODELS = 16
 SECONDS = 30.0
 
 

@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from durable import Context, function
+from durable import Context, DictStore, function
 from durable.codec import read, write
 from durable.records import StepClosed, StepOpened
 from durable.stores.store import Entry
+from durable.testing import Lab
 from tests.retold import again, live, outcomes, records, value
+
+
+class HeldStore(DictStore):
+    """A store whose commits wait for a gate."""
+
+    immediate = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        await self.gate.wait()
+        await super().append(entries)
 
 
 def test_the_winner_of_a_race_is_the_same_on_replay() -> None:
@@ -48,6 +64,34 @@ def test_outcomes_of_one_turn_are_delivered_together() -> None:
         result, entries, _ = await live(fan_out)
         assert result == 100
         assert max(one.turn for one in records(entries, StepClosed)) <= 4
+
+    asyncio.run(story())
+
+
+def test_an_outcome_is_not_delivered_before_it_is_durable() -> None:
+    """R2: however long the commit takes."""
+    seen: list[str] = []
+
+    async def story() -> None:
+        store = HeldStore()
+
+        async def work() -> None:
+            store.gate.clear()
+            await asyncio.sleep(0)
+
+        @function
+        async def waiting(ctx: Context) -> None:
+            await ctx.step.run("a", work)
+            seen.append("a")
+
+        store.gate.set()
+        async with Lab([waiting], store=store) as lab:
+            run = await lab.engine.start(waiting)
+            await value(rounds=500)
+            assert not seen
+            store.gate.set()
+            await run.result(5)
+        assert seen == ["a"]
 
     asyncio.run(story())
 

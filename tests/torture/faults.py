@@ -62,7 +62,7 @@ FAULTS = [
         "delivery.py",
         "return any(turn <= self.delivered",
         "return False and any(turn <= self.delivered",
-        ("tests/test_replay.py",),
+        ("tests/test_cancelling.py", "tests/test_delivery.py"),
     ),
     Fault("drop the turn", "ledger.py", "None if inline else self.open_turn, at, tries)", "None, at, tries)"),
     Fault(

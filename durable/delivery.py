@@ -6,16 +6,15 @@ Leaves to `session` who waits for an outcome, to `journal` when it is durable.
 A memo of results forgets which of two steps ended first: on replay both are there at once and `asyncio.wait` picks
 another winner. So outcomes come in *turns*. There is one open turn, which outcomes join as they are posted; its number
 is part of their records. It closes when the turn before it has been delivered and it holds an outcome. It is delivered
-when it is closed, all of it is durable, and the run is *quiet*: K rounds of the event loop have passed without a step
+when it is closed, all of it is durable, and the run is *quiet*: 96 rounds of the event loop have passed without a step
 call, a delivery or a start, so that whatever the last delivery set off has come to where it leads, through gather,
 wait, TaskGroup and queues. A completion needs 2 x depth + 1 rounds, and nested groups that it begins and ends a third
-for each level: K is 96 at the start, which may go 30 deep before it calls a step; then 16 until the run has called or
-awaited a step in a task of its own, 96 from then on.
+for each level: 91 for 30 deep. Rounds in which nothing can happen are skipped, so that code which awaits one step after
+the other pays for two or three.
 
 On replay the recorded turns are delivered by the same rule, so the code is in the same state at each delivery as it
-was when it ran first; where it has yet to call a step of the turn, the longer K is waited for. Two shortcuts that look
-safe are not: delivering at once while only one task has called a step (a background task may have started but not
-called yet), and delivering outcomes of one turn one by one.
+was when it ran first. Three shortcuts that look safe are not: fewer rounds while only one task has called a step, or
+none (a background task may have started but not called yet), and delivering outcomes of one turn one by one.
 
 A step that the code cancelled holds its place: the turns after it wait until the code has cancelled it again (R9).
 """
@@ -31,8 +30,7 @@ from durable.ledger import Ledger
 from durable.records import Cancelled
 from durable.rounds import Rounds
 
-QUIET = 16
-QUIET_BRANCHED = 96
+QUIET = 96
 
 
 class Receiver(Protocol):
@@ -64,7 +62,6 @@ class Delivery:
         "_recorded",
         "_rounds",
         "_watched",
-        "branched",
         "delivered",
     )
 
@@ -76,14 +73,13 @@ class Delivery:
         receiver: Receiver,
     ) -> None:
         self.delivered = 0
-        self.branched = False
         self._ledger = ledger
         self._journal = journal
         self._rounds = rounds
         self._receiver = receiver
         self._closed = False
         self._watched = False
-        self._quiet_at = rounds.now + QUIET_BRANCHED
+        self._quiet_at = rounds.now + QUIET
         self._recorded = journal.posted
         self._last = max(ledger.turns, default=0)
         self._numbers: dict[int, int] = {}
@@ -108,17 +104,9 @@ class Delivery:
 
     def touch(self) -> None:
         """Take note that the run did something: called a step, cancelled one, was given an outcome."""
-        quiet_at = self._rounds.now + (QUIET_BRANCHED if self.branched else QUIET)
-        if quiet_at > self._quiet_at:
-            self._quiet_at = quiet_at
+        self._quiet_at = self._rounds.now + QUIET
         if self._late:
             self._watch()
-
-    def branch(self) -> None:
-        """Take note that a task of the function's own called or awaited a step."""
-        if not self.branched:
-            self.branched = True
-            self.touch()
 
     def posted(self, turn: int, number: int) -> None:
         """Take note that an outcome joined a turn as record `number`."""
@@ -147,9 +135,6 @@ class Delivery:
             return
         if not self.is_quiet:
             self._watch()
-        elif not self.branched and self._is_ahead():
-            self.branch()  # the code is on its way to a step from deep below
-            self._watch()
         elif self._is_held():
             self._wait_for_cancels()
         elif not self._deliver_late():
@@ -158,15 +143,8 @@ class Delivery:
     def _is_held(self) -> bool:
         return any(turn <= self.delivered for turn in self._held.values())
 
-    def _is_ahead(self) -> bool:
-        keys = self._holding() or self._ledger.turns.get(self.delivered + 1, [])
-        return not all(map(self._receiver.has_asked, keys))
-
-    def _holding(self) -> list[str]:
-        return [key for key, turn in self._held.items() if turn <= self.delivered]
-
     def _wait_for_cancels(self) -> None:
-        held = self._holding()
+        held = [key for key, turn in self._held.items() if turn <= self.delivered]
         self._receiver.tell_stuck(held)
         for key in held:
             if not self._receiver.has_asked(key):

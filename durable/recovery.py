@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from durable.codec import recorded
-from durable.delivery import QUIET_BRANCHED
+from durable.delivery import QUIET
 from durable.errors import DurableError, StoreError
 from durable.ledger import Ledger
 from durable.machine import Machine
@@ -25,7 +25,7 @@ from durable.session import Session
 
 SUSPECT_AFTER = 3
 ALONE_SECONDS = 10.0
-GATHERED_IN = 2 * QUIET_BRANCHED  # rounds in which the suspects of one recovery come together
+GATHERED_IN = 2 * QUIET  # rounds in which the suspects of one recovery come together
 
 Begin = Callable[[], None]
 

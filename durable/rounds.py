@@ -3,11 +3,16 @@
 Separate because quiet (section 5 of the design) is a number of rounds, and a chain for each run would make a thousand
 runs pay a thousand times for the same rounds.
 Leaves to `delivery` what to do when a round has come.
+
+A round in which the loop has nothing else to call changes nothing, and so do the next ones: only time, a thread or a
+socket could, and those come when they like. Asyncio's own loops show what they have still to call, so such rounds are
+not waited for but counted at once. A loop that does not show it, as uvloop's, goes through every one of them.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 
 
@@ -17,6 +22,8 @@ class Rounds:
     def __init__(self) -> None:
         self.now = 0
         self._loop = asyncio.get_running_loop()
+        ready = getattr(self._loop, "_ready", None)  # not public, but the same in every version
+        self._ready = ready if isinstance(ready, deque) else None
         self._due: dict[int, list[Callable[[], None]]] = {}
         self._running = False
 
@@ -34,7 +41,7 @@ class Rounds:
         await reached
 
     def _round(self) -> None:
-        self.now += 1
+        self.now = self.now + 1 if self._is_busy() else min(self._due)
         try:
             for callback in self._due.pop(self.now, ()):
                 callback()
@@ -42,3 +49,6 @@ class Rounds:
             self._running = bool(self._due)
             if self._running:
                 self._loop.call_soon(self._round)
+
+    def _is_busy(self) -> bool:
+        return self._ready is None or bool(self._ready)

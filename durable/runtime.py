@@ -26,7 +26,7 @@ from durable.causes import Causes
 from durable.claims import BRANCH, CURRENT, StandIn
 from durable.clock import Clock
 from durable.codec import decode, encode, read
-from durable.delivery import QUIET_BRANCHED
+from durable.delivery import QUIET
 from durable.eager import Spare
 from durable.errors import StoreCorruptError, StoreError
 from durable.function import Function
@@ -254,7 +254,7 @@ class Runtime:
             self.changes.clear()
             self.timers.fire()
             await self.journal.synced()
-            await self.rounds.passed(QUIET_BRANCHED + 2)
+            await self.rounds.passed(QUIET + 2)
             if self._is_settled():
                 return
             if not self._is_moving():

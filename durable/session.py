@@ -147,7 +147,6 @@ class Session:
             inherited = BRANCH.get()
             parent = inherited[1] if inherited is not None and inherited[0] is self else self._root
             branch = self._branches[task] = parent.child()
-            self.delivery.branch()
         inherited = BRANCH.get()
         if inherited is None or inherited[1] is not branch:
             BRANCH.set((self, branch))
@@ -198,7 +197,6 @@ class Session:
         claim.awaited_by = task = asyncio.current_task(self.machine.loop)
         if task is not None and task is not self.main:
             self._branches.setdefault(task)
-            self.delivery.branch()
 
     def is_due(self, claim: Claim) -> bool:
         """Whether a claimed step is still to be done: it has no outcome on record, not even a cancelling."""

@@ -79,11 +79,22 @@ COUNTS = {
 
 
 def random_program(random: Random) -> Part:
-    """Return a program: most are small, a few have fifty operations, some nest 25 tasks deep."""
+    """Return a program: most are small, a few have fifty operations, some nest 25 tasks deep, some dive."""
     size = random.choice((3, 5, 5, 8, 8, 12, 20, 50))
+    if not random.randrange(10):
+        return Part("program", "once", 0, _dive(random))
     parts = tuple(_random_part(random, size, DEEPEST) for _ in range(random.choice((1, 1, 2, 3))))
     manner = random.choice(("once",) * 7 + ("again",))  # "again": the first attempt of the function raises at its end
     return Part("program", manner, 0, parts)
+
+
+def _dive(random: Random) -> tuple[Part, ...]:
+    """A task in the background goes down to its first step while main, which alone has stepped so far, goes on."""
+    depth = random.choice((3, 8, 15, 25))
+    below = Part("nest", random.choice(MANNERS["nest"]), depth, (Part("step", "async", random.choice((0, 1, 40))),))
+    beside = Part("step", "async", random.choice((0, 1, 20, 50, 90)))
+    background = Part("background", random.choice(MANNERS["background"]), random.choice((1, 2)), (below, beside))
+    return Part("step", "async", random.choice((0, 1, 3))), background, _random_leaf(random)
 
 
 def _random_part(random: Random, size: int, room: int) -> Part:

@@ -125,6 +125,38 @@ def test_a_background_task_that_steps_late_and_from_deep_below_is_seen_alike() -
     asyncio.run(story())
 
 
+def test_a_task_that_dives_to_its_first_step_while_main_goes_on_is_seen_alike() -> None:
+    """R5: 30 deep, also where no task but main has stepped so far."""
+
+    @function
+    async def main(ctx: Context) -> list[str]:
+        seen: list[str] = []
+
+        async def dive(depth: int) -> None:
+            if depth:
+                await asyncio.create_task(dive(depth - 1))
+                return
+            await ctx.step.run("below", value)
+            seen.append("below")
+
+        await ctx.step.run("a", value, rounds=1)
+        task = asyncio.create_task(dive(28))
+        await ctx.step.run("b", value, rounds=50)
+        seen.append("b")
+        await task
+        return seen
+
+    async def story() -> None:
+        result, entries, _ = await live(main)
+        assert result == ["below", "b"]
+        for _ in range(2):
+            replayed, _, lab = await again(main, entries)
+            assert replayed == result
+            assert not lab.calls
+
+    asyncio.run(story())
+
+
 def test_a_step_from_deep_below_is_waited_for_on_replay(caplog: pytest.LogCaptureFixture) -> None:
     """Section 5, 3: a record that goes on with a step 25 tasks down is no sign of changed code."""
 

@@ -107,7 +107,6 @@ def test_a_record_replays_twice_alike_without_one_handler() -> None:
 def test_a_run_that_delivers_too_early_is_found_and_told_as_a_short_story(monkeypatch: pytest.MonkeyPatch) -> None:
     """Section 5, 2: with K = 4 races go another way on replay; this suite must see it."""
     monkeypatch.setattr(durable.delivery, "QUIET", 4)
-    monkeypatch.setattr(durable.delivery, "QUIET_BRANCHED", 4)
     with pytest.raises(Broken, match=r"shrunk to \d+\):\nprogram \w+ 0\n  ") as broken:
         replay([f"replay/{number}" for number in range(60)])
     assert "saw something else" in str(broken.value) or "complains" in str(broken.value)

@@ -21,7 +21,7 @@ import attrs
 
 from durable.claims import Call, Handler, current_step
 from durable.codec import read, write
-from durable.delivery import QUIET_BRANCHED
+from durable.delivery import QUIET
 from durable.engine import Engine
 from durable.errors import DriftError, RecordedError
 from durable.function import Function
@@ -143,7 +143,7 @@ async def _still(runtime: Runtime, run: str) -> str | None:
     """Wait until the run has ended or all is quiet; return the story of one that awaits something else."""
     deadline = runtime.loop.time() + STILL_SECONDS
     while True:
-        await runtime.rounds.passed(QUIET_BRANCHED + 2)
+        await runtime.rounds.passed(QUIET + 2)
         session = runtime.scheduler.sessions.get(run)
         if session is None or (session.claims and session.delivery.is_idle):
             return None

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from durable.delivery import QUIET_BRANCHED
+from durable.delivery import QUIET
 from durable.testing.actors import Asked
 from durable.testing.stage import RUN, Life
 from durable.testing.witness import Sight
@@ -63,7 +63,7 @@ def _harm(life: Life) -> Story | None:
         return Story(
             f"  it awaits something outside its steps, {life.lived.outside[0]}: on replay that comes at another moment",
             "Put it in a step: await ctx.step.run(...); to wait for time: ctx.step.sleep (what takes more than "
-            f"{QUIET_BRANCHED} rounds of the event loop between two steps counts as outside, too)",
+            f"{QUIET} rounds of the event loop between two steps counts as outside, too)",
         )
     return None
 

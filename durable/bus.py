@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 import attrs
@@ -102,7 +103,7 @@ def checked_pattern(name: object, *, what: str) -> str:
     return name
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Trigger:
     """One way in which an event opens a run of a function."""
 
@@ -117,11 +118,12 @@ class Trigger:
         return _holds(self.expression, {"event": seen}, f"a trigger of function {self.function!r}", complain)
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Listener:
     """Somebody who waits for an event: a step's wait, or the cancellation of a run.
 
     `own` is the view of the run's event, to which paths and expressions are bound; None where there are neither.
+    `number` says in which order they came: that is the order in which one event answers them.
     """
 
     place: Place
@@ -130,6 +132,7 @@ class Listener:
     path: Path | None = None
     expression: Expression | None = None
     own: Mapping[str, Any] | None = None
+    number: int = attrs.field(factory=count().__next__, init=False)
 
     def hears(self, seen: Mapping[str, Any], now: datetime, complain: Complaint) -> bool:
         """Say whether an event of the listener's name, seen at `now`, answers it."""
@@ -171,7 +174,7 @@ def _holds(expression: Expression, bindings: Mapping[str, Any], what: str, compl
         return False
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class _Listeners:
     """The listeners of one event name: by path and value, and the rest."""
 
@@ -254,11 +257,13 @@ class Bus:
             del self._listeners[listener.event]
 
     def listeners_for(self, seen: Mapping[str, Any], now: datetime) -> list[Listener]:
-        """Return the listeners that an event answers at `now`."""
+        """Return the listeners that an event answers at `now`, in the order in which they came."""
         listeners = self._listeners.get(seen["name"])
         if listeners is None:
             return []
-        return [one for one in listeners.candidates(seen) if one.hears(seen, now, self._complain)]
+        hearing = [one for one in listeners.candidates(seen) if one.hears(seen, now, self._complain)]
+        hearing.sort(key=lambda one: one.number)  # the index has them by what they ask for
+        return hearing
 
     def is_heard(self, name: str) -> bool:
         """Say whether any trigger or listener is for events of this name."""

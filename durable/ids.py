@@ -6,14 +6,15 @@ Leaves to `causes` which ids derive, but not how a part of one is spelled.
 
 from __future__ import annotations
 
-import secrets
 from datetime import UTC, datetime, timedelta
+from random import SystemRandom
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _CHANCE_BITS = 80
+_CHANCE = SystemRandom()
 
 
 def part(name: str) -> str:
@@ -36,8 +37,8 @@ class Ids:
     def fresh(self, now: datetime) -> str:
         """Return an id that nobody has seen."""
         milliseconds = max(0, (now - _EPOCH) // _MILLISECOND) & (2**48 - 1)
-        number = milliseconds << _CHANCE_BITS | secrets.randbits(_CHANCE_BITS - 1)
+        number = milliseconds << _CHANCE_BITS | _CHANCE.getrandbits(_CHANCE_BITS - 1)
         if number <= self._last and number >> _CHANCE_BITS == self._last >> _CHANCE_BITS:
-            number = self._last + 1 + secrets.randbits(32)
+            number = self._last + 1 + _CHANCE.getrandbits(32)
         self._last = number
         return "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])

@@ -61,7 +61,7 @@ class Backoff:
         return timedelta(seconds=plain * (1 + self.jitter * Random(f"{seed}/{attempt}").random()))
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Policy:
     """How often and when to try: `retries` tries after the first, waiting as `backoff` says."""
 

@@ -15,7 +15,7 @@ WIDTH = 32
 _UNITS = (("d", 86_400.0), ("h", 3_600.0), ("m", 60.0), ("s", 1.0), ("ms", 0.001))
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Line:
     """One line: what it is called, when it began and ended (None: it goes on), and what to say of it."""
 

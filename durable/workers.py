@@ -37,7 +37,7 @@ T = TypeVar("T")
 _IDLE_SECONDS = 10.0
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Call(Generic[T]):
     """One function handed to a thread.
 

@@ -176,6 +176,21 @@ def test_who_left_is_not_answered_and_leaves_nothing_behind() -> None:
     assert not bus.is_heard("paid") and bus.near_misses("paid") == []
 
 
+def test_one_event_answers_waits_in_the_order_in_which_they_came() -> None:
+    """R18: whatever they ask for, and wherever the index has them. One that came again came last."""
+    waits = [
+        listener("any", {}),
+        listener("n", {"n": 1}, match="data.n"),
+        listener("m", {"m": 2}, match="data.m"),
+        listener("any too", {}),
+        listener("n too", {"n": 1}, match="data.n"),
+    ]
+    bus, seen = bus_of(*waits), view(Event("paid", {"n": 1, "m": 2}))
+    assert [one.place[0] for one in bus.listeners_for(seen, NOON)] == ["any", "n", "m", "any too", "n too"]
+    bus.listen(listener("any", {}))
+    assert [one.place[0] for one in bus.listeners_for(seen, NOON)] == ["n", "m", "any too", "n too", "any"]
+
+
 def test_a_listener_at_the_same_place_takes_the_place_of_the_first() -> None:
     """A newer definition of a function brings its cancellations anew."""
     bus = bus_of(listener("r", {"id": 1}, match="data.id"), listener("r", {"id": 2}, match="data.id"))

@@ -1,7 +1,7 @@
 """A record as the text of an entry, and back.
 
 Separate because the journal's text is a format with a version of its own: what was written once must stay readable.
-Leaves to `values` the user's values, to the stores where a body is kept.
+Leaves to `readers` each kind's fields, to `values` the user's values, to the stores where a body is kept.
 
 A body is one JSON object with the record's own fields: instants in UTC as ISO text, members of a union with their
 class's name under "_type". Where the record holds a user's value, that value's text follows on a line of its own,
@@ -12,17 +12,17 @@ that a later minor version may add some.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from json.encoder import encode_basestring_ascii
-from sys import intern
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any, get_args
 
-import cattrs
-from cattrs.strategies import configure_tagged_union
+import attrs
 
-from durable.codec.tags import dumps
+from durable.codec.readers import READERS
+from durable.codec.tags import MARK, dumps, loads
 from durable.codec.values import decode, encode
-from durable.errors import CodecError, StoreCorruptError
+from durable.errors import CodecError, RecordedError, StoreCorruptError
 from durable.records import (
     Event,
     EventSent,
@@ -34,15 +34,17 @@ from durable.records import (
     RunClosed,
     RunOpened,
     StepClosed,
-    StepKind,
+    StepOpened,
+    Until,
     Wait,
 )
 
-_KINDS: dict[str, type[Record]] = {cls.__name__: cls for cls in get_args(Record)}
-_STEP_KINDS = {kind: kind for kind in get_args(StepKind)}
-_WITH_EVENT = (EventSent, RunOpened)
-_OK = {"_type": "Ok"}
-_SHARED = frozenset({"function", "key", "kind"})  # the same text in many records: kept in memory once
+_MEMBERS = frozenset((*get_args(Outcome), *get_args(Wait)))
+_APART = {Event: "data", Ok: "value", KeyClaimed: "key", RunClosed: "output"}  # what stands in a line of its own
+_NAMES: dict[type, list[str]] = {
+    cls: [field.name for field in attrs.fields(cls) if field.name != _APART.get(cls)]
+    for cls in (*get_args(Record), *_MEMBERS, Event, RecordedError)
+}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -59,8 +61,7 @@ class EventTexts:
     def of(self, event: Event) -> Json:
         """Return what `encode(event.data)` gives."""
         if event.data is not self._data:
-            self._text = encode(event.data)
-            self._data = event.data
+            self._data, self._text = event.data, encode(event.data)
         return self._text
 
 
@@ -73,18 +74,15 @@ def write(record: Record, data: Json | None = None) -> str:
     Raises:
         CodecError: the event's data holds a value that cannot be kept.
     """
-    if type(record) is StepClosed and type(record.outcome) is Ok:
-        return f"{_ok_head(record)}\n{record.outcome.value}"
-    head = _converter().unstructure(record)
-    value: Json | None = None
-    if isinstance(record, _WITH_EVENT):
-        value = encode(record.event.data) if data is None else data
-    elif isinstance(record, KeyClaimed):
-        value = head.pop("key")
-    elif isinstance(record, RunClosed):
-        value = head.pop("output")
-    written = _head_text(dumps(head), head)
-    return written if value is None else f"{written}\n{value}"
+    if type(record) is StepClosed and type(record.outcome) is Ok:  # by far the most frequent
+        head = _ok_head(record)
+        if "\\ud" not in head:
+            return f"{head}\n{record.outcome.value}"
+    head = _HEADS.get(type(record), _any_head)(record)
+    if "\\ud" in head:  # only `encode` keeps halves of a surrogate pair apart, as a key or a message may hold them
+        head = encode(_fields(record))
+    value = _value(record, data)
+    return head if value is None else f"{head}\n{value}"
 
 
 def read(kind: str, body: str) -> Record:
@@ -93,18 +91,18 @@ def read(kind: str, body: str) -> Record:
     Raises:
         StoreCorruptError: the kind is not known, a field is missing or is not what it must be, or the text is cut.
     """
-    cls = _KINDS.get(kind)
-    if cls is None:
+    reader = READERS.get(kind)
+    if reader is None:
         raise StoreCorruptError(
             f"the store holds a record of the kind {kind!r}, which this version does not know: "
             "open it with the version that wrote it, or restore a copy"
         )
     first, line_break, value = body.partition("\n")
     try:
-        head = decode(first)
-        if cls is StepClosed and line_break:
-            return _read_ok(head, value)
-        return _structured(cls, head, value if line_break else None)
+        if line_break and not value:
+            raise ValueError("its value is cut off")
+        head = loads(first) if MARK not in first else decode(first)
+        return reader(head, value or None)
     except Exception as error:  # text that is damaged may fail anywhere, also in a validator
         why = f"{error}" if isinstance(error, ValueError | CodecError) else repr(error)
         raise StoreCorruptError(
@@ -112,75 +110,91 @@ def read(kind: str, body: str) -> Record:
         ) from error
 
 
-def _head_text(written: str, head: dict[str, Any]) -> str:
-    # Only `encode` keeps halves of a surrogate pair apart, as a key or the message of an error may hold them.
-    return written if "\\ud" not in written else encode(head)
+# Writing.
 
 
-# The hot path: a step that ended with a value.
+def _value(record: Record, data: Json | None) -> Json | None:
+    """Return the text that follows the head: that of the record's one field which holds a value of the user's."""
+    match record:
+        case StepClosed():
+            return record.outcome.value if type(record.outcome) is Ok else None
+        case RunOpened() | EventSent():
+            return encode(record.event.data) if data is None else data
+        case RunClosed():
+            return record.output
+        case KeyClaimed():
+            return record.key
+        case _:
+            return None
+
+
+def _any_head(record: Record) -> str:
+    return dumps(_fields(record))
+
+
+# The frequent ones are spelled out: the text that `_any_head` returns for them, in half the time.
 
 
 def _ok_head(record: StepClosed) -> str:
-    quoted = encode_basestring_ascii
     turn = "null" if record.turn is None else record.turn
-    written = (
-        f'{{"run":{quoted(record.run)},"key":{quoted(record.key)},"kind":"{record.kind}","outcome":{{"_type":"Ok"}},'
+    return (
+        f'{{"run":{_quoted(record.run)},"key":{_quoted(record.key)},"kind":"{record.kind}","outcome":{{"_type":"Ok"}},'
         f'"turn":{turn},"at":"{_instant(record.at)}","tries":{record.tries}}}'
     )
-    return written if "\\ud" not in written else encode(_converter().unstructure(record))
 
 
-def _read_ok(head: dict[str, Any], value: Json) -> StepClosed:
-    kind, turn, tries = head["kind"], head["turn"], head["tries"]
-    if kind not in _STEP_KINDS or head["outcome"] != _OK:
-        raise ValueError(f"its kind is {kind!r} and its outcome {head['outcome']!r}, but a value follows")
-    if type(tries) is not int or (turn is not None and type(turn) is not int):
-        raise ValueError(f"its turn is {turn!r} and its tries are {tries!r}")
-    run, key = head["run"], head["key"]
-    if type(run) is not str or type(key) is not str or not value:
-        raise ValueError("its run or key is no text, or its value is cut off")
-    return StepClosed(run, intern(key), _STEP_KINDS[kind], Ok(value), turn, _read_instant(head["at"]), tries)
+def _step_opened_head(record: StepOpened) -> str:
+    wait = record.wait
+    waited = f'{{"until":"{_instant(wait.until)}","_type":"Until"}}' if type(wait) is Until else dumps(_plain(wait))
+    return (
+        f'{{"run":{_quoted(record.run)},"key":{_quoted(record.key)},"kind":"{record.kind}","wait":{waited},'
+        f'"at":"{_instant(record.at)}"}}'
+    )
 
 
-# The others.
+def _run_opened_head(record: RunOpened) -> str:
+    parent = "null" if record.parent is None else dumps(record.parent)
+    return (
+        f'{{"run":{_quoted(record.run)},"function":{_quoted(record.function)},"event":{_event_head(record.event)},'
+        f'"at":"{_instant(record.at)}","parent":{parent}}}'
+    )
 
 
-@functools.cache
-def _converter() -> cattrs.Converter:
-    made = cattrs.Converter(detailed_validation=False)
-    for kind in (str, int, bool):
-        made.register_structure_hook(kind, _exactly)
-    made.register_unstructure_hook(datetime, _instant)
-    made.register_structure_hook(datetime, lambda text, _: _read_instant(text))
-    made.register_unstructure_hook(Event, _event_head)
-    made.register_structure_hook(Event, lambda head, _: _read_event(head))
-    made.register_unstructure_hook(tuple[str, str] | None, lambda pair: pair and list(pair))
-    made.register_unstructure_hook(Ok, lambda _: {})
-    configure_tagged_union(Outcome, made)
-    configure_tagged_union(Wait, made)
-    return made
+def _event_sent_head(record: EventSent) -> str:
+    due = "null" if record.due is None else f'"{_instant(record.due)}"'
+    event = _event_head(record.event)
+    return f'{{"id":{_quoted(record.id)},"event":{event},"at":"{_instant(record.at)}","due":{due}}}'
 
 
-def _structured(cls: type[Record], head: dict[str, Any], value: Json | None) -> Record:
-    if (cls in (EventSent, RunOpened, KeyClaimed)) is not (value is not None) and cls is not RunClosed:
-        raise ValueError("the value that belongs to it is missing, or a value follows that does not")
-    if value == "":
-        raise ValueError("its value is cut off")
-    if cls is EventSent or cls is RunOpened:
-        head["event"]["data"] = decode(value or "")
-    elif cls is KeyClaimed:
-        head["key"] = value
-    elif cls is RunClosed:
-        head["output"] = value
-    for name in _SHARED & head.keys():
-        head[name] = intern(head[name])
-    return _converter().structure(head, cls)
+def _event_head(event: Event) -> str:
+    id = "null" if event.id is None else _quoted(event.id)
+    ts = "null" if event.ts is None else f'"{_instant(event.ts)}"'
+    v = "null" if event.v is None else _quoted(event.v)
+    return f'{{"name":{_quoted(event.name)},"id":{id},"ts":{ts},"v":{v}}}'
 
 
-def _exactly(value: Any, kind: type) -> Any:
-    if type(value) is not kind:
-        raise ValueError(f"{value!r} stands where a value of type {kind.__name__} belongs")
-    return value
+_HEADS: dict[type, Callable[[Any], str]] = {
+    StepOpened: _step_opened_head,
+    RunOpened: _run_opened_head,
+    EventSent: _event_sent_head,
+}
+
+
+# Any record: each field by the type of its value.
+
+
+def _fields(record: object) -> dict[str, Any]:
+    return {name: _plain(getattr(record, name)) for name in _NAMES[type(record)]}
+
+
+def _plain(value: object) -> object:
+    """Return a field's value in JSON's own types."""
+    plain = _PLAIN.get(type(value))
+    return value if plain is None else plain(value)
+
+
+def _member(value: object) -> dict[str, Any]:
+    return {**_fields(value), "_type": type(value).__name__}
 
 
 def _instant(when: datetime) -> str:
@@ -194,18 +208,10 @@ def _second(days: int, seconds: int) -> str:
     return (_EPOCH + timedelta(days, seconds)).isoformat()[:19]
 
 
-def _read_instant(text: str) -> datetime:
-    when = datetime.fromisoformat(text)
-    if when.tzinfo is not UTC:
-        raise ValueError(f"the instant {text!r} is not in UTC")
-    return when
-
-
-def _event_head(event: Event) -> dict[str, Any]:
-    ts = None if event.ts is None else _instant(event.ts)
-    return {"name": event.name, "id": event.id, "ts": ts, "v": event.v}
-
-
-def _read_event(head: dict[str, Any]) -> Event:
-    ts = head["ts"]
-    return Event(intern(head["name"]), head["data"], head["id"], None if ts is None else _read_instant(ts), head["v"])
+_PLAIN: dict[type, Callable[[Any], object]] = {
+    datetime: _instant,
+    tuple: lambda items: [_plain(item) for item in items],
+    Event: _fields,
+    RecordedError: _fields,
+    **dict.fromkeys(_MEMBERS, _member),
+}

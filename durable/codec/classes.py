@@ -47,7 +47,7 @@ _BARE: dict[type, Callable[[Any], Any]] = {
 }
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Form:
     """How one class is taken apart and built again.
 
@@ -63,7 +63,7 @@ class Form:
     is_open: bool = False
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Vocabulary:
     """The classes that may come back, by the name they are written with, and those names."""
 

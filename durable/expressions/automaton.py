@@ -23,8 +23,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Literal, assert_never
 
-import attrs
-
 from durable.expressions.charsets import Charset
 from durable.expressions.faults import EvaluationError
 from durable.expressions.patterns import Edge, Either, One, Pattern, Place, Repeat, Sequence, pattern_tree
@@ -36,36 +34,39 @@ _MAX_KEPT = 10_000
 Kind = Literal["edge", "newline", "word", "other"]  # what a character is for `^ $ \b`; "edge" is the end of the text
 
 
-@attrs.frozen(eq=False, repr=False)
 class _Take:
-    charset: Charset
-    then: int
+    __slots__ = ("charset", "then")
+
+    def __init__(self, charset: Charset, then: int) -> None:
+        self.charset, self.then = charset, then
 
 
-@attrs.frozen(eq=False, repr=False)
 class _Split:
-    ways: tuple[int, ...]
+    __slots__ = ("ways",)
+
+    def __init__(self, ways: tuple[int, ...]) -> None:
+        self.ways = ways
 
 
-@attrs.frozen(eq=False, repr=False)
 class _Check:
-    place: Place
-    then: int
+    __slots__ = ("place", "then")
+
+    def __init__(self, place: Place, then: int) -> None:
+        self.place, self.then = place, then
 
 
-@attrs.frozen(eq=False, repr=False)
 class _Match:
-    pass
+    __slots__ = ()
 
 
 _Instruction = _Take | _Split | _Check | _Match
 
 
-@attrs.define(eq=False, repr=False)
 class _Writer:
     """Writes a tree's program from its end: each instruction knows where to go on."""
 
-    program: list[_Instruction] = attrs.field(factory=lambda: [_Match()])
+    def __init__(self) -> None:
+        self.program: list[_Instruction] = [_Match()]
 
     def write(self, tree: Pattern, then: int) -> int:
         """Write `tree` and return where it starts; matched, it goes on at `then`."""

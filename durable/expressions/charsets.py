@@ -10,8 +10,6 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable
 
-import attrs
-
 Range = tuple[int, int]
 LAST = 0x10FFFF
 
@@ -68,25 +66,32 @@ _KINDS = {"C": "cfos", "L": "lmotu", "M": "cen", "N": "dlo", "P": "cdefios", "S"
 CATEGORIES = frozenset(kind + part for kind, parts in _KINDS.items() for part in ("", *parts))
 
 
-@attrs.frozen(eq=False, repr=False)
 class Category:
     """The characters of one of Unicode's general categories ("L", "Nd"), or with `negated` all others."""
 
-    name: str
-    negated: bool = attrs.field(kw_only=True)
+    __slots__ = ("name", "negated")
+
+    def __init__(self, name: str, *, negated: bool) -> None:
+        self.name, self.negated = name, negated
 
     def __contains__(self, character: str) -> bool:
         return unicodedata.category(character).startswith(self.name) != self.negated
 
 
-@attrs.frozen(eq=False, repr=False)
 class Charset:
     """A set of characters: sorted ranges and categories, `negated` all others; `folded` in any case."""
 
-    ranges: tuple[Range, ...]
-    categories: tuple[Category, ...] = ()
-    negated: bool = False
-    folded: bool = False
+    __slots__ = ("categories", "folded", "negated", "ranges")
+
+    def __init__(
+        self,
+        ranges: tuple[Range, ...],
+        categories: tuple[Category, ...] = (),
+        *,
+        negated: bool = False,
+        folded: bool = False,
+    ) -> None:
+        self.ranges, self.categories, self.negated, self.folded = ranges, categories, negated, folded
 
     def __contains__(self, character: str) -> bool:
         if not self.folded:

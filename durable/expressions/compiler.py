@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, assert_never
 
-import attrs
-
 from durable.expressions.arithmetic import OPERATIONS, Operation, negate
 from durable.expressions.automaton import automaton
 from durable.expressions.faults import EvaluationError
@@ -41,12 +39,13 @@ _CALL_WEIGHT = 8  # in fuel, beside the one unit of any node
 _OPERATOR_WEIGHT = 3
 
 
-@attrs.frozen(eq=False, repr=False)
 class Program:
     """What an expression compiles to: `run` it with a scope that has `slots` places for macros' variables."""
 
-    run: Closure
-    slots: int
+    __slots__ = ("run", "slots")
+
+    def __init__(self, run: Closure, slots: int) -> None:
+        self.run, self.slots = run, slots
 
 
 def compiled(source: str, tree: Node) -> Program:
@@ -93,15 +92,13 @@ _OPERATIONS: dict[str, Operation] = OPERATIONS | {
 }
 
 
-@attrs.define(eq=False, repr=False)
 class _Compiler:
     """Compiles one tree. `bound` are the macros' variables around the current node, `weight` the nodes so far."""
 
-    source: str
-    bound: dict[str, int] = attrs.field(factory=dict)
-    depth: int = 0
-    most: int = 0
-    weight: int = 0
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.bound: dict[str, int] = {}
+        self.depth = self.most = self.weight = 0
 
     def closure(self, node: Node) -> Closure:
         self.weight += 1

@@ -25,7 +25,7 @@ from durable.expressions.values import TYPES, plain
 _ARRIVING = "async"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Equality:
     """A condition `async.<path> == value` without which the expression cannot hold.
 

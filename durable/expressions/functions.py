@@ -16,8 +16,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Literal
 
-import attrs
-
 from durable.expressions.arithmetic import MAX_BITS, add, subtract, text_of
 from durable.expressions.automaton import automaton
 from durable.expressions.faults import EvaluationError
@@ -38,13 +36,18 @@ _COMPILED = 32_000  # what a pattern costs that turns out to be none, in fuel
 _LOCATED = 500  # what a time zone costs: it may have to be looked for on disk
 
 
-@attrs.frozen(eq=False, repr=False)
 class Function:
     """One function: `run(scope, *arguments)`; a method's first argument is what stands before the dot."""
 
-    run: Callable[..., Any]
-    counts: tuple[int, ...]
-    form: Literal["function", "method", "either"] = "function"
+    __slots__ = ("counts", "form", "run")
+
+    def __init__(
+        self,
+        run: Callable[..., Any],
+        counts: tuple[int, ...],
+        form: Literal["function", "method", "either"] = "function",
+    ) -> None:
+        self.run, self.counts, self.form = run, counts, form
 
 
 def _text(value: Any, caller: str) -> str:

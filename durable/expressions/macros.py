@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import attrs
-
 from durable.expressions.faults import EvaluationError
 from durable.expressions.scope import Scope
 from durable.expressions.values import plain, truthy, type_name
@@ -19,15 +17,13 @@ Closure = Callable[[Scope], Any]
 FAILED = 20  # what an error that is passed over costs, in fuel
 
 
-@attrs.frozen(eq=False, repr=False)
 class Loop:
     """A macro's parts: `of` gives the elements, `slot` is its variable's place, `cost` what one turn burns."""
 
-    of: Closure
-    slot: int
-    cost: int
-    body: Closure
-    condition: Closure | None = None
+    __slots__ = ("body", "condition", "cost", "of", "slot")
+
+    def __init__(self, of: Closure, slot: int, cost: int, body: Closure, condition: Closure | None = None) -> None:
+        self.of, self.slot, self.cost, self.body, self.condition = of, slot, cost, body, condition
 
 
 def _elements(value: Any) -> Iterable[Any]:

@@ -22,10 +22,9 @@ _LAST = datetime.max.replace(tzinfo=UTC)
 _LONGEST = 64  # characters of a timestamp, a duration or a zone's name
 _MILLISECONDS = 100_000_000_000  # from this number on, a date is in milliseconds: as seconds it would be the year 5138
 
-_TIMESTAMP = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
-)
-_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h|d|w)", re.ASCII)
+# Compiled when first used, which `re` remembers: importing the library should not wait for them.
+_TIMESTAMP = r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d\d):(\d\d))"
+_PART = r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h|d|w)"
 _MICROSECONDS = {
     "ns": 0.001,
     "us": 1.0,
@@ -38,7 +37,7 @@ _MICROSECONDS = {
     "d": 86_400e6,
     "w": 604_800e6,
 }
-_OFFSET = re.compile(r"([+-]?)(\d\d):(\d\d)", re.ASCII)
+_OFFSET = r"([+-]?)(\d\d):(\d\d)"
 
 
 def timestamp(value: Any) -> datetime:
@@ -54,7 +53,7 @@ def timestamp(value: Any) -> datetime:
         return _since_epoch(value)
     if not isinstance(value, str):
         raise EvaluationError(f"timestamp() takes a string or whole seconds, not {shown(value)}")
-    found = _TIMESTAMP.fullmatch(value) if len(value) <= _LONGEST else None
+    found = re.fullmatch(_TIMESTAMP, value, re.ASCII) if len(value) <= _LONGEST else None
     if found is None:
         raise EvaluationError(f"{shown(value)} is no timestamp: write 2026-11-22T08:30:00Z, or use date()")
     offset = timedelta(hours=int(found[9] or 0), minutes=int(found[10] or 0))
@@ -116,8 +115,8 @@ def duration(value: Any) -> timedelta:
     if not isinstance(value, str):
         raise EvaluationError(f"a duration must be a string such as '90s', not {shown(value)}")
     text = value[1:] if value[:1] in ("-", "+") else value
-    micros, position = 0.0, 0
-    while len(text) <= _LONGEST and (found := _PART.match(text, position)):
+    micros, position, parts = 0.0, 0, re.compile(_PART, re.ASCII)
+    while len(text) <= _LONGEST and (found := parts.match(text, position)):
         micros, position = micros + float(found[1]) * _MICROSECONDS[found[2]], found.end()
     if text != "0" and (not text or position != len(text)):
         raise EvaluationError(f"{shown(value)} is no duration: write 90s, 1h30m, 7d or 250ms")
@@ -153,7 +152,7 @@ def seconds_since_epoch(value: datetime) -> int:
 
 @lru_cache(maxsize=256)
 def _zone(name: str) -> tzinfo | None:
-    found = _OFFSET.fullmatch(name)
+    found = re.fullmatch(_OFFSET, name, re.ASCII)
     try:
         if found is None:
             return ZoneInfo(name)

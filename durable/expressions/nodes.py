@@ -10,124 +10,122 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, assert_never
 
-import attrs
 
-
-@attrs.frozen(eq=False, repr=False)
 class Literal:
     """A number, a string, bytes, true, false or null."""
 
-    position: int
-    value: Any
+    __slots__ = ("position", "value")
+
+    def __init__(self, position: int, value: Any) -> None:
+        self.position, self.value = position, value
 
 
-@attrs.frozen(eq=False, repr=False)
 class Name:
     """A variable: of the bindings, or of the macro around it."""
 
-    position: int
-    name: str
+    __slots__ = ("name", "position")
+
+    def __init__(self, position: int, name: str) -> None:
+        self.position, self.name = position, name
 
 
-@attrs.frozen(eq=False, repr=False)
 class Field:
     """`of.name`, which is null where there is none."""
 
-    position: int
-    of: Node
-    name: str
+    __slots__ = ("name", "of", "position")
+
+    def __init__(self, position: int, of: Node, name: str) -> None:
+        self.position, self.of, self.name = position, of, name
 
 
-@attrs.frozen(eq=False, repr=False)
 class Index:
     """`of[key]`."""
 
-    position: int
-    of: Node
-    key: Node
+    __slots__ = ("key", "of", "position")
+
+    def __init__(self, position: int, of: Node, key: Node) -> None:
+        self.position, self.of, self.key = position, of, key
 
 
-@attrs.frozen(eq=False, repr=False)
 class Call:
     """A function's call; `method` says that it was written `arguments[0].name(...)`."""
 
-    position: int
-    name: str
-    arguments: tuple[Node, ...]
-    method: bool = attrs.field(kw_only=True)
+    __slots__ = ("arguments", "method", "name", "position")
+
+    def __init__(self, position: int, name: str, arguments: tuple[Node, ...], *, method: bool) -> None:
+        self.position, self.name, self.arguments, self.method = position, name, arguments, method
 
 
-@attrs.frozen(eq=False, repr=False)
 class Has:
     """`has(of.name)`."""
 
-    position: int
-    of: Node
-    name: str
+    __slots__ = ("name", "of", "position")
+
+    def __init__(self, position: int, of: Node, name: str) -> None:
+        self.position, self.of, self.name = position, of, name
 
 
-@attrs.frozen(eq=False, repr=False)
 class Macro:
     """`of.name(variable, *bodies)`: exists, all, exists_one, filter (one body), map (one, or a condition and one)."""
 
-    position: int
-    name: str
-    of: Node
-    variable: str
-    bodies: tuple[Node, ...]
+    __slots__ = ("bodies", "name", "of", "position", "variable")
+
+    def __init__(self, position: int, name: str, of: Node, variable: str, bodies: tuple[Node, ...]) -> None:
+        self.position, self.name, self.of, self.variable, self.bodies = position, name, of, variable, bodies
 
 
-@attrs.frozen(eq=False, repr=False)
 class Unary:
     """`!of` or `-of`."""
 
-    position: int
-    operator: str
-    of: Node
+    __slots__ = ("of", "operator", "position")
+
+    def __init__(self, position: int, operator: str, of: Node) -> None:
+        self.position, self.operator, self.of = position, operator, of
 
 
-@attrs.frozen(eq=False, repr=False)
 class Chain:
     """Operators of one precedence, from left to right: `first`, then (operator, operand) each."""
 
-    position: int
-    first: Node
-    rest: tuple[tuple[str, Node], ...]
+    __slots__ = ("first", "position", "rest")
+
+    def __init__(self, position: int, first: Node, rest: tuple[tuple[str, Node], ...]) -> None:
+        self.position, self.first, self.rest = position, first, rest
 
 
-@attrs.frozen(eq=False, repr=False)
 class Logic:
     """`&&` or `||` over two operands or more."""
 
-    position: int
-    operator: str
-    operands: tuple[Node, ...]
+    __slots__ = ("operands", "operator", "position")
+
+    def __init__(self, position: int, operator: str, operands: tuple[Node, ...]) -> None:
+        self.position, self.operator, self.operands = position, operator, operands
 
 
-@attrs.frozen(eq=False, repr=False)
 class Choice:
     """`condition ? then : otherwise`."""
 
-    position: int
-    condition: Node
-    then: Node
-    otherwise: Node
+    __slots__ = ("condition", "otherwise", "position", "then")
+
+    def __init__(self, position: int, condition: Node, then: Node, otherwise: Node) -> None:
+        self.position, self.condition, self.then, self.otherwise = position, condition, then, otherwise
 
 
-@attrs.frozen(eq=False, repr=False)
 class Listing:
     """`[a, b]`."""
 
-    position: int
-    items: tuple[Node, ...]
+    __slots__ = ("items", "position")
+
+    def __init__(self, position: int, items: tuple[Node, ...]) -> None:
+        self.position, self.items = position, items
 
 
-@attrs.frozen(eq=False, repr=False)
 class Table:
     """`{key: value}`."""
 
-    position: int
-    pairs: tuple[tuple[Node, Node], ...]
+    __slots__ = ("pairs", "position")
+
+    def __init__(self, position: int, pairs: tuple[tuple[Node, Node], ...]) -> None:
+        self.position, self.pairs = position, pairs
 
 
 Node = Literal | Name | Field | Index | Call | Has | Macro | Unary | Chain | Logic | Choice | Listing | Table

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-import attrs
-
 from durable.expressions.nodes import (
     Call,
     Chain,
@@ -67,12 +65,12 @@ def _check_depth(source: str, tree: Node) -> None:
     raise fault(source, level[0].position, f"nested deeper than {_MAX_DEPTH} levels")
 
 
-@attrs.define(eq=False, repr=False)
 class _Parser:
-    source: str
-    words: list[Token]
-    at: int = 0
-    nesting: int = 0
+    __slots__ = ("at", "nesting", "source", "words")
+
+    def __init__(self, source: str, words: list[Token]) -> None:
+        self.source, self.words = source, words
+        self.at = self.nesting = 0
 
     @property
     def word(self) -> Token:

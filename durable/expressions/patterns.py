@@ -11,8 +11,6 @@ import re
 from functools import cache
 from typing import Literal, NoReturn
 
-import attrs
-
 from durable.expressions.charsets import (
     CATEGORIES,
     ESCAPED,
@@ -33,41 +31,49 @@ _MAX_GROUPS = 64
 Place = Literal["text begins", "line begins", "text ends", "line ends", "word edge", "no word edge"]
 
 
-@attrs.frozen(eq=False, repr=False)
 class One:
     """One character of a set."""
 
-    of: Charset
+    __slots__ = ("of",)
+
+    def __init__(self, of: Charset) -> None:
+        self.of = of
 
 
-@attrs.frozen(eq=False, repr=False)
 class Edge:
     """A place between two characters."""
 
-    place: Place
+    __slots__ = ("place",)
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
 
 
-@attrs.frozen(eq=False, repr=False)
 class Sequence:
     """One after another; of nothing, the empty pattern."""
 
-    parts: tuple[Pattern, ...]
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: tuple[Pattern, ...]) -> None:
+        self.parts = parts
 
 
-@attrs.frozen(eq=False, repr=False)
 class Either:
     """One of several."""
 
-    parts: tuple[Pattern, ...]
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: tuple[Pattern, ...]) -> None:
+        self.parts = parts
 
 
-@attrs.frozen(eq=False, repr=False)
 class Repeat:
     """From `least` to `most` times; `most` None is without end."""
 
-    of: Pattern
-    least: int
-    most: int | None
+    __slots__ = ("least", "most", "of")
+
+    def __init__(self, of: Pattern, least: int, most: int | None) -> None:
+        self.of, self.least, self.most = of, least, most
 
 
 Pattern = One | Edge | Sequence | Either | Repeat
@@ -105,12 +111,11 @@ def pattern_tree(text: str) -> Pattern:
     return tree
 
 
-@attrs.define(eq=False, repr=False)
 class _Reader:
-    text: str
-    at: int = 0
-    groups: int = 0
-    flags: frozenset[str] = frozenset()
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = self.groups = 0
+        self.flags: frozenset[str] = frozenset()
 
     def refuse(self, what: str) -> NoReturn:
         shown = self.text if len(self.text) <= 60 else self.text[:57] + "..."
@@ -280,7 +285,7 @@ class _Reader:
             first = False
             self._member(ranges, categories)
         self.at += 1
-        return Charset(merged(ranges), tuple(categories), negated, "i" in self.flags)
+        return Charset(merged(ranges), tuple(categories), negated=negated, folded="i" in self.flags)
 
     def _member(self, ranges: list[Range], categories: list[Category]) -> None:
         if found := _rule(_POSIX).match(self.text, self.at):

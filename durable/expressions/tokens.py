@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from durable.errors import ExpressionError
@@ -28,17 +27,15 @@ class Token(NamedTuple):
     position: int
 
 
-_TOKEN = re.compile(
-    r"""
+# Compiled when first used, which `re` remembers: importing the library should not wait for them.
+_TOKEN = r"""
       (?P<blank>[ \t\r\n\f]+|//[^\n]*)
     | (?P<text>(?:[rR][bB]?|[bB][rR]?)?(?:"|'))
     | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
     | (?P<number>(?:\d+\.\d+|\.\d+)(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+|0[xX][0-9a-fA-F]+[uU]?|\d+[uU]?)
     | (?P<quoted>`[A-Za-z0-9_.\-/ ]+`)
     | (?P<symbol>&&|\|\||==|!=|<=|>=|[-+*/%!<>?:()\[\]{},.])
-    """,
-    re.VERBOSE,
-)
+"""
 # A body ends at its closing quote; in a raw one a backslash is a character like any other.
 _BODIES = {
     ('"', False): r'((?:[^"\\\n\r]|\\[^\n\r])*)"',
@@ -50,17 +47,9 @@ _BODIES = {
     ('"""', True): r'((?:[^"]|"(?!""))*)"""',
     ("'''", True): r"((?:[^']|'(?!''))*)'''",
 }
-_ESCAPE = re.compile(
-    r"\\(?:([abfnrtv\\?\"'`])|([0-3][0-7]{2})|[xX]([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8}))"
-)
+_ESCAPE = r"\\(?:([abfnrtv\\?\"'`])|([0-3][0-7]{2})|[xX]([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8}))"
 _SIMPLE = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _HINTS = {"=": "; to compare, write ==", "&": "; to join conditions, write &&", "|": "; to join conditions, write ||"}
-
-
-@cache
-def _body(quote: str, *, raw: bool) -> re.Pattern[str]:
-    """Compile the rule when the first such literal is read: importing the library should not wait for all eight."""
-    return re.compile(_BODIES[quote, raw])
 
 
 def fault(source: str, position: int, what: str) -> ExpressionError:
@@ -85,9 +74,9 @@ def tokens(source: str) -> Iterator[Token]:
     if len(source) > MAX_LENGTH:
         what = f"the expression is {len(source):,} characters long, at most {MAX_LENGTH:,} are read"
         raise fault(source, MAX_LENGTH, what)
-    position = 0
+    position, token = 0, re.compile(_TOKEN, re.VERBOSE)
     while position < len(source):
-        found = _TOKEN.match(source, position)
+        found = token.match(source, position)
         if found is None:
             hint = _HINTS.get(source[position], "")
             raise fault(source, position, f"unexpected character {source[position]!r}{hint}")
@@ -125,7 +114,7 @@ def _literal(source: str, start: int, opening: str) -> tuple[str | bytes, int]:
     raw = "r" in prefix
     if source.startswith(quote * 2, begin):
         quote, begin = quote * 3, begin + 2
-    found = _body(quote, raw=raw).match(source, begin)
+    found = re.compile(_BODIES[quote, raw]).match(source, begin)
     if found is None:
         raise fault(source, start, f"the string is not closed: {quote} is missing")
     body = found[1]
@@ -140,10 +129,10 @@ def _encoded(text: str) -> bytes:
 
 def _pieces(source: str, begin: int, body: str) -> Iterator[tuple[str, re.Match[str] | None]]:
     """Yield the plain stretches of a literal's body and its escapes."""
-    position = 0
+    position, known = 0, re.compile(_ESCAPE)
     while (backslash := body.find("\\", position)) >= 0:
         yield body[position:backslash], None
-        escape = _ESCAPE.match(body, backslash)
+        escape = known.match(body, backslash)
         if escape is None:
             written = body[backslash : backslash + 2]
             raise fault(source, begin + backslash, f"unknown escape {written}: write \\\\ for a backslash")

@@ -26,7 +26,7 @@ import attrs
 from durable.errors import StoreCorruptError, StoreError
 from durable.stores import schema
 from durable.stores.plain import row_of
-from durable.stores.seal import ENDS_RUN, ENTRY_COLUMNS, RUN_COLUMNS, EntryRow, Place, unseal, unseal_run
+from durable.stores.seal import ENDS_RUN, ENTRY_COLUMNS, RUN_COLUMNS, EntryRow, Place, checked_run, unseal, unseal_run
 from durable.stores.store import Entry, RunQuery, RunRow
 
 _COLUMNS = ", ".join(f"j.{column}" for column in ENTRY_COLUMNS.split(", "))
@@ -36,7 +36,7 @@ _OPEN_ROWS = "SELECT seq FROM journal WHERE run IN (SELECT no FROM runs WHERE op
 _CHUNK = 2_000
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Choice:
     """Rows chosen to be read: their numbers in order, and what is known of their runs.
 
@@ -155,9 +155,11 @@ class Reader:
         """Return which rows recovery folds at that time."""
         with self._transaction() as connection:
             execute = connection.execute
-            places = [unseal_run(record) for record in execute(_OPEN)]
-            names = {place.no: place.id or "" for place in places}
-            due = {place.no: place.last for place in places}
+            names: dict[int, str] = {}
+            due: dict[int, int] = {}
+            for record in execute(_OPEN):
+                no, run, _, due[no], *_ = checked_run(record)
+                names[no] = run or ""
             numbers = [seq for (seq,) in execute(_OPEN_ROWS)]
             kept = execute("SELECT seq, run FROM journal WHERE keep_until > ?", (now,)).fetchall()
             for no in {no for _, no in kept} - names.keys():

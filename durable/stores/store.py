@@ -38,7 +38,8 @@ class Entry:
         body: the record as text; it may hold any character and line breaks.
         ends_run: no entry of this run follows, unless the run is opened again.
         keep_until: for facts of no single run: recovery reads it until then.
-        row: what `Store.find` says of the run from this entry on; None leaves that as it was.
+        row: what `Store.find` says of the run from this entry on; None leaves that as it was. It is no part of the
+            fact: what a store reads back may lack it, and entries are compared without it.
     """
 
     run: str
@@ -46,7 +47,7 @@ class Entry:
     body: str
     ends_run: bool = False
     keep_until: datetime | None = None
-    row: RunRow | None = None
+    row: RunRow | None = attrs.field(default=None, eq=False)
 
 
 @attrs.frozen

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Job:
     """Something asked of a worker, and, once done, its result or error."""
 

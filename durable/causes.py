@@ -192,14 +192,14 @@ class Causes:
     def answer(self, place: Place, outcome: Outcome, now: datetime) -> Iterator[Record]:
         """A wait is over. One that has ended already calls for nothing."""
         run, key = place
-        ledger = self.state.ledgers.get(run)
+        ledger = self.state.ledger(run)
         facts = ledger.pending(key) if ledger is not None else None
         if ledger is not None and facts is not None:
             yield ledger.closing(key, facts.kind, outcome, at=now, limits=self.limits)
 
     def expire(self, place: Place, now: datetime) -> Iterator[Record]:
         """A wait's deadline has come: a sleep is over, a wait has timed out."""
-        ledger = self.state.ledgers.get(place[0])
+        ledger = self.state.ledger(place[0])
         facts = ledger.pending(place[1]) if ledger is not None else None
         if facts is not None and isinstance(facts.wait, ForChild):
             message = f"run {facts.wait.child!r} did not end in time; it goes on"
@@ -219,7 +219,7 @@ class Causes:
         place = self.state.signals.get(signal)
         if place is None:
             return None
-        wait = self.state.ledgers[place[0]].steps[place[1]].wait
+        wait = self.state.awaited(place)
         return place if isinstance(wait, ForSignal) and now < wait.until else None
 
     def wait(self, place: Place, kind: StepKind, wait: Wait, now: datetime, *, replace: bool) -> Iterator[Record]:
@@ -246,7 +246,7 @@ class Causes:
         run, key = place
         ledger = self.state.ledgers[run]
         facts = ledger.steps.get(key)
-        if facts is not None and isinstance(facts.wait, ForChild) and facts.wait.child in self.state.ledgers:
+        if facts is not None and isinstance(facts.wait, ForChild) and self.state.is_unfinished(facts.wait.child):
             yield StepOpened(run, key, "invoke", facts.wait, now)  # cancelled in an earlier attempt: the child goes on
             return
         _, claimant = self.claimed_by(function, event, now)
@@ -274,7 +274,7 @@ class Causes:
         reason: str | None = None,
     ) -> Iterator[Record]:
         """A run has ended: wake its parent, tell of it, call its failure handler (R15, R16, R24)."""
-        ledger = self.state.ledgers.get(run)
+        ledger = self.state.ledger(run)
         if ledger is None:
             return
         parent = self.state.parents.get(run)

@@ -61,7 +61,21 @@ def current_step() -> CurrentStep:
     return current[0]
 
 
-@attrs.frozen
+def check_outside(engine: object, what: str) -> None:
+    """Refuse what would wait for itself inside a handler of the same engine.
+
+    Raises:
+        RuntimeError
+    """
+    current = CURRENT.get()
+    if current is not None and current[1] is engine:
+        raise RuntimeError(
+            f"{what} is awaited inside the handler of step {current[0].key!r} of the same engine, which would wait for "
+            "itself: use step.invoke, or await it outside"
+        )
+
+
+@attrs.frozen(eq=False, repr=False)
 class Handler:
     """A callable to be run as a step, with its arguments, and how."""
 
@@ -78,7 +92,7 @@ class Handler:
         return self.function(*self.args, **self.kwargs)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Call:
     """One call of a step method, as a test sees it.
 
@@ -133,7 +147,7 @@ class Work(Protocol):
         """Wait until no try is running."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Claim:
     """One call of a step method: its key, and the future through which its outcome comes."""
 

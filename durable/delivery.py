@@ -33,6 +33,9 @@ from durable.rounds import Rounds
 QUIET = 96
 
 
+_NONE_HELD: dict[str, int] = {}  # shared, and never written to: most runs have none
+
+
 class Receiver(Protocol):
     """Who outcomes are delivered to."""
 
@@ -84,10 +87,7 @@ class Delivery:
         self._last = max(ledger.turns, default=0)
         self._numbers: dict[int, int] = {}
         self._late: Sequence[str] = ()
-        self._held: dict[str, int] = {}
-        for key, facts in ledger.steps.items():
-            if isinstance(facts.outcome, Cancelled) and facts.turn is not None:
-                self._held[key] = facts.turn
+        self._held = _held(ledger) if ledger.steps else _NONE_HELD
         self._close_open_turn()
         if self._last:
             self._watch()
@@ -194,3 +194,9 @@ class Delivery:
             self._round_came()
         else:
             self._watch()
+
+
+def _held(ledger: Ledger) -> dict[str, int]:
+    # The turns after which the code cancelled a step, by its key.
+    cancelled = {key: facts.turn for key, facts in ledger.steps.items() if isinstance(facts.outcome, Cancelled)}
+    return {key: turn for key, turn in cancelled.items() if turn is not None} or _NONE_HELD

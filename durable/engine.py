@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar, overload
 
 import attrs
 
-from durable.claims import CURRENT, StandIn
+from durable.claims import StandIn, check_outside
 from durable.clock import Clock, SystemClock
 from durable.errors import RunCancelled, RunFailed
 from durable.function import Function
@@ -25,9 +25,9 @@ from durable.ledger import Ledger, Limits
 from durable.options import checked_signal
 from durable.records import INVOKED, Event, RunClosed, RunRetried, RunStatus
 from durable.registry import Registry
-from durable.requests import check_crashes, check_listing, check_same, checked_events, checked_run_id
+from durable.requests import check_crashes, check_listing, check_resident, check_same, checked_events, checked_run_id
 from durable.run import Run
-from durable.runtime import Runtime, Settings
+from durable.runtime import RESIDENT, Runtime, Settings
 from durable.stores.dict import DictStore
 from durable.stores.file import FileStore
 from durable.stores.store import RunQuery, Store
@@ -47,6 +47,9 @@ class Engine:
         clock: None for the wall clock.
         limits: what one run, step and event may be at the most.
         max_crashes: unclean deaths in a row after which a run that was calling a handler each time fails (R26).
+        resident: how many waiting runs keep their coroutine. Of more, those that do nothing but wait in one step are
+            parked, the first begun first: the coroutine is cancelled, unrecorded, and called again when what it waits
+            for has come. Clocks outside the steps stand still meanwhile.
         logger: default the logger "durable".
 
     Open it with `async with engine`, or `open` and `close`, which may be called from different tasks. Opening recovers
@@ -61,9 +64,11 @@ class Engine:
         clock: Clock | None = None,
         limits: Limits | None = None,
         max_crashes: int = 10,
+        resident: int = RESIDENT,
         logger: logging.Logger | None = None,
     ) -> None:
         check_crashes(max_crashes)
+        check_resident(resident)
         self._registry = Registry(functions)
         self._settings = Settings(
             engine=self,
@@ -72,6 +77,7 @@ class Engine:
             limits=limits or Limits(),
             logger=logger or logging.getLogger("durable"),
             max_crashes=max_crashes,
+            resident=resident,
         )
         self._runtime: Runtime | None = None
         self._pid = 0
@@ -110,7 +116,7 @@ class Engine:
             return
         if runtime.journal.failure is None:  # a store that has failed is given back too
             self.opened("close")
-        self._outside_handler("close")
+        check_outside(self, "close")
         try:
             await runtime.close()
         finally:
@@ -193,8 +199,8 @@ class Engine:
             known = await self._known(id)
             if known is None:
                 return Run(self, await runtime.start(name, event, id))
-            check_same(known, name, event)
             await runtime.journal.synced()
+            check_same(known, name, event)
             return Run(self, id)
 
     @overload
@@ -224,7 +230,7 @@ class Engine:
         timeout: Duration | None = None,
     ) -> Any:
         """Start a run and wait for what it returns: see `start` and `Run.result`."""
-        self._outside_handler("invoke")
+        check_outside(self, "invoke")
         run = await self.start(function, data, id=id)
         return await run.result(timeout)
 
@@ -235,8 +241,7 @@ class Engine:
             KeyError: there is no such run.
         """
         runtime = self.opened("run")
-        if await self._known(run_id) is None:
-            raise KeyError(f"there is no run {run_id!r} in this store")
+        await self._found(run_id)
         await runtime.journal.synced()
         return Run(self, run_id)
 
@@ -259,7 +264,7 @@ class Engine:
         name = function.id if isinstance(function, Function) else function
         live = status in ("queued", "running", "waiting")
         rows = await runtime.store.find(
-            RunQuery("open" if live else status, name, event, len(runtime.state.ledgers) + limit if live else limit)
+            RunQuery("open" if live else status, name, event, runtime.state.count + limit if live else limit)
         )
         found = [await self.info(row.id) for row in rows]
         return [info for info in found if status is None or info.status == status][:limit]
@@ -271,8 +276,8 @@ class Engine:
             KeyError: there is no such run.
         """
         runtime = self.opened("cancel")
-        if run_id not in runtime.state.ledgers and await self._known(run_id) is None:
-            raise KeyError(f"there is no run {run_id!r} in this store")
+        if not runtime.state.is_unfinished(run_id):
+            await self._found(run_id)
         records = runtime.journal.post_all(
             runtime.causes.close(run_id, "cancelled", runtime.clock.now(), reason="by hand")
         )
@@ -287,11 +292,10 @@ class Engine:
             ValueError: it has not failed.
         """
         runtime = self.opened("retry")
-        ledger = await self._known(run_id)
-        if ledger is None:
-            raise KeyError(f"there is no run {run_id!r} in this store")
-        status = ledger.status if run_id not in runtime.state.ledgers else None
+        ledger = await self._found(run_id)
+        status = None if runtime.state.is_unfinished(run_id) else ledger.status
         if status != "failed":
+            await runtime.journal.synced()  # R31: that it was cancelled, say, may not be recorded yet
             raise ValueError(
                 f"run {run_id!r} has not failed, it is {status or 'unfinished'}: only a failed run is retried"
             )
@@ -308,16 +312,15 @@ class Engine:
             RuntimeError: awaited inside a handler of this engine, which would wait for itself.
             StoreError: the store failed.
         """
-        runtime = self.opened("settled")
-        self._outside_handler("settled")
-        await runtime.settled()
+        check_outside(self, "settled")
+        await self.opened("settled").settled()
 
     # What a handle asks.
 
     async def result(self, run_id: str, timeout: Duration | None = None) -> Any:
         """Wait for the end of a run: see `Run.result`."""
         runtime = self.opened("result")
-        self._outside_handler("result")
+        check_outside(self, "result")
         seconds = None if timeout is None else duration(timeout).total_seconds()
         try:
             async with asyncio.timeout(seconds):
@@ -332,9 +335,9 @@ class Engine:
 
     async def _ended(self, runtime: Runtime, run_id: str) -> tuple[str, RunClosed]:
         while True:
-            ledger = runtime.state.ledgers.get(run_id) or runtime.state.ended.get(run_id)
-            if ledger is not None:
-                return ledger.function, await runtime.ending(run_id)
+            known = runtime.state.known(run_id)
+            if known is not None:
+                return known.function, await runtime.ending(run_id)
             opened, closed = await runtime.ends(run_id)
             if opened is None:
                 raise KeyError(f"there is no run {run_id!r} in this store")
@@ -344,21 +347,26 @@ class Engine:
     async def info(self, run_id: str) -> RunInfo:
         """Return what is known of a run: see `Run.info`."""
         runtime = self.opened("info")
-        ledger = await self._known(run_id)
-        if ledger is None:
-            raise KeyError(f"there is no run {run_id!r} in this store")
-        record = await runtime.record(run_id)
+        ledger = await self._found(run_id)
         status, running = runtime.scheduler.status(ledger)
-        return run_info(ledger, status, running, self._registry.output_type(ledger.function), record)
+        info = run_info(ledger, status, running, self._registry.output_type(ledger.function))
+        count = ledger.count  # R31: what is folded from here on may not be durable when this is answered
+        return attrs.evolve(info, record=(await runtime.record(run_id))[:count])
 
     # Within.
 
+    async def _found(self, run_id: str) -> Ledger:
+        ledger = await self._known(run_id)
+        if ledger is None:
+            raise KeyError(f"there is no run {run_id!r} in this store")
+        return ledger
+
     async def _known(self, run_id: str) -> Ledger | None:
         runtime = self.opened("engine")
-        ledger = runtime.state.ledgers.get(run_id) or runtime.state.ended.get(run_id)
+        ledger = runtime.state.whole(run_id)
         if ledger is None:
             ledger = await runtime.load(run_id)
-            ledger = runtime.state.ledgers.get(run_id) or ledger  # opened while the store was read
+            ledger = runtime.state.whole(run_id) or ledger  # opened while the store was read
         return ledger
 
     def opened(self, what: str) -> Runtime:
@@ -385,11 +393,3 @@ class Engine:
             )
         runtime.journal.check()
         return runtime
-
-    def _outside_handler(self, what: str) -> None:
-        current = CURRENT.get()
-        if current is not None and current[1] is self:
-            raise RuntimeError(
-                f"{what} is awaited inside the handler of step {current[0].key!r} of the same engine, which would wait "
-                "for itself: use step.invoke, or await it outside"
-            )

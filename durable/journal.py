@@ -147,10 +147,10 @@ class Journal:
         except StopIteration:
             self._advance(number)
         except Exception as error:
-            self._fail(error)
+            self.fail(error)
         else:
             appending.close()
-            self._fail(RuntimeError("a store that says immediate = True suspended in append"))
+            self.fail(RuntimeError("a store that says immediate = True suspended in append"))
 
     def abandon(self) -> None:
         """Lose what has queued, as a process does that dies."""
@@ -172,7 +172,7 @@ class Journal:
                 try:
                     await self._store.append(batch)
                 except Exception as error:
-                    self._fail(error)
+                    self.fail(error)
                 else:
                     self._advance(number)
 
@@ -181,7 +181,10 @@ class Journal:
         while self._waiting and self._waiting[0][0] <= number:
             heapq.heappop(self._waiting)[2](None)
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
+        """Take the store for failed: nothing is appended any more, and everyone who waits gets a `StoreError`."""
+        if self.failure is not None:
+            return
         failure = error
         if not isinstance(failure, StoreError):
             failure = StoreError(f"the store failed while appending: {type(error).__name__}: {error}")
@@ -208,8 +211,6 @@ def _resolve(reached: asyncio.Future[None], error: StoreError | None) -> None:
 def _entry(record: Record, body: str, state: State, *, scheduled: bool) -> Entry:
     kind = type(record).__name__
     match record:
-        case StepClosed() | StepOpened():
-            return Entry(record.run, kind, body)
         case StepClosed() | StepOpened():  # first, for they are the most frequent
             return Entry(record.run, kind, body)
         case EventSent():

@@ -51,7 +51,7 @@ class Limits:
     event_bytes: int = 512 * 1024
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class StepFacts:
     """What is known of one step: mutable, changed by `Ledger.fold` alone.
 
@@ -79,20 +79,20 @@ class StepFacts:
         self.openings += 1
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Ledger:
     """The fold of one run's records.
 
     `turns` holds the keys of each turn in journal order. `open_turn` is the one that new outcomes join: the only
     thing here that is not a fact but a mark of this process (section 5 of the design: turns that were read from the
-    store are closed).
+    store are closed). One of a run that was parked is not `is_whole`: it knows the step that was open, and what came
+    since; the rest is in the store.
     """
 
     run: str
     function: str
     event: Event
     opened_at: datetime
-    parent: tuple[str, str] | None = None
     steps: dict[str, StepFacts] = attrs.field(factory=dict)
     turns: dict[int, list[str]] = attrs.field(factory=dict)
     open_turn: int = 1
@@ -110,11 +110,12 @@ class Ledger:
     ended_at: datetime | None = None
     reopenings: int = 0
     count: int = 1
+    is_whole: bool = True
 
     @classmethod
     def opened(cls, record: RunOpened) -> Ledger:
         """Return the ledger of a run of which nothing else is known yet."""
-        return cls(record.run, record.function, record.event, record.at, record.parent)
+        return cls(record.run, record.function, record.event, record.at)
 
     def fold(self, record: RunRecord) -> None:
         """Take one more fact in."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import Any
 
@@ -19,17 +19,20 @@ from durable.claims import StandIn
 from durable.clock import Clock
 from durable.eager import Spare
 from durable.journal import Journal
+from durable.ledger import Ledger
 from durable.rounds import Rounds
 from durable.timers import Timers
 from durable.workers import Workers
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Machine:
     """What all sessions of one engine share.
 
-    Without `workers` blocking handlers run on the loop's thread. `changed()` is called when a handler has ended or an
-    outcome was delivered. `resolve(function, what)` returns the id and the output type of a function to be invoked.
+    Without `workers` blocking handlers run on the loop's thread. `changed()` is called when a handler or a task has
+    ended, `stirred()` when something was recorded or delivered. `resolve(function, what)` returns the id and the output
+    type of a function to be invoked, `read(run)` the ledger of a run from the store. `resident` is how many runs keep
+    their coroutine while they wait.
     """
 
     engine: object
@@ -44,6 +47,9 @@ class Machine:
     workers: Workers | None
     spare: Spare
     changed: Callable[[], None]
+    stirred: Callable[[], None]
     is_ending: Callable[[], bool]
     resolve: Callable[[Any, str], tuple[str, object]]
+    read: Callable[[str], Awaitable[Ledger | None]]
+    resident: int
     stand_in: StandIn | None = None

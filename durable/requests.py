@@ -61,6 +61,16 @@ def check_crashes(max_crashes: object) -> None:
         raise ValueError(f"max_crashes must be an int of at least 1, not {max_crashes!r}")
 
 
+def check_resident(resident: object) -> None:
+    """Refuse a number of runs that is none.
+
+    Raises:
+        ValueError
+    """
+    if isinstance(resident, bool) or not isinstance(resident, int) or resident < 0:
+        raise ValueError(f"resident must be an int of at least 0, not {resident!r}")
+
+
 def check_listing(status: object, limit: object) -> None:
     """Refuse to list runs of a status that is none, or fewer than none.
 

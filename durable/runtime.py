@@ -26,8 +26,10 @@ from durable.causes import Causes
 from durable.claims import BRANCH, CURRENT, StandIn
 from durable.clock import Clock
 from durable.codec import decode, encode, read
+from durable.deadlines import TimerKey
 from durable.delivery import QUIET
 from durable.eager import Spare
+from durable.ending import GRACE
 from durable.errors import StoreCorruptError, StoreError
 from durable.function import Function
 from durable.history import ledger_of
@@ -39,17 +41,19 @@ from durable.records import INVOKED, EngineClosed, Event, Record, RunClosed, Run
 from durable.recovery import Recovery
 from durable.registry import Registry
 from durable.rounds import Rounds
-from durable.scheduler import Scheduler, TimerKey
-from durable.session import GRACE
+from durable.scheduler import Scheduler
 from durable.state import State
 from durable.stores.store import Entry, Store
 from durable.timers import Timers
 from durable.workers import Workers
 
+RESIDENT = 10_000
 
-@attrs.frozen
+
+@attrs.frozen(eq=False, repr=False)
 class Settings:
-    """What an engine is told once. `threads`: blocking handlers run in threads, as live."""
+    """What an engine is told once. `threads`: blocking handlers run in threads, as live. `resident`: how many waiting
+    runs keep their coroutine."""
 
     engine: object
     store: Store
@@ -57,6 +61,7 @@ class Settings:
     limits: Limits
     logger: logging.Logger
     max_crashes: int = 10
+    resident: int = RESIDENT
     stand_in: StandIn | None = None
     threads: bool = True
 
@@ -77,7 +82,7 @@ class Runtime:
         self.ids = Ids()
         self.store = settings.store
         self.logger = settings.logger
-        self.state = State(self._complain)
+        self.state = State(self._complain, encode, decode)
         self.causes = Causes(self.state, settings.limits, encode, decode, self._complain)
         self.rounds = Rounds()
         self.journal = Journal(self.store, self.state, self._follow, self._fail)
@@ -111,8 +116,11 @@ class Runtime:
             workers=self.workers if settings.threads else None,
             spare=self.spare,
             changed=self.changes.set,
+            stirred=self._stirred,
             is_ending=self._is_ending,
             resolve=self._registry.resolve,
+            read=self.load,
+            resident=settings.resident,
             stand_in=settings.stand_in,
         )
 
@@ -151,12 +159,20 @@ class Runtime:
             try:
                 await self._recover()
                 await self._serve(opened)
-            finally:
-                await self.store.close()
+            except BaseException as error:
+                await self._give_back(error)
+                raise
+            await self.store.close()
         except BaseException as error:
             if opened.done():
                 raise
             opened.set_exception(error)
+
+    async def _give_back(self, error: BaseException) -> None:
+        try:
+            await self.store.close()
+        except StoreError as failure:
+            error.add_note(f"the store could not be closed either: {failure}")
 
     async def _serve(self, opened: asyncio.Future[None]) -> None:
         async with anyio.create_task_group() as group:
@@ -204,7 +220,7 @@ class Runtime:
                 self.timers.set(("", scheduled.id), scheduled.due)
         for ledger in ledgers:
             ledger.close_turns()
-            self.scheduler.arm(ledger)
+            self.scheduler.deadlines.arm(ledger)
         self.state.ended.clear()
 
     def _fold(self, entry: Entry) -> Record:
@@ -221,10 +237,9 @@ class Runtime:
     def declare(self, function: Function[Any]) -> None:
         """Take a function in while open; its parked runs go on."""
         self.state.declare(function.declaration)
-        for ledger in list(self.state.ledgers.values()):
-            if ledger.function == function.id:
-                self.scheduler.arm_timeouts(ledger)
-                self.scheduler.begin(ledger.run)
+        for run in [run for run in self.state.unfinished() if run.function == function.id]:
+            self.scheduler.deadlines.arm_timeouts(run)
+            self.scheduler.begin(run.run)
 
     async def load(self, run: str) -> Ledger | None:
         """Return the ledger of a run from the store, None if there is no such run.
@@ -293,8 +308,12 @@ class Runtime:
     def _follow(self, record: Record) -> None:
         self.scheduler.follow(record)
 
+    def _stirred(self) -> None:
+        self.changes.set()
+        self.scheduler.parking.stirred()
+
     def _on_due(self, due: list[tuple[TimerKey, datetime]]) -> None:
-        self.scheduler.on_due(due)
+        self.scheduler.deadlines.on_due(due)
 
     def _is_ending(self) -> bool:
         owner = self._owner

@@ -18,31 +18,27 @@ from typing import Any
 
 from durable.codec import encode, recorded
 from durable.context import Context
+from durable.deadlines import Deadlines
+from durable.ending import GRACE, end, stop
 from durable.errors import LimitError, StoreError
 from durable.function import Function
 from durable.ledger import Ledger
 from durable.machine import Machine
+from durable.parking import Parking
 from durable.records import (
     Cancelled,
-    EventSent,
     Record,
     RunClosed,
     RunOpened,
     RunRetried,
-    RunStarted,
     RunStatus,
     StepClosed,
-    StepOpened,
-    StepRetried,
 )
 from durable.recovery import Recovery
 from durable.retries import final_error, retry_after
-from durable.session import GRACE, Session
-from durable.times import after
+from durable.session import Session
 
-START, FINISH, DUE = "»start", "»finish", "»due"
 BEGUN_AT_ONCE = 100
-TimerKey = tuple[str, str]
 
 
 class Scheduler:
@@ -66,35 +62,27 @@ class Scheduler:
         self._endings: set[asyncio.Task[None]] = set()
         self._starting: set[str] = set()
         self._told_missing: set[str] = set()
+        self.parking = Parking(machine, self.sessions, self.begin, self._spawn)
+        self.deadlines = Deadlines(machine, self._begin_when_durable, self._try_again)
 
     # What follows from a record.
 
     def follow(self, record: Record) -> None:
         """Act on a record that was folded just now."""
-        timers, journal = self._machine.timers, self._machine.journal
-        self._machine.changed()
+        self._machine.stirred()
         self._recovery.follow(record)
+        self.deadlines.follow(record)
         match record:
             case StepClosed():
-                timers.drop((record.run, record.key))
                 if not isinstance(record.outcome, Cancelled):
                     self._follow_outcome(record)
-            case StepOpened():
-                if record.wait.until is not None:
-                    timers.set((record.run, record.key), record.wait.until)
-            case StepRetried():
-                timers.set((record.run, record.key), record.due)
             case RunOpened():
-                self._arm_start(self._machine.causes.state.ledgers[record.run])
                 self._begin_when_durable(record.run)
             case RunRetried():
-                self._follow_retry(record)
-            case RunStarted():
-                self._arm_finish(self._machine.causes.state.ledgers[record.run])
+                if record.due <= self._machine.clock.now():
+                    self._begin_when_durable(record.run)
             case RunClosed():
-                self._follow_ending(record, journal.posted)
-            case EventSent() if record.due is not None:
-                timers.set(("", record.id), record.due)
+                self._follow_ending(record, self._machine.journal.posted)
             case _:
                 pass
 
@@ -105,22 +93,11 @@ class Scheduler:
         elif record.turn is not None:
             session.delivery.posted(record.turn, self._machine.journal.posted)
 
-    def _follow_retry(self, record: RunRetried) -> None:
-        if record.reopened:
-            self._arm_start(self._machine.causes.state.ledgers[record.run])
-        if record.due > self._machine.clock.now():
-            self._machine.timers.set((record.run, DUE), record.due)
-        else:
-            self._begin_when_durable(record.run)
-
     def _follow_ending(self, record: RunClosed, number: int) -> None:
-        ledger = self._machine.causes.state.ended[record.run]
-        for name in (START, FINISH, DUE, *ledger.steps):
-            self._machine.timers.drop((record.run, name))
         session = self.sessions.pop(record.run, None)
         if session is not None and not session.main.done():
             session.refuse()
-            self._spawn(self._stop(session))
+            self._spawn(stop(session))
         self._machine.journal.tell(number, partial(self._tell_ended, record))
 
     def _tell_ended(self, record: RunClosed, error: StoreError | None) -> None:
@@ -129,34 +106,6 @@ class Scheduler:
             if ledger is not None and ledger.ended_at == record.at:
                 del self._machine.causes.state.ended[record.run]
             self._ended(record)
-
-    def arm(self, ledger: Ledger) -> None:
-        """Arm the timers of a recovered run."""
-        self.arm_timeouts(ledger)
-        if ledger.due is not None:
-            self._machine.timers.set((ledger.run, DUE), ledger.due)
-        for key, facts in ledger.steps.items():
-            until = facts.wait.until if facts.is_waiting and facts.wait is not None else facts.due
-            if facts.outcome is None and until is not None:
-                self._machine.timers.set((ledger.run, key), until)
-
-    def arm_timeouts(self, ledger: Ledger) -> None:
-        """Arm the timers that the `Timeouts` of a run's function call for, in place of those of an older definition."""
-        self._machine.timers.drop((ledger.run, START))
-        self._machine.timers.drop((ledger.run, FINISH))
-        self._arm_start(ledger)
-        self._arm_finish(ledger)
-
-    def _arm_start(self, ledger: Ledger) -> None:
-        declaration = self._machine.causes.state.functions.get(ledger.function)
-        if declaration is not None and declaration.start_timeout is not None and ledger.started_at is None:
-            self._machine.timers.set((ledger.run, START), after(ledger.opened_at, declaration.start_timeout))
-
-    def _arm_finish(self, ledger: Ledger) -> None:
-        self._machine.timers.drop((ledger.run, START) if ledger.started_at is not None else (ledger.run, FINISH))
-        declaration = self._machine.causes.state.functions.get(ledger.function)
-        if declaration is not None and declaration.finish_timeout is not None and ledger.started_at is not None:
-            self._machine.timers.set((ledger.run, FINISH), after(ledger.started_at, declaration.finish_timeout))
 
     # Beginning.
 
@@ -187,6 +136,9 @@ class Scheduler:
         """Call the function of an unfinished run, unless that is under way, not due yet, or the function unknown."""
         ledger = self._machine.causes.state.ledgers.get(run)
         if ledger is None or run in self.sessions or self._closing:
+            return
+        if not ledger.is_whole:
+            self.parking.fetch(run)
             return
         function = self._functions.get(ledger.function)
         if function is None:
@@ -234,7 +186,7 @@ class Scheduler:
             self._post_end(session)
 
     async def _end(self, session: Session) -> None:
-        await session.end()
+        await end(session)
         if not session.is_stopped and session.ledger.status is None:
             self._post_end(session)
 
@@ -295,13 +247,6 @@ class Scheduler:
     def _post(self, records: Iterator[Record]) -> None:
         self._machine.journal.post_all(records)
 
-    async def _stop(self, session: Session, grace: float | None = None) -> None:
-        """End a session whose function has not ended by itself; record nothing of it (R8)."""
-        session.is_stopped = True
-        session.stop()
-        await session.wait_for([session.main], GRACE)
-        await session.end(grace)
-
     def _spawn(self, ending: Coroutine[Any, Any, None]) -> None:
         task = asyncio.Task(ending, loop=self._machine.loop, context=self._machine.variables.copy())
         self._endings.add(task)
@@ -322,42 +267,15 @@ class Scheduler:
     def stop(self) -> None:
         """Refuse every step from now on, and begin to cancel every function and handler."""
         self._closing = True
-        sessions, self.sessions = list(self.sessions.values()), {}
+        sessions = list(self.sessions.values())
+        self.sessions.clear()
         for session in sessions:
             session.is_stopped = True
             session.refuse()
         for session in sessions:
-            self._spawn(self._stop(session, GRACE))
+            self._spawn(stop(session, GRACE))
 
-    # Time.
-
-    def on_due(self, due: list[tuple[TimerKey, datetime]]) -> None:
-        """Act on deadlines that have come, those of one tick together."""
-        for (run, name), _ in due:
-            try:
-                self._come_due(run, name)
-            except StoreError:
-                return
-
-    def _come_due(self, run: str, name: str) -> None:
-        causes, now = self._machine.causes, self._machine.clock.now()
-        if run == "":
-            self._post(causes.deliver_scheduled(name, now))
-        elif name == DUE:
-            self._begin_when_durable(run)
-        elif name == START:
-            self._post(causes.close(run, "cancelled", now, reason="it did not start in time: Timeouts(start=...)"))
-        elif name == FINISH:
-            self._post(causes.close(run, "cancelled", now, reason="it did not finish in time: Timeouts(finish=...)"))
-        else:
-            self._step_due(run, name, now)
-
-    def _step_due(self, run: str, key: str, now: datetime) -> None:
-        ledger = self._machine.causes.state.ledgers.get(run)
-        facts = ledger.pending(key) if ledger is not None else None
-        if facts is not None and facts.is_waiting:
-            self._post(self._machine.causes.expire((run, key), now))
-            return
+    def _try_again(self, run: str, key: str) -> None:
         session = self.sessions.get(run)
         claim = session.claims.get(key) if session is not None else None
         if claim is not None and claim.work is not None:
@@ -372,6 +290,7 @@ class Scheduler:
             and not self._starting
             and not self._endings
             and self._recovery.is_settled
+            and self.parking.is_settled
             and all(session.is_settled for session in self.sessions.values())
         )
 

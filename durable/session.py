@@ -21,10 +21,10 @@ from durable.ledger import Ledger, StepFacts
 from durable.machine import Machine
 from durable.records import Cancelled, Err, Event, Ok, Outcome, RunStarted, StepClosed, StepKind, Wait
 
-GRACE = 5.0  # seconds
-
-
-_LEVEL: set[str] = set()  # shared, since an empty set of each session's own would be 216 bytes
+# Shared, and never written to: of a hundred thousand sessions that wait, most have none of these.
+_LEVEL: set[str] = set()
+_NO_WORKS: dict[Work, None] = {}
+_NO_BRANCHES: dict[asyncio.Task[Any], Branch | None] = {}
 
 
 class Session:
@@ -33,10 +33,10 @@ class Session:
     __slots__ = (
         "_asked",
         "_behind",
-        "_branches",
         "_ended",
         "_root",
         "_told",
+        "branches",
         "claims",
         "delivery",
         "did_more",
@@ -61,12 +61,12 @@ class Session:
         self.now = ledger.opened_at
         self.refused = self.is_stopped = self.tells_start = self.did_more = self._told = False
         self.drift: DriftError | None = None
-        self.works: dict[Work, None] = {}
+        self.works = _NO_WORKS
         self.claims: dict[str, Claim] = {}
         self._asked: dict[str, int] = {}
         self.gate: Callable[[Callable[[], None]], None] | None = None
         self._root = Branch("", self._asked)
-        self._branches: dict[asyncio.Task[Any], Branch | None] = {}  # None: it only awaits what another task called
+        self.branches = _NO_BRANCHES  # None: it only awaits what another task called
         self._behind = set(ledger.steps) if ledger.steps else _LEVEL  # recorded, but not come to again
         self.delivery = Delivery(ledger, machine.journal, machine.rounds, self)
 
@@ -97,6 +97,16 @@ class Session:
     def is_settled(self) -> bool:
         """Whether nothing can move without time or input from outside."""
         return self.refused or (bool(self.claims) and not self.working and self.delivery.is_idle)
+
+    @property
+    def waits_only_in(self) -> str | None:
+        """The key of the step that the function's own task waits in, if that is all there is of the run."""
+        if self.refused or self.has_loose_ends or len(self.claims) != 1 or not self.delivery.is_idle:
+            return None
+        [claim] = self.claims.values()
+        facts = self.facts(claim)
+        is_awaited = claim.awaited_by is self.main and claim.future is not None and not claim.future.done()
+        return claim.key if is_awaited and facts is not None and facts.is_waiting else None
 
     @property
     def working(self) -> set[Work]:
@@ -142,15 +152,21 @@ class Session:
     def _branch(self, task: asyncio.Task[Any] | None) -> Branch:
         if task is None or task is self.main:
             return self._root
-        branch = self._branches.get(task)
+        branch = self.branches.get(task)
         if branch is None:
             inherited = BRANCH.get()
             parent = inherited[1] if inherited is not None and inherited[0] is self else self._root
-            branch = self._branches[task] = parent.child()
+            branch = parent.child()
+            self._note(task, branch)
         inherited = BRANCH.get()
         if inherited is None or inherited[1] is not branch:
             BRANCH.set((self, branch))
         return branch
+
+    def _note(self, task: asyncio.Task[Any], branch: Branch | None) -> None:
+        if self.branches is _NO_BRANCHES:
+            self.branches = {}
+        self.branches[task] = branch
 
     def facts(self, claim: Claim) -> StepFacts | None:
         """Return what is recorded of a claimed step."""
@@ -196,7 +212,7 @@ class Session:
         claim.was_awaited = True
         claim.awaited_by = task = asyncio.current_task(self.machine.loop)
         if task is not None and task is not self.main:
-            self._branches.setdefault(task)
+            self._note(task, self.branches.get(task))
 
     def is_due(self, claim: Claim) -> bool:
         """Whether a claimed step is still to be done: it has no outcome on record, not even a cancelling."""
@@ -206,6 +222,8 @@ class Session:
     def begin_work(self, claim: Claim, work: Work) -> None:
         """Begin a claimed step's handler."""
         claim.work = work
+        if self.works is _NO_WORKS:
+            self.works = {}
         self.works[work] = None
         work.begin()
 
@@ -306,7 +324,7 @@ class Session:
                     unclaimed.append(key)
             elif claim.future is None or not claim.future.cancelled():
                 self.take(claim, self.ledger.steps[key])
-        self.machine.changed()
+        self.machine.stirred()
         return unclaimed
 
     def has_asked(self, key: str) -> bool:
@@ -339,53 +357,13 @@ class Session:
     def stop(self) -> None:
         """Refuse, and cancel the function and all tasks seen in its steps: it may wait for one that cleans up."""
         self.refuse()
-        for task in (self.main, *self._branches):
+        for task in (self.main, *self.branches):
             task.cancel()
 
     @property
     def has_loose_ends(self) -> bool:
         """Whether tasks that called or awaited steps, or handlers, still run."""
-        return bool(self.works) or any(not task.done() for task in self._branches)
-
-    async def end(self, grace: float | None = None) -> None:
-        """Cancel the tasks that called or awaited steps, and the running handlers; wait until they have ended.
-
-        A task that swallows its cancelling is named in the log after 5 s and left behind; a handler is waited for, at
-        the most `grace` seconds.
-        """
-        tasks = [task for task in self._branches if not task.done()]
-        if tasks and not self.is_stopped:
-            self._tell_waiting(tasks)
-        self.stop()
-        for work in list(self.works):
-            work.stop()
-        await self.wait_for(tasks, GRACE)
-        endings = [self.machine.loop.create_task(work.ended()) for work in self.works]
-        await self.wait_for(endings, grace)
-        for ending in endings:
-            ending.cancel()
-
-    async def wait_for(self, tasks: list[asyncio.Task[Any]], grace: float | None) -> None:
-        """Wait until tasks that were cancelled have ended; name those that have not after `grace` seconds."""
-        if not tasks:
-            return
-        _, pending = await asyncio.wait(tasks, timeout=grace)
-        if pending:
-            self.machine.logger.error(
-                "run %r: %d of its tasks do not end although they were cancelled; they are left behind: %s",
-                self.ledger.run,
-                len(pending),
-                ", ".join(sorted(task.get_name() for task in pending)),
-            )
-
-    def _tell_waiting(self, tasks: list[asyncio.Task[Any]]) -> None:
-        waiting = [claim.key for claim in self.claims.values() if claim.awaited_by in tasks]
-        if waiting:
-            self.machine.logger.warning(
-                "run %r: the function ended while tasks of its own still waited in steps: %s; they are cancelled",
-                self.ledger.run,
-                ", ".join(repr(key) for key in waiting),
-            )
+        return bool(self.works) or any(not task.done() for task in self.branches)
 
     def unasked(self) -> list[str]:
         """Return the recorded steps that the code has not asked for."""

@@ -6,6 +6,7 @@ Leaves to `causes` which records there are to be.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import assert_never
 
@@ -14,6 +15,7 @@ import attrs
 from durable.bus import Bus, Complaint, Listener, Place, Trigger, checked_path, view
 from durable.expressions import Expression, parse
 from durable.ledger import Ledger
+from durable.parked import Decode, Encode, Parked
 from durable.records import (
     EngineClosed,
     EventSent,
@@ -39,7 +41,7 @@ KEPT = timedelta(hours=24)
 WAIT_NAMES = ("event", "async")
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class CancelRule:
     """An event that cancels runs of a function: see `durable.Cancel`."""
 
@@ -49,7 +51,7 @@ class CancelRule:
     timeout: timedelta | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Declaration:
     """What the rules know of a function: everything but its code."""
 
@@ -65,38 +67,90 @@ class Declaration:
 class State:
     """The fold of the journal.
 
-    `ledgers` holds the runs that have not ended, `ended` those whose end is folded but not yet told to anyone,
+    `ledgers` holds the runs that have not ended, but for those that are `parked`; a record of one of these brings it
+    back. `ended` holds those whose end is folded but not yet told to anyone,
     `scheduled` the events that are due later, `seen` the ids and idempotency keys of the last 24 h.
     """
 
-    def __init__(self, complain: Complaint) -> None:
+    def __init__(self, complain: Complaint, encode: Encode, decode: Decode) -> None:
         self.functions: dict[str, Declaration] = {}
         self.ledgers: dict[str, Ledger] = {}
+        self.parked: dict[str, Parked] = {}
         self.ended: dict[str, Ledger] = {}
         self.scheduled: dict[str, EventSent] = {}
         self.seen: dict[tuple[str, str], tuple[str, datetime]] = {}
         self.signals: dict[str, Place] = {}
         self.parents: dict[str, Place] = {}
         self.bus = Bus(complain)
+        self._encode = encode
+        self._decode = decode
 
     def declare(self, declaration: Declaration) -> None:
         """Take a function in, or its newer definition: its triggers, and the cancellations of its unfinished runs."""
         self.bus.drop_triggers(declaration.id)
-        for ledger in self.ledgers.values():
-            if ledger.function == declaration.id:
-                self._leave_cancels(ledger)
+        runs = [run for run in self.unfinished() if run.function == declaration.id]
+        for run in runs:
+            self._leave_cancels(run)
         self.functions[declaration.id] = declaration
         for trigger in declaration.triggers:
             self.bus.add_trigger(trigger)
-        for ledger in self.ledgers.values():
-            if ledger.function == declaration.id:
-                self._listen_for_cancels(ledger)
+        for run in runs:
+            self._listen_for_cancels(run)
+
+    def unfinished(self) -> Iterator[Ledger | Parked]:
+        """Yield the runs that have not ended, parked or not."""
+        yield from self.ledgers.values()
+        yield from self.parked.values()
+
+    @property
+    def count(self) -> int:
+        """How many runs have not ended."""
+        return len(self.ledgers) + len(self.parked)
+
+    def whole(self, run: str) -> Ledger | None:
+        """Return the ledger of a run if it is in memory, nothing left out."""
+        ledger = self.ledgers.get(run) or self.ended.get(run)
+        return ledger if ledger is not None and ledger.is_whole else None
+
+    def known(self, run: str) -> Ledger | Parked | None:
+        """Return what is in memory of a run: of one that has not ended, or whose end nobody was told of yet."""
+        return self.ledgers.get(run) or self.parked.get(run) or self.ended.get(run)
+
+    def ledger(self, run: str) -> Ledger | None:
+        """Return the ledger of a run that has not ended; one that was parked is so no more."""
+        ledger = self.ledgers.get(run)
+        if ledger is None and (parked := self.parked.pop(run, None)) is not None:
+            ledger = self.ledgers[run] = parked.ledger(self._decode)
+        return ledger
+
+    def is_unfinished(self, run: str) -> bool:
+        """Say whether there is such a run and it has not ended."""
+        return run in self.ledgers or run in self.parked
+
+    def is_waiting(self, place: Place) -> bool:
+        """Say whether what a step waits for may still answer it."""
+        if place[0] in self.parked:
+            return self.parked[place[0]].key == place[1]
+        ledger = self.ledgers.get(place[0])
+        facts = ledger.pending(place[1]) if ledger is not None else None
+        return facts is not None and facts.is_waiting
+
+    def awaited(self, place: Place) -> Wait | None:
+        """Return what a step of an unfinished run waits for, or has waited for."""
+        parked = self.parked.get(place[0])
+        if parked is not None:
+            return parked.wait if parked.key == place[1] else None
+        return self.ledgers[place[0]].steps[place[1]].wait
+
+    def park(self, run: str, key: str) -> None:
+        """Keep of a run what must be known while it waits in step `key`, its only open one, and no more."""
+        self.parked[run] = Parked(self.ledgers.pop(run), key, self._encode)
 
     def fold(self, record: Record) -> None:
         """Take one more fact in."""
         match record:
             case StepClosed():  # first, for it is the most frequent
-                ledger = self.ledgers[record.run]
+                ledger = self.ledgers.get(record.run) or self._open(record.run)
                 ledger.fold(record)
                 self._leave(record.run, record.key, ledger.steps[record.key].wait)
             case EventSent():
@@ -113,13 +167,19 @@ class State:
             case RunRetried():
                 self._fold_retry(record)
             case StepOpened():
-                ledger = self.ledgers[record.run]
+                ledger = self._open(record.run)
                 ledger.fold(record)
                 self._listen(ledger, record.key, record.wait)
             case RunResumed() | RunStarted() | StepRetried():
-                self.ledgers[record.run].fold(record)
+                self._open(record.run).fold(record)
             case _:
                 assert_never(record)
+
+    def _open(self, run: str) -> Ledger:
+        ledger = self.ledger(run)
+        if ledger is None:
+            raise KeyError(run)
+        return ledger
 
     def _fold_event(self, record: EventSent) -> None:
         if record.due is not None:
@@ -137,7 +197,8 @@ class State:
         self.seen[key] = (value, after(now, KEPT))
 
     def _fold_ending(self, record: RunClosed) -> None:
-        ledger = self.ledgers.pop(record.run)
+        ledger = self._open(record.run)
+        del self.ledgers[record.run]
         for key, facts in ledger.steps.items():
             if facts.is_waiting:
                 self._leave(record.run, key, facts.wait)
@@ -149,7 +210,7 @@ class State:
         if record.reopened:
             ledger = self.ledgers[record.run] = self.ended.pop(record.run)
             self._listen_for_cancels(ledger)
-        self.ledgers[record.run].fold(record)
+        self._open(record.run).fold(record)
 
     def _listen(self, ledger: Ledger, key: str, wait: Wait) -> None:
         place = (ledger.run, key)
@@ -171,15 +232,18 @@ class State:
         own = view(ledger.event) if path or expression else None
         return Listener(place, wait.event, wait.until, path, expression, own)
 
-    def _listen_for_cancels(self, ledger: Ledger) -> None:
+    def _listen_for_cancels(self, ledger: Ledger | Parked) -> None:
         declaration = self.functions.get(ledger.function)
-        for number, rule in enumerate(declaration.cancels if declaration else ()):
+        if declaration is None or not declaration.cancels:
+            return
+        own = view(ledger.event if isinstance(ledger, Ledger) else ledger.event(self._decode))
+        for number, rule in enumerate(declaration.cancels):
             until = None if rule.timeout is None else after(ledger.opened_at, rule.timeout)
             path = None if rule.match is None else checked_path(rule.match, what=f"function {ledger.function!r}")
             place = (ledger.run, f"»cancel {number}")
-            self.bus.listen(Listener(place, rule.event, until, path, rule.expression, view(ledger.event)))
+            self.bus.listen(Listener(place, rule.event, until, path, rule.expression, own))
 
-    def _leave_cancels(self, ledger: Ledger) -> None:
+    def _leave_cancels(self, ledger: Ledger | Parked) -> None:
         declaration = self.functions.get(ledger.function)
         for number in range(len(declaration.cancels) if declaration else 0):
             self.bus.leave((ledger.run, f"»cancel {number}"))

@@ -12,10 +12,10 @@ import durable
 ROOT = Path(durable.__file__).parent
 # From words up to the door: each module imports only modules that stand before it.
 FLOORS = """
-    times errors records expressions.* bus retries ledger state ids causes codec.* clock timers workers
-    stores.store stores.* history journal rounds delivery claims eager machine session tries awaitable options
-    step context function recovery scheduler registry runtime timeline views run requests engine script
-    cli testing.virtual testing.* __init__ __main__
+    times errors records expressions.* bus retries ledger parked state ids causes codec.* clock timers workers
+    stores.store stores.* messages history journal rounds delivery claims eager machine deadlines session ending tries
+    awaitable options step context function recovery parking scheduler registry intake runtime timeline views run
+    requests sender engine script cli testing.virtual testing.* __init__ __main__
 """.split()
 LONGEST_MODULE = 400
 LONGEST_FUNCTION = 40

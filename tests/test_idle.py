@@ -7,6 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import durable
 from tests.bench.idle import CountingLoop, SkippingClock
 
@@ -32,8 +34,16 @@ async def worker(ctx: durable.Context) -> None:
     await ctx.step.sleep("days", "2d")
 
 
-async def wake_ups(loop: CountingLoop, functions: list[durable.Function[Any]], store: Path | None, runs: int) -> int:
-    async with durable.Engine(functions, store=store, clock=SkippingClock(loop)) as engine:
+@durable.function("idle/began")
+async def brancher(ctx: durable.Context) -> None:
+    """Sleep for days in two tasks, which is nothing to be parked in."""
+    await asyncio.gather(ctx.step.sleep("days", "2d"), ctx.step.sleep("more days", "3d"))
+
+
+async def wake_ups(
+    loop: CountingLoop, functions: list[durable.Function[Any]], store: Path | None, runs: int, resident: int = 10_000
+) -> int:
+    async with durable.Engine(functions, store=store, clock=SkippingClock(loop), resident=resident) as engine:
         await engine.send([durable.Event("idle/began", {"number": number}) for number in range(runs)])
         await engine.settled()
         await loop.wake_ups_in(60, skipping=True)  # threads that a handler needed have ended by then
@@ -42,11 +52,11 @@ async def wake_ups(loop: CountingLoop, functions: list[durable.Function[Any]], s
         return found
 
 
-def counted(functions: list[durable.Function[Any]], store: Path | None, runs: int) -> int:
+def counted(functions: list[durable.Function[Any]], store: Path | None, runs: int, **options: Any) -> int:
     loop = CountingLoop()
     try:
         asyncio.set_event_loop(loop)
-        return loop.run_until_complete(wake_ups(loop, functions, store, runs))
+        return loop.run_until_complete(wake_ups(loop, functions, store, runs, **options))
     finally:
         asyncio.set_event_loop(None)
         loop.close()
@@ -59,6 +69,12 @@ def test_an_engine_with_thousands_of_waiting_runs_wakes_up_at_most_once_in_30_se
 
 def test_an_engine_on_a_dict_wakes_up_at_most_once_in_30_seconds() -> None:
     assert counted([sleeper, listener], None, 50) <= 1
+
+
+@pytest.mark.parametrize("function", [sleeper, brancher])
+def test_looking_for_runs_to_park_comes_to_an_end(function: durable.Function[Any]) -> None:
+    """Section 9: idle, also where more runs keep their coroutine than were asked for."""
+    assert counted([function], None, 5, resident=0) <= 1
 
 
 def test_threads_of_blocking_handlers_wake_nothing_once_they_have_ended(tmp_path: Path) -> None:

@@ -299,7 +299,7 @@ def test_a_task_that_does_not_end_is_named_and_left_behind(
 ) -> None:
     """A function that swallows cancelling for ever cannot keep the engine from closing."""
     monkeypatch.setattr("durable.scheduler.GRACE", 0.01)
-    monkeypatch.setattr("durable.session.GRACE", 0.01)
+    monkeypatch.setattr("durable.ending.GRACE", 0.01)
     let_go = []
 
     @durable.function

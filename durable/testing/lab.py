@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -161,7 +162,7 @@ class Lab:
             RunFailed, RunCancelled: how it ended.
         """
         await self.settle()
-        while run.id in self.engine.opened("result").state.ledgers:
+        while self.engine.opened("result").state.is_unfinished(run.id):
             due = self.clock.next_due()
             if due is None:
                 raise StuckError(await self._stuck(run.id))
@@ -172,7 +173,8 @@ class Lab:
 
     async def _stuck(self, run_id: str) -> str:
         runtime = self.engine.opened("result")
-        others = [await self.engine.info(run) for run in list(runtime.state.ledgers)[:RECENT] if run != run_id]
+        runs = [run.run for run in islice(runtime.state.unfinished(), RECENT)]
+        others = [await self.engine.info(run) for run in runs if run != run_id]
         return explain(runtime, await self.engine.info(run_id), others, self._recent)
 
     async def ask(self, question: Callable[[Engine], Awaitable[T]]) -> T:

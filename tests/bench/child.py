@@ -10,7 +10,6 @@ import asyncio
 import gc
 import itertools
 import json
-import logging
 import os
 import sys
 import time
@@ -112,30 +111,31 @@ def _resident() -> int:
         return int(statm.read().split()[1]) * _PAGE
 
 
-async def _open_runs(engine: durable.Engine, count: int) -> None:
-    for first in range(0, count, _AT_ONCE):
-        numbers = range(first, min(first + _AT_ONCE, count))
+async def _open_runs(engine: durable.Engine, count: int, at_once: int = _AT_ONCE) -> None:
+    for first in range(0, count, at_once):
+        numbers = range(first, min(first + at_once, count))
         await engine.send([durable.Event("bench/began", {"number": number}) for number in numbers])
-    await engine.settled()
+        await engine.settled()
 
 
 def _preparing(function: durable.Function[Any]) -> Callable[[str, int], Coroutine[Any, Any, None]]:
     async def prepare(store: str, count: int) -> None:
         before = _resident()
-        async with durable.Engine([function], store=durable.FileStore(store, durability="none")) as engine:
+        file = durable.FileStore(store, durability="none")
+        async with durable.Engine([function], store=file, resident=count) as engine:
             await _open_runs(engine, count)
-            _report(live=(_resident() - before) / count)
+            _report(bytes=(_resident() - before) / count)
 
     return prepare
 
 
-def _opening(*functions: durable.Function[Any]) -> Callable[[str, int], Coroutine[Any, Any, None]]:
+def _opening(
+    function: durable.Function[Any], resident: int = 10_000_000
+) -> Callable[[str, int], Coroutine[Any, Any, None]]:
     async def reopen(store: str, count: int) -> None:
-        silent = logging.getLogger("silent")  # each run whose function is missing is named in the log
-        silent.disabled = True
         before = _resident()
         began = time.perf_counter()
-        engine = durable.Engine(functions, store=store, logger=silent)
+        engine = durable.Engine([function], store=store, resident=resident)
         await engine.open()
         opened = time.perf_counter() - began
         await engine.settled()
@@ -146,12 +146,14 @@ def _opening(*functions: durable.Function[Any]) -> Callable[[str, int], Coroutin
     return reopen
 
 
-def _weighing(function: durable.Function[Any]) -> Callable[[str, int], Coroutine[Any, Any, None]]:
+def _weighing(
+    function: durable.Function[Any], resident: int = 10_000_000
+) -> Callable[[str, int], Coroutine[Any, Any, None]]:
     async def weigh(_store: str, count: int) -> None:
         before = _resident()
-        engine = durable.Engine([function], store=_Nowhere())
+        engine = durable.Engine([function], store=_Nowhere(), resident=resident)
         await engine.open()
-        await _open_runs(engine, count)
+        await _open_runs(engine, count, 200)  # so that few live before they are parked
         _report(bytes=(_resident() - before) / count)
         os._exit(0)
 
@@ -160,7 +162,7 @@ def _weighing(function: durable.Function[Any]) -> Callable[[str, int], Coroutine
 
 def _answering(function: durable.Function[Any], rounds: int) -> Callable[[str, int], Coroutine[Any, Any, None]]:
     async def answer(_store: str, count: int) -> None:
-        engine = durable.Engine([function])
+        engine = durable.Engine([function], resident=count)
         await engine.open()
         await _open_runs(engine, count)
         numbers = itertools.count(7)
@@ -186,9 +188,10 @@ _WHATS = {
     "prepare sleeping": _preparing(sleeper),
     "prepare ten": _preparing(ten),
     "open sleeping": _opening(sleeper),
-    "open parked": _opening(),
+    "open parked": _opening(sleeper, 0),
     "open ten": _opening(ten),
     "weigh sleeping": _weighing(sleeper),
+    "weigh parked": _weighing(sleeper, 0),
     "weigh listening": _weighing(listener),
     "weigh matching": _weighing(matcher),
     "weigh conjunct": _weighing(conjunct),

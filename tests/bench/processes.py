@@ -53,12 +53,14 @@ async def sleeping(size: Size) -> list[Figure]:
         store = Path(folder) / "sleeping.db"
         made = await _child("prepare sleeping", store, count)
         opened = [await _child("open sleeping", store, count) for _ in range(min(size.rounds, 3))]
-        parked = await _child("open parked", store, count)
-    live = max(made["live"], median(one["bytes"] for one in opened))
+        parked = await _child("weigh parked", "", count)
+        again = await _child("open parked", store, count)
+    live = max(made["bytes"], median(one["bytes"] for one in opened))
     seconds, settled = (median(one[name] for one in opened) for name in ("opened", "settled"))
     return [
         _absolute(f"{count:,} sleeping runs, coroutines live", live, _LIVE_BYTES, "bytes each"),
         _absolute(f"{count:,} sleeping runs, parked", parked["bytes"], _PARKED_BYTES, "bytes each"),
+        Figure(f"{count:,} sleeping runs, parked as they are recovered", f"{again['bytes']:,.0f} bytes each", "", None),
         _absolute(
             f"opening a store of {count:,} sleeping runs",
             seconds,

@@ -1,0 +1,132 @@
+"""Parking: which waiting runs give their coroutine back, and how they come to one again.
+
+Separate because it is a question of memory alone: whether a run was parked meanwhile cannot be seen in its record.
+Leaves to `scheduler` to begin a run, to `parked` what is kept of one.
+
+Of the runs that have a coroutine, those beyond the first `resident` give it back, the one begun first before the
+others. Only a run is parked of which nothing else lives: its own task alone waits, in one step, and that has been
+posted. Its task is cancelled, which records nothing, as at the closing of the engine (R8). When what it waits for has
+come, its record is read from the store and its function called again, as after a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+from durable.delivery import QUIET
+from durable.ending import has_left
+from durable.errors import StoreCorruptError, StoreError
+from durable.machine import Machine
+from durable.session import Session
+
+_LOOKED_AT_ONCE = 100
+_SHARE = 8  # a look goes through all coroutines: there is one when an eighth of them has stirred
+
+
+class Parking:
+    """The runs that have a coroutine, `sessions`, kept to about `resident` of them.
+
+    `begin(run)` is called for a run whose whole ledger is known again, `spawn` runs what takes longer.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        sessions: dict[str, Session],
+        begin: Callable[[str], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._machine = machine
+        self._state = machine.causes.state
+        self._sessions = sessions
+        self._begin = begin
+        self._spawn = spawn
+        self._stirs = 0
+        self._is_looking = False
+        self._leaving: dict[str, Session] = {}
+        self._reading: set[str] = set()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no run is on its way out or in."""
+        return not (self._is_looking or self._leaving or self._reading)
+
+    def stirred(self) -> None:
+        """Take note that something happened in some run: from time to time that is a reason to look."""
+        if len(self._sessions) > self._machine.resident:
+            self._stirs += 1
+            self._consider()
+
+    def _consider(self) -> None:
+        if self._stirs * _SHARE >= len(self._sessions) > self._machine.resident and not self._is_looking:
+            self._stirs = 0
+            self._is_looking = True
+            self._machine.rounds.call_at(self._machine.rounds.now + 2 * QUIET, self._look)
+
+    def _look(self) -> None:
+        self._spawn(self._park_some())
+
+    async def _park_some(self) -> None:
+        try:
+            for number, session in enumerate(list(self._sessions.values()), 1):
+                if len(self._sessions) <= self._machine.resident or self._machine.is_ending():
+                    break
+                key = session.waits_only_in
+                if key is not None and self._sessions.get(session.ledger.run) is session:
+                    self._park(session, key)
+                if number % _LOOKED_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+        finally:
+            self._is_looking = False
+            self._consider()
+
+    def _park(self, session: Session, key: str) -> None:
+        run = session.ledger.run
+        del self._sessions[run]
+        self._state.park(run, key)
+        self._leaving[run] = session
+        session.main.add_done_callback(partial(self._left, run), context=self._machine.variables)
+        session.is_stopped = True
+        session.stop()
+
+    def _left(self, run: str, main: asyncio.Task[Any]) -> None:
+        if run in self._leaving and self._leaving[run].main is main:
+            del self._leaving[run]
+            self._machine.changed()
+
+    def fetch(self, run: str) -> None:
+        """Read the ledger of a run that was parked, and have it begun."""
+        if run not in self._reading:
+            self._reading.add(run)
+            self._spawn(self._fetch(run))
+
+    async def _fetch(self, run: str) -> None:
+        try:
+            leaving = self._leaving.pop(run, None)
+            if leaving is not None:
+                await has_left(leaving)
+            if await self._read(run):
+                self._begin(run)
+        except StoreError as error:
+            self._machine.journal.fail(error)  # R31: a run that cannot be read must not wait for ever
+        finally:
+            self._reading.discard(run)
+            self._machine.changed()
+
+    async def _read(self, run: str) -> bool:
+        while (known := self._state.ledgers.get(run)) is not None and not known.is_whole:
+            count = known.count
+            whole = await self._machine.read(run)
+            if whole is None or whole.count < count:
+                raise StoreCorruptError(
+                    f"run {run!r} has {count} records, but the store gives back {whole.count if whole else 'none'}: it "
+                    "has lost some; restore a copy"
+                )
+            known = self._state.ledgers.get(run)
+            if known is not None and known.count == whole.count:
+                self._state.ledgers[run] = whole
+                return True
+        return False

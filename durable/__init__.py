@@ -43,6 +43,7 @@ from durable.records import Event, Signal
 from durable.retries import Backoff
 from durable.run import Run
 from durable.script import run
+from durable.sender import Sender
 from durable.step import Step
 from durable.stores.dict import DictStore
 from durable.stores.file import FileStore
@@ -82,6 +83,7 @@ __all__ = [
     "RunInfo",
     "RunQuery",
     "RunRow",
+    "Sender",
     "Signal",
     "SignalConflictError",
     "Step",

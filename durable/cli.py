@@ -1,25 +1,28 @@
-"""Look into a store from another process: `python -m durable runs app.db`, `python -m durable show app.db RUN`.
+"""Look into a store and send to it from another process: `python -m durable runs app.db`, `show`, `send`, `signal`.
 
-Separate because it only reads, takes no lock and disturbs no writer (R29).
-Leaves to `views` what a run looks like.
+Separate because it takes no lock and disturbs no writer (R29).
+Leaves to `views` what a run looks like, to `sender` how something is sent.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from durable.errors import StoreError
+from durable.errors import CodecError, LimitError, StoreError
 from durable.history import ledger_of
+from durable.sender import Sender
 from durable.stores.file import FileReader
 from durable.stores.store import RunQuery
 from durable.views import run_info
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m durable", description="Look into a durable store; it only reads.")
+    parser = argparse.ArgumentParser(prog="python -m durable", description="Look into a durable store, or send to it.")
     commands = parser.add_subparsers(dest="command", required=True)
     runs = commands.add_parser("runs", help="list runs, newest first")
     runs.add_argument("store", help="the path of a file store")
@@ -30,6 +33,15 @@ def _parser() -> argparse.ArgumentParser:
     show = commands.add_parser("show", help="show one run as a timeline")
     show.add_argument("store", help="the path of a file store")
     show.add_argument("run", help="the run's id")
+    send = commands.add_parser("send", help="send an event, now or when the store is opened next; print its id")
+    send.add_argument("store", help="the path of a file store")
+    send.add_argument("event", help="the event's name")
+    send.add_argument("data", nargs="?", default="{}", help="a JSON object; - reads it from the standard input")
+    send.add_argument("--id", help="the event's own id: one seen in the last 24 h is dropped")
+    signal = commands.add_parser("signal", help="send a signal to the run that waits for it")
+    signal.add_argument("store", help="the path of a file store")
+    signal.add_argument("signal", help="the signal's name")
+    signal.add_argument("data", nargs="?", default="null", help="JSON; - reads it from the standard input")
     return parser
 
 
@@ -52,12 +64,40 @@ async def _show(options: argparse.Namespace) -> str:
     return str(run_info(ledger, ledger.status or "waiting", {}, object, ()))
 
 
+async def _send(options: argparse.Namespace) -> str:
+    data = _parsed(options.data)
+    async with Sender(options.store) as sender:
+        return "\n".join(await sender.send(options.event, data, id=options.id))
+
+
+async def _signal(options: argparse.Namespace) -> str:
+    data = _parsed(options.data)
+    async with Sender(options.store) as sender:
+        await sender.send_signal(options.signal, data)
+    return ""
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(sys.stdin.read() if text == "-" else text)
+    except ValueError as error:
+        raise ValueError(f"the data are not JSON: {error}: {text[:80]}") from error
+
+
+_COMMANDS = {"runs": _runs, "show": _show, "send": _send, "signal": _signal}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status: 0, or 1 for a store that cannot be read."""
+    """Run the command line; return the exit status: 0, 1 if the store does not let it, 2 for what cannot be asked."""
     options = _parser().parse_args(arguments)
     try:
-        print(asyncio.run(_runs(options) if options.command == "runs" else _show(options)))
+        said = asyncio.run(_COMMANDS[options.command](options))
     except StoreError as error:
         print(f"durable: {error}", file=sys.stderr)
         return 1
+    except (TypeError, ValueError, CodecError, LimitError) as error:
+        print(f"durable: {error}", file=sys.stderr)
+        return 2
+    if said:
+        print(said)
     return 0

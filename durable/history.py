@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from durable.codec import read
 from durable.errors import StoreCorruptError
 from durable.ledger import Ledger
-from durable.records import EngineClosed, EventSent, KeyClaimed, RunOpened
+from durable.records import EngineClosed, EventSent, KeyClaimed, MessageTaken, RunOpened
 from durable.stores.store import Entry
 
 
@@ -26,8 +26,8 @@ async def ledger_of(entries: AsyncIterator[Entry]) -> Ledger | None:
         record = read(entry.kind, entry.body)
         if isinstance(record, RunOpened):
             ledger = Ledger.opened(record)
-        elif isinstance(record, EventSent | KeyClaimed | EngineClosed):
-            return None  # a scheduled event, which is kept like a run of its own
+        elif isinstance(record, EventSent | KeyClaimed | MessageTaken | EngineClosed):
+            return None  # a scheduled event or a message, which is kept like a run of its own
         elif ledger is None:
             raise StoreCorruptError(f"a {entry.kind} of run {entry.run!r} is recorded, but not its opening")
         else:

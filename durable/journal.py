@@ -25,6 +25,7 @@ from durable.records import (
     EngineClosed,
     EventSent,
     KeyClaimed,
+    MessageTaken,
     Record,
     RunClosed,
     RunOpened,
@@ -199,6 +200,12 @@ class Journal:
             told(failure)
 
 
+def message_run(message: str) -> str:
+    """Return the run under which it is recorded that a message of the inbox was taken: one of its own, which ends with
+    that. So it costs recovery nothing, and can be looked up for as long as the message may be found there again."""
+    return f"durable/inbox/{message}"
+
+
 def _resolve(reached: asyncio.Future[None], error: StoreError | None) -> None:
     if reached.done():
         return
@@ -222,6 +229,8 @@ def _entry(record: Record, body: str, state: State, *, scheduled: bool) -> Entry
             return Entry(f"durable/event/{record.id}", kind, body, record.due is None, keep_until)
         case KeyClaimed():
             return Entry("", kind, body, keep_until=after(record.at, KEPT))
+        case MessageTaken():
+            return Entry(message_run(record.id), kind, body, ends_run=True)
         case EngineClosed():
             return Entry("", kind, body, keep_until=after(record.at, CLOSING_KEPT))
         case RunOpened():

@@ -189,6 +189,14 @@ class KeyClaimed:
 
 
 @attrs.frozen
+class MessageTaken:
+    """What another process had put into the store's inbox was taken from there; what follows stands behind it."""
+
+    id: str
+    at: datetime
+
+
+@attrs.frozen
 class EngineClosed:
     """The engine closed in order: runs that were at work then did not take the process down."""
 
@@ -296,4 +304,4 @@ class RunClosed:
 
 
 RunRecord = RunOpened | RunResumed | RunStarted | RunRetried | StepOpened | StepRetried | StepClosed | RunClosed
-Record = EventSent | KeyClaimed | EngineClosed | RunRecord
+Record = EventSent | KeyClaimed | MessageTaken | EngineClosed | RunRecord

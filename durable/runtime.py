@@ -34,6 +34,7 @@ from durable.errors import StoreCorruptError, StoreError
 from durable.function import Function
 from durable.history import ledger_of
 from durable.ids import Ids
+from durable.intake import Intake
 from durable.journal import Journal
 from durable.ledger import Ledger, Limits
 from durable.machine import Machine
@@ -100,6 +101,7 @@ class Runtime:
         registry.declared = self.declare
         machine = self._machine(settings)
         self.recovery = Recovery(machine, settings.max_crashes)
+        self.intake = Intake(machine, self.store)
         self.scheduler = Scheduler(machine, registry.functions, self.recovery, self._tell_ended)
 
     def _machine(self, settings: Settings) -> Machine:
@@ -158,6 +160,7 @@ class Runtime:
             await self.store.open()
             try:
                 await self._recover()
+                await self.intake.open()
                 await self._serve(opened)
             except BaseException as error:
                 await self._give_back(error)
@@ -178,7 +181,9 @@ class Runtime:
         async with anyio.create_task_group() as group:
             group.start_soon(self.journal.write)
             group.start_soon(self.scheduler.begin_recovered, list(self.state.ledgers))
+            group.start_soon(self.intake.take)
             try:
+                self.intake.begin()
                 if not opened.done():
                     opened.set_result(None)
                 await self._closing.wait()
@@ -189,6 +194,7 @@ class Runtime:
 
     async def _take_down(self) -> None:
         self._registry.declared = None
+        await self.intake.close()
         deadline = self.loop.time() + GRACE  # one for both: the scheduler waits for the threads of its steps
         await self.scheduler.close()
         self.spare.close()
@@ -313,7 +319,7 @@ class Runtime:
         self.scheduler.parking.stirred()
 
     def _on_due(self, due: list[tuple[TimerKey, datetime]]) -> None:
-        self.scheduler.deadlines.on_due(due)
+        self.scheduler.deadlines.on_due(self.intake.on_due(due))
 
     def _is_ending(self) -> bool:
         owner = self._owner

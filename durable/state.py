@@ -23,6 +23,7 @@ from durable.records import (
     ForEvent,
     ForSignal,
     KeyClaimed,
+    MessageTaken,
     Record,
     RunClosed,
     RunOpened,
@@ -157,7 +158,7 @@ class State:
                 self._fold_event(record)
             case KeyClaimed():
                 self._keep((record.function, record.key), record.run, record.at)
-            case EngineClosed():
+            case MessageTaken() | EngineClosed():
                 pass
             case RunOpened():
                 ledger = self.ledgers[record.run] = Ledger.opened(record)

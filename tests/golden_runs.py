@@ -19,6 +19,8 @@ import attrs
 
 import durable
 from durable import Backoff, Context, DictStore, Event, RunFailed, StepError, StepOptions
+from durable.journal import message_run
+from durable.records import MessageTaken
 from durable.stores.lines import write_lines
 from durable.testing import Lab
 
@@ -203,12 +205,17 @@ async def tell() -> dict[str, str]:
             for run in await story(lab):
                 info = await lab.engine.info(run)
                 files[f"{run.replace('/', '-')}.jsonl"] = write_lines(run, info.function_id, info.record)
+        journal = lab.engine.opened("golden").journal
+        journal.post(MessageTaken("golden-message", lab.clock.now()))
+        await journal.synced()
     await store.open()
     facts = [entry async for entry in store.history("")]
     runs = [row.id for row in await store.find(durable.RunQuery()) if row.id.startswith("durable/")]
     scheduled = [fact[1] for key in store.mapping if key.startswith("batch/") for fact in store.mapping[key]]
     for run in dict.fromkeys(one for one in [*runs, *scheduled] if one.startswith("durable/event/")):
         facts += [entry async for entry in store.history(run)]
+    messages = [entry async for entry in store.history(message_run("golden-message"))]
+    files["inbox.jsonl"] = write_lines("", "", messages)
     files["facts.jsonl"] = write_lines("", "", facts)
     return files
 

@@ -63,6 +63,7 @@ any_json = st.recursive(
 all_records: st.SearchStrategy[Any] = st.one_of(
     st.builds(EventSent, words, events, instants, st.none() | instants),
     st.builds(KeyClaimed, words, json_texts, words, instants),
+    st.builds(records.MessageTaken, words, instants),
     st.builds(EngineClosed, instants),
     st.builds(RunOpened, words, words, events, instants, st.none() | st.tuples(words, words)),
     st.builds(records.RunResumed, words, small, st.booleans(), instants),
@@ -94,6 +95,7 @@ EXAMPLES: list[Record] = [
     StepClosed("r", "k", "run", Ok('{"a":1}'), 4, NOW, 1),
     StepClosed("r", "k", "run", Err(RecordedError("E", "m")), 4, NOW, 1),
     RunClosed("r", "completed", NOW, "1"),
+    records.MessageTaken("m", NOW),
 ]
 
 

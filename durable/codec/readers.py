@@ -29,6 +29,7 @@ from durable.records import (
     ForSignal,
     Json,
     KeyClaimed,
+    MessageTaken,
     Ok,
     Outcome,
     Record,
@@ -161,6 +162,11 @@ def _key_claimed(head: Head, value: Json | None) -> KeyClaimed:
     return KeyClaimed(intern(head["function"]), _following(value), _text(head["run"]), _instant(head["at"]))
 
 
+def _message_taken(head: Head, value: Json | None) -> MessageTaken:
+    _refuse_value(value)
+    return MessageTaken(_text(head["id"]), _instant(head["at"]))
+
+
 def _engine_closed(head: Head, value: Json | None) -> EngineClosed:
     _refuse_value(value)
     return EngineClosed(_instant(head["at"]))
@@ -231,6 +237,7 @@ def _run_closed(head: Head, value: Json | None) -> RunClosed:
 READERS: dict[str, Callable[[Head, Json | None], Record]] = {
     "EventSent": _event_sent,
     "KeyClaimed": _key_claimed,
+    "MessageTaken": _message_taken,
     "EngineClosed": _engine_closed,
     "RunOpened": _run_opened,
     "RunResumed": _run_resumed,

@@ -1,0 +1,237 @@
+"""The intake: what other processes have put into the store's inbox goes to this engine's functions, exactly once.
+
+Separate because two files cannot be written as one, and it must not be possible to tell from outside.
+Leaves to `stores.inbox` the file, to `causes` what follows from an event or a signal, to `sender` the other side.
+
+A message is taken in three steps: what follows from it is posted, in one write with a `MessageTaken` of its id; that is
+awaited until it is durable; the message is removed. Nothing further is taken before it is gone. So a process that dies
+leaves in the inbox at most one group of messages that have been taken, the oldest ones: whoever opens the store next
+asks the journal about each of the first group. The answer is there however long the store was shut.
+
+A message that cannot be taken (another version sent it, or the engine's limits are lower than the sender's) is named in
+the log and left where it is; others pass it by, and it is tried again when the store is opened next.
+
+Nothing is polled. The bell rings after a message was put. It may be lost, as with a sender that was killed in between,
+or be out of order, so every 30 s, which is as often as an idle engine may wake, the file's own times are looked at.
+An engine whose store has no inbox makes none, and has no thread for it. If the store fails, the inbox stays as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import chain
+from typing import TypeVar, assert_never
+
+import attrs
+
+from durable.errors import StoreError
+from durable.journal import message_run
+from durable.machine import Machine
+from durable.messages import SentEvents, SentSignal, read_sent
+from durable.records import Event, MessageTaken, Record
+from durable.stores.bell import Bell
+from durable.stores.file import FileStore
+from durable.stores.inbox import Inbox, Message
+from durable.stores.store import Store
+from durable.stores.worker import Worker, perform_each
+from durable.times import after
+
+LOOK_AGAIN = timedelta(seconds=30)
+_KEY = ("", "»inbox")
+_COARSE = timedelta(seconds=2)  # two writes as close as that may leave a file with the same times
+_SHOWN = 2_000
+
+T = TypeVar("T")
+Due = list[tuple[tuple[str, str], datetime]]
+
+
+class Intake:
+    """The way in from other processes, for an engine on a `FileStore`; without one, or in a `Lab`, it does nothing."""
+
+    def __init__(self, machine: Machine, store: Store) -> None:
+        self._machine = machine
+        self._store = store
+        self._inbox: Inbox | None = None
+        self._bell: Bell | None = None
+        if isinstance(store, FileStore) and machine.stand_in is None:
+            path = os.path.realpath(store.path)
+            self._rung = asyncio.Event()
+            self._inbox, self._bell = Inbox(path), Bell(path, self._rung.set)
+        self._worker: Worker | None = None
+        self._found: list[Message] = []
+        self._posted: set[str] = set()
+        self._refused: set[str] = set()
+        self._complaint = ""
+        self._seen_empty: object = None
+        self._closing = False
+        self._taking = False
+        self._ended = asyncio.Event()
+
+    async def open(self) -> None:
+        """Look into the inbox, and ask the journal which of the messages it has already.
+
+        Raises:
+            StoreError: the inbox cannot be read, is damaged, or something else's.
+        """
+        if self._inbox is None:
+            return
+        try:
+            self._found = await self._look(self._inbox)
+            for message in self._found:
+                async for _ in self._store.history(message_run(message.id)):
+                    self._posted.add(message.id)
+        except BaseException:
+            self._stop_worker()
+            raise
+
+    def begin(self) -> None:
+        """Post what has waited longest, before anything is sent to the engine itself, and hear the bell from now on."""
+        if self._inbox is None or self._bell is None:
+            return
+        self._post(self._found)
+        self._found = []
+        self._machine.timers.set(_KEY, after(self._machine.clock.now(), LOOK_AGAIN))
+        try:
+            self._bell.open()
+        except (OSError, NotImplementedError) as error:
+            self._machine.logger.info(
+                "no bell at %s (%s): what is sent from other processes is taken within 30 s", self._bell.path, error
+            )
+
+    async def take(self) -> None:
+        """Take messages as they come, until closed or until the store has failed."""
+        if self._inbox is None:
+            return
+        self._taking = True
+        try:
+            while not self._closing and self._machine.journal.failure is None:
+                self._rung.clear()
+                try:
+                    await self._take_all(self._inbox)
+                except StoreError as error:
+                    self._complain(error)
+                if not self._closing:
+                    await self._rung.wait()
+        finally:
+            self._ended.set()
+
+    async def close(self) -> None:
+        """Take no more; what was posted is durable and removed on return, if the store and the inbox let it."""
+        if self._inbox is None or self._bell is None:
+            return
+        self._closing = True
+        self._bell.close()
+        self._rung.set()
+        if self._taking:
+            await self._ended.wait()
+        self._stop_worker()
+
+    def on_due(self, due: Due) -> Due:
+        """Look again if it is time to, and return the deadlines that are somebody else's."""
+        others = [one for one in due if one[0] != _KEY]
+        if self._inbox is not None and len(others) < len(due):
+            if (stamp := _stamp(self._inbox)) is not None and stamp != self._seen_empty:
+                self._rung.set()
+            self._machine.timers.set(_KEY, after(self._machine.clock.now(), LOOK_AGAIN))
+        return others
+
+    async def _take_all(self, inbox: Inbox) -> None:
+        while True:
+            if self._posted:
+                await self._machine.journal.synced()
+                await self._ask(partial(inbox.remove, tuple(self._posted)))
+                self._posted.clear()
+            if self._closing:
+                return
+            stamp, now = _stamp(inbox), self._machine.clock.now().timestamp()
+            found = await self._look(inbox)
+            if not found:
+                is_sure = stamp is not None and now - stamp[0] / 1e9 > _COARSE.total_seconds()
+                self._seen_empty = stamp if is_sure else None
+                return
+            if not self._closing:
+                self._post(found)
+
+    def _post(self, messages: Sequence[Message]) -> None:
+        now = self._machine.clock.now()
+        for message in messages:
+            if message.id in self._posted:
+                continue
+            try:
+                records = self._decided(message, now)
+            except Exception as error:  # whatever a message holds, those behind it must not wait for it
+                self._refuse(message, error)
+                continue
+            self._machine.journal.post(MessageTaken(message.id, now))
+            self._posted.add(message.id)
+            try:
+                self._machine.journal.post_all(records)
+            except StoreError:
+                raise
+            except Exception:  # it counts as taken: what was posted of it by then must not be posted again
+                self._machine.logger.exception("message %s of the inbox was taken in part only", message.id)
+
+    def _decided(self, message: Message, now: datetime) -> Iterator[Record]:
+        """Return what follows from a message, which is decided as it is iterated over; everything is checked now."""
+        causes = self._machine.causes
+        sent = read_sent(message.kind, message.body)
+        match sent:
+            case SentEvents(at, events):
+                checked = [(id, _dated(causes.check_event(event), at, now)) for id, event in events]
+                return chain.from_iterable([causes.send(id, event, now) for id, event in checked])
+            case SentSignal(_, signal, data):
+                causes.check_signal(signal, data)
+                return causes.signal(signal, data, now)
+            case _:
+                assert_never(sent)
+
+    def _refuse(self, message: Message, error: Exception) -> None:
+        self._refused.add(message.id)
+        self._machine.logger.error(
+            "message %s in the inbox of store %r cannot be taken and stays there: %s: %s: mend that and open the store "
+            "again; it reads %s",
+            message.id,
+            self._inbox and self._inbox.store,
+            type(error).__name__,
+            error,
+            message.body[:_SHOWN],
+        )
+
+    def _complain(self, error: StoreError) -> None:
+        if self._machine.journal.failure is None and str(error) != self._complaint:
+            self._complaint = str(error)
+            self._machine.logger.error("nothing is taken from the inbox, what was sent stays there: %s", error)
+
+    async def _look(self, inbox: Inbox) -> list[Message]:
+        if _stamp(inbox) is None:
+            return []
+        return await self._ask(partial(inbox.look, tuple(self._refused)))
+
+    async def _ask(self, task: Callable[[], T]) -> T:
+        if self._worker is None:
+            self._worker = Worker("durable-inbox", perform_each)
+        answer: T = await self._worker.post(task)
+        return answer
+
+    def _stop_worker(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.stop()
+
+
+def _dated(event: Event, at: datetime, now: datetime) -> Event:
+    """Return the event with the time at which it was sent, if it has none; never one to come, which would delay it."""
+    return event if event.ts is not None else attrs.evolve(event, ts=min(at, now))
+
+
+def _stamp(inbox: Inbox) -> tuple[int, int, int] | None:
+    """Return what changes with every write to the inbox, None where there is none."""
+    try:
+        found = os.stat(inbox.path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

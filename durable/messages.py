@@ -1,0 +1,82 @@
+"""What is sent from outside to a store, as the text of a message in its inbox, and back.
+
+Separate because a sender and an engine of two processes, and maybe of two versions, must mean the same by it.
+Leaves to `stores.inbox` where the text is kept, to `causes` what may be sent and what follows.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, assert_never
+
+import attrs
+
+from durable.codec import decode, encode
+from durable.errors import CodecError
+from durable.records import Event
+
+
+@attrs.frozen
+class SentEvents:
+    """Events that one call sent at an instant, each with the runtime's own id, from which its runs' ids derive."""
+
+    at: datetime
+    events: tuple[tuple[str, Event], ...]
+
+
+@attrs.frozen
+class SentSignal:
+    """A signal that was sent at an instant."""
+
+    at: datetime
+    signal: str
+    data: Any
+
+
+Sent = SentEvents | SentSignal
+
+
+def write_sent(sent: Sent) -> tuple[str, str]:
+    """Return the kind and the body of a message. Users' data stand in it as texts, and so may be as deep as any.
+
+    Raises:
+        CodecError: data that cannot be kept.
+    """
+    match sent:
+        case SentEvents(at, events):
+            written = [{**attrs.asdict(event, recurse=False), "data": encode(event.data)} for _, event in events]
+            return "events", encode({"at": at, "ids": [id for id, _ in events], "events": written})
+        case SentSignal(at, signal, data):
+            return "signal", encode({"at": at, "signal": signal, "data": encode(data)})
+        case _:
+            assert_never(sent)
+
+
+def read_sent(kind: str, body: str) -> Sent:
+    """Return what `write_sent` wrote.
+
+    Raises:
+        ValueError: another kind, or a body that is not what it must be.
+    """
+    try:
+        found = decode(body)
+        if kind == "events":
+            events = [Event(**{**event, "data": decode(event["data"])}) for event in found["events"]]
+            return SentEvents(_instant(found["at"]), tuple(zip(map(_text, found["ids"]), events, strict=True)))
+        if kind == "signal":
+            return SentSignal(_instant(found["at"]), _text(found["signal"]), decode(found["data"]))
+    except (CodecError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"the body of a message of kind {kind!r} is not one: {error}") from error
+    raise ValueError(f"a message has the kind {kind!r}, which this version does not know")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} stands where a text belongs")
+    return value
+
+
+def _instant(value: object) -> datetime:
+    if not isinstance(value, datetime):
+        raise TypeError(f"{value!r} stands where an instant belongs")
+    return value

@@ -1,0 +1,159 @@
+"""The sender: events and signals from another process to a store's engine, whether it runs or not.
+
+Separate because it needs no engine, no lock and no functions: whoever can write beside the store may send.
+Leaves to `stores.inbox` how that is kept, to `intake` how the engine takes it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Self
+
+from durable.causes import Causes
+from durable.clock import SystemClock
+from durable.codec import decode, encode
+from durable.ids import Ids
+from durable.ledger import Limits
+from durable.messages import Sent, SentEvents, SentSignal, write_sent
+from durable.options import checked_signal
+from durable.records import Event
+from durable.requests import checked_events
+from durable.state import State
+from durable.stores.bell import ring
+from durable.stores.file import FileReader
+from durable.stores.inbox import Inbox, Message
+from durable.stores.worker import Job, Worker, deliver
+
+
+class Sender:
+    """Send to the engine that has a file store open, in this process or another; if none has, to the next that does.
+
+    Args:
+        path: of the store, which an engine must have made before.
+        limits: the engine's, if they are not the default ones. Only `event_bytes` counts here.
+
+    What is sent stands in the store's inbox, the file `<path>.inbox`, until an engine takes it, exactly once; a running
+    engine does so at once. It arrives when it is taken: a wait whose deadline has passed by then is not answered. Open
+    it with `async with sender`, or `open` and `close`. It belongs to the process that opened it. Nothing is done by the
+    event loop itself: one daemon thread writes, and sends at the same time share a transaction.
+
+    Raises:
+        TypeError, ValueError: at the call, for a path that is none, or ":memory:".
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, limits: Limits | None = None) -> None:
+        self.path = FileReader(path).path
+        self._inbox = Inbox(os.path.realpath(self.path))
+        # The engine's own rules, over no runs: what they let pass here, they let pass there.
+        self._causes = Causes(State(_ignore, encode, decode), limits or Limits(), encode, decode, _ignore)
+        self._clock = SystemClock()
+        self._ids = Ids()
+        self._pid = 0
+        self._worker: Worker | None = None
+
+    async def open(self) -> None:
+        """Look whether there is a store to send to.
+
+        Raises:
+            RuntimeError: it is open already.
+            StoreCorruptError: the store or its inbox is damaged, or not a SQLite file.
+            StoreError: there is no store, or it or its inbox is something else's, or of another format.
+        """
+        if self._worker is not None:
+            raise RuntimeError("the sender is open already")
+        worker = Worker("durable-sender", self._perform)
+        try:
+            await worker.post(())
+        except BaseException:
+            worker.stop()
+            raise
+        self._worker, self._pid = worker, os.getpid()
+
+    async def close(self) -> None:
+        """Finish what is being sent. Closing twice does nothing."""
+        if self._worker is None:
+            return
+        worker, self._worker = self._opened("close"), None
+        done = worker.post(None)
+        worker.stop()
+        await done
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.close()
+
+    async def send(
+        self,
+        name: str | Event | Sequence[Event],
+        data: Mapping[str, Any] | None = None,
+        *,
+        id: str | None = None,
+        ts: datetime | None = None,
+    ) -> list[str]:
+        """Send an event by name and data, an `Event`, or a sequence of them; return the runtime's ids.
+
+        On return the events are durable, all of them, and the engine takes them together. A run that one opens is
+        `<runtime's id>/<function>`. An event whose `id` the engine has seen in the last 24 h is dropped when it is
+        taken; its runtime's id then leads nowhere. One with a `ts` in the future is delivered then. A caller that is
+        cancelled does not take them back.
+
+        Raises:
+            TypeError, ValueError, CodecError, LimitError: nothing was sent.
+            RuntimeError: the sender is not open, or was opened by another process.
+            StoreError: they are not known to be sent.
+        """
+        worker = self._opened("send")
+        events = [self._causes.check_event(event) for event in checked_events(name, data, id=id, ts=ts)]
+        if not events:
+            return []
+        now = self._clock.now()
+        ids = [self._ids.fresh(now) for _ in events]
+        await worker.post((self._message(SentEvents(now, tuple(zip(ids, events, strict=True))), now),))
+        return ids
+
+    async def send_signal(self, signal: str, data: Any = None) -> None:
+        """Send a signal to the one run that waits for it when the engine takes it; without one it is not kept (R23).
+
+        Raises:
+            TypeError, ValueError, CodecError, LimitError, RuntimeError, StoreError: as for `send`.
+        """
+        worker = self._opened("send_signal")
+        checked_signal(signal, what="send_signal")
+        self._causes.check_signal(signal, data)
+        now = self._clock.now()
+        await worker.post((self._message(SentSignal(now, signal, data), now),))
+
+    def _message(self, sent: Sent, now: datetime) -> Message:
+        return Message(self._ids.fresh(now), *write_sent(sent))
+
+    def _opened(self, what: str) -> Worker:
+        if self._worker is None:
+            raise RuntimeError(f"{what}: the sender is not open: write `async with sender:` or `await sender.open()`")
+        if self._pid != os.getpid():
+            raise RuntimeError(
+                f"{what}: the sender was opened by process {self._pid}, this is a forked child: open its own"
+            )
+        return self._worker
+
+    def _perform(self, jobs: Sequence[Job]) -> None:
+        asked = [job for job in jobs if job.task is not None]
+        messages = [message for job in asked for message in job.task]
+        try:
+            if asked:
+                self._inbox.put(messages)
+        except Exception as error:
+            for job in asked:  # an error of each caller's own: one that is raised again collects their tracebacks
+                job.error = type(error)(*error.args)
+                job.error.__cause__ = error.__cause__
+        deliver(jobs)
+        if messages:
+            ring(self._inbox.store)
+
+
+def _ignore(_what: str, _error: Exception) -> None:
+    """Hear of an expression that fails: there are none here."""

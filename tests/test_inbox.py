@@ -1,0 +1,335 @@
+"""The engine's side of the inbox: what was sent is taken at once, exactly once, and costs nothing where nothing is."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import durable
+from durable.stores.store import Entry
+from durable.testing import Lab, VirtualClock
+from tests.bench.idle import CountingLoop, SkippingClock
+from tests.crashing import end, hear, run, start
+from tests.senders import beside, change, copied, died, made, opened, openings, sent, waiting
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes and named pipes")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return made(tmp_path / "x.db")
+
+
+heard: asyncio.Queue[int]
+
+
+@durable.function("shop/paid")
+async def paid(ctx: durable.Context) -> int:
+    """Say in this process that it was called."""
+    heard.put_nowait(ctx.event.data["n"])
+    return ctx.event.data["n"]
+
+
+def events(*numbers: int) -> list[durable.Event]:
+    return [durable.Event("shop/paid", {"n": n}) for n in numbers]
+
+
+async def hears(count: int) -> list[int]:
+    return [await heard.get() for _ in range(count)]
+
+
+async def reopened(path: Path, **options: Any) -> list[int]:
+    """Open the store, let it take what waits, and return what all its runs have returned."""
+    global heard
+    heard = asyncio.Queue()
+    async with opened(path, paid, **options) as engine:
+        return sorted([info.output for info in await engine.runs(limit=1_000)])
+
+
+# At once.
+
+
+def test_a_sender_in_the_engines_own_process_reaches_it_at_once(path: Path) -> None:
+    async def story() -> list[int]:
+        global heard
+        heard = asyncio.Queue()
+        async with durable.Engine([paid], store=path), durable.Sender(path) as sender:
+            await asyncio.gather(*[sender.send("shop/paid", {"n": n}) for n in range(300)])
+            return await hears(300)
+
+    assert sorted(asyncio.run(story())) == list(range(300))
+    assert waiting(path) == []
+
+
+_SENDER = """
+import asyncio, sys, durable
+
+async def main():
+    first = int(sys.argv[2])
+    async with durable.Sender(sys.argv[1]) as sender:
+        for n in range(first, first + 20):
+            await sender.send("shop/paid", {"n": n})
+
+asyncio.run(main())
+"""
+
+
+@posix
+def test_two_processes_that_send_at_once_both_reach_a_live_engine(path: Path) -> None:
+    async def story() -> list[int]:
+        global heard
+        heard = asyncio.Queue()
+        async with durable.Engine([paid], store=path):
+            children = [start(_SENDER, path, first) for first in (0, 20)]
+            found = await hears(40)
+            assert [child.communicate()[0] for child in children] == ["", ""]
+            return found
+
+    assert sorted(asyncio.run(story())) == list(range(40))
+    assert asyncio.run(reopened(path)) == list(range(40))
+    assert set(openings(path).values()) == {1}
+
+
+_ENGINE = """
+import asyncio, sys, durable
+
+@durable.function("shop/paid")
+async def paid(ctx):
+    print("paid", ctx.event.data["n"], flush=True)
+
+async def main():
+    async with durable.Engine([paid], store=sys.argv[1]) as engine:
+        print("open", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+@posix
+def test_an_engine_in_another_process_is_reached_and_its_bell_outlives_kill_9_harmlessly(path: Path) -> None:
+    for number in range(2):
+        child = start(_ENGINE, path)
+        try:
+            hear(child, "open")
+            sent(path, *events(number))
+            hear(child, f"paid {number}")
+        finally:
+            end(child)
+        assert ".bell" in beside(path)
+        sent(path, *events(10 + number))  # does not block: nobody is there to hear
+        child = start(_ENGINE, path)
+        try:
+            hear(child, f"paid {10 + number}")
+        finally:
+            end(child)
+
+
+_FORK = """
+import asyncio, os, sys, durable
+
+@durable.function("shop/paid")
+async def paid(ctx):
+    came.set()
+
+async def heard(sender):
+    came.clear()
+    await sender.send("shop/paid")
+    await came.wait()
+
+async def main():
+    global came
+    came = asyncio.Event()
+    until, end = os.pipe()
+    async with durable.Sender(sys.argv[1]) as sender:
+        async with durable.Engine([paid], store=sys.argv[1]) as engine:
+            child = os.fork()
+            if not child:
+                engine._runtime.intake._bell.close()
+                os.close(end)
+                os.read(until, 1)
+                os._exit(0)
+            await heard(sender)
+        async with durable.Engine([paid], store=sys.argv[1]):
+            await heard(sender)
+        os.close(end)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+asyncio.run(main())
+"""
+
+
+@posix
+def test_a_forked_child_leaves_the_bell_to_its_parent_and_may_outlive_it(path: Path) -> None:
+    assert run(_FORK, path) == (0, "0\n")
+    assert beside(path) == {"", ".lock", ".inbox"}
+
+
+# Exactly once.
+
+_TAKER = """
+import asyncio, os, durable
+
+@durable.function("shop/paid")
+async def paid(ctx):
+    return ctx.event.data["n"]
+
+async def main():
+    async with durable.Engine([paid], store=sys.argv[1]):
+        while durable.stores.inbox.Inbox(sys.argv[1]).look():
+            await asyncio.sleep(0)
+
+asyncio.run(main())
+"""
+
+
+@posix
+def test_an_engine_killed_at_any_instant_takes_every_message_exactly_once(path: Path) -> None:
+    """It dies before each statement that writes to the store or to the inbox, and is opened again days later."""
+    number, later = 1, VirtualClock(datetime.now(UTC) + timedelta(days=3))
+    ids = sent(path, events(1, 2), *events(3))
+    while True:
+        store = copied(path, f"{number}.db")
+        assert died(_TAKER, store, number)
+        is_over = not waiting(store)
+        assert asyncio.run(reopened(store, clock=later)) == [1, 2, 3]
+        assert openings(store) == {f"{id}/paid": 1 for id in ids}
+        if is_over:
+            break
+        number += 1
+    assert number > 8
+
+
+def test_a_message_found_again_is_not_taken_twice_however_long_the_store_was_shut(path: Path) -> None:
+    """As if the process had been killed after what followed was durable, and before the inbox was."""
+    sent(path, events(1), durable.Event("nobody/hears"))
+    shutil.copy(f"{path}.inbox", f"{path}.copy")
+    assert asyncio.run(reopened(path)) == [1]
+    os.replace(f"{path}.copy", f"{path}.inbox")
+    assert len(waiting(path)) == 2
+    later = VirtualClock(datetime.now(UTC) + timedelta(days=400))
+    assert asyncio.run(reopened(path, clock=later)) == [1]
+    assert set(openings(path).values()) == {1}
+
+
+class _Failing(durable.FileStore):
+    """A store whose disk fills up as soon as a message is taken."""
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        if any(entry.kind == "MessageTaken" for entry in entries):
+            raise durable.StoreError(os.strerror(errno.ENOSPC))
+        await super().append(entries)
+
+
+def test_a_store_that_fails_leaves_the_inbox_as_it_was(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """R31"""
+
+    async def story() -> None:
+        engine = durable.Engine([paid], store=_Failing(path))
+        await engine.open()
+        sent_ids.extend(await asyncio.to_thread(sent, path, *events(1, 2)))
+        while engine.opened("test"):
+            await asyncio.sleep(0)
+
+    sent_ids: list[str] = []
+    with pytest.raises(durable.StoreError, match=os.strerror(errno.ENOSPC)):
+        asyncio.run(story())
+    assert len(waiting(path)) == 2
+    assert "not known" not in caplog.text
+    assert asyncio.run(reopened(path)) == [1, 2]
+
+
+# What it costs.
+
+
+def test_an_engine_that_nobody_sends_to_from_outside_makes_no_inbox_and_leaves_no_bell(path: Path) -> None:
+    async def story() -> set[str]:
+        async with durable.Engine([paid], store=path):
+            return beside(path)
+
+    while_open = asyncio.run(story())
+    assert ".inbox" not in while_open
+    assert while_open - {"", ".lock", "-wal", "-shm"} == ({".bell"} if sys.platform != "win32" else set())
+    assert beside(path) == {"", ".lock"}
+
+
+def test_a_lab_never_takes_what_was_sent_from_outside(path: Path) -> None:
+    sent(path, "shop/paid")
+
+    async def story() -> list[Any]:
+        async with Lab([paid], store=durable.FileStore(path)) as lab:
+            assert ".bell" not in beside(path)
+            return await lab.engine.runs()
+
+    assert asyncio.run(story()) == []
+    assert len(waiting(path)) == 1
+
+
+class _DeafLoop(CountingLoop):
+    """A loop that cannot watch files, as on Windows."""
+
+    def add_reader(self, *_: Any) -> None:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("kind", [CountingLoop, _DeafLoop])
+def test_what_no_bell_told_of_is_found_within_30_seconds_at_one_wake_up(path: Path, kind: type[CountingLoop]) -> None:
+    async def story(loop: CountingLoop) -> int:
+        global heard
+        heard = asyncio.Queue()
+        async with durable.Engine([paid], store=path, clock=SkippingClock(loop)):
+            bell = Path(f"{path}.bell")
+            await asyncio.to_thread(bell.unlink, missing_ok=True)  # lost: a sender was killed before it rang
+            await asyncio.to_thread(sent, path, *events(1))
+            assert heard.empty()
+            await loop.wake_ups_in(31, skipping=True)
+            assert await hears(1) == [1]
+            while await asyncio.to_thread(waiting, path):
+                await asyncio.sleep(0)
+            await loop.wake_ups_in(100, skipping=True)
+            return await loop.wake_ups_in(30, skipping=True)
+
+    loop = kind()
+    try:
+        assert loop.run_until_complete(story(loop)) <= 1
+    finally:
+        loop.close()
+
+
+def test_an_inbox_that_nobody_has_written_to_is_not_looked_into_again(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A look costs a second wake-up, of the thread that looks. Here one would find that the file is damaged."""
+
+    async def story(loop: CountingLoop) -> None:
+        async with durable.Engine([paid], store=path, clock=SkippingClock(loop)) as engine:
+            intake = engine.opened("test").intake
+            while intake._seen_empty is None:
+                await loop.wake_ups_in(31, skipping=True)
+            for _ in range(3):  # looks that began meanwhile are over
+                await intake._ask(lambda: None)
+            await asyncio.to_thread(_damage_unnoticed, Path(f"{path}.inbox"))
+            await loop.wake_ups_in(100, skipping=True)
+
+    sent(path, "nobody/hears")
+    loop = CountingLoop()
+    try:
+        loop.run_until_complete(story(loop))
+    finally:
+        loop.close()
+    assert "checksum" not in caplog.text
+
+
+def _damage_unnoticed(inbox: Path) -> None:
+    found = inbox.stat()
+    change(inbox, "UPDATE mark SET taken = 0")
+    os.utime(inbox, ns=(found.st_atime_ns, found.st_mtime_ns))

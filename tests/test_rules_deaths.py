@@ -81,6 +81,7 @@ def test_a_run_that_kills_its_process_again_and_again_fails_and_says_so(max_cras
             async with morgue.life() as engine:
                 assert await work.begun(await engine.run("r"))
         async with morgue.life() as engine:
+            assert not await work.begun(await engine.run("r"))
             with pytest.raises(RunFailed, match=f"calling a handler at {max_crashes} unclean deaths.*engine.retry"):
                 await engine.result("r")
         assert len(work.called) == max_crashes
@@ -151,6 +152,30 @@ def test_sleeping_and_waiting_runs_never_count() -> None:
         async with morgue.life() as engine:
             await engine.send("e")
             assert await engine.result("r") == "e"
+
+    asyncio.run(story())
+
+
+def test_a_handler_that_came_due_after_the_death_has_killed_nobody_yet() -> None:
+    """R26: a death at which a run waited is not counted on what it calls afterwards."""
+    work = Work()
+
+    @durable.function()
+    async def waits_first(ctx: Context) -> None:
+        await ctx.step.wait_for_event("w", event="go", timeout="9d")
+        await ctx.step.run("hang", work.hang, ctx.run_id)
+
+    async def story() -> None:
+        morgue = Morgue(waits_first, max_crashes=2)
+        async with morgue.life() as engine:
+            await engine.start(waits_first, id="r")
+            await engine.settled()
+        async with morgue.life() as engine:
+            await engine.send("go")
+            assert await work.begun(await engine.run("r"))
+        for has_begun in (True, False):
+            async with morgue.life() as engine:
+                assert await work.begun(await engine.run("r")) == has_begun
 
     asyncio.run(story())
 

@@ -117,7 +117,7 @@ def test_what_a_sender_does_with_its_data_afterwards_changes_nothing() -> None:
             data["id"] = 2
             await lab.send("order/paid", {"id": 2, "by": "wrong"})
             await lab.send("order/paid", {"id": 1, "by": "right"})
-            assert await run.result() == "right"
+            assert await ended(run) == ["right"]
 
     asyncio.run(story())
 

@@ -253,3 +253,13 @@ async def a_side_task_that_has_begun_but_not_called(ctx: Context) -> Any:
 
     task = asyncio.create_task(side())
     return [await ctx.step.run("a", one, "main"), await task]
+
+
+@case([1, 2, 3])
+async def a_task_deep_below_that_has_yet_to_call_a_step(ctx: Context) -> Any:
+    async def deep(level: int) -> Any:
+        return await (asyncio.create_task(deep(level - 1)) if level else ctx.step.run("deep", one, 3))
+
+    await ctx.step.run("a", one)
+    side = asyncio.create_task(deep(25))
+    return [await ctx.step.run("b", one), await ctx.step.run("c", one, 2), await side]

@@ -1,39 +1,17 @@
 """Test the tests: plant one fault at a time in a copy, and see which test finds it: `python -m tests.torture.faults`.
 
 Separate because a test that cannot fail is worse than none, and nobody breaks every line by hand twice.
-Leaves everything in the checkout as it is: each fault is a small replacement in a copy in a temporary folder.
+Leaves to `planting` how it is done, without touching the checkout.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import re
-import shutil
-import subprocess
-import sys
-import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-import attrs
+from tests.torture.planting import TORTURE, Fault, judged
 
-ROOT = Path(__file__).parent.parent.parent
-TORTURE = "tests/test_torture_engine.py"
 MEMORY = (TORTURE, "-k", "memory")
-
-
-@attrs.frozen
-class Fault:
-    """One line made wrong: in `file`, `old` becomes `new`; `tests` are asked, quick ones that may find it."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    tests: tuple[str, ...] = (TORTURE, "-k", "not memory")
-
 
 FAULTS = [
     Fault("drop a sync", "stores/schema.py", '"power": 2', '"power": 1', ("tests/test_torture_power.py",)),
@@ -46,7 +24,7 @@ FAULTS = [
     Fault(
         "take a failed commit for a good one",
         "journal.py",
-        "                except Exception as error:\n                    self._fail(error)\n                else:\n",
+        "                except Exception as error:\n                    self.fail(error)\n                else:\n",
         "                except Exception:\n                    self._advance(number)\n                else:\n",
     ),
     Fault(
@@ -56,6 +34,7 @@ FAULTS = [
         "        self.delivered = 0\n        if 1 in ledger.turns and 2 in ledger.turns:\n"
         "            ledger.turns[1], ledger.turns[2] = ledger.turns[2], ledger.turns[1]\n",
     ),
+    Fault("be quiet too soon for a task deep below", "delivery.py", "QUIET = 96", "QUIET = 16"),
     Fault("deliver without quiet", "delivery.py", "return self._rounds.now >= self._quiet_at", "return True"),
     Fault(
         "let a turn pass before a held one",
@@ -99,19 +78,19 @@ FAULTS = [
     ),
     Fault(
         "fire a timer early",
-        "scheduler.py",
+        "deadlines.py",
         "timers.set((record.run, record.key), record.wait.until)",
         "timers.set((record.run, record.key), self._machine.clock.now())",
     ),
     Fault(
         "call a function again before it is due",
         "scheduler.py",
-        "        if record.due > self._machine.clock.now():\n",
-        "        self._machine.causes.state.ledgers[record.run].due = None\n        if False:\n",
+        "                if record.due <= self._machine.clock.now():\n",
+        "                self._machine.causes.state.ledgers[record.run].due = None\n                if True:\n",
     ),
     Fault(
         "forget timers over a restart",
-        "scheduler.py",
+        "deadlines.py",
         "            if facts.outcome is None and until is not None:\n",
         "            if False:\n",
     ),
@@ -197,8 +176,8 @@ FAULTS = [
     Fault(
         "give parallel branches one count",
         "session.py",
-        "            branch = self._branches[task] = parent.child()\n",
-        "            branch = self._branches[task] = parent\n",
+        "            branch = parent.child()\n",
+        "            branch = parent\n",
         ("tests/test_rules_steps.py", "tests/test_replay.py"),
     ),
     Fault("chance that differs on replay", "context.py", "Random(self.run_id)", "Random()"),
@@ -248,59 +227,96 @@ FAULTS = [
         "causes.py",
         "return Event(event.name, self._decode(text), event.id, event.ts, event.v)",
         "return event",
-        ("tests/test_rules_events.py", "tests/test_rules_values.py"),
+        ("tests/test_rules_events.py",),
     ),
     Fault(
         "lose the end of a turn that failed",
         "journal.py",
         "        for _, _, told in sorted(waiting, key=lambda entry: entry[:2]):\n            told(failure)\n",
         "        pass\n",
-        ("tests/test_rules_store.py", "tests/test_lab_faults.py"),
+        ("tests/test_store_failure.py", "-k", "everyone"),
+    ),
+    Fault(
+        "stop the runs a round after the store has failed",
+        "runtime.py",
+        "        self.scheduler.stop()  # now",
+        "        # now",
+        ("tests/test_store_failure.py",),
+    ),
+    Fault(
+        "go on after a checkpoint that failed",
+        "stores/writer.py",
+        '(PASSIVE)").fetchall()\n        except Exception as error:\n            self._fail(error)',
+        '(PASSIVE)").fetchall()\n        except Exception:\n            pass',
+        ("tests/test_io_errors.py",),
+    ),
+    Fault(
+        "tear what one cause leads to apart",
+        "journal.py",
+        "                batch, self._queue = self._queue, []\n                number = self.posted\n",
+        "                batch, self._queue = self._queue[:1], self._queue[1:]\n"
+        "                number = self.durable + 1\n",
+    ),
+    Fault(
+        "return at the call what came in a turn",
+        "session.py",
+        "if facts is None or facts.turn is not None or not",
+        "if facts is None or not",
+        ("tests/test_delivery.py", "tests/test_replay.py"),
+    ),
+    Fault(
+        "take a signal over unasked",
+        "causes.py",
+        "if holder is not None and not replace:",
+        "if False:",
+        ("tests/test_rules_signals.py",),
+    ),
+    Fault(
+        "call the failure handler of a cancelled run",
+        "causes.py",
+        "failing = on_failure if name == FAILED else None",
+        "failing = on_failure if name != FINISHED else None",
+        ("tests/test_rules_runs.py",),
+    ),
+    Fault(
+        "tell of the end of what a telling opened",
+        "causes.py",
+        "is_silent = ledger.event.name in LIFECYCLE",
+        "is_silent = False",
+        ("tests/test_rules_runs.py",),
+    ),
+    Fault(
+        "let a failed step stay failed when its run is opened again",
+        "ledger.py",
+        "            again = (Cancelled, Err, type(None))\n",
+        "            again = (Cancelled, type(None))\n",
+        ("tests/test_rules_reopening.py",),
+    ),
+    Fault(
+        "count the deaths of runs that only waited",
+        "recovery.py",
+        "if count != ledger.count:",
+        "if False:",
+        ("tests/test_rules_deaths.py",),
+    ),
+    Fault(
+        "prune a run that was opened again",
+        "stores/writer.py",
+        "if place is None or place.open:",
+        "if place is None:",
+        ("tests/test_stores_file.py",),
+    ),
+    Fault(
+        "believe an armed timer without looking at the clock",
+        "timers.py",
+        "heap[0][0] <= now:",
+        "(heap[0][0] <= now or not due):",
+        ("tests/test_timers.py",),
     ),
 ]
 
 
 CONTROL = Fault("none", "ids.py", "import secrets", "import secrets", (TORTURE, "tests/test_torture_power.py"))
-
-
-@attrs.frozen
-class Verdict:
-    """Which test found a fault, None if none did, and after how many seconds."""
-
-    fault: Fault
-    found_by: str | None
-    seconds: float
-
-
-def judged(fault: Fault) -> Verdict:
-    """Plant a fault in a copy of its own and ask its tests."""
-    begun = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="fault-") as folder:
-        place = Path(folder)
-        for name in ("durable", "tests"):
-            shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "pyproject.toml", place)
-        plant(fault, place / "durable" / fault.file)
-        environment = {**os.environ, "PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--timeout=60", *fault.tests]
-        done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
-    found = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
-    timed = re.search(r"(test_\w+\S*)[^\n]*\n.*Timeout", done.stdout)
-    name = found.group(1) if found else f"timeout in {timed.group(1)}" if timed else None
-    if done.returncode and name is None:
-        name = f"pytest ended with {done.returncode}: {(done.stdout + done.stderr).strip()[-200:]}"
-    return Verdict(fault, name if done.returncode else None, time.monotonic() - begun)
-
-
-def plant(fault: Fault, path: Path) -> None:
-    """Put a fault into a file.
-
-    Raises:
-        AssertionError: the file no longer has the line.
-    """
-    text = path.read_text()
-    assert fault.old in text, f"fault {fault.name!r}: {fault.file} no longer has {fault.old!r}"
-    path.write_text(text.replace(fault.old, fault.new, 1))
 
 
 def main() -> None:

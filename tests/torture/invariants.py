@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import attrs
 
 from durable import RunInfo
-from durable.claims import Call, Handler, current_step
+from durable.claims import Call, CurrentStep, Handler, current_step
 from durable.codec import decode, read
 from durable.records import (
     Cancelled,
@@ -31,12 +31,13 @@ from durable.records import (
     Until,
 )
 from durable.runtime import Runtime
-from durable.state import State
+from durable.session import Session
 from durable.stores.store import Entry
 from durable.testing.stubs import Stubs
 from tests.torture.facts import matches
 
 NULL = Ok("null")
+ACTS = ("run", "send_event", "send_signal")  # which end only while a function runs; what waits may end in between
 
 
 class Durable(Protocol):
@@ -47,18 +48,18 @@ class Durable(Protocol):
 
 @attrs.define
 class Life:
-    """The calls of steps in one process, by run and attempt of its function."""
+    """The calls of steps in one process, by run, attempt of its function, and execution: a parked run has several."""
 
-    calls: dict[tuple[str, int], list[tuple[str, str, int]]] = attrs.field(factory=dict)
+    calls: dict[tuple[str, int, Session | None], list[tuple[str, str, int]]] = attrs.field(factory=dict)
 
 
 class Watch(Stubs):
     """Sees every call of a step and of a handler in an engine, over all its deaths."""
 
-    def __init__(self, state: Callable[[], State], store: Durable) -> None:
+    def __init__(self, runtime: Callable[[], Runtime], store: Durable) -> None:
         super().__init__({})
         self.executions: Counter[tuple[str, str, int]] = Counter()
-        self._state = state
+        self._runtime = runtime
         self._store = store
         self._lives = [Life()]
         self._in_process: set[tuple[str, str, int]] = set()
@@ -72,8 +73,10 @@ class Watch(Stubs):
 
     def asked(self, call: Call) -> None:
         """Acknowledged implies present: whatever a function has seen is durable when it goes on (R2)."""
-        self._lives[-1].calls.setdefault((call.run, call.attempt), []).append((call.key, call.kind, call.turn))
-        ledger = self._state().ledgers.get(call.run)
+        runtime = self._runtime()
+        place = (call.run, call.attempt, runtime.scheduler.sessions.get(call.run))
+        self._lives[-1].calls.setdefault(place, []).append((call.key, call.kind, call.turn))
+        ledger = runtime.state.ledgers.get(call.run)
         for key in ledger.turns.get(call.turn, ()) if ledger is not None else ():
             if key not in self._store.closed.get(call.run, ()):
                 self._broken.append(f"R2: {call.run} went on after {key}, which is not durable")
@@ -83,20 +86,19 @@ class Watch(Stubs):
         called = super().handler(step_id, handler)
 
         def counted(*args: Any, **kwargs: Any) -> Any:
-            self._count()
+            self.count(current_step())
             return called.function(*args, **kwargs)
 
         async def counted_async(*args: Any, **kwargs: Any) -> Any:
-            self._count()
+            self.count(current_step())
             return await called.function(*args, **kwargs)
 
         return attrs.evolve(called, function=counted_async if called.is_async else counted)
 
-    def _count(self) -> None:
+    def count(self, step: CurrentStep) -> None:
         """Finished never runs again; once in a process (R1)."""
-        step = current_step()
         place = (step.run_id, step.key, step.attempt)
-        ledger = self._state().ledgers[step.run_id]
+        ledger = self._runtime().state.ledgers[step.run_id]
         closed = self._store.closed.get(step.run_id, {}).get(step.key)
         if closed is not None:
             self._broken.append(f"R1: {place} runs although its end is durable: {closed}")
@@ -114,7 +116,8 @@ class Watch(Stubs):
             assert count <= allowed, f"{place} ran {count} times with {deaths} deaths"
         seen: dict[tuple[str, int], list[tuple[str, str, int]]] = {}
         for life in self._lives:
-            for place, calls in life.calls.items():
+            for (run, attempt, _), calls in life.calls.items():
+                place = run, attempt
                 before = seen.get(place, [])
                 same = min(len(before), len(calls))
                 assert before[:same] == calls[:same], f"{place} called {before} before it died, and then {calls}"
@@ -129,11 +132,16 @@ def check_record(entries: Sequence[Entry]) -> None:
     check_ends(records)
 
 
+def _is_answer(outcome: Any) -> bool:
+    return isinstance(outcome, Ok) and outcome != NULL  # neither a timeout nor a conflict
+
+
 def check_timers(records: Sequence[Any]) -> None:
-    """Timers are never early: nothing times out, wakes or is retried before its deadline (R17)."""
+    """Timers are never early: nothing times out, wakes, is retried or delivered before its deadline (R17)."""
     opened: dict[tuple[str, str], StepOpened] = {}
     due: dict[tuple[str, str], Any] = {}
     for record in records:
+        _check_due(record, due)
         if isinstance(record, StepOpened):
             opened[record.run, record.key] = record
         elif isinstance(record, StepRetried):
@@ -144,10 +152,34 @@ def check_timers(records: Sequence[Any]) -> None:
                 assert record.at >= wait.wait.until, f"woken early: {record}"
             if wait is not None and isinstance(wait.wait, ForEvent) and record.outcome == NULL:
                 assert record.at >= wait.wait.until, f"timed out early: {record}"
-            if wait is not None and isinstance(wait.wait, ForEvent | ForSignal) and record.outcome != NULL:
+            if wait is not None and isinstance(wait.wait, ForEvent | ForSignal) and _is_answer(record.outcome):
                 assert record.at < wait.wait.until, f"answered after its deadline: {record}"
             retry = due.pop((record.run, record.key), None)
             assert retry is None or record.at >= retry, f"retried early: {record}"
+
+
+def _check_due(record: Any, due: dict[tuple[str, str], Any]) -> None:
+    """Check that a function is not called again before it is due, and that no event comes before its `ts`."""
+    if isinstance(record, EventSent) and record.due is None:
+        assert record.at >= due.pop(("", record.id), record.at), f"delivered early: {record}"
+    elif isinstance(record, EventSent):
+        due["", record.id] = record.due
+    elif _is_of_a_call(record):
+        assert record.at >= due.pop((record.run, ""), record.at), f"called again early: {record}"
+    if isinstance(record, RunRetried):
+        due[record.run, ""] = record.due
+
+
+def _is_of_a_call(record: Any) -> bool:
+    match record:
+        case StepOpened() | RunRetried():
+            return True
+        case StepClosed():
+            return record.kind in ACTS
+        case RunClosed():
+            return record.status != "cancelled"
+        case _:
+            return False
 
 
 def check_events(records: Sequence[Any]) -> None:
@@ -155,6 +187,7 @@ def check_events(records: Sequence[Any]) -> None:
     runs: dict[str, RunOpened] = {}
     open_waits: dict[tuple[str, str], StepOpened] = {}
     awaited: dict[tuple[str, str], str] = {}
+    happened: set[str] = set()
     for record in records:
         if awaited and not (isinstance(record, StepClosed) and (record.run, record.key) in awaited):
             raise AssertionError(f"an event did not answer {awaited}, but {record} came")
@@ -165,11 +198,13 @@ def check_events(records: Sequence[Any]) -> None:
         elif isinstance(record, StepOpened):
             open_waits[record.run, record.key] = record
         elif isinstance(record, StepClosed):
-            _check_answer(record, open_waits.pop((record.run, record.key), None), awaited)
+            _check_answer(record, open_waits.pop((record.run, record.key), None), awaited, happened)
         elif isinstance(record, EventSent) and record.due is None:
+            happened.add(record.event.id or "")
             for place, one in open_waits.items():
                 if _answers(record, one, runs[place[0]]):
                     awaited[place] = record.event.id or ""
+    assert not awaited, f"an event did not answer {awaited}"
 
 
 def _answers(record: EventSent, opened: StepOpened, run: RunOpened) -> bool:
@@ -179,10 +214,16 @@ def _answers(record: EventSent, opened: StepOpened, run: RunOpened) -> bool:
     return matches(rule, run.event, record.event)
 
 
-def _check_answer(record: StepClosed, opened: StepOpened | None, awaited: dict[tuple[str, str], str]) -> None:
+def _check_answer(
+    record: StepClosed, opened: StepOpened | None, awaited: dict[tuple[str, str], str], happened: set[str]
+) -> None:
     expected = awaited.pop((record.run, record.key), None)
     if expected is not None:
-        assert isinstance(record.outcome, Ok) and decode(record.outcome.value).id == expected, f"{expected}: {record}"
+        answer = decode(record.outcome.value) if isinstance(record.outcome, Ok) else None
+        assert answer is not None and answer.id == expected, f"not answered by {expected}: {record}"
+    elif opened is not None and isinstance(opened.wait, ForEvent) and isinstance(record.outcome, Ok):
+        event = decode(record.outcome.value)
+        assert event is None or event.id not in happened, f"answered by an event that is not for it: {record}"
 
 
 def check_ends(records: Sequence[Any]) -> None:
@@ -218,6 +259,7 @@ def sizes(runtime: Runtime) -> dict[str, int]:
     state, bus = runtime.state, runtime.state.bus
     return {
         "ledgers": len(state.ledgers),
+        "parked": len(state.parked),
         "ended": len(state.ended),
         "scheduled": len(state.scheduled),
         "signals": len(state.signals),
@@ -228,6 +270,8 @@ def sizes(runtime: Runtime) -> dict[str, int]:
         "sessions": len(runtime.scheduler.sessions),
         "starting": len(runtime.scheduler._starting),
         "ending": len(runtime.scheduler._endings),
+        "parking": len(runtime.scheduler.parking._leaving) + len(runtime.scheduler.parking._reading),
+        "locks": len(runtime.starting),
         "queue": len(runtime.journal._queue),
         "waiting": len(runtime.journal._waiting),
         "rounds": len(runtime.rounds._due),

@@ -79,6 +79,9 @@ class Execution:
 
     def _claim(self, kind: str, id: str) -> Fact:
         self.model.time.moved += 1
+        limit = self.of.function.timeouts.finish
+        if limit is not None and not self.over and not self.of.steps:
+            self.model.time.alarm(self.model.time.now + limit, lambda: self.model.end(self.of, "cancelled"))
         number, self.counts[id] = self.counts[id], self.counts[id] + 1
         key = f"{id}:{number}" if number else id
         return Fact(self.of, key, kind) if self.over else self.of.steps.setdefault(key, Fact(self.of, key, kind))

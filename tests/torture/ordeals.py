@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from random import Random
 
+from durable.runtime import RESIDENT
 from durable.testing import Lab
 from tests.torture.cases import Case, Seen, in_lab, in_model
 from tests.torture.corpus import Entry
@@ -31,7 +32,9 @@ async def survives_every_death(entry: Entry, fates: Sequence[Fate] = FATES, shar
     whole = Simulation(case, lambda number: None, Random(case.name))
     want = await asyncio.wait_for(whole.play(), SECONDS)
     check_wanted(entry, want)
-    tally = Counter(cases=1)
+    parked = Simulation(case, lambda number: None, Random(case.name), resident=0)
+    check_wanted(entry, await asyncio.wait_for(parked.play(), SECONDS))
+    tally = Counter(cases=2)
     for number in range(1, whole.store.appends + 1):
         for fate in fates:
             if random.random() < share:
@@ -76,12 +79,13 @@ async def _agrees(seed: str) -> Counter[str]:
     async with Lab(case.functions) as lab:
         seen = await in_lab(case, lab)
     tally = Counter(cases=2, ambiguous=await _check_same(seed, want, seen, "in a Lab"))
-    for share in (0.0, Random(seed).choice((0.05, 0.15, 0.4))):
-        simulation = Simulation(random_case(seed), often(Random(seed), share), Random(seed))
+    deadly = Random(seed).choice((0.05, 0.15, 0.4))
+    for share, resident in ((0.0, RESIDENT), (deadly, RESIDENT), (0.0, 0), (deadly, 0)):
+        simulation = Simulation(random_case(seed), often(Random(seed), share), Random(seed), resident)
         seen = await asyncio.wait_for(simulation.play(), 2 * SECONDS)
         tally += Counter(cases=1, deaths=simulation.deaths)
         if not simulation.signals_lost:
-            tally["ambiguous"] += await _check_same(seed, want, seen, f"with {simulation.deaths} deaths")
+            tally["ambiguous"] += await _check_same(seed, want, seen, f"with {simulation.deaths} deaths, {resident}")
     return tally
 
 

@@ -15,10 +15,12 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Literal, get_args
 
+import attrs
+
 from durable import DictStore, Engine, StoreError
 from durable.codec import read
 from durable.records import Cancelled, Err, StepClosed
-from durable.state import State
+from durable.runtime import RESIDENT, Runtime
 from durable.stores.store import Entry, RunQuery, RunRow
 from durable.testing import Lab
 from durable.testing.stubs import Stubs
@@ -102,10 +104,11 @@ class SimulatedStore:
 class WatchedLab(Lab):
     """A Lab in which a Watch sees every call of a step and of a handler."""
 
-    def __init__(self, case: Case, store: SimulatedStore) -> None:
+    def __init__(self, case: Case, store: SimulatedStore, resident: int) -> None:
         super().__init__(case.functions, store=store)
         self.store = store
-        self.watch = Watch(self._state, store)
+        self.resident = resident
+        self.watch = Watch(self._runtime, store)
         self._stubs: Stubs = self.watch
         self.calls = self.watch.calls
         self.engine = self._new_engine()
@@ -113,21 +116,26 @@ class WatchedLab(Lab):
     def _new_engine(self) -> Engine:
         if isinstance(self._stubs, Watch):
             self._stubs.begin()  # only now do the tasks of the last process stand still
-        return super()._new_engine()
+        engine = super()._new_engine()
+        engine._settings = attrs.evolve(engine._settings, resident=getattr(self, "resident", 0))
+        return engine
 
-    def _state(self) -> State:
+    def _runtime(self) -> Runtime:
         runtime = self.engine._runtime  # `opened` refuses a handler that sees no loop
         assert runtime is not None
-        return runtime.state
+        return runtime
 
 
 class Simulation:
-    """One case on one simulated store: `deaths` is how often its process died or its store failed."""
+    """One case on one simulated store: `deaths` is how often its process died or its store failed.
 
-    def __init__(self, case: Case, plan: Plan, random: Random) -> None:
+    With `resident=0` every run that only waits is parked, and comes back.
+    """
+
+    def __init__(self, case: Case, plan: Plan, random: Random, resident: int = RESIDENT) -> None:
         self.case = case
         self.store = SimulatedStore(plan, random)
-        self.lab = WatchedLab(case, self.store)
+        self.lab = WatchedLab(case, self.store, resident)
         self.deaths = 0
         self.signals_lost = 0  # not known to have arrived: told again, they may arrive twice
 
@@ -146,7 +154,7 @@ class Simulation:
         return seen
 
     def _open_runs(self) -> list[str]:
-        return list(self.lab.engine.opened("quiet").state.ledgers)
+        return [run.run for run in self.lab.engine.opened("quiet").state.unfinished()]
 
     async def _make(self, move: Move) -> None:
         while not (await self._survives(lambda: self._acknowledged(move)))[0]:

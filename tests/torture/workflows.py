@@ -11,12 +11,12 @@ sleep: two things happen at one instant only if one leads to the other, so that 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 from typing import Any
 
-from durable import Backoff, Cancel, Context, Event, Function, NonRetriableError, current_step, function
+from durable import Backoff, Cancel, Context, Event, Function, NonRetriableError, Timeouts, current_step, function
 from tests.programs import Part
 from tests.torture.cases import Case, Move
 
@@ -40,7 +40,8 @@ MANNERS = {
 def random_case(seed: str) -> Case:
     """Return the case of a seed."""
     random = Random(seed)
-    functions = [_function(random, number) for number in range(random.choice((1, 2, 3, 4)))]
+    count = random.choice((1, 2, 3, 4))
+    functions = [_function(random, number, count) for number in range(count)]
     moves = [Move(0, "start", "f0", {"k": random.randrange(2)}, id="r")]
     for number in range(random.randrange(8)):
         at, k = random.randrange(SECONDS), random.randrange(2)
@@ -58,8 +59,9 @@ def random_case(seed: str) -> Case:
     return Case(seed, functions, tuple(sorted(moves, key=lambda move: move.at)), 100 * SECONDS)
 
 
-def _function(random: Random, number: int) -> Function[Any]:
-    program = Part("sequence", "", 0, tuple(_part(random, random.choice((2, 4, 8)), number) for _ in range(2)))
+def _function(random: Random, number: int, count: int) -> Function[Any]:
+    later = [*range(number + 1, count)] * 4 + [*range(count, EVENTS + 1)]  # nothing goes round for ever
+    program = Part("sequence", "", 0, tuple(_part(random, random.choice((2, 4, 8)), later) for _ in range(2)))
     again = random.random() < 0.2
     name = f"f{number}"
 
@@ -73,6 +75,7 @@ def _function(random: Random, number: int) -> Function[Any]:
         backoff=Backoff(first=random.randrange(1, SECONDS // 4), max="9000d", jitter=0),
         on_failure=failed if random.random() < 0.3 else None,
         cancel=[Cancel("e/2", match=random.choice((None, "data.k")))] if random.random() < 0.2 else [],
+        timeouts=Timeouts(finish=random.randrange(6 * SECONDS) if random.random() < 0.2 else None),
     )
     async def played(ctx: Context) -> Any:
         try:
@@ -88,18 +91,17 @@ def _function(random: Random, number: int) -> Function[Any]:
     return played
 
 
-def _part(random: Random, size: int, function: int) -> Part:
+def _part(random: Random, size: int, later: Sequence[int]) -> Part:
     kind = random.choice(LEAVES if size <= 1 else TREES)
     number, manner = random.randrange(SECONDS), random.choice(MANNERS.get(kind, ("",)))
     if size <= 1 and kind in ("step", "sleep"):
         return Part(kind, manner, number)
     if size <= 1:
-        later = range(function + 1, EVENTS + 1)  # nothing goes round for ever
         to = (Part("to", "", random.choice(later)),) if later and kind in ("send", "invoke") else ()
         leaf = Part(kind, manner, number, to) if to or kind not in ("send", "invoke") else Part("step", "sync", number)
         return Part("sequence", "", 0, (Part("sleep", "", random.randrange(SECONDS)), leaf))
     count = COUNTS.get(kind) or random.choice((2, 2, 3))
-    return Part(kind, manner, number, tuple(_part(random, (size - 1) // count, function) for _ in range(count)))
+    return Part(kind, manner, number, tuple(_part(random, (size - 1) // count, later) for _ in range(count)))
 
 
 class Act:
@@ -134,7 +136,8 @@ class Act:
 
     async def _wait(self, part: Part, path: str) -> Any:
         rule = {"match": {"match": "data.k"}, "if_exp": {"if_exp": "async.data.k == event.data.k"}}.get(part.manner, {})
-        event = await self.step.wait_for_event(path, event=f"e/{part.number % EVENTS}", timeout=part.number, **rule)
+        name, timeout = f"e/{part.number % EVENTS}", 4 * part.number
+        event = await self.step.wait_for_event(path, event=name, timeout=timeout, **rule)
         return event and event.data["n"]
 
     async def _await_signal(self, part: Part, path: str) -> Any:
@@ -190,8 +193,10 @@ class Act:
 
     async def _loop(self, part: Part, path: str) -> list[Any]:
         values: list[Any] = []
-        for number in range(3):
-            values.append(await _caught(partial(self.play, part.parts[0], f"{path}.{number}")))
+        body = part.parts[0]
+        for number in range(3):  # in straight-line code the same ids again: they are counted
+            below = f"{path}.again" if _is_straight(body) else f"{path}.{number}"
+            values.append(await _caught(partial(self.play, body, below)))
             if part.manner == "until" and len(str(values)) % 2:
                 break
         return values
@@ -225,6 +230,10 @@ class Act:
         side = asyncio.create_task(_caught(first))
         main = await second()
         return [main, side.result() if side.done() else "still going"]
+
+
+def _is_straight(part: Part) -> bool:
+    return part.kind in ("sequence", "try", *LEAVES) and all(map(_is_straight, part.parts))
 
 
 def _handler(part: Part) -> Callable[[], Any]:

@@ -316,7 +316,7 @@ FAULTS = [
 ]
 
 
-CONTROL = Fault("none", "ids.py", "import secrets", "import secrets", (TORTURE, "tests/test_torture_power.py"))
+CONTROL = Fault("none", "ids.py", "_CHANCE_BITS = 80", "_CHANCE_BITS = 80", (TORTURE, "tests/test_torture_power.py"))
 
 
 def main() -> None:

@@ -98,9 +98,14 @@ class Delivery:
         return self._rounds.now >= self._quiet_at
 
     @property
+    def is_delivering(self) -> bool:
+        """Whether an outcome is on its way to the run."""
+        return self.delivered < self._last and not self._is_held()
+
+    @property
     def is_idle(self) -> bool:
         """Whether the run is quiet and no outcome is on its way to it."""
-        return self.is_quiet and not self._watched and (self.delivered >= self._last or self._is_held())
+        return self.is_quiet and not self._watched and not self.is_delivering
 
     def touch(self) -> None:
         """Take note that the run did something: called a step, cancelled one, was given an outcome."""

@@ -307,6 +307,6 @@ class Scheduler:
             return ("waiting" if ledger.steps or ledger.attempt else "queued"), {}
         working = session.working
         running = {key: session.now for key, claim in session.claims.items() if claim.work in working}
-        if running or not session.waits or not session.delivery.is_idle:
+        if running or not session.waits or session.delivery.is_delivering:
             return "running", running
         return "waiting", {}

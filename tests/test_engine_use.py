@@ -275,3 +275,17 @@ def test_one_id_started_twice_at_once_opens_one_run_even_if_it_ends_while_the_st
 
     asyncio.run(story())
     assert called == [1]
+
+
+def test_a_run_that_sleeps_is_shown_as_waiting_whoever_looks() -> None:
+    """Also in an engine that nobody settles, where nothing else happens."""
+
+    async def story() -> None:
+        async with Engine([sleeping]) as engine:
+            run = await engine.start(sleeping)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert (await run.info()).status == "waiting"
+            assert [info.id for info in await engine.runs(status="waiting")] == [run.id]
+
+    asyncio.run(story())

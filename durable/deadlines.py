@@ -6,6 +6,7 @@ Leaves to `timers` to keep time, to `scheduler` the runs that are to begin, and 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
@@ -28,6 +29,7 @@ from durable.times import after
 
 START, FINISH, DUE = "»start", "»finish", "»due"
 TimerKey = tuple[str, str]
+_ARMED_AT_ONCE = 500
 
 
 class Deadlines:
@@ -68,8 +70,19 @@ class Deadlines:
             case _:
                 pass
 
-    def arm(self, ledger: Ledger) -> None:
-        """Set the timers of a recovered run."""
+    async def recover(self) -> None:
+        """Set the timers of what was read from the store, a few at a time: the loop stays free."""
+        for scheduled in self._state.scheduled.values():
+            if scheduled.due is not None:
+                self._timers.set(("", scheduled.id), scheduled.due)
+        for number, ledger in enumerate(list(self._state.ledgers.values()), 1):
+            self._arm(ledger)
+            if number % _ARMED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    def _arm(self, ledger: Ledger) -> None:
+        if ledger.status is not None:  # a deadline of its own came meanwhile
+            return
         self.arm_timeouts(ledger)
         if ledger.due is not None:
             self._timers.set((ledger.run, DUE), ledger.due)

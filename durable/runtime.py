@@ -49,6 +49,7 @@ from durable.timers import Timers
 from durable.workers import Workers
 
 RESIDENT = 10_000
+FOLDED_AT_ONCE = 200  # records, a few milliseconds: the loop has others to serve while an engine opens
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -217,17 +218,17 @@ class Runtime:
         for function in self._registry.functions.values():
             self.state.declare(function.declaration)
         last: Record | None = None
+        number = 0
         async for entry in self.store.unfinished(self.clock.now()):
             last = self._fold(entry)
+            if (number := number + 1) % FOLDED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        self.state.ended.clear()
         ledgers = list(self.state.ledgers.values())
         self.recovery.recover(ledgers, was_clean=last is None or isinstance(last, EngineClosed))
-        for scheduled in self.state.scheduled.values():
-            if scheduled.due is not None:
-                self.timers.set(("", scheduled.id), scheduled.due)
         for ledger in ledgers:
             ledger.close_turns()
-            self.scheduler.deadlines.arm(ledger)
-        self.state.ended.clear()
+        await self.scheduler.deadlines.recover()
 
     def _fold(self, entry: Entry) -> Record:
         record = read(entry.kind, entry.body)

@@ -261,8 +261,9 @@ class Scheduler:
     async def close(self) -> None:
         """Refuse every step, cancel every function and handler, and wait until they have ended, 5 s at the most."""
         self.stop()
-        if self._endings:
-            await asyncio.wait(list(self._endings), timeout=3 * GRACE)
+        deadline = self._machine.loop.time() + 3 * GRACE
+        while self._endings and (left := deadline - self._machine.loop.time()) > 0:
+            await asyncio.wait(list(self._endings), timeout=left)
 
     def stop(self) -> None:
         """Refuse every step from now on, and begin to cancel every function and handler."""
@@ -272,8 +273,14 @@ class Scheduler:
         for session in sessions:
             session.is_stopped = True
             session.refuse()
-        for session in sessions:
+        if sessions:
+            self._spawn(self._stop(sessions))
+
+    async def _stop(self, sessions: list[Session]) -> None:
+        for number, session in enumerate(sessions, 1):
             self._spawn(stop(session, GRACE))
+            if number % BEGUN_AT_ONCE == 0:
+                await asyncio.sleep(0)  # the loop stays free
 
     def _try_again(self, run: str, key: str) -> None:
         session = self.sessions.get(run)

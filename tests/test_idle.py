@@ -107,3 +107,33 @@ def test_an_idle_loop_wakes_up_on_time_for_a_sleep_that_ends_in_between() -> Non
 async def nap(ctx: durable.Context) -> None:
     """Sleep for longer than a loop's timer is ever armed."""
     await ctx.step.sleep("nap", 45)
+
+
+def test_a_loop_that_has_others_to_serve_goes_round_while_thousands_of_runs_come_and_go() -> None:
+    """Section 1: a daemon's engine never blocks the loop: it reads, begins and ends runs a few at a time."""
+    turns = 0
+
+    async def tick() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async def story() -> list[int]:
+        nonlocal turns
+        store = durable.DictStore()
+        async with durable.Engine([sleeper], store=store) as engine:
+            await engine.send([durable.Event("idle/began", {"number": number}) for number in range(RUNS)])
+            await engine.settled()
+        engine = durable.Engine([sleeper], store=durable.DictStore(store.mapping))
+        ticking = asyncio.create_task(tick())
+        counts = []
+        for work in (engine.open, engine.settled, engine.close):
+            turns = 0
+            await work()
+            counts.append(turns)
+        ticking.cancel()
+        return counts
+
+    opening, settling, closing = asyncio.run(story())
+    assert opening >= RUNS / 100 and settling >= RUNS / 100 and closing >= RUNS / 100

@@ -60,7 +60,8 @@ def test_ctrl_c_parks_a_script_and_running_it_again_goes_on(how: str, tmp_path: 
     assert code == -signal.SIGINT
     assert f"durable: interrupted; run 'etl' is parked in {path}: run the same again to go on\n" in said
     assert said.endswith("KeyboardInterrupt\n")
-    assert seconds < 4
+    assert "does not end" not in said and "do not end" not in said  # nobody was waited for until patience ran out
+    assert seconds < 30
     if how == "sleeps":
         return
     code, said = run(_SCRIPT, path, "goes")
@@ -82,7 +83,7 @@ def test_a_blocking_handler_that_hangs_does_not_keep_the_script_from_ending(tmp_
     assert code == -signal.SIGINT
     assert "step 'load blocking' of run 'etl' does not end" in said
     assert "durable: interrupted; run 'etl' is parked" in said
-    assert seconds < 7
+    assert seconds < 30
     code, said = run(_SCRIPT, path, "goes")
     assert (code, said.splitlines()[1:]) == (0, ["loads", "('loaded', 'loaded')"]), said
 

@@ -47,8 +47,8 @@ FAULTS = [
     Fault(
         "let recovered turns be joined",
         "runtime.py",
-        "            ledger.close_turns()\n            self.scheduler",
-        "            self.scheduler",
+        "            ledger.close_turns()\n",
+        "            pass\n",
     ),
     Fault(
         "lose the retry count",
@@ -169,8 +169,8 @@ FAULTS = [
     ),
     Fault(
         "lose scheduled events over a restart",
-        "runtime.py",
-        '                self.timers.set(("", scheduled.id), scheduled.due)\n',
+        "deadlines.py",
+        '                self._timers.set(("", scheduled.id), scheduled.due)\n',
         "                pass\n",
     ),
     Fault(

@@ -38,6 +38,8 @@ from durable.records import (
 class Limits:
     """What one run, step and event may be at the most. A larger one is a `LimitError`. Source: rule R28.
 
+    Bytes are those that are recorded: JSON in ASCII, in which a character beyond it takes six, an emoji twelve.
+
     Attributes:
         steps: steps a run may call.
         step_bytes: bytes of JSON that a step's output may have.

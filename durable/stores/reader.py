@@ -10,6 +10,10 @@ an unfinished run are found missing by the count when the file is opened (`schem
 What recovery folds is chosen in one short transaction, by number only, and read in chunks, each in a transaction of
 its own: neither 300,000 rows in memory nor a snapshot that keeps the writer's checkpoints waiting. Rows never change,
 so later chunks fit; only prune can take them meanwhile, and then it says so in the mark.
+
+A closed store, which has no `-wal`, is opened as immutable: SQLite would make a `-wal` and a `-shm` to read it, which
+needs the right to write and, where that is another user's, shuts the writer out. It takes no locks, so what was read
+counts only if the file is still at rest and the same afterwards; otherwise it is opened anew and read again.
 """
 
 from __future__ import annotations
@@ -18,8 +22,9 @@ import json
 import os
 import sqlite3
 from array import array
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 import attrs
 
@@ -34,6 +39,8 @@ _ROWS = f"SELECT {_COLUMNS} FROM json_each(?) n CROSS JOIN journal j ON j.seq = 
 _OPEN = f"SELECT {RUN_COLUMNS} FROM runs WHERE open = 1"
 _OPEN_ROWS = "SELECT seq FROM journal WHERE run IN (SELECT no FROM runs WHERE open = 1)"
 _CHUNK = 2_000
+
+_T = TypeVar("_T")
 
 
 @attrs.define(eq=False, repr=False)
@@ -63,6 +70,7 @@ class Reader:
     def __init__(self, path: str) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
+        self._rest: tuple[int, ...] | None = None
 
     def open(self) -> None:
         """Connect, and refuse a file that is not a store, or not a whole one. R30"""
@@ -70,20 +78,20 @@ class Reader:
         try:
             if not schema.recognise(self.path):
                 raise StoreError(f"there is no store at {self.path!r}: name one that has been written to")
-            self._connection = schema.connect(self.path, "ro")
+            self._rest = _at_rest(self.path)
+            self._connection = schema.connect(self.path, "ro" if self._rest is None else "ro&immutable=1")
         except (sqlite3.Error, OSError) as error:
             raise schema.failed(self.path, "opening it to read", error) from error
         try:
-            self._check()
+            self._read(self._check)
         except BaseException:
             self.close()
             raise
 
-    def _check(self) -> None:
-        with self._transaction() as connection:
-            schema.check_owner(connection, self.path)
-            schema.check_tables(connection, self.path)
-            schema.check_whole(connection, self.path)
+    def _check(self, connection: sqlite3.Connection) -> None:
+        schema.check_owner(connection, self.path)
+        schema.check_tables(connection, self.path)
+        schema.check_whole(connection, self.path)
 
     def close(self) -> None:
         """Disconnect; nothing if it is not connected."""
@@ -91,32 +99,57 @@ class Reader:
         if connection is not None:
             connection.close()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        if self._connection is None:
-            raise StoreError(f"store {self.path!r} is not open: open() it first")
-        try:
-            self._connection.execute("BEGIN")
+    def _read(self, task: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Return what the task reads, in one transaction; it may be called again, on a newer state of the store."""
+        while True:
+            if self._connection is None:
+                raise StoreError(f"store {self.path!r} is not open: open() it first")
             try:
-                yield self._connection
+                found = self._transact(self._connection, task)
+            except StoreError:
+                if not self._has_moved():
+                    raise
+            else:
+                if not self._has_moved():
+                    return found
+            self._renew()
+
+    def _transact(self, connection: sqlite3.Connection, task: Callable[[sqlite3.Connection], _T]) -> _T:
+        try:
+            connection.execute("BEGIN")
+            try:
+                return task(connection)
             finally:
-                self._connection.execute("ROLLBACK")
+                connection.execute("ROLLBACK")
         except sqlite3.Error as error:
             raise schema.failed(self.path, "reading it", error) from error
 
+    def _has_moved(self) -> bool:
+        return self._rest is not None and self._rest != _at_rest(self.path)
+
+    def _renew(self) -> None:
+        """Connect anew; if the file cannot be read now, this reader stays open and the next call tries again."""
+        newer = Reader(self.path)
+        newer.open()
+        self.close()
+        self._connection, self._rest = newer._connection, newer._rest
+
     def history(self, run: str) -> list[Entry]:
         """Return every entry of the run in append order."""
-        with self._transaction() as connection:
-            place = self._place(connection, run)
-            if place is None:
-                return []
-            rows = connection.execute(
-                f"SELECT {ENTRY_COLUMNS} FROM journal WHERE run = ? ORDER BY seq", (place.no,)
-            ).fetchall()
+        place, rows = self._read(partial(self._rows, run))
+        if place is None:
+            return []
         entries = [unseal(row, run) for row in rows]
         if run:
             _check_chain(run, place, rows)
         return entries
+
+    def _rows(self, run: str, connection: sqlite3.Connection) -> tuple[Place | None, list[EntryRow]]:
+        place = self._place(connection, run)
+        if place is None:
+            return None, []
+        text = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE run = ? ORDER BY seq"
+        return place, connection.execute(text, (place.no,)).fetchall()
 
     def _place(self, connection: sqlite3.Connection, run: str) -> Place | None:
         if not run:
@@ -136,35 +169,31 @@ class Reader:
                 conditions.append(f"{column} = ?")
                 values.append(value)
         text = f"SELECT {RUN_COLUMNS} FROM runs WHERE {' AND '.join(conditions)} ORDER BY no DESC LIMIT ?"
-        with self._transaction() as connection:
-            records = connection.execute(text, (*values, min(query.limit, 1 << 62))).fetchall()
+        bound = *values, min(query.limit, 1 << 62)
+        records = self._read(lambda connection: connection.execute(text, bound).fetchall())
         places = [unseal_run(record) for record in records]
         return [row_of(place.id or "", place.fields) for place in places if place.fields is not None]
 
     def prunable(self, before: int) -> list[int]:
         """Return the numbers of the runs that prune may forget, the oldest last; see `FileStore.prune`."""
-        with self._transaction() as connection:
-            execute = connection.execute
-            ended = execute("SELECT no, last FROM runs WHERE open = 0 AND ended_at < ?", (before,)).fetchall()
-            newest = max([last for _, last in ended], default=0)
-            others = execute("SELECT no FROM runs WHERE open = 0 AND ended_at IS NULL AND last < ?", (newest,))
-            left = execute("SELECT no FROM runs WHERE id IS NULL")
-            return sorted({no for no, *_ in (*ended, *others, *left)}, reverse=True)
+        return self._read(partial(_prunable, before))
 
     def choose(self, now: int) -> Choice:
         """Return which rows recovery folds at that time."""
-        with self._transaction() as connection:
-            execute = connection.execute
-            names: dict[int, str] = {}
-            due: dict[int, int] = {}
-            for record in execute(_OPEN):
-                no, run, _, due[no], *_ = checked_run(record)
-                names[no] = run or ""
-            numbers = [seq for (seq,) in execute(_OPEN_ROWS)]
-            kept = execute("SELECT seq, run FROM journal WHERE keep_until > ?", (now,)).fetchall()
-            for no in {no for _, no in kept} - names.keys():
-                names[no] = self._name(connection, no)
-            pruned = schema.read_mark(connection, self.path)[1]
+        return self._read(partial(self._choose, now))
+
+    def _choose(self, now: int, connection: sqlite3.Connection) -> Choice:
+        execute = connection.execute
+        names: dict[int, str] = {}
+        due: dict[int, int] = {}
+        for record in execute(_OPEN):
+            no, run, _, due[no], *_ = checked_run(record)
+            names[no] = run or ""
+        numbers = [seq for (seq,) in execute(_OPEN_ROWS)]
+        kept = execute("SELECT seq, run FROM journal WHERE keep_until > ?", (now,)).fetchall()
+        for no in {no for _, no in kept} - names.keys():
+            names[no] = self._name(connection, no)
+        pruned = schema.read_mark(connection, self.path)[1]
         numbers += [seq for seq, no in kept if no not in due]
         return Choice(array("q", sorted(numbers)), names, due, pruned)
 
@@ -181,11 +210,11 @@ class Reader:
             StoreCorruptError: a row is damaged or missing. R30
         """
         numbers = choice.numbers[choice.at : choice.at + _CHUNK]
-        with self._transaction() as connection:
-            rows = connection.execute(_ROWS, (json.dumps(numbers.tolist()),)).fetchall()
-            pruned = schema.read_mark(connection, self.path)[1] != choice.pruned
+        rows, pruned = self._read(partial(self._chunk, numbers))
         choice.at += len(numbers)
-        if pruned:  # a reader in another process met prune: what has ended since may be gone, and is not missing
+        if (
+            pruned != choice.pruned
+        ):  # a reader in another process met prune: what has ended since may be gone, and is not missing
             return [unseal(row, choice.names.get(row[1], "?")) for row in rows]
         names, last, due = choice.names, choice.last, choice.due
         entries = [unseal(row, names.get(row[1], f"number {row[1]}")) for row in rows]
@@ -202,6 +231,30 @@ class Reader:
         if choice.at >= len(choice.numbers):
             _check_ends(choice)
         return entries
+
+    def _chunk(self, numbers: array[int], connection: sqlite3.Connection) -> tuple[list[EntryRow], int]:
+        rows = connection.execute(_ROWS, (json.dumps(numbers.tolist()),)).fetchall()
+        return rows, schema.read_mark(connection, self.path)[1]
+
+
+def _at_rest(path: str) -> tuple[int, ...] | None:
+    """Return what marks this state of a closed store's file; None if a writer has it open, or left it so."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    if any(os.path.lexists(f"{path}{beside}") for beside in ("-wal", "-journal")):
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _prunable(before: int, connection: sqlite3.Connection) -> list[int]:
+    execute = connection.execute
+    ended = execute("SELECT no, last FROM runs WHERE open = 0 AND ended_at < ?", (before,)).fetchall()
+    newest = max([last for _, last in ended], default=0)
+    others = execute("SELECT no FROM runs WHERE open = 0 AND ended_at IS NULL AND last < ?", (newest,))
+    left = execute("SELECT no FROM runs WHERE id IS NULL")
+    return sorted({no for no, *_ in (*ended, *others, *left)}, reverse=True)
 
 
 def _torn(run: str, row: EntryRow, last: int) -> StoreCorruptError:

@@ -1,7 +1,7 @@
 """What every Store must do, as checks that the author of one runs against it.
 
 Separate because a store may live in another package; nothing here needs pytest, or an engine.
-Leaves to each store's own tests the damage that only its medium can suffer.
+Leaves to each store's author what a death leaves of it and what its medium can suffer: see below.
 
     @pytest.mark.parametrize("check", store_contract(lambda: MyStore("x.db")), ids=str)
     def test_my_store_keeps_the_contract(check):
@@ -9,6 +9,22 @@ Leaves to each store's own tests the damage that only its medium can suffer.
 
 The lambda may name the same place at every call, as here, or a fresh one (`lambda: DictStore()`): each check uses runs
 and facts of its own and looks at no others, and those about a second opener find out by themselves which it is.
+
+What a death leaves of a store, and what can be damaged in it, only its author can say. Say it, or these promises stay
+unchecked: with `reopen_after_death`, that what was acknowledged is there although nobody called `close`, and with
+`damage`, that a torn tail opens as an earlier whole state and any other damage is refused.
+
+    def reopen_after_death(store):      # open; here everything is in one file
+        return MyStore(shutil.copy(store.path, tempfile.mkdtemp()))
+
+    def damage(store, part):            # "tail": open, what was written last is cut short; "body": closed, the rest
+        content = Path(store.path).read_bytes()
+        for place in (1, 30, 100):
+            copy = Path(tempfile.mkdtemp()) / "copy.db"
+            copy.write_bytes(content[:-place] if part == "tail" else content[:place] + b"?" + content[place + 1 :])
+            yield MyStore(copy)
+
+    store_contract(lambda: MyStore("x.db"), reopen_after_death=reopen_after_death, damage=damage)
 """
 
 from __future__ import annotations
@@ -22,6 +38,7 @@ import attrs
 
 from durable.stores.store import Entry, RunQuery
 from durable.testing.promises import OF_ENTRIES
+from durable.testing.promises_of_loss import OF_DAMAGE, OF_DEATHS, Damage, ReopenAfterDeath
 from durable.testing.promises_of_runs import OF_RUNS
 from durable.testing.trial import MINUTE, NOON, MakeStore, Promise, Trial
 
@@ -56,13 +73,29 @@ class Check:
                 await trial.store.close()
 
 
-def store_contract(make_store: MakeStore) -> list[Check]:
+def store_contract(
+    make_store: MakeStore, *, reopen_after_death: ReopenAfterDeath | None = None, damage: Damage | None = None
+) -> list[Check]:
     """Return the checks of a store, each to be called on its own, in any order.
 
-    `make_store` takes nothing and returns a store that is not open: over the same place at every call, or over a new
-    and empty one. What a place holds already does not disturb, if no other opener has it.
+    Args:
+        make_store: takes nothing and returns a store that is not open: over the same place at every call, or over a
+            new and empty one. What a place holds already does not disturb, if no other opener has it.
+        reopen_after_death: takes a store that is open, with an append acknowledged or in flight, and returns one that
+            is not open over a copy of what its place would hold if the process had died at this instant. Without it,
+            the checks of durability are not in the list.
+        damage: takes a store and a part, and yields stores that are not open, each over a copy of its place that is
+            damaged in that part. "tail": the store is open, its appends are acknowledged; what was written last is cut
+            short or garbled; each yielded store must open. "body": the store is closed; anything is changed or missing
+            that the store promises to miss; each must be refused with StoreError or read the same, one at least be
+            refused. Without it, the checks of damage are not in the list.
     """
-    return [Check(name, body, make_store) for name, body in _checks()]
+    checks = [Check(name, body, make_store) for name, body in _checks()]
+    if reopen_after_death is not None:
+        checks += [Check(body.__name__, partial(body, reopen_after_death), make_store) for body in OF_DEATHS]
+    if damage is not None:
+        checks += [Check(body.__name__, partial(body, damage), make_store) for body in OF_DAMAGE]
+    return checks
 
 
 def _checks() -> Iterator[tuple[str, Promise]]:

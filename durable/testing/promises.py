@@ -186,6 +186,27 @@ async def a_second_opener_of_the_place_is_refused_or_takes_over(trial: Trial) ->
 
 
 @promise
+async def an_opener_that_takes_over_finds_what_was_acknowledged(trial: Trial) -> None:
+    await trial.store.append([trial.step()])
+    second, third = Trial(trial.make_store), Trial(trial.make_store)
+    second.name = third.name = trial.name
+    if second.store is trial.store:
+        return
+    try:
+        await second.store.open()
+    except StoreLockedError:
+        return
+    found = await second.history()
+    await second.store.close()
+    await trial.store.close()
+    await third.store.open()
+    try:
+        assert await third.history() == found, "what was acknowledged came only with close()"
+    finally:
+        await third.store.close()
+
+
+@promise
 async def another_opener_finds_what_a_closed_one_left(trial: Trial) -> None:
     await trial.store.append([trial.step(body="left")])
     await trial.store.close()

@@ -1,7 +1,7 @@
 """A store under trial, and what a promise is.
 
 Separate because every promise needs the same few entries, under names that no other promise uses.
-Leaves the promises to `promises` and `promises_of_runs`, running them to `contract`.
+Leaves the promises to `promises`, `promises_of_runs` and `promises_of_loss`, running them to `contract`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,12 @@ class Trial:
         self.make_store = make_store
         self.store = make_store()
         self.name = f"{secrets.token_hex(4)}-{next(_trials)}"
+
+    def over(self, store: Store) -> Trial:
+        """Return a trial of another store, with this one's names."""
+        other = Trial(lambda: store)
+        other.name = self.name
+        return other
 
     def run(self, which: object = "") -> str:
         return f"{self.name}-run{which}"

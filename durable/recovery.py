@@ -20,7 +20,7 @@ from durable.delivery import QUIET
 from durable.errors import DurableError, StoreError
 from durable.ledger import Ledger
 from durable.machine import Machine
-from durable.records import EngineClosed, EventSent, KeyClaimed, MessageTaken, Record, RunResumed
+from durable.records import EngineClosed, EventSent, KeyClaimed, MessageTaken, Record, RunClosed, RunResumed
 from durable.session import Session
 
 SUSPECT_AFTER = 3
@@ -110,6 +110,8 @@ class Recovery:
 
     def follow(self, record: Record) -> None:
         """Take note of a record: if it is of a suspect, what that did has not killed the process."""
+        if isinstance(record, RunClosed):
+            self._counts.pop(record.run, None)
         if not self._running or isinstance(record, EventSent | KeyClaimed | MessageTaken | EngineClosed | RunResumed):
             return
         if self._running.pop(record.run, None) is not None and self._watched == record.run:

@@ -94,6 +94,7 @@ class Scheduler:
             session.delivery.posted(record.turn, self._machine.journal.posted)
 
     def _follow_ending(self, record: RunClosed, number: int) -> None:
+        self._told_missing.discard(record.run)
         session = self.sessions.pop(record.run, None)
         if session is not None and not session.main.done():
             session.refuse()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import assert_never
 
 import attrs
@@ -191,7 +192,7 @@ class State:
             self._keep(("", record.event.id), record.id, record.at)
 
     def _keep(self, key: tuple[str, str], value: str, now: datetime) -> None:
-        for old, (_, until) in list(self.seen.items())[:2]:
+        for old, (_, until) in list(islice(self.seen.items(), 2)):
             if until <= now:
                 del self.seen[old]
         self.seen.pop(key, None)

@@ -17,7 +17,8 @@ import argparse
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.processes import Broken, Note, Story, numbered, replayed, run
 from tests.programs import Part, random_program, simpler
 
 WAYS = ("live", "slow", "crashed")
+Check = Callable[[Part, str], Awaitable[int]]
 
 
 class Listener(logging.Handler):
@@ -122,14 +124,17 @@ def _difference(mine: list[Note], theirs: list[Note]) -> str:
     return "\n".join(lines)
 
 
-def cuts(story: Story, most: int, random: Random) -> list[int]:
-    """Return after how many records to cut: everywhere in a short record, at `most` places in a longer one."""
+def cuts(story: Story, every: int | None, random: Random) -> Sequence[int]:
+    """Return after how many records to cut: each k-th, from one of the first k on; None: k is a quarter of them."""
     places = range(1, len(story.entries))
-    return list(places) if len(places) <= most else sorted(random.sample(places, most))
+    every = every or -(-len(places) // 4)
+    return places[random.randrange(min(every, len(places))) :: every]
 
 
-async def check(program: Part, seed: str, *, most_cuts: int = 4, ways: Sequence[str] = WAYS) -> int:
+async def check(program: Part, seed: str, *, every: int | None = None, ways: Sequence[str] = WAYS) -> int:
     """Check everything that must hold of a program, made in these ways; return how many processes it took.
+
+    `every`: each record is cut after every so many of its entries; None: after every quarter of it.
 
     Raises:
         Broken: something does not hold.
@@ -138,7 +143,7 @@ async def check(program: Part, seed: str, *, most_cuts: int = 4, ways: Sequence[
     logger = logging.getLogger("durable")
     logger.addHandler(listener)
     try:
-        processes = [await _check(program, f"{seed}/{way}", way, most_cuts) for way in ways]
+        processes = [await _check(program, f"{seed}/{way}", way, every) for way in ways]
     finally:
         logger.removeHandler(listener)
     if listener.heard:
@@ -146,13 +151,13 @@ async def check(program: Part, seed: str, *, most_cuts: int = 4, ways: Sequence[
     return sum(processes)
 
 
-async def _check(program: Part, seed: str, way: str, most_cuts: int) -> int:
+async def _check(program: Part, seed: str, way: str, every: int | None) -> int:
     random = Random(f"{seed}/cuts")
     slow = f"{seed}/slow" if way == "slow" or (way == "crashed" and random.random() < 0.5) else ""
     story = await run(program, f"{seed}/first", slow=slow, crashes=6 if way == "crashed" else 0)
     slowly = random.choice(("", f"{seed}/2"))
     check_same(story, await replayed(story, program, f"{seed}/again", slow=slowly), f"{way}, replayed")
-    places = cuts(story, most_cuts, random)
+    places = cuts(story, every, random)
     for cut in places:
         what = f"{way}, cut after {cut} of {len(story.entries)} records"
         slowly = random.choice(("", f"{seed}/3/{cut}"))
@@ -165,7 +170,7 @@ async def _check(program: Part, seed: str, way: str, most_cuts: int) -> int:
 # Hunting.
 
 
-async def shrunk(program: Part, seed: str, seconds: float, how: str, ways: Sequence[str]) -> Part:
+async def shrunk(program: Part, seed: str, seconds: float, how: str, checks: Check) -> Part:
     """Return the smallest program found in some seconds that breaks in the same way with the same seed."""
     until = time.monotonic() + seconds
     found = True
@@ -174,7 +179,7 @@ async def shrunk(program: Part, seed: str, seconds: float, how: str, ways: Seque
         for smaller in sorted(simpler(program), key=lambda one: one.size):
             if time.monotonic() > until:
                 return program
-            if smaller.size <= program.size and _way(await _breaks(smaller, seed, ways)) == how:
+            if smaller.size <= program.size and _way(await _breaks(smaller, seed, checks)) == how:
                 program, found = smaller, True
                 break
     return program
@@ -188,39 +193,42 @@ def _way(broken: str) -> str:
     return kind
 
 
-async def _breaks(program: Part, seed: str, ways: Sequence[str]) -> str:
+async def _breaks(program: Part, seed: str, checks: Check) -> str:
     try:
-        await check(program, seed, ways=ways)
+        await checks(program, seed)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return ""
 
 
-async def check_seed(seed: str, *, most_cuts: int = 4, ways: Sequence[str] = WAYS, shrinking: float = 20.0) -> int:
+async def check_seed(
+    seed: str, *, every: int | None = None, ways: Sequence[str] = WAYS, shrinking: float = 20.0
+) -> int:
     """Check the program of a seed; if it breaks, tell the shortest story found that does.
 
     Raises:
         Broken: something does not hold.
     """
-    program = random_program(Random(seed))
+    program, checks = random_program(Random(seed)), partial(check, every=every, ways=ways)
     try:
-        return await check(program, seed, most_cuts=most_cuts, ways=ways)
+        return await checks(program, seed)
     except Exception as error:
-        small = await shrunk(program, seed, shrinking, _way(f"{type(error).__name__}: {error}"), ways)
-        again = await _breaks(small, seed, ways) or f"{type(error).__name__}: {error}"
+        small = await shrunk(program, seed, shrinking, _way(f"{type(error).__name__}: {error}"), checks)
+        again = await _breaks(small, seed, checks) or f"{type(error).__name__}: {error}"
         raise Broken(f"seed {seed!r} ({program.size} parts, shrunk to {small.size}):\n{small}\n{again}") from error
 
 
-async def _hunt(first: int, programs: int, seed: str, most_cuts: int, ways: Sequence[str]) -> int:
+async def _hunt(first: int, programs: int, seed: str, every: int | None, ways: Sequence[str]) -> int:
     asyncio.get_running_loop().set_task_factory(numbered)
     begun, processes, broken = time.monotonic(), 0, 0
     for number in range(first, first + programs):
         try:
-            processes += await check_seed(f"{seed}/{number}", most_cuts=most_cuts, ways=ways)
+            processes += await check_seed(f"{seed}/{number}", every=every, ways=ways)
         except Broken as error:
             broken += 1
             print(f"\nprogram {number}: {error}")
-            print(f"  again: python -m tests.replaying --seed {seed} --first {number} --programs 1")
+            asked = f" --every {every}" if every else ""
+            print(f"  again: python -m tests.replaying --seed {seed} --first {number} --programs 1{asked}")
     seconds = time.monotonic() - begun
     print(f"{programs} programs, {processes} processes, {broken} broken, {programs / seconds:.1f} programs/s")
     return broken
@@ -233,11 +241,11 @@ def main() -> None:
     parser.add_argument("--seed", default="0")
     parser.add_argument("--first", type=int, default=0, help="the number of the first program of the seed")
     parser.add_argument("--ways", nargs="*", default=WAYS, help="live, slow, crashed")
-    parser.add_argument("--cuts", type=int, default=4, help="places at which each record is cut")
+    parser.add_argument("--every", type=int, metavar="K", help="cut after each K-th record; else after each quarter")
     given = parser.parse_args()
     logging.getLogger("durable").propagate = False
     logging.getLogger("asyncio").disabled = True
-    raise SystemExit(bool(asyncio.run(_hunt(given.first, given.programs, given.seed, given.cuts, given.ways))))
+    raise SystemExit(bool(asyncio.run(_hunt(given.first, given.programs, given.seed, given.every, given.ways))))
 
 
 if __name__ == "__main__":

@@ -39,6 +39,8 @@ def _floor(module: str) -> int:
 def _imports(tree: ast.Module) -> list[str]:
     found = []
     for node in ast.walk(tree):
+        relative = isinstance(node, ast.ImportFrom) and node.level > 0
+        assert not relative, f"import from {'.' * node.level}{node.module or ''}: name it in full"
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "durable":
             module = (node.module or "").removeprefix("durable").removeprefix(".")
             inner = [f"{module}.{name.name}" for name in node.names if f"{module}.{name.name}" in MODULES]

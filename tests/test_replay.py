@@ -1,6 +1,7 @@
 """Five hundred random programs replay as they ran: the proof of R5, and with it of R1, R4, R9 and section 5.
 
-`python -m tests.replaying --programs N --seed S` is the long form.
+Each is made in one of three ways, and cut after each k-th of its records, k being a quarter of them: some four times.
+`python -m tests.replaying --programs N --seed S --every K` is the long form, in all three ways, with any k.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Factory = Callable[..., asyncio.Task[Any]]
 def replay(
     seeds: Sequence[str],
     *,
-    most_cuts: int = 2,
+    every: int | None = None,
     ways: Sequence[str] | None = None,
     factory: Factory = numbered,
     **how: Any,
@@ -38,7 +39,7 @@ def replay(
     async def story() -> None:
         asyncio.get_running_loop().set_task_factory(factory)
         for number, seed in enumerate(seeds):
-            await check_seed(seed, most_cuts=most_cuts, ways=ways or [WAYS[number % len(WAYS)]])
+            await check_seed(seed, every=every, ways=ways or [WAYS[number % len(WAYS)]])
 
     with asyncio.Runner(**how) as runner:
         runner.run(story())
@@ -46,14 +47,14 @@ def replay(
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_random_programs_replay_as_they_ran(chunk: int) -> None:
-    """R5, R1, R4, R9: whole records, cut records, crashed processes, commits that take long."""
-    replay([f"replay/{chunk * CHUNK + number}" for number in range(CHUNK)], most_cuts=1)
+    """R5, R1, R4, R9: whole records, those cut after each quarter, crashed processes, commits that take long."""
+    replay([f"replay/{chunk * CHUNK + number}" for number in range(CHUNK)])
 
 
 def test_small_programs_replay_from_every_cut() -> None:
     """R5, R1: after each single record."""
     small = [f"small/{number}" for number in range(100) if random_program(Random(f"small/{number}")).size < 8]
-    replay(small[:6], most_cuts=100, ways=WAYS)
+    replay(small[:6], every=1, ways=WAYS)
 
 
 def test_programs_replay_in_debug_mode() -> None:

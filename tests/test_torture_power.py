@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
-from random import Random
 
 import pytest
 
-from tests.torture.power import loses_power
+from tests.torture.ordeals import survives_a_loss_of_power
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_what_was_acknowledged_survives_a_loss_of_power_and_damage_is_never_believed(tmp_path: Path, seed: int) -> None:
-    tally = asyncio.run(loses_power(tmp_path, Random(seed)))
+def test_what_was_acknowledged_survives_a_loss_of_power_and_damage_is_never_believed(seed: int) -> None:
+    tally = asyncio.run(survives_a_loss_of_power(f"ci/{seed}"))
     assert tally["torn"] > 10 and tally["kept"] > 5 and 0 < tally["refused"] < tally["damages"]

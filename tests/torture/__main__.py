@@ -5,17 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable
-from pathlib import Path
-from random import Random
 
 import tests.torture.corpus_bugs  # noqa: F401
 from tests.torture.corpus import CORPUS
-from tests.torture.ordeals import agrees_with_the_model, survives_every_death
-from tests.torture.power import loses_power
+from tests.torture.ordeals import agrees_with_the_model, survives_a_loss_of_power, survives_every_death
 
 TOLD_EVERY = 30.0
 
@@ -28,12 +24,23 @@ async def _ordeals(seed: str) -> AsyncIterator[Awaitable[Counter[str]]]:
         for _ in range(20):
             number += 1
             yield agrees_with_the_model(f"{seed}/{number}")
-        yield _loses_power(f"{seed}/{number}")
+        yield survives_a_loss_of_power(f"{seed}/{number}")
 
 
-async def _loses_power(seed: str) -> Counter[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        return await loses_power(Path(folder), Random(seed))
+def again(what: str) -> Awaitable[Counter[str]]:
+    """Return the ordeal that a failure has named: `corpus/NAME`, `power/SEED`, or the seed of a generated case."""
+    kind, _, rest = what.partition("/")
+    match kind:
+        case "corpus":
+            return survives_every_death(CORPUS[rest])
+        case "power":
+            return survives_a_loss_of_power(rest)
+        case _:
+            return agrees_with_the_model(what)
+
+
+async def _played(ordeal: Awaitable[Counter[str]]) -> Counter[str]:
+    return await ordeal
 
 
 async def _run(minutes: float, seed: str) -> int:
@@ -60,12 +67,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--seed", default="1")
-    parser.add_argument("--again", metavar="SEED/NUMBER", help="play one generated case again")
+    parser.add_argument("--again", metavar="WHAT", help="play again what a failure has named")
     asked = parser.parse_args()
     for name in ("durable", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if asked.again:
-        print(dict(asyncio.run(agrees_with_the_model(asked.again))))
+        print(dict(asyncio.run(_played(again(asked.again)))))
         return
     raise SystemExit(bool(asyncio.run(_run(asked.minutes, asked.seed))))
 

@@ -1,54 +1,62 @@
 """What is done to a case: on the model, in a Lab, and on a simulated store through every death; all must come to one.
 
 Separate because the tests, the planted faults and the long form all ask for the same ordeals.
-Leaves to `simulated` one play, to `corpus` and `workflows` the cases.
+Leaves to `simulated` one play, to `power` the loss of power, to `corpus` and `workflows` the cases.
 """
 
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from pathlib import Path
 from random import Random
 
 from durable.runtime import RESIDENT
 from durable.testing import Lab
 from tests.torture.cases import Case, Seen, in_lab, in_model
 from tests.torture.corpus import Entry
-from tests.torture.simulated import FATES, Fate, Plan, Simulation, at, difference, often
+from tests.torture.power import loses_power
+from tests.torture.simulated import FATES, Plan, Simulation, at, difference, often
 from tests.torture.workflows import random_case
 
 MODELS = 16
 SECONDS = 30.0
 
 
-async def survives_every_death(entry: Entry, fates: Sequence[Fate] = FATES, share: float = 1.0) -> Counter[str]:
-    """Play a case of the corpus undisturbed, then with each fate at each of its appends, or at a share of them.
+async def survives_every_death(entry: Entry, *, fates: int = len(FATES)) -> Counter[str]:
+    """Play a case of the corpus undisturbed, then with each fate at each of its appends, or with so many drawn for it.
 
     Raises:
-        AssertionError: the message names the append and the fate.
+        AssertionError: the message names the append and the fate, and how to see it again.
     """
+    try:
+        return await _survives(entry, fates)
+    except Exception as error:
+        raise _again(f"corpus/{entry.case.name}", error) from error
+
+
+async def _survives(entry: Entry, fates: int) -> Counter[str]:
     case, random = entry.case, Random(entry.case.name)
     whole = Simulation(case, lambda number: None, Random(case.name))
     want = await asyncio.wait_for(whole.play(), SECONDS)
     check_wanted(entry, want)
     parked = Simulation(case, lambda number: None, Random(case.name), resident=0)
     check_wanted(entry, await asyncio.wait_for(parked.play(), SECONDS))
-    tally = Counter(cases=2)
-    for number in range(1, whole.store.appends + 1):
-        for fate in fates:
-            if random.random() < share:
-                tally += await _died(case, at(number, fate), f"append {number} {fate}", want)
+    tally = Counter(cases=2, appends=whole.appends)
+    for number in range(1, whole.appends + 1):
+        for fate in random.sample(FATES, fates):
+            tally += await _died(case, at(number, fate), f"append {number} {fate}", want)
     return tally
 
 
 async def _died(case: Case, plan: Plan, what: str, want: Seen) -> Counter[str]:
-    simulation = Simulation(case, plan, Random(f"{case.name}, {what}"))
+    simulation = Simulation(case, plan, Random(case.name))  # the same until it dies: that append does come
     try:
         got = await asyncio.wait_for(simulation.play(), SECONDS)
         assert simulation.signals_lost or got.runs == want.runs, f"it came to something else\n{difference(want, got)}"
     except Exception as error:
-        raise AssertionError(f"{case.name}, {what}: {type(error).__name__}: {error}") from error
+        raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
     return Counter(cases=1, deaths=simulation.deaths)
 
 
@@ -69,8 +77,7 @@ async def agrees_with_the_model(seed: str) -> Counter[str]:
     try:
         return await _agrees(seed)
     except Exception as error:
-        again = f"again: python -m tests.torture --again {seed}"
-        raise AssertionError(f"seed {seed}: {type(error).__name__}: {error}\n{again}") from error
+        raise _again(seed, error) from error
 
 
 async def _agrees(seed: str) -> Counter[str]:
@@ -87,6 +94,24 @@ async def _agrees(seed: str) -> Counter[str]:
         if not simulation.signals_lost:
             tally["ambiguous"] += await _check_same(seed, want, seen, f"with {simulation.deaths} deaths, {resident}")
     return tally
+
+
+async def survives_a_loss_of_power(seed: str) -> Counter[str]:
+    """Write to a file, lose the power and damage what is left of it, all as the seed has it.
+
+    Raises:
+        AssertionError: what was acknowledged is not there; the message says how to see it again.
+    """
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return await loses_power(Path(folder), Random(seed))
+    except Exception as error:
+        raise _again(f"power/{seed}", error) from error
+
+
+def _again(what: str, error: Exception) -> AssertionError:
+    told = str(error) if type(error) is AssertionError else f"{type(error).__name__}: {error}"
+    return AssertionError(f"{what}: {told}\nagain: python -m tests.torture --again {what}")
 
 
 async def _check_same(seed: str, want: list[Seen], seen: Seen, what: str) -> int:

@@ -127,7 +127,8 @@ class WatchedLab(Lab):
 
 
 class Simulation:
-    """One case on one simulated store: `deaths` is how often its process died or its store failed.
+    """One case on one simulated store: `deaths` is how often its process died or its store failed, `appends` how many
+    of them could: all but those of a close in order.
 
     With `resident=0` every run that only waits is parked, and comes back.
     """
@@ -137,6 +138,7 @@ class Simulation:
         self.store = SimulatedStore(plan, random)
         self.lab = WatchedLab(case, self.store, resident)
         self.deaths = 0
+        self.appends = 0
         self.signals_lost = 0  # not known to have arrived: told again, they may arrive twice
 
     async def play(self) -> Seen:
@@ -147,7 +149,7 @@ class Simulation:
                 await self._make(move)
             await self._advance_to(self.case.seconds)
             seen = await self._asked(lambda: seen_of(self.lab))
-            self.store.plan = lambda number: None
+            self.store.plan, self.appends = (lambda number: None), self.store.appends
             check_quiet(self.lab.engine.opened("quiet"), [await self.lab.engine.info(run) for run in self._open_runs()])
         check_record(self.store.disk)
         self.lab.watch.check(self.deaths)

@@ -203,6 +203,52 @@ def test_a_completion_below_25_gathers_comes_up_before_the_next_turn() -> None:
     asyncio.run(story())
 
 
+def test_a_step_call_lets_the_next_turn_wait_as_long_again() -> None:
+    """Section 5, 2: quiet is counted from the last call, so what a call sets off comes before the next turn."""
+
+    @function
+    async def calling(ctx: Context) -> list[str]:
+        seen: list[str] = []
+
+        async def side() -> None:
+            await ctx.step.run("late", value, rounds=9)
+            seen.append("late")
+
+        late = asyncio.create_task(side())
+        await ctx.step.run("first", value, rounds=1)
+        await value(rounds=60)
+        called = ctx.step.run("called", value)
+        await value(rounds=60)
+        seen.append("main")
+        await asyncio.gather(late, called)
+        return seen
+
+    async def story() -> None:
+        result, entries, _ = await live(calling)
+        assert result == ["main", "late"]
+        assert (await again(calling, entries))[0] == result
+
+    asyncio.run(story())
+
+
+def test_an_outcome_that_is_claimed_late_is_delivered_then(caplog: pytest.LogCaptureFixture) -> None:
+    """Section 5, 3: the code awaits something outside a step before it comes to a recorded one."""
+
+    @function
+    async def outside(ctx: Context) -> list[str]:
+        await value(rounds=300)
+        return [await ctx.step.run(step_id, value, step_id, rounds=1) for step_id in "ab"]
+
+    async def story() -> None:
+        result, entries, _ = await live(outside)
+        replayed, _, lab = await again(outside, entries)
+        assert replayed == result == ["a", "b"] and not lab.calls
+
+    with caplog.at_level(logging.WARNING, "durable"):
+        asyncio.run(story())
+    assert ["its record goes on with step 'a'" in text for text in caplog.messages] == [True]
+
+
 def test_repeats_are_numbered_and_skip_what_the_code_uses_itself() -> None:
     """R4."""
 

@@ -35,6 +35,27 @@ async def sleeping(ctx: Context) -> str:
     return "slept"
 
 
+def test_a_run_whose_function_is_not_there_and_which_has_no_step_yet_is_queued() -> None:
+    """R25: it stays parked; with a step on record it would be waiting."""
+
+    @durable.function
+    async def beginning(ctx: Context) -> None:
+        await ctx.step.run("never ends", asyncio.Event().wait)
+
+    async def story() -> None:
+        store = DictStore()
+        async with Engine([beginning, sleeping], store=store) as engine:
+            await engine.start(sleeping, id="asleep")
+            await engine.settled()
+            await engine.start(beginning, id="begun")
+        async with Engine([], store=store) as engine:
+            assert (await (await engine.run("begun")).info()).status == "queued"
+            assert [info.id for info in await engine.runs(status="queued")] == ["begun"]
+            assert [info.id for info in await engine.runs(status="waiting")] == ["asleep"]
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_an_engine_that_is_not_open_says_what_to_write(name: str) -> None:
     """Before open and after close; the message names the call."""

@@ -12,6 +12,7 @@ import pytest
 import durable
 from durable import Backoff, Cancel, Context, RunCancelled, RunFailed
 from durable.testing import Lab
+from tests.lives import note
 
 Between = Callable[[Lab], Awaitable[None]]
 
@@ -27,6 +28,30 @@ def between(request: pytest.FixtureRequest) -> Between:
 
 async def opened(lab: Lab, function: str) -> list[durable.RunInfo]:
     return await lab.engine.runs(function=function)
+
+
+def test_the_logger_of_a_run_is_silent_while_it_only_repeats_what_is_recorded(caplog: pytest.LogCaptureFixture) -> None:
+    """ctx.logger: a line appears once, in whichever process the code came to it first."""
+
+    @durable.function
+    async def telling(ctx: Context) -> None:
+        ctx.logger.warning("begun")
+        await ctx.step.run("a", note)
+        ctx.logger.warning("between")
+        await ctx.step.wait_for_event("go", event="go", timeout="1d")
+        ctx.logger.warning("over")
+
+    async def story() -> None:
+        store = durable.DictStore()
+        async with durable.Engine([telling], store=store) as engine:
+            await engine.start(telling, id="r")
+            await engine.settled()
+        async with durable.Engine([telling], store=store) as engine:
+            await engine.send("go")
+            await (await engine.run("r")).result(5)
+
+    asyncio.run(story())
+    assert [text for text in caplog.messages if text.startswith("[r]")] == ["[r] begun", "[r] between", "[r] over"]
 
 
 # Failure handlers (R15).

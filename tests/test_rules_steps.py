@@ -274,6 +274,31 @@ def test_nested_branches_have_nested_prefixes() -> None:
     assert set(keys(life)) == {"0»x", "0.0»x", "0.1»x", "1»x", "1.0»x", "1.1»x"}
 
 
+def test_all_of_a_group_end_before_the_group_does_also_where_the_first_fails() -> None:
+    """Group.parallel: the error is raised when nothing of the group is left running."""
+
+    async def broken() -> None:
+        raise ValueError("broken")
+
+    @durable.function(retries=0)
+    async def grouping(ctx: Context) -> list[str]:
+        ended: list[str] = []
+
+        async def later() -> None:
+            await rounds(9)
+            ended.append(await ctx.step.run("later", note, "later"))
+
+        try:
+            await ctx.group.parallel(
+                [lambda: ctx.step.run(durable.StepOptions("broken", retries=0), broken), later],
+            )
+        except durable.StepError:
+            return list(ended)
+        return []
+
+    assert same_lives(grouping).ending == ["later"]
+
+
 def test_no_step_id_can_spell_a_branchs_prefix() -> None:
     """R4: the prefix is one that no step id can spell."""
 

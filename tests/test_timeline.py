@@ -55,6 +55,30 @@ def test_a_run_shows_as_a_timeline_of_its_steps() -> None:
     asyncio.run(story())
 
 
+class Printer:
+    """As much of a notebook's printer as a value's own text needs."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    def text(self, text: str) -> None:
+        self.shown.append(text)
+
+
+def test_a_notebook_shows_a_run_as_its_timeline() -> None:
+    """It asks `_repr_pretty_` of what a cell returns, and never `str`."""
+
+    async def story() -> None:
+        async with Lab([order]) as lab:
+            [run] = await lab.send("shop/order", {})
+            info, printer = await run.info(), Printer()
+            info._repr_pretty_(printer, cycle=False)
+            shown = "\n".join(printer.shown)
+            assert shown == str(info) and "of order: waiting" in shown and "cool off" in shown
+
+    asyncio.run(story())
+
+
 def _ran(tmp_path: Path) -> Path:
     path = tmp_path / "shop.db"
 

@@ -45,7 +45,8 @@ def story_of(function: durable.Function[Any], data: dict[str, Any] | None = None
 
 def line_of(function: durable.Function[Any], offset: int) -> str:
     """Return a line of a function's code, counted from its decorator, as stories name it."""
-    return f"{__file__}:{function.code.__code__.co_firstlineno + offset}"
+    code = function.code.__code__
+    return f"{code.co_filename}:{code.co_firstlineno + offset}"
 
 
 # What is deterministic.
@@ -179,7 +180,7 @@ def test_drive_sends_what_the_function_waits_for_whenever_the_process_dies() -> 
 
     report = report_of(waiting, {"id": 1}, functions=[child, told], drive=drive)
     assert report.steps == 7 and report.ending == "completed"
-    assert driven == [[[1, None], {"id": 1}, "now"]] * len(driven) and len(driven) == 1 + report.crashes + 1
+    assert driven == [[[1, None], {"id": 1}, "now"]] * len(driven) and len(driven) == 2 + report.crashes + 1
 
 
 def test_a_function_that_waits_for_what_nobody_sends_gets_its_timeout_or_is_stuck() -> None:

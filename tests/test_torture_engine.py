@@ -183,10 +183,17 @@ def test_a_clock_that_leaps_a_year_and_back_ends_no_sleep_early_and_none_never()
             times.append((ctx.now() - START).days)
         return times
 
+    @function(retries=0)
+    async def beside(ctx: Context) -> Any:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(ctx.step.sleep(f"{days}", f"{days}d")) for days in (1, 366)]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await ctx.step.run("ended", lambda: [task.done() for task in tasks])
+
     async def story() -> None:
         clock = LeapingClock()
-        async with Engine([sleeper], clock=clock) as engine:
-            run = await engine.start(sleeper)
+        async with Engine([sleeper, beside], clock=clock) as engine:
+            run, other = await engine.start(sleeper), await engine.start(beside)
             for days, ended in ((365, 1), (-400, 1), (429, 1), (1, 2), (99, 2), (1, 3)):
                 await engine.settled()
                 clock.leap(days)
@@ -194,6 +201,7 @@ def test_a_clock_that_leaps_a_year_and_back_ends_no_sleep_early_and_none_never()
                 steps = (await run.info()).steps.values()
                 assert sum(step.status == "completed" for step in steps) == ended, (days, steps)
             assert await run.result() == [365, 365 + 30, 365 + 30 + 100]
+            assert (await other.info()).steps["ended"].output == [True, False]
 
     asyncio.run(story())
 

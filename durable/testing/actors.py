@@ -6,7 +6,8 @@ Leaves to `stage` the lives, to `torture` the comparison.
 A handler is called once, in the first life that comes to it: what it returns or raises is remembered for its run, step
 and try, and every later life gets that. So a difference between two lives comes from the function's own code. Handlers
 that suspended end one at a time, each when nothing else moves, in the order in which they ended first, or in another
-order that a life asks for: so a race has one winner for each order, before a crash and after it.
+order that a life asks for: so a race has one winner for each order, before a crash and after it. A life may also let
+all that wait end together, in one turn: then a race has several winners at once.
 """
 
 from __future__ import annotations
@@ -95,16 +96,21 @@ def _text(value: object) -> str:
 
 
 class Actors:
-    """Stands in for the handlers of one life. `order`: None for the order that is remembered, else a seed.
+    """Stands in for the handlers of one life. `order`: None for the order that is remembered, else a seed;
+    `together`: those that wait for their end end in one turn.
 
     `runtime()` is the engine of the day; `finished` are the steps that had ended when its process began.
     """
 
-    def __init__(self, memory: Memory, order: int | None, runtime: Callable[[], Runtime]) -> None:
+    def __init__(
+        self, memory: Memory, order: int | None, runtime: Callable[[], Runtime], *, together: bool = False
+    ) -> None:
         self.lived = Lived()
         self.finished: set[tuple[str, str]] = set()
         self._memory = memory
         self._order = order
+        self._together = together
+        self._ending: set[tuple[float, Try]] = set()
         self._runtime = runtime
         self._at_work: set[Try] = set()
         self._waiting: set[tuple[float, Try]] = set()
@@ -211,10 +217,14 @@ class Actors:
                 await runtime.rounds.passed(ROUNDS)
                 idle = all(session.delivery.is_idle for session in runtime.scheduler.sessions.values())
                 idle = idle and (not self._at_work or runtime.loop.time() > latest)
+                if place in self._ending:
+                    return
                 if idle and seen == self._stirred and place == min(self._waiting):
+                    self._ending |= self._waiting if self._together else set()
                     return
         finally:
             self._waiting.discard(place)
+            self._ending.discard(place)
             self._stirred += 1
 
     def _place(self, trial: Try, done: Done) -> float:

@@ -67,7 +67,9 @@ class Lab:
         functions: as for `Engine`.
         stubs: by step id, what takes the place of a handler, a wait or an invoke: a value, an exception to raise, a
             callable to call instead, `Dies` for a process that dies in the handler, or a list with one of these for
-            each call. A stub that no step used fails the test.
+            each call. Reported at exit, whatever the function made of it: a stub that no step used, and a list that was
+            too short or too long. Not reported: a step without a stub. Its real handler is called, since most tests
+            replace only what leaves the process; `calls` says which handlers were.
         store: default a DictStore of its own.
         start: the virtual clock's first instant, aware.
         threads: run blocking handlers in threads, as live; by default they run inline.

@@ -4,17 +4,16 @@ Separate because a life must be the same in all but its crashes: the store, the 
 Leaves to `actors` the handlers, to `torture` which lives there are.
 
 A process dies by its store: from some batch on every append fails. The Lab then comes again over what was kept, and
-what it was asked is asked again, as anyone would who got no answer. Tasks that a user's code makes hash in the order of
-their making in one process, and in the opposite order in the next, so that the order of a set of them shows.
+what it was asked is asked again, as anyone would who got no answer. Sets are walked one way round in one process, and
+the other way round in the next, so that their order shows.
 """
 
 from __future__ import annotations
 
-import asyncio
+import json
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -30,6 +29,7 @@ from durable.stores.store import Entry
 from durable.testing.actors import Actors, Lived, Memory
 from durable.testing.lab import Lab
 from durable.testing.places import user_line
+from durable.testing.sets import order_sets
 
 T = TypeVar("T")
 RUN = "tortured"
@@ -70,15 +70,18 @@ class Mortal(DictStore):
 @attrs.frozen
 class Plot:
     """How a life goes: the process dies once, after `dies_after` batches, or again and again, after each `rebuilds`;
-    handlers end in `order`; tasks stand the other way round in a set if `flipped` is odd."""
+    handlers end in `order`, those of one moment `together`; sets are walked the other way round if `flipped` is odd."""
 
     dies_after: int | None = None
     rebuilds: int | None = None
     order: int | None = None
+    together: bool = False
     flipped: int = 0
 
     def __str__(self) -> str:
         ending = "" if self.order is None else f", with handlers ending in another order (seed {self.order})"
+        ending += ", together" if self.together else ""
+        ending += " and sets walked the other way round" if self.flipped % 2 else ""
         if self.rebuilds:
             return f"when it is rebuilt from its record again and again{ending}"
         return f"after a crash after batch {self.dies_after}{ending}" if self.dies_after else f"undisturbed{ending}"
@@ -104,12 +107,12 @@ class Stage(Lab):
         self.plot = plot
         self.mortal = Mortal(plot.rebuilds or plot.dies_after)
         self.crashes = 0
-        self.actors = Actors(memory, plot.order, lambda: self.engine.opened("torture"))
+        self.actors = Actors(memory, plot.order, lambda: self.engine.opened("torture"), together=plot.together)
         self._logger = logging.Logger("durable.torture")
         self._logger.addHandler(whispers := _Whispers())
         self.heard = whispers.heard
         super().__init__(functions, store=self.mortal)
-        _order_tasks(ascending=plot.flipped % 2 == 0)
+        order_sets(ascending=plot.flipped % 2 == 0)
 
     def _new_engine(self) -> Engine:
         engine = Engine(self._functions, store=self._store, clock=self.clock, logger=self._logger)
@@ -142,7 +145,7 @@ class Stage(Lab):
     async def restart(self) -> None:
         """Let the process die and come again."""
         self.crashes += 1
-        _order_tasks(ascending=(self.crashes + self.plot.flipped) % 2 == 0)
+        order_sets(ascending=(self.crashes + self.plot.flipped) % 2 == 0)
         self.mortal.revive(self.plot.rebuilds)
         self.actors.begin_process(_finished(self.mortal.records()))
         await super().restart()
@@ -215,40 +218,6 @@ def _ending(record: RunClosed) -> tuple[str, str]:
     if record.error is not None:
         line = f", at {user_line(record.error.stack)}" if record.error.name == DriftError.__name__ else ""
         return record.status, f"{record.error.name}: {record.error.message}{line}"
-    return record.status, record.output or record.reason or "null"
-
-
-class _Task(asyncio.Task[Any]):
-    """A task whose place in a set says when it was made."""
-
-    ascending = True
-    made = 0
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        _Task.made += 1
-        self._place = _Task.made if _Task.ascending else (1 << 40) - 1 - _Task.made
-        super().__init__(*args, **kwargs)
-
-    def __hash__(self) -> int:
-        return self._place
-
-
-def _made(loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any) -> asyncio.Task[Any]:
-    return _Task(coroutine, loop=loop, **kwargs)
-
-
-def _order_tasks(*, ascending: bool) -> None:
-    _Task.ascending, _Task.made = ascending, 0
-
-
-@contextmanager
-def ordered_tasks() -> Iterator[None]:
-    """Let the tasks of this loop say when they were made; a loop that has a task factory of its own keeps it."""
-    loop = asyncio.get_running_loop()
-    before = loop.get_task_factory()
-    if before is None:
-        loop.set_task_factory(_made)
-    try:
-        yield
-    finally:
-        loop.set_task_factory(before)
+    if record.output is not None:
+        return record.status, json.dumps(json.loads(record.output), sort_keys=True)  # a dict's order is no difference
+    return record.status, record.reason or "null"

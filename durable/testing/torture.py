@@ -4,20 +4,19 @@ Separate because it is a test in one call: it needs nothing of the function but 
 Leaves to `stage` and `actors` a single life, to `stories` what is said when two lives differ.
 
 The first life is undisturbed. Then there is one life for each batch of records, with a crash right after it; one that
-is rebuilt from its record after every delivery; and, where handlers run side by side, lives in which these end in other
-orders, each undisturbed and rebuilt. A process must ask, between the deliveries that are recorded, for what the one
-before it asked for, and a run of which all is recorded must end as it did. A race may go another way in another order,
-or where a crash cuts it before its winner is recorded: but it goes that way again when the same is lived again, and
-chance does not. Where the function looks at a clock or draws random numbers outside its steps, there are many more
-lives, with `time.time` moved, since a coin that decides may fall the same way several times.
+is rebuilt from its record after every delivery; one that walks every set the other way round; and, where handlers run
+side by side, lives in which these end in other orders, one by one and together, each undisturbed and rebuilt. A process
+must ask, between the deliveries that are recorded, for what the one before it asked for, and a run of which all is
+recorded must end as it did. A race may go another way in another order, or where a crash cuts it before its winner is
+recorded: but it goes that way again when the same is lived again, and chance does not. Where the function looks at a
+clock or draws random numbers outside its steps, there are many more lives, with the clocks of the wall moved, since a
+coin that decides may fall the same way several times.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -28,7 +27,9 @@ from durable.run import Run
 from durable.testing.actors import Memory
 from durable.testing.lab import Lab
 from durable.testing.places import awaited_line
-from durable.testing.stage import RUN, Life, Plot, Stage, life_of, ordered_tasks
+from durable.testing.sets import ordered_sets
+from durable.testing.shifts import shifted
+from durable.testing.stage import RUN, Life, Plot, Stage, life_of
 from durable.testing.stories import GENERAL, Story, parting, told
 from durable.testing.witness import Witness, sets_in
 
@@ -83,7 +84,15 @@ async def torture(
 
     Each time the result, the keys and the kinds of the steps must be those of the undisturbed life, and no handler of a
     finished step may be called again. Handlers are really called once for each step and try; later lives get what they
-    returned. Sleeps are skipped.
+    returned. Sleeps are skipped. Clocks, random numbers and sets that decide something fail, and so does I/O outside a
+    step, whatever comes of it.
+
+    What it cannot see: a branch to which no life comes; what a clock that only measures (`time.monotonic`,
+    `time.perf_counter`, `loop.time`) decides; clocks and random numbers that an installed package asks by itself, or a
+    clock that is kept in a class or a container; a condition on the date that holds now and for twenty years; a set
+    that is walked in a package or in a method of a class, unless it holds tasks; I/O of a package written in C, or that
+    a package does for reasons of its own (time zones, certificates). While another profiler is at work, clocks, random
+    numbers and I/O are not looked for.
 
     Args:
         function: what to run; `data`: what to start it with.
@@ -95,8 +104,9 @@ async def torture(
         AssertionError: it is not deterministic: the message is the shortest story that shows it.
         StuckError: it waits for something that nobody sends.
     """
-    with ordered_tasks():
-        return await _Torture(function, data, list(functions), drive).inflict()
+    others = list(functions)
+    with ordered_sets([function, *others]):
+        return await _Torture(function, data, others, drive).inflict()
 
 
 class _Torture:
@@ -121,6 +131,7 @@ class _Torture:
         for batch in range(1, first.batches + 1):
             await self._compare(first, await self._live(Plot(dies_after=batch)))
         await self._rebuild(first)
+        await self._compare(first, await self._live(Plot(flipped=1)))
         orders = await self._orders() if self._memory.parallel > 1 else 0
         if self._witness.sights:
             await self._toss_coins(first)
@@ -146,22 +157,26 @@ class _Torture:
 
     async def _rebuild(self, first: Life) -> None:
         often = 1 if first.plot.order is None else 1 + first.batches // 12
-        life = await self._live(Plot(rebuilds=often, order=first.plot.order))
+        life = await self._live(attrs.evolve(first.plot, rebuilds=often))
         self._rebuilds += life.crashes
         await self._compare(first, life)
 
     async def _orders(self) -> int:
         for order in range(ORDERS):
-            live = await self._live(Plot(order=order))
+            plot = Plot(order=order, together=order % 2 == 1)
+            live = await self._live(plot)
             await self._compare(live, live)
-            await self._compare(live, await self._live(Plot(dies_after=max(1, live.batches - 1), order=order)))
+            await self._compare(live, await self._live(attrs.evolve(plot, dies_after=max(1, live.batches - 1))))
             await self._rebuild(live)
         return ORDERS
 
     async def _toss_coins(self, first: Life) -> None:
+        cells = [cell for one in (self._function, *self._functions) for cell in one.code.__closure__ or ()]
         for number in range(COINS):
-            with _shifted(0.5 + 7.3 * number**4):
-                await self._compare(first, await self._live(Plot(dies_after=max(1, first.batches - 1))))
+            # From a second over hours to twenty years.
+            with shifted(0.5 + 7.3 * number**5, self._witness.namespaces.values(), cells):
+                life = await self._live(Plot(dies_after=max(1, first.batches - 1)))
+            await self._compare(first, life)
 
     async def _live(self, plot: Plot, *, looking: bool = False) -> Life:
         stage = Stage([self._function, *self._functions], plot, self._memory)
@@ -209,8 +224,8 @@ class _Torture:
         if life.plot == Plot():
             title = f"function {self._function.id!r} does something outside its steps"
         sights = self._witness.sights
-        if not sights and story.remedy == GENERAL:
-            sights = [sight for function in (self._function, *self._functions) for sight in sets_in(function.code)]
+        if (life.plot.flipped or not sights) and story.remedy == GENERAL:
+            sights += [sight for function in (self._function, *self._functions) for sight in sets_in(function.code)]
         raise AssertionError(told(title, story, sights))
 
 
@@ -221,14 +236,3 @@ async def _look(stage: Stage) -> None:
         for session in list(stage.engine.opened("torture").scheduler.sessions.values()):
             if session.delivery.is_quiet and not session.claims and not session.refused and not session.main.done():
                 stage.actors.lived.outside.append(f"at {awaited_line(session.main)}")
-
-
-@contextmanager
-def _shifted(seconds: float) -> Iterator[None]:
-    """Let `time.time` be later: a function that asks it between its steps finds another day there."""
-    real = time.time
-    time.time = lambda: real() + seconds
-    try:
-        yield
-    finally:
-        time.time = real

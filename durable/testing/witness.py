@@ -13,8 +13,10 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import os
 import random
 import sys
+import sysconfig
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,9 +33,13 @@ _RANDOM = "use ctx.random, which gives the same numbers on replay, or draw it in
 _IO = "put it in a step: await ctx.step.run(...)"
 _SLEEP = "use ctx.step.sleep"
 _SETS = "its order is another in each process: walk a list"
+# What the file system is asked, and what is done to it.
+_LOOKS = frozenset("listdir scandir stat lstat".split())
+_DEEDS = frozenset("mkdir rmdir rename replace remove unlink link symlink chmod truncate utime".split())
 _BY_NAME: dict[tuple[str | None, str], str] = {
     **dict.fromkeys((("time", name) for name in ("time", "time_ns", "monotonic", "monotonic_ns")), _CLOCK),
     **dict.fromkeys((("time", name) for name in ("perf_counter", "perf_counter_ns", "localtime", "gmtime")), _CLOCK),
+    **dict.fromkeys((("time", name) for name in ("ctime", "asctime", "strftime")), _CLOCK),
     **dict.fromkeys(((None, name) for name in ("datetime.now", "datetime.utcnow", "datetime.today")), _CLOCK),
     (None, "date.today"): _CLOCK,
     ("posix", "urandom"): _RANDOM,
@@ -42,6 +48,8 @@ _BY_NAME: dict[tuple[str | None, str], str] = {
     ("time", "sleep"): _SLEEP,
     **dict.fromkeys((("_io", "open"), ("io", "open"), ("posix", "open"), ("nt", "open")), _IO),
     **dict.fromkeys(((None, f"socket.{name}") for name in ("connect", "bind", "sendto", "sendall", "recv")), _IO),
+    **dict.fromkeys((("_socket", name) for name in ("getaddrinfo", "gethostbyname")), _IO),
+    **dict.fromkeys(((system, name) for system in ("posix", "nt") for name in _LOOKS | _DEEDS), _IO),
     ("_posixsubprocess", "fork_exec"): _IO,
     ("_sqlite3", "connect"): _IO,
     ("sqlite3", "connect"): _IO,
@@ -51,6 +59,11 @@ _BY_NAME: dict[tuple[str | None, str], str] = {
 _BETWEEN = frozenset(
     "random secrets uuid datetime time pathlib shutil tempfile subprocess socket ssl http urllib sqlite3 os io".split()
 )
+# For I/O further: what asks it for the user, and packages, unless they only look where something is.
+_BETWEEN_IO = _BETWEEN | frozenset("asyncio genericpath posixpath ntpath glob ftplib smtplib zipfile tarfile".split())
+_PACKAGES = tuple(sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib"))
+_OWN_READING = frozenset("_pytest coverage certifi dateutil pytz tzlocal tzdata durable".split())
+_NAMES_A_PLACE = frozenset(("realpath", "_joinrealpath"))
 
 
 @attrs.frozen
@@ -74,6 +87,7 @@ class Witness:
     """Collects sights, each once, in order."""
 
     def __init__(self) -> None:
+        self.namespaces: dict[int, dict[str, Any]] = {}  # of the modules that ask a clock
         self._sights: dict[Sight, None] = {}
         self._own: asyncio.Task[Any] | None = None
 
@@ -104,16 +118,27 @@ class Witness:
         call, user = called.__qualname__, frame
         while is_foreign(user):
             module = user.f_globals.get("__name__", "")
-            if module.partition(".")[0] not in _BETWEEN or user.f_back is None:
+            if user.f_back is None or not _leads_on(called.__name__, remedy, user, module.partition(".")[0]):
                 return
             call, user = f"{module}.{user.f_code.co_name}", user.f_back
+        if remedy == _CLOCK:
+            self.namespaces[id(user.f_globals)] = user.f_globals
         module = getattr(called, "__module__", None)
-        if call == called.__qualname__ and module in ("time", "_sqlite3", "sqlite3", "posix", "nt"):
+        if call == called.__qualname__ and module in ("time", "sqlite3", *_SHOWN):
             call = f"{_SHOWN.get(module, module)}.{call}"
         self._sights[Sight(f"{user.f_code.co_filename}:{user.f_lineno}", f"{_shown(call)}()", remedy)] = None
 
 
-_SHOWN = {"posix": "os", "nt": "os", "_sqlite3": "sqlite3"}
+def _leads_on(name: str, remedy: str, frame: FrameType, package: str) -> bool:
+    """Say whether what a foreign frame calls is asked for by whoever called it, so that the search goes on there."""
+    if remedy != _IO or package in _BETWEEN:
+        return package in _BETWEEN and frame.f_code.co_name not in _NAMES_A_PLACE
+    if frame.f_code.co_name in _NAMES_A_PLACE or package in _OWN_READING:
+        return False
+    return package in _BETWEEN_IO or (name not in _LOOKS and frame.f_code.co_filename.startswith(_PACKAGES))
+
+
+_SHOWN = {"posix": "os", "nt": "os", "_sqlite3": "sqlite3", "_socket": "socket"}
 
 
 def _shown(call: str) -> str:

@@ -1,0 +1,209 @@
+"""Sets: walked one way round in one process, and the other way round in the next.
+
+Separate because the order of a set is an accident of memory and of the hash seed, which no process can change for
+itself: so it is turned round by hand.
+Leaves to `stage` which process walks which way.
+
+Tasks that a user's code makes hash in the order of their making, or in the opposite order. Sets of other things whose
+hash is another in each process (texts, objects, but not numbers) are turned where they are walked: while a function is
+tortured, it and the plain functions that it names are compiled anew from their source, with each `for`, `*`, unpacking,
+`pop()` and call of `list`, `tuple`, `iter` and the like asking `walked` for its set. What has no source, or another
+than it was compiled from, stays as it is.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from types import CellType, CodeType, FunctionType, ModuleType
+from typing import Any
+from uuid import UUID
+
+from durable.function import Function
+from durable.testing.places import FOREIGN
+
+_WALKED, _POPPED = "__durable_walked__", "__durable_popped__"
+_WALKERS = frozenset("list tuple iter enumerate zip map filter dict deque join extend fromkeys gather".split())
+
+
+class _Task(asyncio.Task[Any]):
+    """A task whose place in a set says when it was made."""
+
+    ascending = True
+    made = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        _Task.made += 1
+        self._place = _Task.made if _Task.ascending else (1 << 40) - 1 - _Task.made
+        super().__init__(*args, **kwargs)
+
+    def __hash__(self) -> int:
+        return self._place
+
+
+def _made(loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any) -> asyncio.Task[Any]:
+    return _Task(coroutine, loop=loop, **kwargs)
+
+
+def order_sets(*, ascending: bool) -> None:
+    """Let sets be walked one way round, or the other."""
+    _Task.ascending, _Task.made = ascending, 0
+
+
+@contextmanager
+def ordered_sets(functions: Iterable[Function[Any]]) -> Iterator[None]:
+    """Let sets be walked as `order_sets` says: tasks of this loop, unless it has a task factory of its own, and what
+    these functions and those that they name walk."""
+    loop = asyncio.get_running_loop()
+    before = loop.get_task_factory()
+    codes = {one: one.__code__ for one in _reached(one.code for one in functions)}
+    if before is None:
+        loop.set_task_factory(_made)
+    try:
+        for one, code in codes.items():
+            one.__globals__.update({_WALKED: walked, _POPPED: popped})
+            one.__code__ = _turning(code) or code
+        yield
+    finally:
+        for one, code in codes.items():
+            one.__code__ = code
+        loop.set_task_factory(before)
+
+
+def walked(value: Any) -> Any:
+    """Return what a user's code is about to walk: a set's elements the other way round, where they stand so now."""
+    return list(value)[::-1] if _is_turned(value) else value
+
+
+def popped(value: Any, *given: Any) -> Any:
+    """Pop from a set, a list or a mapping, as `walked` walks it."""
+    if not _is_turned(value):
+        return value.pop(*given)
+    last = list(value)[-1]
+    value.remove(last)
+    return last
+
+
+def _is_turned(value: Any) -> bool:
+    return not _Task.ascending and type(value) in (set, frozenset) and any(map(_varies, value))
+
+
+def _varies(one: Any) -> bool:
+    """Say whether a hash may be another in another process; tasks are turned by theirs."""
+    if isinstance(one, tuple | frozenset):
+        return any(map(_varies, one))
+    return not isinstance(one, int | float | complex | Decimal | UUID | _Task)
+
+
+def _reached(codes: Iterable[Callable[..., Any]]) -> list[FunctionType]:
+    """Return the user's plain functions among these, and those that they name."""
+    found: dict[FunctionType, None] = {}
+    ahead: list[Any] = list(codes)
+    while ahead:
+        one = ahead.pop()
+        one = one.code if isinstance(one, Function) else one
+        if not isinstance(one, FunctionType) or one in found or one.__code__.co_filename.startswith(FOREIGN):
+            continue
+        names = _names(one.__code__)
+        if _WALKED in names:
+            continue  # tortured already
+        found[one] = None
+        ahead += [inner for cell in one.__closure__ or () for inner in kept(cell)]
+        for named in [one.__globals__.get(name) for name in names]:
+            ahead += [vars(named).get(name) for name in names] if isinstance(named, ModuleType) else [named]
+    return list(found)
+
+
+def kept(cell: CellType) -> list[Any]:
+    """Return what a cell holds: nothing, if it is not bound yet."""
+    try:
+        return [cell.cell_contents]
+    except ValueError:
+        return []
+
+
+def _names(code: CodeType) -> set[str]:
+    inner = [_names(one) for one in code.co_consts if isinstance(one, CodeType)]
+    return set(code.co_names).union(*inner)
+
+
+def _turning(code: CodeType) -> CodeType | None:
+    """Return a function's code with its walks turned, None where its source is not at hand."""
+    try:
+        lines, first = inspect.getsourcelines(code)
+        tree = ast.parse(textwrap.dedent("".join(lines)))
+    except (OSError, TypeError, SyntaxError):
+        return None
+    definition = tree.body[0]
+    if not isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef):
+        return None
+    definition.decorator_list = []
+    ast.increment_lineno(tree, first - 1)
+    plain = _compiled(definition, code)
+    if plain is None or _shape(plain) != _shape(code):
+        return None
+    return _compiled(_Turned().visit(definition), code)
+
+
+def _shape(code: CodeType) -> tuple[Any, ...]:
+    return code.co_code, code.co_names, *(_shape(one) if isinstance(one, CodeType) else one for one in code.co_consts)
+
+
+def _compiled(definition: ast.stmt, like: CodeType) -> CodeType | None:
+    around = ast.parse(f"def around({', '.join(like.co_freevars)}): pass")
+    outer = around.body[0]
+    assert isinstance(outer, ast.FunctionDef)
+    outer.body = [definition]
+    flags = like.co_flags & annotations.compiler_flag
+    module = compile(ast.fix_missing_locations(around), like.co_filename, "exec", flags, dont_inherit=True)
+    inner = [one for code in module.co_consts if isinstance(code, CodeType) for one in code.co_consts]
+    for one in inner:
+        if isinstance(one, CodeType) and one.co_name == like.co_name and one.co_freevars == like.co_freevars:
+            return one.replace(co_qualname=like.co_qualname)
+    return None
+
+
+class _Turned(ast.NodeTransformer):
+    """Puts a call of `walked` or `popped` where a set may be walked."""
+
+    def visit_For(self, node: ast.For) -> ast.For:
+        self.generic_visit(node)
+        node.iter = _asking(_WALKED, node.iter)
+        return node
+
+    def visit_comprehension(self, node: ast.comprehension) -> ast.comprehension:
+        self.generic_visit(node)
+        if not node.is_async:
+            node.iter = _asking(_WALKED, node.iter)
+        return node
+
+    def visit_Starred(self, node: ast.Starred) -> ast.Starred:
+        self.generic_visit(node)
+        if isinstance(node.ctx, ast.Load):
+            node.value = _asking(_WALKED, node.value)
+        return node
+
+    def visit_Assign(self, node: ast.Assign) -> ast.Assign:
+        self.generic_visit(node)
+        if any(isinstance(target, ast.Tuple | ast.List) for target in node.targets):
+            node.value = _asking(_WALKED, node.value)
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.Call:
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "pop" and not node.keywords:
+            return _asking(_POPPED, node.func.value, *node.args)
+        name = getattr(node.func, "id", None) or getattr(node.func, "attr", None)
+        if name in _WALKERS:
+            node.args = [one if isinstance(one, ast.Starred) else _asking(_WALKED, one) for one in node.args]
+        return node
+
+
+def _asking(name: str, *values: ast.expr) -> ast.Call:
+    function = ast.copy_location(ast.Name(name, ast.Load()), values[0])
+    return ast.copy_location(ast.Call(function, list(values), []), values[0])

@@ -51,4 +51,8 @@ class Rounds:
                 self._loop.call_soon(self._round)
 
     def _is_busy(self) -> bool:
-        return self._ready is None or bool(self._ready)
+        if self._ready is None or self._ready:
+            return True
+        # A timer that is due already waits for no time: asyncio.wait(timeout=0), which polls, sets one.
+        timers: list[asyncio.TimerHandle] = getattr(self._loop, "_scheduled", [])  # now: the loop replaces the list
+        return bool(timers) and timers[0].when() <= self._loop.time()

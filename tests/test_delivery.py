@@ -14,7 +14,7 @@ from durable.codec import read, write
 from durable.records import StepClosed, StepOpened
 from durable.stores.store import Entry
 from durable.testing import Lab
-from tests.retold import again, live, outcomes, records, value
+from tests.retold import again, live, outcomes, record, records, value
 
 
 class HeldStore(DictStore):
@@ -28,6 +28,16 @@ class HeldStore(DictStore):
 
     async def append(self, entries: Sequence[Entry]) -> None:
         await self.gate.wait()
+        await super().append(entries)
+
+
+class SlowStore(DictStore):
+    """A store whose commits take a while: other code goes on meanwhile, and comes to stand still."""
+
+    immediate = False
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        await value(rounds=300)
         await super().append(entries)
 
 
@@ -153,6 +163,43 @@ def test_a_task_that_dives_to_its_first_step_while_main_goes_on_is_seen_alike() 
             replayed, _, lab = await again(main, entries)
             assert replayed == result
             assert not lab.calls
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("how", ["wait", "call_later"])
+def test_code_that_polls_its_tasks_sees_the_same_on_replay(how: str) -> None:
+    """R5: a timer that is due already is something the loop has still to call."""
+
+    @function
+    async def polling(ctx: Context) -> list[int]:
+        loop = asyncio.get_running_loop()
+
+        async def done(tasks: list[asyncio.Task[Any]]) -> int:
+            if how == "wait":
+                return len((await asyncio.wait(tasks, timeout=0))[0])
+            polled = loop.create_future()
+            loop.call_later(0, polled.set_result, None)
+            await polled
+            return sum(task.done() for task in tasks)
+
+        await ctx.step.run("x", value)
+        tasks = [asyncio.create_task(ctx.step.run("s", value, rounds=1)) for _ in range(2)]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        seen = [await done(tasks) for _ in range(4)]
+        await ctx.step.run(f"after {seen}", value)
+        await asyncio.gather(*tasks)
+        return seen
+
+    async def story() -> None:
+        store = SlowStore()
+        async with Lab([polling], store=store) as lab:
+            result = await lab.result(await lab.start(polling, id="r"))
+            entries = await record(lab)
+        replayed, _, lab = await again(polling, entries)
+        assert replayed == result
+        assert not lab.calls
 
     asyncio.run(story())
 

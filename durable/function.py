@@ -246,7 +246,7 @@ def function(
     def declare(code: Code[Any]) -> Function[Any]:
         what = f"function {id!r}" if id is not None else "a function"
         _checked_code(code, what=what)
-        name = id if id is not None else code.__name__
+        name = str.__str__(id) if isinstance(id, str) else code.__name__ if id is None else id
         what = f"function {name!r}"
         if not isinstance(name, str) or not name:
             raise TypeError(f"the id of a function must be a string that is not empty, not {name!r}")

@@ -188,7 +188,7 @@ class Journal:
             return
         failure = error
         if not isinstance(failure, StoreError):
-            failure = StoreError(f"the store failed while appending: {type(error).__name__}: {error}")
+            failure = StoreError(f"the store failed: {type(error).__name__}: {error}")
             failure.__cause__ = error
         self._tell_failure(failure)
         self._on_failure(failure)

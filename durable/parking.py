@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any
 
 from durable.delivery import QUIET
 from durable.ending import has_left
-from durable.errors import StoreCorruptError, StoreError
+from durable.errors import StoreCorruptError
 from durable.machine import Machine
 from durable.session import Session
 
@@ -46,7 +45,7 @@ class Parking:
         self._spawn = spawn
         self._stirs = 0
         self._is_looking = False
-        self._leaving: dict[str, Session] = {}
+        self._leaving: dict[str, asyncio.Future[None]] = {}
         self._reading: set[str] = set()
 
     @property
@@ -87,15 +86,17 @@ class Parking:
         run = session.ledger.run
         del self._sessions[run]
         self._state.park(run, key)
-        self._leaving[run] = session
-        session.main.add_done_callback(partial(self._left, run), context=self._machine.variables)
+        gone = self._leaving[run] = self._machine.loop.create_future()
         session.is_stopped = True
         session.stop()
+        self._spawn(self._leave(run, session, gone))
 
-    def _left(self, run: str, main: asyncio.Task[Any]) -> None:
-        if run in self._leaving and self._leaving[run].main is main:
+    async def _leave(self, run: str, session: Session, gone: asyncio.Future[None]) -> None:
+        try:
+            await has_left(session)
+        finally:
             del self._leaving[run]
-            self._machine.changed()
+            gone.set_result(None)
 
     def fetch(self, run: str) -> None:
         """Read the ledger of a run that was parked, and have it begun."""
@@ -105,12 +106,12 @@ class Parking:
 
     async def _fetch(self, run: str) -> None:
         try:
-            leaving = self._leaving.pop(run, None)
+            leaving = self._leaving.get(run)
             if leaving is not None:
-                await has_left(leaving)
+                await leaving
             if await self._read(run):
                 self._begin(run)
-        except StoreError as error:
+        except Exception as error:  # a store of somebody else's may raise anything
             self._machine.journal.fail(error)  # R31: a run that cannot be read must not wait for ever
         finally:
             self._reading.discard(run)
@@ -120,13 +121,15 @@ class Parking:
         while (known := self._state.ledgers.get(run)) is not None and not known.is_whole:
             count = known.count
             whole = await self._machine.read(run)
-            if whole is None or whole.count < count:
-                raise StoreCorruptError(
-                    f"run {run!r} has {count} records, but the store gives back {whole.count if whole else 'none'}: it "
-                    "has lost some; restore a copy"
-                )
             known = self._state.ledgers.get(run)
-            if known is not None and known.count == whole.count:
+            if known is None:
+                break
+            if whole is None or not count <= whole.count <= known.count:
+                raise StoreCorruptError(
+                    f"run {run!r} has {known.count} records, but the store gives back "
+                    f"{whole.count if whole else 'none'}: it has lost some, or made some up; restore a copy"
+                )
+            if known.count == whole.count:
                 self._state.ledgers[run] = whole
                 return True
         return False

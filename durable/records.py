@@ -83,6 +83,8 @@ class Event:
     def __attrs_post_init__(self) -> None:
         # Not as validators of the fields: six calls take twice as long, for every event that is sent or recovered.
         _check_name(self.name)
+        if type(self.name) is not str:  # a StrEnum's member, say: recorded and read again it is a text
+            object.__setattr__(self, "name", str.__str__(self.name))
         _check_data(self)
         _check_text(self, "id", self.id)
         _check_text(self, "v", self.v)

@@ -168,6 +168,7 @@ class Runtime:
                 raise
             await self.store.close()
         except BaseException as error:
+            self.spare.close()
             if opened.done():
                 raise
             opened.set_exception(error)

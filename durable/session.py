@@ -103,6 +103,8 @@ class Session:
         """The key of the step that the function's own task waits in, if that is all there is of the run."""
         if self.refused or self.has_loose_ends or len(self.claims) != 1 or not self.delivery.is_idle:
             return None
+        if any(self.ledger.steps[key].outcome is None for key in self._behind):
+            return None  # open since an earlier attempt: what answers it must find it
         [claim] = self.claims.values()
         facts = self.facts(claim)
         is_awaited = claim.awaited_by is self.main and claim.future is not None and not claim.future.done()

@@ -146,7 +146,8 @@ class State:
 
     def park(self, run: str, key: str) -> None:
         """Keep of a run what must be known while it waits in step `key`, its only open one, and no more."""
-        self.parked[run] = Parked(self.ledgers.pop(run), key, self._encode)
+        self.parked[run] = Parked(self.ledgers[run], key, self._encode)
+        del self.ledgers[run]
 
     def fold(self, record: Record) -> None:
         """Take one more fact in."""

@@ -80,7 +80,7 @@ async def _signal(options: argparse.Namespace) -> str:
 def _parsed(text: str) -> Any:
     try:
         return json.loads(sys.stdin.read() if text == "-" else text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"the data are not JSON: {error}: {text[:80]}") from error
 
 

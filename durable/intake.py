@@ -67,6 +67,7 @@ class Intake:
         self._refused: set[str] = set()
         self._complaint = ""
         self._seen_empty: object = None
+        self._is_level = False
         self._closing = False
         self._taking = False
         self._ended = asyncio.Event()
@@ -81,12 +82,16 @@ class Intake:
             return
         try:
             self._found = await self._look(self._inbox)
-            for message in self._found:
-                async for _ in self._store.history(message_run(message.id)):
-                    self._posted.add(message.id)
+            await self._ask_journal(self._found)
         except BaseException:
             self._stop_worker()
             raise
+
+    async def _ask_journal(self, messages: Sequence[Message]) -> None:
+        # Until the inbox has been seen empty: those that the last process refused may stand before those it took.
+        for message in messages:
+            async for _ in self._store.history(message_run(message.id)):
+                self._posted.add(message.id)
 
     def begin(self) -> None:
         """Post what has waited longest, before anything is sent to the engine itself, and hear the bell from now on."""
@@ -152,7 +157,10 @@ class Intake:
             if not found:
                 is_sure = stamp is not None and now - stamp[0] / 1e9 > _COARSE.total_seconds()
                 self._seen_empty = stamp if is_sure else None
+                self._is_level = True
                 return
+            if not self._is_level:
+                await self._ask_journal(found)
             if not self._closing:
                 self._post(found)
 

@@ -77,11 +77,11 @@ def copied(path: Path, name: str) -> Path:
     return path.with_name(name)
 
 
-def sent(path: Path, *names: Any, **options: Any) -> list[str]:
+def sent(path: Path, *names: Any, limits: durable.Limits | None = None, **options: Any) -> list[str]:
     """Send events or names in calls of their own; return the runtime's ids."""
 
     async def story() -> list[str]:
-        async with durable.Sender(path) as sender:
+        async with durable.Sender(path, limits=limits) as sender:
             return [id for name in names for id in await sender.send(name, **options)]
 
     return asyncio.run(story())

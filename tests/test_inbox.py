@@ -221,6 +221,25 @@ def test_a_message_found_again_is_not_taken_twice_however_long_the_store_was_shu
     assert set(openings(path).values()) == {1}
 
 
+def test_a_message_behind_one_that_is_refused_is_not_taken_twice_either(path: Path) -> None:
+    """The journal is asked about every message until the inbox was once seen empty: the refused fill the first look."""
+
+    async def story() -> None:
+        async with durable.Engine([paid], store=path) as engine:
+            while await asyncio.to_thread(waiting, path) != refused:
+                await asyncio.sleep(0)
+            await engine.settled()
+
+    sent(path, durable.Event("paid", {"n": "x" * (1_100 << 10)}), limits=durable.Limits(event_bytes=2 << 20))
+    refused = waiting(path)
+    sent(path, events(1))
+    shutil.copy(f"{path}.inbox", f"{path}.copy")
+    asyncio.run(story())
+    os.replace(f"{path}.copy", f"{path}.inbox")
+    asyncio.run(story())
+    assert list(openings(path).values()) == [1]
+
+
 class _Failing(durable.FileStore):
     """A store whose disk fills up as soon as a message is taken."""
 

@@ -23,6 +23,7 @@ class Bell:
 
     def __init__(self, store: str, rung: Callable[[], None]) -> None:
         self.path = f"{store}.bell"
+        self._store = store
         self._rung = rung
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ends: list[int] = []
@@ -38,6 +39,7 @@ class Bell:
             raise NotImplementedError("Windows has no named pipes that a loop can watch")
         try:
             os.mkfifo(self.path, 0o666)
+            os.chmod(self.path, os.stat(self._store).st_mode & 0o666)  # who may write to the store may ring
         except FileExistsError:
             if not stat.S_ISFIFO(os.stat(self.path).st_mode):
                 raise

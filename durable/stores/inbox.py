@@ -99,6 +99,8 @@ class Inbox:
         found: list[Message] = []
         size = 0
         with self._opened("looking into it", "rw") as connection, self._transaction(connection, "BEGIN"):
+            if _is_blank(connection):  # whoever began to make it was killed: SQLite has taken that back just now
+                return []
             last, taken = self._check(connection)
             missing = last - taken - connection.execute("SELECT count(*) FROM message").fetchone()[0]
             if missing:
@@ -119,6 +121,8 @@ class Inbox:
         if not self._is_there():
             return
         with self._opened("removing from it", "rw") as connection, self._transaction(connection, "BEGIN IMMEDIATE"):
+            if _is_blank(connection):
+                return
             last, taken = self._check(connection)
             chosen = "SELECT value FROM json_each(?)"
             gone = connection.execute(f"DELETE FROM message WHERE id IN ({chosen})", (json.dumps(list(ids)),)).rowcount

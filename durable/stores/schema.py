@@ -85,7 +85,10 @@ def recognise(path: str) -> bool:
         if _size(f"{path}-wal"):
             raise StoreCorruptError(f"store {path!r} is gone but its -wal is there: restore both, or remove that too")
         return False
-    connection = connect(path, "ro&immutable=1")
+    try:
+        connection = connect(path, "ro&immutable=1")
+    except sqlite3.Error as error:
+        raise StoreError(f"store {path!r} cannot be read: {error}: give this user the right to read it") from error
     try:
         check_owner(connection, path)
         if _size(path) % pragma(connection, "page_size") and not _size(f"{path}-wal"):

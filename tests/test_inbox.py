@@ -135,7 +135,9 @@ def test_an_engine_in_another_process_is_reached_and_its_bell_outlives_kill_9_ha
 
 
 _FORK = """
-import asyncio, os, sys, durable
+import asyncio, os, sys, warnings, durable
+
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
 
 @durable.function("shop/paid")
 async def paid(ctx):

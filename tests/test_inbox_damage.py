@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +126,17 @@ def test_an_inbox_damaged_beside_a_live_engine_is_an_error_in_the_log_and_the_en
             assert await hears(1) == [2]
 
     asyncio.run(story())
+
+
+def test_an_inbox_whose_maker_was_killed_in_its_first_commit_is_empty(path: Path) -> None:
+    """SQLite takes back what was begun, when it is opened: the file that seemed to be somebody's is blank then."""
+    begun = sqlite3.connect(f"{path}.making", isolation_level=None)
+    begun.execute("PRAGMA cache_size = 1")  # so that pages are written before the commit
+    begun.execute("BEGIN IMMEDIATE")
+    begun.execute("CREATE TABLE message (body)")
+    begun.executemany("INSERT INTO message VALUES (?)", [("x" * 4_000,)] * 50)
+    for ending in ("", "-journal"):
+        shutil.copy(f"{path}.making{ending}", f"{path}.inbox{ending}")
+    begun.close()
+    assert waiting(path) == []
+    assert len(sent(path, "paid")) == len(waiting(path)) == 1

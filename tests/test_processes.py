@@ -139,7 +139,9 @@ def test_reading_from_another_process_never_disturbs_the_writer(tmp_path: Path) 
 # Fork.
 
 _FORK = """
-import asyncio, os, sys, durable
+import asyncio, os, sys, warnings, durable
+
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
 
 @durable.function
 async def greet(ctx):

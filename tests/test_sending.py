@@ -193,7 +193,9 @@ def test_a_sender_that_is_not_open_says_what_to_write(path: Path) -> None:
 
 
 _FORK = """
-import asyncio, os, sys, durable
+import asyncio, os, sys, warnings, durable
+
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
 
 async def main():
     async with durable.Sender(sys.argv[1]) as sender:

@@ -23,8 +23,9 @@ NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 OWNER, OTHER = 12_001, 12_002
 _ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent.parent), *sys.path])}
 _IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+# It imports what it needs before it is another user, who may not be let into the interpreter's folder.
 _AS = """
-import argparse, asyncio, os, shutil, sys
+import argparse, asyncio, os, shutil, sys, urllib.parse
 from datetime import UTC, datetime
 from durable.cli import main
 from durable.stores.file import FileStore

@@ -31,8 +31,6 @@ from durable.records import Cancelled
 from durable.rounds import Rounds
 
 QUIET = 96
-
-
 _NONE_HELD: dict[str, int] = {}  # shared, and never written to: most runs have none
 
 

@@ -162,6 +162,7 @@ class Runtime:
             try:
                 await self._recover()
                 await self.intake.open()
+                await self.scheduler.deadlines.recover()  # last: nothing may come due in an engine that is refused
                 await self._serve(opened)
             except BaseException as error:
                 await self._give_back(error)
@@ -174,6 +175,8 @@ class Runtime:
             opened.set_exception(error)
 
     async def _give_back(self, error: BaseException) -> None:
+        self.timers.close()
+        await self.scheduler.close()
         try:
             await self.store.close()
         except StoreError as failure:
@@ -229,7 +232,6 @@ class Runtime:
         self.recovery.recover(ledgers, was_clean=last is None or isinstance(last, EngineClosed))
         for ledger in ledgers:
             ledger.close_turns()
-        await self.scheduler.deadlines.recover()
 
     def _fold(self, entry: Entry) -> Record:
         record = read(entry.kind, entry.body)

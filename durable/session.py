@@ -24,7 +24,7 @@ from durable.records import Cancelled, Err, Event, Ok, Outcome, RunStarted, Step
 # Shared, and never written to: of a hundred thousand sessions that wait, most have none of these.
 _LEVEL: set[str] = set()
 _NO_WORKS: dict[Work, None] = {}
-_NO_BRANCHES: dict[asyncio.Task[Any], Branch | None] = {}
+_NO_BRANCHES: dict[asyncio.Task[Any], Branch | None] = {}  # None: it only awaits what another task called
 
 
 class Session:
@@ -66,7 +66,7 @@ class Session:
         self._asked: dict[str, int] = {}
         self.gate: Callable[[Callable[[], None]], None] | None = None
         self._root = Branch("", self._asked)
-        self.branches = _NO_BRANCHES  # None: it only awaits what another task called
+        self.branches = _NO_BRANCHES
         self._behind = set(ledger.steps) if ledger.steps else _LEVEL  # recorded, but not come to again
         self.delivery = Delivery(ledger, machine.journal, machine.rounds, self)
 

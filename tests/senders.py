@@ -110,6 +110,40 @@ async def opened(path: Path, *functions: durable.Function[Any], **options: Any) 
         yield engine
 
 
+_heard: asyncio.Queue[int]
+
+
+def listen() -> asyncio.Queue[int]:
+    """Return the queue into which runs of `paid` put the numbers of their events from now on."""
+    global _heard
+    _heard = asyncio.Queue()
+    return _heard
+
+
+@durable.function("shop/paid")
+async def paid(ctx: durable.Context) -> int:
+    """Say in this process that it was called."""
+    _heard.put_nowait(ctx.event.data["n"])
+    return ctx.event.data["n"]
+
+
+def events(*numbers: int) -> list[durable.Event]:
+    """Return events that open a run of `paid` each."""
+    return [durable.Event("shop/paid", {"n": n}) for n in numbers]
+
+
+async def hears(heard: asyncio.Queue[int], count: int) -> list[int]:
+    """Wait for so many numbers."""
+    return [await heard.get() for _ in range(count)]
+
+
+async def reopened(path: Path, **options: Any) -> list[int]:
+    """Open the store, let it take what waits, and return what all its runs have returned."""
+    listen()
+    async with opened(path, paid, **options) as engine:
+        return sorted([info.output for info in await engine.runs(limit=1_000)])
+
+
 def openings(path: Path) -> Counter[str]:
     """Return how often each run was opened, as the store has it."""
 

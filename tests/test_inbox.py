@@ -19,7 +19,21 @@ from durable.stores.store import Entry
 from durable.testing import Lab, VirtualClock
 from tests.bench.idle import CountingLoop, SkippingClock
 from tests.crashing import end, hear, run, start
-from tests.senders import beside, change, copied, died, made, opened, openings, sent, waiting
+from tests.senders import (
+    beside,
+    change,
+    copied,
+    died,
+    events,
+    hears,
+    listen,
+    made,
+    openings,
+    paid,
+    reopened,
+    sent,
+    waiting,
+)
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes and named pipes")
 
@@ -29,42 +43,15 @@ def path(tmp_path: Path) -> Path:
     return made(tmp_path / "x.db")
 
 
-heard: asyncio.Queue[int]
-
-
-@durable.function("shop/paid")
-async def paid(ctx: durable.Context) -> int:
-    """Say in this process that it was called."""
-    heard.put_nowait(ctx.event.data["n"])
-    return ctx.event.data["n"]
-
-
-def events(*numbers: int) -> list[durable.Event]:
-    return [durable.Event("shop/paid", {"n": n}) for n in numbers]
-
-
-async def hears(count: int) -> list[int]:
-    return [await heard.get() for _ in range(count)]
-
-
-async def reopened(path: Path, **options: Any) -> list[int]:
-    """Open the store, let it take what waits, and return what all its runs have returned."""
-    global heard
-    heard = asyncio.Queue()
-    async with opened(path, paid, **options) as engine:
-        return sorted([info.output for info in await engine.runs(limit=1_000)])
-
-
 # At once.
 
 
 def test_a_sender_in_the_engines_own_process_reaches_it_at_once(path: Path) -> None:
     async def story() -> list[int]:
-        global heard
-        heard = asyncio.Queue()
+        heard = listen()
         async with durable.Engine([paid], store=path), durable.Sender(path) as sender:
             await asyncio.gather(*[sender.send("shop/paid", {"n": n}) for n in range(300)])
-            return await hears(300)
+            return await hears(heard, 300)
 
     assert sorted(asyncio.run(story())) == list(range(300))
     assert waiting(path) == []
@@ -86,11 +73,10 @@ asyncio.run(main())
 @posix
 def test_two_processes_that_send_at_once_both_reach_a_live_engine(path: Path) -> None:
     async def story() -> list[int]:
-        global heard
-        heard = asyncio.Queue()
+        heard = listen()
         async with durable.Engine([paid], store=path):
             children = [start(_SENDER, path, first) for first in (0, 20)]
-            found = await hears(40)
+            found = await hears(heard, 40)
             assert [child.communicate()[0] for child in children] == ["", ""]
             return found
 
@@ -305,15 +291,14 @@ class _DeafLoop(CountingLoop):
 @pytest.mark.parametrize("kind", [CountingLoop, _DeafLoop])
 def test_what_no_bell_told_of_is_found_within_30_seconds_at_one_wake_up(path: Path, kind: type[CountingLoop]) -> None:
     async def story(loop: CountingLoop) -> int:
-        global heard
-        heard = asyncio.Queue()
+        heard = listen()
         async with durable.Engine([paid], store=path, clock=SkippingClock(loop)):
             bell = Path(f"{path}.bell")
             await asyncio.to_thread(bell.unlink, missing_ok=True)  # lost: a sender was killed before it rang
             await asyncio.to_thread(sent, path, *events(1))
             assert heard.empty()
             await loop.wake_ups_in(31, skipping=True)
-            assert await hears(1) == [1]
+            assert await hears(heard, 1) == [1]
             while await asyncio.to_thread(waiting, path):
                 await asyncio.sleep(0)
             await loop.wake_ups_in(100, skipping=True)

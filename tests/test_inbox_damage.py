@@ -6,44 +6,19 @@ import asyncio
 import logging
 import shutil
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import durable
-from tests.senders import beside, change, made, opened, sent, waiting
+from durable.testing import VirtualClock
+from tests.senders import beside, change, events, hears, listen, made, paid, reopened, sent, waiting
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return made(tmp_path / "x.db")
-
-
-heard: asyncio.Queue[int]
-
-
-@durable.function("shop/paid")
-async def paid(ctx: durable.Context) -> int:
-    """Say in this process that it was called."""
-    heard.put_nowait(ctx.event.data["n"])
-    return ctx.event.data["n"]
-
-
-def events(*numbers: int) -> list[durable.Event]:
-    return [durable.Event("shop/paid", {"n": n}) for n in numbers]
-
-
-async def hears(count: int) -> list[int]:
-    return [await heard.get() for _ in range(count)]
-
-
-async def reopened(path: Path, **options: Any) -> list[int]:
-    """Open the store, let it take what waits, and return what all its runs have returned."""
-    global heard
-    heard = asyncio.Queue()
-    async with opened(path, paid, **options) as engine:
-        return sorted([info.output for info in await engine.runs(limit=1_000)])
 
 
 def test_a_message_that_is_refused_is_named_kept_and_passed_by(path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -54,12 +29,11 @@ def test_a_message_that_is_refused_is_named_kept_and_passed_by(path: Path, caplo
         async with durable.Sender(path, limits=large) as sender:
             await sender.send("shop/paid", {"n": 1, "x": "x" * 600_000})
             await sender.send("shop/paid", {"n": 2})
+        heard = listen()
         async with durable.Engine([paid], store=path) as engine:
-            assert await hears(1) == [2]
+            assert await hears(heard, 1) == [2]
             assert [info.output for info in await engine.runs(status="completed")] in ([], [2])
 
-    global heard
-    heard = asyncio.Queue()
     asyncio.run(story())
     [left] = waiting(path)
     [said] = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
@@ -111,11 +85,10 @@ def test_an_inbox_damaged_beside_a_live_engine_is_an_error_in_the_log_and_the_en
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def story() -> None:
-        global heard
-        heard = asyncio.Queue()
+        heard = listen()
         async with durable.Engine([paid], store=path) as engine, durable.Sender(path) as sender:
             await sender.send(events(1))
-            assert await hears(1) == [1]
+            assert await hears(heard, 1) == [1]
             while await asyncio.to_thread(waiting, path):
                 await asyncio.sleep(0)
             await asyncio.to_thread(change, Path(f"{path}.inbox"), "UPDATE mark SET taken = 0")
@@ -123,7 +96,7 @@ def test_an_inbox_damaged_beside_a_live_engine_is_an_error_in_the_log_and_the_en
             while "checksum" not in caplog.text:
                 await asyncio.sleep(0)
             await engine.send(events(2))
-            assert await hears(1) == [2]
+            assert await hears(heard, 1) == [2]
 
     asyncio.run(story())
 
@@ -140,3 +113,29 @@ def test_an_inbox_whose_maker_was_killed_in_its_first_commit_is_empty(path: Path
     begun.close()
     assert waiting(path) == []
     assert len(sent(path, "paid")) == len(waiting(path)) == 1
+
+
+def test_an_engine_that_is_refused_its_inbox_calls_no_handler_later(path: Path) -> None:
+    """The store was given back: whoever else opens it runs what is due."""
+    called: list[int] = []
+    inbox = Path(f"{path}.inbox")
+
+    @durable.function(backoff=durable.Backoff("1h", jitter=0))
+    async def failing(ctx: durable.Context) -> None:
+        called.append(ctx.attempt)
+        raise RuntimeError
+
+    async def story() -> None:
+        clock = VirtualClock(datetime(2030, 1, 1, tzinfo=UTC))
+        async with durable.Engine([failing], store=path, clock=clock) as engine:
+            await engine.start(failing)
+            await engine.settled()
+        await asyncio.to_thread(inbox.write_text, "this is no database")
+        with pytest.raises(durable.StoreError):
+            await durable.Engine([failing], store=path, clock=clock).open()
+        clock.advance("2h")
+        for _ in range(300):
+            await asyncio.sleep(0)
+        assert called == [0]
+
+    asyncio.run(story())

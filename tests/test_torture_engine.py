@@ -172,16 +172,17 @@ class _Alarm:
             self.alarms.remove(self)
 
 
+@function(retries=0)
+async def sleeps_thrice(ctx: Context) -> Any:
+    times = []
+    for days in (1, 30, 100):
+        await ctx.step.sleep("s", f"{days}d")
+        times.append((ctx.now() - START).days)
+    return times
+
+
 def test_a_clock_that_leaps_a_year_and_back_ends_no_sleep_early_and_none_never() -> None:
     """R17: deadlines are instants. What the leap passed over ends at once; what lies ahead waits until it has come."""
-
-    @function(retries=0)
-    async def sleeper(ctx: Context) -> Any:
-        times = []
-        for days in (1, 30, 100):
-            await ctx.step.sleep("s", f"{days}d")
-            times.append((ctx.now() - START).days)
-        return times
 
     @function(retries=0)
     async def beside(ctx: Context) -> Any:
@@ -192,8 +193,8 @@ def test_a_clock_that_leaps_a_year_and_back_ends_no_sleep_early_and_none_never()
 
     async def story() -> None:
         clock = LeapingClock()
-        async with Engine([sleeper, beside], clock=clock) as engine:
-            run, other = await engine.start(sleeper), await engine.start(beside)
+        async with Engine([sleeps_thrice, beside], clock=clock) as engine:
+            run, other = await engine.start(sleeps_thrice), await engine.start(beside)
             for days, ended in ((365, 1), (-400, 1), (429, 1), (1, 2), (99, 2), (1, 3)):
                 await engine.settled()
                 clock.leap(days)
@@ -209,17 +210,9 @@ def test_a_clock_that_leaps_a_year_and_back_ends_no_sleep_early_and_none_never()
 def test_a_clock_that_jumps_a_year_fires_each_deadline_once_in_order() -> None:
     """R17"""
 
-    @function(retries=0)
-    async def sleeper(ctx: Context) -> Any:
-        times = []
-        for days in (1, 30, 100):
-            await ctx.step.sleep("s", f"{days}d")
-            times.append((ctx.now() - START).days)
-        return times
-
     async def story() -> None:
-        async with Lab([sleeper]) as lab:
-            run = await lab.start(sleeper)
+        async with Lab([sleeps_thrice]) as lab:
+            run = await lab.start(sleeps_thrice)
             lab.clock.advance("365d")
             await lab.settle()
             lab.clock.advance("365d")

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import attrs
 
 from durable.codec import decode, encode
+from durable.log import Log
 from durable.records import Event
 from durable.retries import Policy
 from durable.session import Session
@@ -67,11 +68,12 @@ def _started(one: object) -> Awaitable[Any]:
     return awaitable
 
 
-class _RunLogger(logging.LoggerAdapter[logging.Logger]):
+class _RunLogger(Log):
     """Logs with the run's id, and is silent while the function only repeats what it did before a crash."""
 
-    def __init__(self, logger: logging.Logger, session: Session) -> None:
-        super().__init__(logger, {"run_id": session.ledger.run, "function_id": session.ledger.function})
+    def __init__(self, logger: Log, session: Session) -> None:
+        super().__init__(logger)
+        self.extra = {"run_id": session.ledger.run, "function_id": session.ledger.function}
         self._session = session
 
     def isEnabledFor(self, level: int) -> bool:

@@ -7,7 +7,6 @@ Leaves to `runtime` to put the parts together.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import Any
@@ -20,6 +19,7 @@ from durable.clock import Clock
 from durable.eager import Spare
 from durable.journal import Journal
 from durable.ledger import Ledger
+from durable.log import Log
 from durable.rounds import Rounds
 from durable.timers import Timers
 from durable.workers import Workers
@@ -43,7 +43,7 @@ class Machine:
     causes: Causes
     rounds: Rounds
     variables: Context
-    logger: logging.Logger
+    logger: Log
     workers: Workers | None
     spare: Spare
     changed: Callable[[], None]

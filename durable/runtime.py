@@ -37,6 +37,7 @@ from durable.ids import Ids
 from durable.intake import Intake
 from durable.journal import Journal
 from durable.ledger import Ledger, Limits
+from durable.log import Log
 from durable.machine import Machine
 from durable.records import INVOKED, EngineClosed, Event, Record, RunClosed, RunOpened
 from durable.recovery import Recovery
@@ -83,7 +84,7 @@ class Runtime:
         self.clock = settings.clock
         self.ids = Ids()
         self.store = settings.store
-        self.logger = settings.logger
+        self.logger = Log(settings.logger)
         self.state = State(self._complain, encode, decode)
         self.causes = Causes(self.state, settings.limits, encode, decode, self._complain)
         self.rounds = Rounds()
@@ -96,7 +97,6 @@ class Runtime:
         self.starting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._registry = registry
         self._closing = asyncio.Event()
-        self._complaints: set[str] = set()
         self._stopping: asyncio.Task[None] | None = None
         self._owner: asyncio.Task[None] | None = None
         registry.declared = self.declare
@@ -330,9 +330,7 @@ class Runtime:
         return self._closing.is_set() or owner is None or owner.done() or owner.cancelling() > 0
 
     def _complain(self, what: str, error: Exception) -> None:
-        if what not in self._complaints:
-            self._complaints.add(what)
-            self.logger.warning("%s cannot be evaluated, which counts as no match: %s", what, error)
+        self.logger.warn_once(what, "%s cannot be evaluated, which counts as no match: %s", what, error)
 
     def _fail(self, error: StoreError) -> None:
         self.logger.error("the store has failed, the engine stops: %s", error)

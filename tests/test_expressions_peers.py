@@ -34,7 +34,7 @@ GOOGLE = cel.NewEnv(variables={"event": cel.Type.DYN})
 
 # Templates per type: `{n}` is to be filled with a number, `{s}` a text, `{b}` a truth, `{l}` a list, `{o}` an order.
 LEAVES = {
-    "n": ["event.i", "event.j", "event.d", "event.e", "0", "1", "-3", "2.5", "0.0", "9007199254740993"],
+    "n": ["event.i", "event.j", "event.d", "event.e", "0", "1", "-3", "2.5", "0.0", "4398046511105"],
     "s": ["event.s", "event['t']", "''", "'b'", r"'\n\x41'", "'z'"],
     "b": ["event.yes", "event.no", "true", "false", "has(event.i)", "has(event.z)", "1 / 0 == 1"],
     "l": ["event.l", "[]", "[1, 2.0]"],

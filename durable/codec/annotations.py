@@ -17,8 +17,9 @@ import weakref
 from typing import Any
 
 from durable.codec.fitting import ABSENT
+from durable.log import Log
 
-_LOG = logging.getLogger("durable")
+_LOG = Log(logging.getLogger("durable"))
 _AWAITABLES = (collections.abc.Awaitable, collections.abc.Coroutine)
 
 _known: weakref.WeakKeyDictionary[Any, object] = weakref.WeakKeyDictionary()

@@ -7,6 +7,9 @@ An event finds triggers by its name and by the patterns that its name can fall u
 of steps, and the cancellations of runs) by name, then by one equality: the value at one path of the event, written in
 the index under its JSON type, because `True == 1` in Python. A listener without such an equality is looked at for
 every event of its name. What the index finds is a candidate; `Listener.hears` decides.
+
+A filter is a guest: whatever it raises or takes concerns its own listener alone. What the filters over one event may
+take together is bounded (`Budget`), since everybody waits for them.
 """
 
 from __future__ import annotations
@@ -18,13 +21,13 @@ from typing import Any
 
 import attrs
 
-from durable.expressions import EvaluationError, Expression, plain, truthy
+from durable.expressions import Budget, EvaluationError, Expression, plain, truthy
 from durable.records import Event
 
 Path = tuple[str, ...]
 Key = tuple[str, Any]
 Place = tuple[str, str]  # a run and a step's key; for a cancellation, the run and "cancel 0", "cancel 1", ...
-Complaint = Callable[[str, Exception], None]
+Complaint = Callable[[str, str], None]  # about what, to be said once; and what there is to say
 
 _ABSENT = object()
 
@@ -54,7 +57,7 @@ def index_key(value: object) -> Key | None:
         return ("number", value) if value == value else None
     try:
         simple = plain(value)
-    except EvaluationError:  # nothing there, or a value that expressions do not know, such as a path
+    except Exception:  # nothing there, or a value that expressions do not know
         return None
     return None if simple is value else index_key(simple)
 
@@ -111,11 +114,15 @@ class Trigger:
     event: str
     expression: Expression | None = None
 
-    def hears(self, seen: Mapping[str, Any], complain: Complaint) -> bool:
+    def hears(self, seen: Mapping[str, Any], complain: Complaint, budget: Budget | None = None) -> bool:
         """Say whether the trigger's expression, if any, holds for an event of its name."""
         if self.expression is None:
             return True
-        return _holds(self.expression, {"event": seen}, f"a trigger of function {self.function!r}", complain)
+        try:
+            return truthy(self.expression.evaluate({"event": seen}, budget))
+        except Exception as error:
+            _complain_of(self.expression, f"a trigger of function {self.function!r}", self.function, error, complain)
+            return False
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -134,18 +141,28 @@ class Listener:
     own: Mapping[str, Any] | None = None
     number: int = attrs.field(factory=count().__next__, init=False)
 
-    def hears(self, seen: Mapping[str, Any], now: datetime, complain: Complaint) -> bool:
+    def hears(self, seen: Mapping[str, Any], now: datetime, complain: Complaint, budget: Budget | None = None) -> bool:
         """Say whether an event of the listener's name, seen at `now`, answers it."""
         if self.until is not None and now >= self.until:
             return False
-        if self.path is not None:
-            mine, theirs = at_path(self.own, self.path), at_path(seen, self.path)
-            if mine is _ABSENT or theirs is _ABSENT or not same_value(mine, theirs):
-                return False
+        try:
+            return self._matches(seen) and self._holds(seen, budget)
+        except Exception as error:
+            run, key = self.place
+            what = f"a Cancel of run {run!r}" if key.startswith("»") else f"step {key!r} of run {run!r}"
+            _complain_of(self.expression, what, key, error, complain)
+            return False
+
+    def _matches(self, seen: Mapping[str, Any]) -> bool:
+        if self.path is None:
+            return True
+        mine, theirs = at_path(self.own, self.path), at_path(seen, self.path)
+        return mine is not _ABSENT and theirs is not _ABSENT and same_value(mine, theirs)
+
+    def _holds(self, seen: Mapping[str, Any], budget: Budget | None) -> bool:
         if self.expression is None:
             return True
-        what = f"step {self.place[1]!r} of run {self.place[0]!r}"
-        return _holds(self.expression, {"event": self.own, "async": seen}, what, complain)
+        return truthy(self.expression.evaluate({"event": self.own, "async": seen}, budget))
 
     def equality(self) -> tuple[Path, Key] | None:
         """Return the one equality under which the listener is indexed: a bound value before a literal, then the
@@ -160,18 +177,19 @@ class Listener:
             try:
                 key = index_key(equality.value({"event": self.own}))
             except EvaluationError:
-                continue
+                continue  # asked in full, it fails for every event, and says so then
             if key is not None:
                 return equality.path, key
         return None
 
 
-def _holds(expression: Expression, bindings: Mapping[str, Any], what: str, complain: Complaint) -> bool:
-    try:
-        return truthy(expression.evaluate(bindings))
-    except EvaluationError as error:
-        complain(f"the expression {expression.source!r} of {what}", error)
-        return False
+def _complain_of(expression: Expression | None, what: str, whose: str, error: Exception, complain: Complaint) -> None:
+    source = "" if expression is None else expression.source
+    why = str(error) if isinstance(error, EvaluationError) else f"{type(error).__name__}: {error}"
+    # Once for all runs whose step asks it: a wait in a thousand runs is one mistake.
+    complain(
+        f"{whose} {source}", f"the filter {source!r} of {what} cannot be evaluated, which counts as no match: {why}"
+    )
 
 
 @attrs.define(eq=False, repr=False)
@@ -181,12 +199,12 @@ class _Listeners:
     paths: dict[Path, dict[Key, dict[Place, Listener]]] = attrs.field(factory=dict)
     rest: dict[Place, Listener] = attrs.field(factory=dict)
 
-    def bucket(self, listener: Listener) -> dict[Place, Listener]:
-        equality = listener.equality()
+    def add(self, listener: Listener, equality: tuple[Path, Key] | None) -> None:
         if equality is None:
-            return self.rest
-        path, key = equality
-        return self.paths.setdefault(path, {}).setdefault(key, {})
+            self.rest[listener.place] = listener
+        else:
+            path, key = equality
+            self.paths.setdefault(path, {}).setdefault(key, {})[listener.place] = listener
 
     def candidates(self, seen: Mapping[str, Any]) -> Iterator[Listener]:
         for path, values in self.paths.items():
@@ -195,30 +213,27 @@ class _Listeners:
                 yield from values.get(key, {}).values()
         yield from self.rest.values()
 
-    def drop(self, listener: Listener) -> None:
-        if self.rest.pop(listener.place, None) is not None:
-            return
-        equality = listener.equality()
+    def drop(self, place: Place, equality: tuple[Path, Key] | None) -> None:
         if equality is None:
+            del self.rest[place]
             return
         path, key = equality
-        values = self.paths.get(path, {})
-        bucket = values.get(key, {})
-        bucket.pop(listener.place, None)
-        if not bucket:
-            values.pop(key, None)
+        values = self.paths[path]
+        del values[key][place]
+        if not values[key]:
+            del values[key]
         if not values:
-            self.paths.pop(path, None)
+            del self.paths[path]
 
 
 class Bus:
-    """Who listens for what. `complain(what, error)` is told of expressions that fail while evaluated."""
+    """Who listens for what. `complain(about, text)` is told of filters that fail while evaluated."""
 
     def __init__(self, complain: Complaint) -> None:
         self._complain = complain
         self._triggers: dict[str, list[Trigger]] = {}
         self._listeners: dict[str, _Listeners] = {}
-        self._places: dict[Place, Listener] = {}
+        self._places: dict[Place, tuple[Listener, tuple[Path, Key] | None]] = {}
 
     def add_trigger(self, trigger: Trigger) -> None:
         """Let events of the trigger's name or pattern open runs of its function."""
@@ -231,37 +246,45 @@ class Bus:
             if not self._triggers[name]:
                 del self._triggers[name]
 
-    def functions_for(self, seen: Mapping[str, Any]) -> list[str]:
+    def functions_for(self, seen: Mapping[str, Any], budget: Budget | None = None) -> list[str]:
         """Return the functions that an event opens a run of, each once, however many of its triggers match (R19)."""
         found: dict[str, None] = {}
         for pattern in _patterns(seen["name"]):
             for trigger in self._triggers.get(pattern, ()):
-                if trigger.function not in found and trigger.hears(seen, self._complain):
+                if trigger.function not in found and trigger.hears(seen, self._complain, budget):
                     found[trigger.function] = None
         return list(found)
 
     def listen(self, listener: Listener) -> None:
         """Let a listener hear events; one at the same place is replaced."""
         self.leave(listener.place)
-        self._places[listener.place] = listener
-        self._listeners.setdefault(listener.event, _Listeners()).bucket(listener)[listener.place] = listener
+        # Kept, and not asked for again when it leaves: it must be looked for where it was put.
+        equality = listener.equality()
+        self._places[listener.place] = listener, equality
+        self._listeners.setdefault(listener.event, _Listeners()).add(listener, equality)
 
     def leave(self, place: Place) -> None:
         """Let nobody listen at this place."""
-        listener = self._places.pop(place, None)
-        if listener is None:
+        found = self._places.pop(place, None)
+        if found is None:
             return
+        listener, equality = found
         listeners = self._listeners[listener.event]
-        listeners.drop(listener)
+        listeners.drop(place, equality)
         if not listeners.rest and not listeners.paths:
             del self._listeners[listener.event]
 
-    def listeners_for(self, seen: Mapping[str, Any], now: datetime) -> list[Listener]:
+    def at(self, place: Place) -> Listener | None:
+        """Return who listens at this place."""
+        found = self._places.get(place)
+        return None if found is None else found[0]
+
+    def listeners_for(self, seen: Mapping[str, Any], now: datetime, budget: Budget | None = None) -> list[Listener]:
         """Return the listeners that an event answers at `now`, in the order in which they came."""
         listeners = self._listeners.get(seen["name"])
         if listeners is None:
             return []
-        hearing = [one for one in listeners.candidates(seen) if one.hears(seen, now, self._complain)]
+        hearing = [one for one in listeners.candidates(seen) if one.hears(seen, now, self._complain, budget)]
         hearing.sort(key=lambda one: one.number)  # the index has them by what they ask for
         return hearing
 
@@ -271,11 +294,11 @@ class Bus:
 
     def listeners(self) -> list[Listener]:
         """Return every listener."""
-        return list(self._places.values())
+        return [listener for listener, _ in self._places.values()]
 
     def near_misses(self, name: str) -> list[Listener]:
         """Return every listener for events of this name, whatever it asks of them."""
-        return [listener for listener in self._places.values() if listener.event == name]
+        return [listener for listener, _ in self._places.values() if listener.event == name]
 
 
 def _patterns(name: str) -> Iterator[str]:

@@ -18,7 +18,7 @@ import attrs
 
 from durable.bus import Complaint, Place, view
 from durable.errors import InvokeTimeoutError, LimitError, RecordedError, RunCancelled, SignalConflictError
-from durable.expressions import EvaluationError
+from durable.expressions import Budget
 from durable.ids import part
 from durable.ledger import Ledger, Limits
 from durable.records import (
@@ -149,9 +149,9 @@ class Causes:
 
     def deliver(self, id: str, event: Event, now: datetime) -> Iterator[Record]:
         """An event happened: answer every matching wait, cancel, open one run per matching function."""
-        seen = view(event)
-        listeners = self.state.bus.listeners_for(seen, now)
-        functions = self.state.bus.functions_for(seen)
+        seen, budget = view(event), Budget()
+        listeners = self.state.bus.listeners_for(seen, now, budget)
+        functions = self.state.bus.functions_for(seen, budget)
         answer = Ok(self.encode(event)) if any(one.place[1][:1] != "»" for one in listeners) else NOTHING
         for listener in listeners:
             if listener.place[1][:1] != "»":
@@ -169,13 +169,14 @@ class Causes:
             return None, None
         try:
             value = declaration.idempotency.evaluate({"event": view(event)})
-        except EvaluationError as error:
-            self._complain(f"the idempotency expression of function {function!r}", error)
+            if value is None:
+                return None, None
+            # JSON has one number type: 1.0 claims what 1 does, as in `==`.
+            key = self.encode(int(value) if isinstance(value, float) and value.is_integer() else value)
+        except Exception as error:  # it fails, or comes to what cannot be kept, as type(event.data) does
+            what = f"idempotency of function {function!r}"
+            self._complain(what, f"{what} has no value, so that every event opens a run of it: {error}")
             return None, None
-        if value is None:
-            return None, None
-        # JSON has one number type: 1.0 claims what 1 does, as in `==`.
-        key = self.encode(int(value) if isinstance(value, float) and value.is_integer() else value)
         claim = self.state.seen.get((function, key))
         return key, claim[0] if claim is not None and claim[1] > now else None
 

@@ -329,8 +329,8 @@ class Runtime:
         owner = self._owner
         return self._closing.is_set() or owner is None or owner.done() or owner.cancelling() > 0
 
-    def _complain(self, what: str, error: Exception) -> None:
-        self.logger.warn_once(what, "%s cannot be evaluated, which counts as no match: %s", what, error)
+    def _complain(self, about: str, text: str) -> None:
+        self.logger.warn_once(about, "%s", text)
 
     def _fail(self, error: StoreError) -> None:
         self.logger.error("the store has failed, the engine stops: %s", error)

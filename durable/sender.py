@@ -155,5 +155,5 @@ class Sender:
             ring(self._inbox.store)
 
 
-def _ignore(_what: str, _error: Exception) -> None:
+def _ignore(_about: str, _text: str) -> None:
     """Hear of an expression that fails: there are none here."""

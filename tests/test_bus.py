@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from durable.bus import Bus, Complaint, Listener, Trigger, checked_path, checked_pattern, index_key, view
-from durable.expressions import parse
+from durable.expressions import Budget, parse
 from durable.records import Event
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -29,16 +29,16 @@ class Counted:
         self._expression = parse(source, ("event", "async"))
         self._asked = asked
 
-    def evaluate(self, bindings: Mapping[str, Any]) -> Any:
+    def evaluate(self, bindings: Mapping[str, Any], budget: Budget | None = None) -> Any:
         self._asked.append(self.source)
-        return self._expression.evaluate(bindings)
+        return self._expression.evaluate(bindings, budget)
 
     def equalities(self) -> Any:
         return self._expression.equalities()
 
 
-def quiet(what: str, error: Exception) -> None:
-    raise AssertionError(f"{what}: {error}")
+def quiet(about: str, text: str) -> None:
+    raise AssertionError(f"{about}: {text}")
 
 
 def listener(run: str, own: dict[str, Any], *, match: str | None = None, if_exp: Any = None, **kw: Any) -> Listener:
@@ -288,7 +288,7 @@ def test_a_function_is_named_once_however_many_of_its_triggers_match() -> None:
 def test_an_expression_that_fails_is_complained_of_and_holds_for_nobody() -> None:
     """Section 6: an error while evaluating means "no match"."""
     told: list[str] = []
-    bus = Bus(lambda what, error: told.append(what))
+    bus = Bus(lambda about, text: told.append(text))
     bus.add_trigger(Trigger("f", "paid", parse("event.data.id > 'x'", ("event",))))
     bus.listen(listener("r", {}, if_exp="async.data.id > 'x'"))
     assert bus.functions_for(view(Event("paid", {"id": 1}))) == []

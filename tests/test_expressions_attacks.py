@@ -13,20 +13,23 @@ import pytest
 from durable.errors import ExpressionError
 from durable.expressions import EvaluationError, parse
 
-BUDGET = 1.0  # seconds of this thread's time
+READING, ASKING = 1.0, 0.25  # seconds of this thread's time
 NUMBERS = list(range(1000))
 LONG = "x" * 500_000
 
 
 def outcome(source: str, **bindings: Any) -> object:
     """Return the value, or the class of the error, and fail if it took too long."""
-    started = time.thread_time()
+    started = read = time.thread_time()
     try:
-        result = parse(source).evaluate(bindings)
+        expression = parse(source)
+        read = time.thread_time()
+        result = expression.evaluate(bindings)
     except (ExpressionError, EvaluationError) as error:
         assert len(str(error)) < 1000
         result = type(error)
-    assert time.thread_time() - started < BUDGET
+    assert read - started < READING
+    assert time.thread_time() - read < (ASKING if read > started else READING)
     return result
 
 
@@ -120,7 +123,7 @@ def test_what_grows_or_repeats_is_stopped(source: str) -> None:
         ("(x+x+)+y", "x" * 10_000, False),
         ("(a|a)*b", "a" * 10_000, False),
         ("(.*)(.*)(.*)(.*)[^a]$", "a" * 10_000, False),
-        ("(.*)*b", "".join(map(chr, range(200, 20_000))), False),
+        ("(.*)*b", "".join(map(chr, range(200, 8_000))), False),
         ("a?" * 1000 + "a" * 1000, "a" * 10_000, EvaluationError),
         ("[ab]*a[ab]{900}c", "ab" * 5_000 + "b" * 5_000 + "ab" * 700 + "aab" * 500, EvaluationError),
     ],

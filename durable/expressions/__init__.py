@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from durable.expressions.expression import Equality, Expression, parse
 from durable.expressions.faults import EvaluationError
+from durable.expressions.scope import Budget
 from durable.expressions.values import plain, truthy
 
-__all__ = ["Equality", "EvaluationError", "Expression", "parse", "plain", "truthy"]
+__all__ = ["Budget", "Equality", "EvaluationError", "Expression", "parse", "plain", "truthy"]

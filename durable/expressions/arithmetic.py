@@ -43,10 +43,11 @@ def _bounded(value: int) -> int:
     return value
 
 
-def text_of(value: Any) -> str:
+def text_of(value: Any, scope: Scope) -> str:
     """Return a number as people write it: `100` for 100.0 too, `1.5`, `1e+21`."""
     if isinstance(value, int):
-        return str(_bounded(value))
+        scope.spend(_bounded(value).bit_length() >> 6)
+        return str(value)
     if math.isfinite(value) and value.is_integer() and abs(value) < 1e21:
         return "-0" if value == 0 and math.copysign(1, value) < 0 else str(int(value))
     return repr(value)
@@ -69,9 +70,9 @@ def add(one: Any, other: Any, scope: Scope) -> Any:
     if _is_number(one) and _is_number(other):
         return _bounded(one + other) if _both_int(one, other) else _as_float(one) + _as_float(other)
     if isinstance(one, str) and _is_number(other):
-        other = text_of(other)
+        other = text_of(other, scope)
     elif isinstance(other, str) and _is_number(one):
-        one = text_of(one)
+        one = text_of(one, scope)
     if type(one) is type(other) and isinstance(one, str | bytes | list):
         return _joined(one, other, scope)
     if isinstance(one, datetime | timedelta) and isinstance(other, datetime | timedelta):

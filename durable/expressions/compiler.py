@@ -40,12 +40,15 @@ _OPERATOR_WEIGHT = 3
 
 
 class Program:
-    """What an expression compiles to: `run` it with a scope that has `slots` places for macros' variables."""
+    """What an expression compiles to: `run` it with a scope that has `slots` places for macros' variables.
 
-    __slots__ = ("run", "slots")
+    `cost` is the fuel that its text burns at each evaluation, whatever it comes to.
+    """
 
-    def __init__(self, run: Closure, slots: int) -> None:
-        self.run, self.slots = run, slots
+    __slots__ = ("cost", "run", "slots")
+
+    def __init__(self, run: Closure, slots: int, cost: int) -> None:
+        self.run, self.slots, self.cost = run, slots, cost
 
 
 def compiled(source: str, tree: Node) -> Program:
@@ -56,7 +59,7 @@ def compiled(source: str, tree: Node) -> Program:
     """
     compiler = _Compiler(source)
     run = compiler.closure(tree)
-    return Program(run, compiler.most)
+    return Program(run, compiler.most, compiler.weight >> 3)
 
 
 def _less(one: Any, other: Any, scope: Scope) -> bool:

@@ -18,7 +18,7 @@ from durable.expressions.faults import EvaluationError
 from durable.expressions.functions import CLOCK_FUNCTIONS, misuse
 from durable.expressions.nodes import Call, Chain, Field, Index, Literal, Logic, Name, Node, below, free_names
 from durable.expressions.parser import parsed
-from durable.expressions.scope import Scope
+from durable.expressions.scope import FUEL, Budget, Scope
 from durable.expressions.tokens import fault
 from durable.expressions.values import TYPES, plain
 
@@ -50,17 +50,19 @@ class Expression:
     _program: Program = attrs.field(eq=False, repr=False)
     _equalities: tuple[Equality, ...] = attrs.field(eq=False, repr=False)
 
-    def evaluate(self, bindings: Mapping[str, Any]) -> Any:
+    def evaluate(self, bindings: Mapping[str, Any], budget: Budget | None = None) -> Any:
         """Return the expression's value for these variables, such as `{"event": ..., "async": ...}`.
 
         Bindings are JSON's values, and datetimes (timestamps), timedeltas (durations), bytes, or what `values.plain`
         turns into one of those. `bindings["now"]`, an aware datetime, is the time that `now()` gives; without it the
-        clock is read. The bindings are never changed; the result may be a part of them.
+        clock is read. The bindings are never changed; the result may be a part of them. `budget` is shared by all that
+        is asked about one event.
 
         Raises:
             EvaluationError: a variable without a value, an operation that the values do not have, too much work.
+                Nothing else, whatever the bindings are.
         """
-        return _value(self._program, bindings)
+        return _value(self._program, bindings, budget)
 
     def equalities(self) -> tuple[Equality, ...]:
         """Return what can be looked up in an index: the conjuncts of the expression that are such, in source order.
@@ -114,12 +116,20 @@ def _check(source: str, tree: Node, variables: tuple[Name, ...], names: frozense
         raise fault(source, *min(wrong))
 
 
-def _value(program: Program, bindings: Mapping[str, Any]) -> Any:
+def _value(program: Program, bindings: Mapping[str, Any], budget: Budget | None = None) -> Any:
+    scope = Scope(bindings, program.slots, FUEL if budget is None else budget.share())
     try:
-        value = program.run(Scope(bindings, program.slots))
+        scope.spend(program.cost)
+        return plain(program.run(scope))
+    except EvaluationError:
+        raise
     except RecursionError:
         raise EvaluationError("the expression is nested too deep for the stack that is left") from None
-    return plain(value)
+    except Exception as error:  # a value of a class of the user's may raise anything, wherever it is touched
+        raise EvaluationError(f"a value that the expression is asked about raised {type(error).__name__}") from error
+    finally:
+        if budget is not None:
+            budget.take(scope.given - max(0, scope.fuel))
 
 
 def _equalities(source: str, tree: Node) -> Iterator[Equality]:

@@ -68,11 +68,17 @@ def _size(scope: Scope, value: Any) -> int:
 
 
 def _starts_with(scope: Scope, value: Any, start: Any) -> bool:
-    return value is not None and _text(value, "startsWith").startswith(_text(start, "startsWith"))
+    return value is not None and _text(value, "startsWith").startswith(_compared(start, "startsWith", scope))
 
 
 def _ends_with(scope: Scope, value: Any, end: Any) -> bool:
-    return value is not None and _text(value, "endsWith").endswith(_text(end, "endsWith"))
+    return value is not None and _text(value, "endsWith").endswith(_compared(end, "endsWith", scope))
+
+
+def _compared(value: Any, caller: str, scope: Scope) -> str:
+    text = _text(value, caller)
+    scope.spend(len(text) >> 6)
+    return text
 
 
 def _contains(scope: Scope, value: Any, part: Any) -> bool:
@@ -137,14 +143,15 @@ def _int(scope: Scope, value: Any) -> int:
     if (isinstance(value, float) and math.isfinite(value)) or type(value) is int:
         return int(value)
     if isinstance(value, str):
-        return _int_of_text(value)
+        return _int_of_text(value, scope)
     raise EvaluationError(f"int() cannot convert {shown(value)}")
 
 
-def _int_of_text(text: str) -> int:
+def _int_of_text(text: str, scope: Scope) -> int:
     digits = text[1:] if text[:1] in ("-", "+") else text
-    if not (digits.isascii() and digits.isdigit()) or len(digits) * 3 > MAX_BITS:
+    if len(digits) * 3 > MAX_BITS or not (digits.isascii() and digits.isdigit()):
         raise EvaluationError(f"{shown(text)} is no whole number")
+    scope.spend(len(digits) >> 5)
     return int(text)
 
 
@@ -173,7 +180,7 @@ def _string(scope: Scope, value: Any) -> str:
         case bool():
             return "true" if value else "false"
         case int() | float():
-            return text_of(value)
+            return text_of(value, scope)
         case datetime():
             return timestamp_text(value)
         case timedelta():

@@ -20,6 +20,7 @@ from durable.expressions.values import plain, shown, type_name
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
 _LONGEST = 64  # characters of a timestamp, a duration or a zone's name
+_TOO_LATE = 10**18
 _MILLISECONDS = 100_000_000_000  # from this number on, a date is in milliseconds: as seconds it would be the year 5138
 
 # Compiled when first used, which `re` remembers: importing the library should not wait for them.
@@ -92,6 +93,8 @@ def date(value: Any) -> datetime | None:
     if value is None:
         return None
     if isinstance(value, int | float) and not isinstance(value, bool):
+        if value.__class__ is int and abs(value) >= _TOO_LATE:
+            raise EvaluationError(f"{shown(value)} is no time of the calendar")  # and more than a division takes
         return _since_epoch(value / 1000 if abs(value) >= _MILLISECONDS else value)
     if isinstance(value, str) and len(value) <= _LONGEST:
         try:

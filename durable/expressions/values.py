@@ -110,6 +110,8 @@ def shown(value: Any) -> str:
     """Return the value for a message: its type, and a short look at it."""
     if value is None:
         return "null"
+    if isinstance(value, str):
+        value = value[:41]  # the whole of a long one would cost more than what it is to be told of
     text = repr(value) if isinstance(value, str | int | float) and not _is_huge(value) else "..."
     return f"{type_name(value)} {text if len(text) <= 40 else text[:37] + '...'}"
 

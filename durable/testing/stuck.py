@@ -73,7 +73,7 @@ def _why(listener: Listener, sent: Sent) -> str:
             return f"{' and '.join(missing)} has no {path}"
         if not same_value(mine, theirs):
             return f"its {path} is {theirs!r}, in the run's event it is {mine!r}"
-    if not listener.hears(seen, sent.at, lambda what, error: None):
+    if not listener.hears(seen, sent.at, lambda about, text: None):
         late = listener.until is not None and sent.at >= listener.until
         expression = listener.expression
         return "it came too late" if late or expression is None else f"if_exp {expression.source!r} is not true for it"

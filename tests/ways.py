@@ -1,0 +1,45 @@
+"""Three ways in which a test's engine lives on: undisturbed, after a crash, and opened again from a file.
+
+Separate because nearly every rule promises the same of all three, and a test should say only what that is.
+Leaves to the tests where to call `again`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from durable import FileStore, Function
+from durable.testing import Lab
+
+WAYS = ("live", "after a crash", "opened again from a file")
+
+
+class _Undisturbed(Lab):
+    """A lab whose engine goes on."""
+
+    async def restart(self) -> None:
+        """Do nothing: what is said of a crash holds without one."""
+
+
+class _InAFile(Lab):
+    """A lab on a file, whose engine is closed and opened again."""
+
+    def __init__(self, functions: Iterable[Function[Any]], path: Path) -> None:
+        super().__init__(functions, store=FileStore(path))
+        self._path = path
+
+    async def restart(self) -> None:
+        """Close the engine in order, and open another on the same file."""
+        await self.engine.close()
+        self._store = FileStore(self._path)
+        self.engine = self._new_engine()
+        await self.engine.open()
+
+
+def lab_of(way: str, functions: Iterable[Function[Any]], folder: Path) -> Lab:
+    """Return a lab in which `crash` does what the way says."""
+    if way == "live":
+        return _Undisturbed(functions)
+    return Lab(functions) if way == "after a crash" else _InAFile(functions, folder / "x.db")

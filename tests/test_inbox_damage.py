@@ -47,7 +47,9 @@ def test_a_message_that_is_refused_is_named_kept_and_passed_by(path: Path, caplo
     [
         ("PRAGMA application_id = 7", "something else", True),
         ("PRAGMA user_version = 2", "format 2, this version of durable reads format 1", True),
-        ("CREATE TABLE mine (x)", "other tables", True),
+        ("DROP TABLE message", "lacks its table 'message'", True),
+        ("ALTER TABLE message ADD COLUMN mine", "has another table 'message'", True),
+        ("CREATE INDEX mine ON message (kind)", "foreign index 'mine'", True),
         ("UPDATE mark SET last = 9", "mark does not match its checksum", True),
         ("UPDATE message SET body = replace(body, '1', '2') WHERE no = 2", "message 2 does not match", False),
         ("DELETE FROM message WHERE no = 1", r"lacks 1 message\(s\)", False),

@@ -35,7 +35,6 @@ class Stubborn(sqlite3.Connection):
         ("fullfsync", "0"),
         ("checkpoint_fullfsync", "0"),
         ("wal_autocheckpoint", "1000"),
-        ("auto_vacuum", "0"),
     ],
 )
 def test_a_setting_that_is_not_taken_is_refused_by_name(tmp_path: Path, name: str, value: str) -> None:

@@ -10,6 +10,7 @@ A live store is more than one file: beside `path` are `path-wal` and `path-shm`,
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from durable.errors import StoreError, StoreLockedError
+from durable.log import Log
 from durable.stores.plain import check, micros
 from durable.stores.reader import Reader
 from durable.stores.schema import SYNCHRONOUS
@@ -26,6 +28,7 @@ from durable.stores.worker import Worker, perform_each
 from durable.stores.writer import Writer
 
 _T = TypeVar("_T")
+_LOG = Log(logging.getLogger("durable"))
 Durability = Literal["power", "process", "none"]
 
 
@@ -201,7 +204,8 @@ class FileStore:
 
         With them go kept facts that are past by then, and ended runs of which no row says when they ended, if their
         last entry is older than that of a run that goes; these are not counted. At most 1,000 rows are deleted
-        between two commits, so that appends go on beside it; then the file shrinks, in steps.
+        between two commits, so that appends go on beside it; then the file shrinks, in steps. Where its auto_vacuum is
+        off, since somebody's VACUUM, it does not, and the log says so.
         """
         before = micros(ended_before)
         runs = await self._reader.prunable(ended_before)
@@ -212,6 +216,12 @@ class FileStore:
             continue
         while await self._open_worker().post(self._writer.vacuum):
             continue
+        if not await self._open_worker().post(self._writer.gives_back):
+            _LOG.warning(
+                "prune gives no space of store %r back: its auto_vacuum is off since somebody's VACUUM: close it and "
+                "run `PRAGMA auto_vacuum = 2; VACUUM` on it",
+                self.path,
+            )
         return forgotten
 
     async def close(self) -> None:

@@ -33,11 +33,12 @@ FORMAT = 1
 MOST_MESSAGES = 200  # taken at a time: they are posted in one go, in which the loop does nothing else
 MOST_BYTES = 1 << 20
 
-_TABLES = (
-    "CREATE TABLE message (no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, body TEXT NOT NULL, "
+_TABLES = {
+    "message": "CREATE TABLE message (no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, "
+    "body TEXT NOT NULL, crc INTEGER NOT NULL)",
+    "mark": "CREATE TABLE mark (one INTEGER PRIMARY KEY, last INTEGER NOT NULL, taken INTEGER NOT NULL, "
     "crc INTEGER NOT NULL)",
-    "CREATE TABLE mark (one INTEGER PRIMARY KEY, last INTEGER NOT NULL, taken INTEGER NOT NULL, crc INTEGER NOT NULL)",
-)
+}
 _SETTINGS = (("journal_mode", b"delete"), ("synchronous", 3), ("fullfsync", 1), ("checkpoint_fullfsync", 1))
 _WAITING = "SELECT no, id, kind, body, crc FROM message WHERE id NOT IN (SELECT value FROM json_each(?)) ORDER BY no"
 _CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -193,16 +194,14 @@ class Inbox:
     def _create(self, connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {FORMAT}")
-        for table in _TABLES:
+        for table in _TABLES.values():
             connection.execute(table)
         _write_mark(connection, 0, 0)
 
     def _check(self, connection: sqlite3.Connection) -> tuple[int, int]:
         """Refuse a file that is not an inbox; return how many messages were ever put and ever taken. R30"""
         self._check_owner(connection)
-        tables = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
-        if {sql.decode("utf-8", "replace") for (sql,) in connection.execute(tables)} != set(_TABLES):
-            raise self._damaged("it has other tables than an inbox")
+        schema.check_tables(connection, self.path, _TABLES)
         mark = connection.execute("SELECT last, taken, crc FROM mark WHERE one = 1").fetchone()
         if mark is None or seal_values([_plain(value) for value in mark[:2]]) != mark[2]:
             raise self._damaged("its mark does not match its checksum")

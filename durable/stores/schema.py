@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +28,18 @@ APPLICATION_ID = 0x64757262  # "durb"
 FORMAT = 1
 SYNCHRONOUS = {"power": 2, "process": 1, "none": 0}
 
-_TABLES = (
-    "CREATE TABLE journal (seq INTEGER PRIMARY KEY, run INTEGER NOT NULL, prev INTEGER NOT NULL, "
+_TABLES = {
+    "journal": "CREATE TABLE journal (seq INTEGER PRIMARY KEY, run INTEGER NOT NULL, prev INTEGER NOT NULL, "
     "flags INTEGER NOT NULL, keep_until INTEGER, crc INTEGER NOT NULL, kind TEXT NOT NULL, row TEXT, "
     "body TEXT NOT NULL)",
-    "CREATE INDEX journal_run ON journal (run)",
-    "CREATE INDEX journal_kept ON journal (keep_until) WHERE keep_until IS NOT NULL",
-    "CREATE TABLE runs (no INTEGER PRIMARY KEY, id TEXT UNIQUE, open INTEGER NOT NULL, last INTEGER NOT NULL, "
+    "journal_run": "CREATE INDEX journal_run ON journal (run)",
+    "journal_kept": "CREATE INDEX journal_kept ON journal (keep_until) WHERE keep_until IS NOT NULL",
+    "runs": "CREATE TABLE runs (no INTEGER PRIMARY KEY, id TEXT UNIQUE, open INTEGER NOT NULL, last INTEGER NOT NULL, "
     "function TEXT, event TEXT, opened_at INTEGER, ended_at INTEGER, status TEXT, error TEXT, crc INTEGER NOT NULL)",
-    "CREATE INDEX runs_open ON runs (no) WHERE open = 1",
-    "CREATE TABLE mark (one INTEGER PRIMARY KEY, last INTEGER NOT NULL, pruned INTEGER NOT NULL, "
+    "runs_open": "CREATE INDEX runs_open ON runs (no) WHERE open = 1",
+    "mark": "CREATE TABLE mark (one INTEGER PRIMARY KEY, last INTEGER NOT NULL, pruned INTEGER NOT NULL, "
     "runs INTEGER NOT NULL, forgotten INTEGER NOT NULL, crc INTEGER NOT NULL)",
-)
+}
 _CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _BUSY_S = 5.0
 
@@ -113,6 +113,11 @@ def check_owner(connection: sqlite3.Connection, path: str) -> None:
     """Refuse another application's database, and a format that this version does not know."""
     owner, version = pragma(connection, "application_id"), pragma(connection, "user_version")
     if owner != APPLICATION_ID:
+        if not owner and not version and _has_tables(connection):
+            raise StoreError(
+                f"{path!r} has the tables of a store, but lost its application_id, as whatever is read in from a "
+                "`.dump`, and was left as it is: restore a copy that `VACUUM INTO` made, or one of the closed file"
+            )
         raise StoreError(
             f"{path!r} is a SQLite database of something else (application_id {owner:#x}, a store has "
             f"{APPLICATION_ID:#x}) and was left as it is: choose another path"
@@ -124,6 +129,14 @@ def check_owner(connection: sqlite3.Connection, path: str) -> None:
         )
 
 
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    try:
+        check_tables(connection, "")
+    except StoreError:
+        return False
+    return True
+
+
 def create(connection: sqlite3.Connection) -> None:
     """Make an empty file a store."""
     connection.execute("PRAGMA synchronous = 2")
@@ -131,7 +144,7 @@ def create(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {FORMAT}")
-    for table in _TABLES:
+    for table in _TABLES.values():
         connection.execute(table)
     write_mark(connection, (0, 0, 0, 0))
     connection.execute("COMMIT")
@@ -149,7 +162,6 @@ def configure(connection: sqlite3.Connection, path: str, synchronous: int) -> No
         ("fullfsync", 1),
         ("checkpoint_fullfsync", 1),
         ("wal_autocheckpoint", 0),
-        ("auto_vacuum", 2),
     )
     for name, value in wanted:
         text = value.decode() if isinstance(value, bytes) else value
@@ -158,17 +170,31 @@ def configure(connection: sqlite3.Connection, path: str, synchronous: int) -> No
             raise StoreError(f"store {path!r} does not take {name} = {text}, it stays {got!r}: keep it on a local disk")
 
 
-def check_tables(connection: sqlite3.Connection, path: str) -> None:
-    """Refuse a file whose tables are not the store's, to the letter: a damaged schema would misread every row."""
-    tables = connection.execute(
-        "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
-    )
-    found = {_text(sql) for (sql,) in tables}
-    if found != set(_TABLES):
-        raise StoreCorruptError(
-            f"store {path!r} has other tables than a store of format {FORMAT}: it is damaged, or something else "
-            "keeps tables in it: restore a copy, and keep those elsewhere"
-        )
+def check_tables(connection: sqlite3.Connection, path: str, wanted: Mapping[str, str] = _TABLES) -> None:
+    """Refuse a file whose tables and indexes of these names are not ours to the letter: every row would be misread.
+
+    What somebody else keeps in the file is left alone, but for what hangs on our own tables and would act within our
+    transactions.
+
+    Raises:
+        StoreCorruptError: one of ours is missing, or another than it was made.
+        StoreError: a trigger or an index of somebody else's is on a table of ours.
+    """
+    found: dict[str, object] = {}
+    for kind, name, table, sql in connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"):
+        kind, name, table, sql = _text(kind), _text(name), _text(table), _text(sql)
+        if kind in ("table", "index") and name in wanted:
+            found[str(name)] = sql
+        elif kind in ("trigger", "index") and str(table).lower() in wanted and sql is not None:
+            raise StoreError(
+                f"{path!r} has a foreign {kind} {name!r} on its own table {table!r}, which would act in everything "
+                f'that is written there: take it away (DROP {str(kind).upper()} "{name}"), and keep it elsewhere'
+            )
+    for name, sql in wanted.items():
+        if found.get(name) != sql:
+            how = "has another {} than it was made with" if name in found else "lacks its {}"
+            what = how.format(f"{'index' if sql.startswith('CREATE INDEX') else 'table'} {name!r}")
+            raise StoreCorruptError(f"{path!r} {what}: it is damaged, restore a copy")
 
 
 def pragma(connection: sqlite3.Connection, name: str) -> Any:

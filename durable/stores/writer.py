@@ -304,9 +304,16 @@ class Writer:
         self._unchecked += _PRUNE_ROWS * 4 * _ROW_BYTES
 
     def vacuum(self) -> bool:
-        """Give up to 500 free pages of the file back; return whether there are more."""
+        """Give up to 500 free pages of the file back; return whether there are more that can be."""
         if self.failure is not None:
             raise type(self.failure)(str(self.failure))
-        self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+        if not self.gives_back() or not schema.pragma(self._connection, "freelist_count"):
+            return False
+        # As a script: a statement of this pragma is over after its first page where Python 3.11 steps it.
+        self._connection.executescript(f"BEGIN IMMEDIATE; PRAGMA incremental_vacuum({_VACUUM_PAGES}); COMMIT;")
         self._unchecked += _VACUUM_PAGES * 1024
         return bool(schema.pragma(self._connection, "freelist_count"))
+
+    def gives_back(self) -> bool:
+        """Return whether the file can shrink: not where somebody's VACUUM has set auto_vacuum to none."""
+        return bool(schema.pragma(self._connection, "auto_vacuum"))

@@ -5,7 +5,6 @@ SURROUNDINGS, or LEFT_OUT with a reason, name each block by words that only it h
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import pydoc
 import re
@@ -23,6 +22,7 @@ import pytest
 
 import durable
 from durable.testing import Lab
+from tests.cells import cell
 from tests.crashing import ENVIRONMENT, ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -77,24 +77,6 @@ def shop() -> dict[str, Any]:
     names: dict[str, Any] = {"__name__": "shop"}
     exec(compile(SHOP + the("async def fulfil("), "README.md", "exec"), names)
     return names
-
-
-async def cell(text: str, names: dict[str, Any]) -> Any:
-    """Run a text with top-level await, as a notebook does, in a task of its own; return its last expression."""
-    tree = ast.parse(text, "README.md")
-    last = tree.body[-1]
-    if isinstance(last, ast.Expr):
-        tree.body[-1] = ast.Assign([ast.Name("shown", ast.Store())], last.value, lineno=last.lineno)
-    code = compile(ast.fix_missing_locations(tree), "README.md", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-
-    async def run() -> None:
-        running = eval(code, names)
-        if running is not None:
-            await running
-
-    names["shown"] = None
-    await asyncio.create_task(run())
-    return names["shown"]
 
 
 async def is_waiting(path: Path, run_id: str) -> None:
@@ -329,3 +311,9 @@ def test_a_name_in_the_readme_is_there(name: str) -> None:
 )
 def test_a_file_that_the_readme_names_is_there(name: str) -> None:
     assert (ROOT / name).exists() or name.startswith("durable/function.")  # the runtime's own events look alike
+
+
+def test_the_index_of_examples_has_each_of_them() -> None:
+    index = re.findall(r"\]\(examples/([\w.]+)\)", README)
+    files = [path.name for path in (ROOT / "examples").iterdir() if path.suffix in (".py", ".ipynb")]
+    assert sorted(index) == sorted(files)

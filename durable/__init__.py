@@ -12,6 +12,7 @@ again, and every finished step answers from the store.
         return await ctx.step.run("ship", ship, charge)
 """
 
+import durable.expressions as expressions
 from durable.claims import CurrentStep, current_step
 from durable.clock import Clock
 from durable.context import Context, Group
@@ -97,6 +98,12 @@ __all__ = [
     "Timeouts",
     "TriggerEvent",
     "current_step",
+    "expressions",
     "function",
     "run",
 ]
+
+
+def __dir__() -> list[str]:
+    # What completes is what is public, not the modules that it comes from.
+    return __all__

@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 class Engine:
-    """Runs functions in this process, on one asyncio loop, and keeps what they do in a store.
+    """Runs functions in this process, and keeps what they do in a store.
 
     Args:
         functions: what `@durable.function` returned. Two different functions with one id are a ValueError; the same

@@ -35,7 +35,7 @@ def run(
     functions: Iterable[Function[Any]] = (),
     timeout: Duration | None = None,
 ) -> T:
-    """Run a function to its end in an engine of its own, and return what it returns. For scripts: it blocks.
+    """Run a function to its end and return what it returns. For scripts: it blocks, in an engine of its own.
 
     Run the script again with the same `store` and `id`, after Ctrl-C or `kill -9`, and it goes on where it was; after
     a failure, its failed steps are tried again (R32). What it does then is said on the standard error stream.

@@ -28,7 +28,9 @@ from durable.stores.worker import Job, Worker, deliver
 
 
 class Sender:
-    """Send to the engine that has a file store open, in this process or another; if none has, to the next that does.
+    """Sends events and signals to whichever engine has a file store open.
+
+    That may be in this process or another; if none has it open, the next that opens it takes what was sent.
 
     Args:
         path: of the store, which an engine must have made before.

@@ -11,6 +11,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 Duration = str | timedelta | int | float
+"""A span of time: "30s", "1h30m", "7d", "250ms", a timedelta, or a number of seconds."""
 
 _UNITS = {"w": 604_800_000_000, "d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "ms": 1_000}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[wdhms])")

@@ -18,3 +18,7 @@ __all__ = [
     "store_contract",
     "torture",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

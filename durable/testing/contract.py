@@ -76,7 +76,7 @@ class Check:
 def store_contract(
     make_store: MakeStore, *, reopen_after_death: ReopenAfterDeath | None = None, damage: Damage | None = None
 ) -> list[Check]:
-    """Return the checks of a store, each to be called on its own, in any order.
+    """Return the checks of a store, one for each promise. Call each on its own, in any order.
 
     Args:
         make_store: takes nothing and returns a store that is not open: over the same place at every call, or over a

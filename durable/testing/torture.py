@@ -80,12 +80,13 @@ async def torture(
     functions: Iterable[Function[Any]] = (),
     drive: Drive | None = None,
 ) -> TortureReport:
-    """Run a function, crash it after every batch of records, rebuild it after every delivery, try other orders.
+    """Run a function again and again, with a crash at every point.
 
-    Each time the result, the keys and the kinds of the steps must be those of the undisturbed life, and no handler of a
-    finished step may be called again. Handlers are really called once for each step and try; later lives get what they
-    returned. Sleeps are skipped. Clocks, random numbers and sets that decide something fail, and so does I/O outside a
-    step, whatever comes of it.
+    It crashes after every batch of records, is rebuilt after every delivery, and is lived in other orders. Each time
+    the result, the keys and the kinds of the steps must be those of the undisturbed life, and no handler of a finished
+    step may be called again. Handlers are really called once for each step and try; later lives get what they returned.
+    Sleeps are skipped. Clocks, random numbers and sets that decide something fail, and so does I/O outside a step,
+    whatever comes of it.
 
     What it cannot see: a branch to which no life comes; what a clock that only measures (`time.monotonic`,
     `time.perf_counter`, `loop.time`) decides; clocks and random numbers that an installed package asks by itself, or a

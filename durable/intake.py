@@ -29,18 +29,18 @@ from typing import TypeVar, assert_never
 import attrs
 
 from durable.errors import StoreError
-from durable.journal import message_run
 from durable.machine import Machine
 from durable.messages import SentEvents, SentSignal, read_sent
 from durable.records import Event, MessageTaken, Record
 from durable.stores.bell import Bell
 from durable.stores.file import FileStore
-from durable.stores.inbox import Inbox, Message
+from durable.stores.inbox import Inbox, Message, message_run
 from durable.stores.store import Store
 from durable.stores.worker import Worker, perform_each
 from durable.times import after
 
 LOOK_AGAIN = timedelta(seconds=30)
+PATIENCE = 5.0  # seconds until the log says that somebody keeps the inbox locked
 _KEY = ("", "»inbox")
 _COARSE = timedelta(seconds=2)  # two writes as close as that may leave a file with the same times
 _SHOWN = 2_000
@@ -60,7 +60,7 @@ class Intake:
         if isinstance(store, FileStore) and machine.stand_in is None:
             path = os.path.realpath(store.path)
             self._rung = asyncio.Event()
-            self._inbox, self._bell = Inbox(path), Bell(path, self._rung.set)
+            self._inbox, self._bell = Inbox(path, patience=PATIENCE), Bell(path, self._rung.set)
         self._worker: Worker | None = None
         self._found: list[Message] = []
         self._posted: set[str] = set()
@@ -129,6 +129,7 @@ class Intake:
         if self._inbox is None or self._bell is None:
             return
         self._closing = True
+        self._inbox.hurry()
         self._bell.close()
         self._rung.set()
         if self._taking:
@@ -239,7 +240,7 @@ def _dated(event: Event, at: datetime, now: datetime) -> Event:
 def _stamp(inbox: Inbox) -> tuple[int, int, int] | None:
     """Return what changes with every write to the inbox, None where there is none."""
     try:
-        found = os.stat(inbox.path)
+        found = os.stat(inbox.path, follow_symlinks=False)
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino

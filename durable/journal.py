@@ -34,6 +34,7 @@ from durable.records import (
     StepOpened,
 )
 from durable.state import KEPT, State
+from durable.stores.inbox import message_run
 from durable.stores.store import Entry, RunRow, Store
 from durable.times import after
 
@@ -198,12 +199,6 @@ class Journal:
         waiting, self._waiting = self._waiting, []
         for _, _, told in sorted(waiting, key=lambda entry: entry[:2]):
             told(failure)
-
-
-def message_run(message: str) -> str:
-    """Return the run under which it is recorded that a message of the inbox was taken: one of its own, which ends with
-    that. So it costs recovery nothing, and can be looked up for as long as the message may be found there again."""
-    return f"durable/inbox/{message}"
 
 
 def _resolve(reached: asyncio.Future[None], error: StoreError | None) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import shutil
+import sqlite3
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 import durable
+from durable.stores.inbox import message_run
 from durable.stores.store import Entry
 from durable.testing import Lab, VirtualClock
 from tests.bench.idle import CountingLoop, SkippingClock
@@ -225,6 +227,77 @@ def test_a_message_behind_one_that_is_refused_is_not_taken_twice_either(path: Pa
     os.replace(f"{path}.copy", f"{path}.inbox")
     asyncio.run(story())
     assert list(openings(path).values()) == [1]
+
+
+_PRUNER = """
+import asyncio, sys, datetime, durable
+
+@durable.function("shop/paid")
+async def paid(ctx):
+    await ctx.step.run("charge", lambda: print("charged", ctx.event.data["n"], flush=True))
+
+async def main():
+    store = durable.FileStore(sys.argv[1])
+    async with durable.Engine([paid], store=store) as engine:
+        while True:
+            await asyncio.to_thread(sys.stdin.readline)
+            await engine.settled()
+            await store.prune(datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1))
+            print(f"pruned, {len(await engine.runs())} left", flush=True)
+
+asyncio.run(main())
+"""
+
+
+@posix
+def test_that_a_message_was_taken_is_remembered_while_it_is_there_whatever_is_pruned(path: Path) -> None:
+    """Another program holds the inbox, so the message is taken and stays there; all is pruned, the engine killed."""
+    sent(path, *events(1))
+    other = sqlite3.connect(f"{path}.inbox", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    child = start(_PRUNER, path)
+    try:
+        hear(child, "charged 1")
+        assert child.stdin is not None
+        child.stdin.write("\n")
+        child.stdin.flush()
+        hear(child, "pruned, 0 left")
+    finally:
+        end(child)
+        other.close()
+    assert len(waiting(path)) == 1
+    sent(path, *events(2))
+    child = start(_PRUNER, path)
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "charged 2\n"
+    finally:
+        end(child)
+
+
+@pytest.mark.parametrize("damage", [None, b"this is no database"])
+def test_that_a_message_was_taken_is_forgotten_once_it_has_gone_and_not_where_that_cannot_be_told(
+    path: Path, damage: bytes | None
+) -> None:
+    async def story() -> list[int]:
+        store, left = durable.FileStore(path), []
+        async with durable.Engine([paid], store=store) as engine:
+            await hears(heard, 1)
+            while await asyncio.to_thread(waiting, path):
+                await asyncio.sleep(0)
+            inbox, whole = Path(f"{path}.inbox"), await asyncio.to_thread(Path(f"{path}.inbox").read_bytes)
+            for content in (damage or whole, whole):
+                await engine.send(events(2))
+                await engine.settled()
+                await asyncio.to_thread(inbox.write_bytes, content)
+                await store.prune(datetime.now(UTC) + timedelta(days=1))
+                left.append(len([entry async for entry in store.history(message_run(message.id))]))
+        return left
+
+    heard = listen()
+    sent(path, *events(1))
+    [message] = waiting(path)
+    assert asyncio.run(story()) == [1 if damage else 0, 0]
 
 
 class _Failing(durable.FileStore):

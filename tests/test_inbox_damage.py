@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import shutil
 import sqlite3
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import durable
+from durable.stores.inbox import Inbox, Message
 from durable.testing import VirtualClock
 from tests.senders import beside, change, events, hears, listen, made, paid, reopened, sent, waiting
 
@@ -53,6 +55,7 @@ def test_a_message_that_is_refused_is_named_kept_and_passed_by(path: Path, caplo
         ("UPDATE mark SET last = 9", "mark does not match its checksum", True),
         ("UPDATE message SET body = replace(body, '1', '2') WHERE no = 2", "message 2 does not match", False),
         ("DELETE FROM message WHERE no = 1", r"lacks 1 message\(s\)", False),
+        ("UPDATE message SET no = 3 WHERE no = 1", "message 3 does not match", False),
     ],
 )
 def test_a_foreign_newer_or_damaged_inbox_is_refused_by_name_and_left_as_it_is(
@@ -141,3 +144,71 @@ def test_an_engine_that_is_refused_its_inbox_calls_no_handler_later(path: Path) 
         assert called == [0]
 
     asyncio.run(story())
+
+
+_COUNT = 30
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with an inbox of several pages, of messages and of the index over their ids."""
+    path = made(tmp_path_factory.mktemp("filled") / "x.db")
+    Inbox(str(path)).put([Message(f"id{n:03}" + "x" * 120, "events", f"{n}" * 60) for n in range(_COUNT)])
+    return path
+
+
+def _taken(path: Path) -> list[str]:
+    """Take message by message as an engine does, and return the bodies; an error where it is refused."""
+    inbox, bodies = Inbox(str(path)), []
+    while found := inbox.look():
+        bodies += [message.body for message in found]
+        inbox.remove([message.id for message in found])
+    return bodies
+
+
+def test_an_inbox_in_which_pages_took_the_place_of_others_is_refused_and_never_short(filled: Path) -> None:
+    """R30: copies of one page give the right count; which messages there are is told by table and index together."""
+    inbox = Path(f"{filled}.inbox")
+    whole = inbox.read_bytes()
+    size = int.from_bytes(whole[16:18])
+    pages = [whole[at : at + size] for at in range(0, len(whole), size)]
+    expected = [f"{n}" * 60 for n in range(_COUNT)]
+    copies = [(to, of) for to in range(1, len(pages)) for of in range(1, len(pages)) if to != of]
+    pairs = [(one, other) for one in copies for other in copies if one[0] < other[0]]
+    refused = 0
+    for damage in [*[(one,) for one in copies], *random.Random(12).sample(pairs, 300)]:
+        changed = list(pages)
+        for to, of in damage:
+            changed[to] = pages[of]
+        inbox.write_bytes(b"".join(changed))
+        try:
+            assert _taken(filled) == expected, damage
+        except durable.StoreCorruptError:
+            refused += 1
+    assert len(pages) > 6 and refused > 200
+    inbox.write_bytes(whole)
+    assert _taken(filled) == expected
+
+
+@pytest.mark.parametrize(("put", "gone", "more", "pages"), [(40, 20, 20, 3), (5, 5, 5, 2)])
+def test_a_page_that_is_as_it_was_before_is_missed(tmp_path: Path, put: int, gone: int, more: int, pages: int) -> None:
+    """R30: a write that the disk has lost; what was taken stands there again, and what came since does not."""
+    path = made(tmp_path / "x.db")
+    inbox, file = Inbox(str(path)), Path(f"{path}.inbox")
+    inbox.put([Message(f"id{n}", "events", "x" * 300) for n in range(put)])
+    before = file.read_bytes()
+    inbox.remove([f"id{n}" for n in range(gone)])
+    inbox.put([Message(f"id{n}", "events", "x" * 300) for n in range(put, put + more)])
+    now = file.read_bytes()
+    size, lost = int.from_bytes(now[16:18]), 0
+    expected = [f"id{n}" for n in range(gone, put + more)]
+    for at in range(size, min(len(before), len(now)), size):
+        if before[at : at + size] == now[at : at + size]:
+            continue
+        file.write_bytes(now[:at] + before[at : at + size] + now[at + size :])
+        lost += 1
+        try:
+            assert [message.id for message in inbox.look()] == expected, at
+        except durable.StoreCorruptError:
+            continue
+    assert lost >= pages

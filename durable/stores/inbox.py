@@ -4,12 +4,17 @@ Separate because one process at a time may write to a store, and any process may
 Leaves to `sender` and `intake` who puts and who takes, to `messages` what a body means.
 
 It is a small SQLite file of its own, `<path>.inbox`, which the first to send makes. A message is one row, under a
-checksum, so it is there as a whole or not at all. `mark` counts the rows ever put and ever taken: a row that is missing
-is missed. Every call opens the file, does one transaction and closes it: a file that was taken away or put back between
-two calls is seen, and nothing is left open that a forked child could disturb.
+checksum, so it is there as a whole or not at all. `mark` counts the rows ever put and ever taken, and the index over
+the ids says which they are: a row that is missing is missed, whatever stands in its place. Every call opens the file,
+does one transaction and closes it: a file that was taken away or put back between two calls is seen, and nothing is
+left open that a forked child could disturb. Within a process one call goes on at a time: to close a file drops every
+other lock that the process has on it.
 
 It keeps a rollback journal and no WAL: few rows go through it, and so there is nothing beside it while nobody writes.
 In that mode a commit is the deletion of a file, which only `synchronous = EXTRA` makes outlive a loss of power.
+
+Many may send at once. SQLite's own wait for a lock sleeps ever longer, so that whoever came first waits longest: here
+everyone asks again after a random few milliseconds, and whoever asks often enough gets in.
 """
 
 from __future__ import annotations
@@ -17,21 +22,29 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import sys
-from collections.abc import Collection, Iterator, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from random import uniform
+from time import monotonic, sleep
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import attrs
 
 from durable.errors import StoreCorruptError, StoreError
 from durable.stores import schema
+from durable.stores.beside import open_beside
 from durable.stores.seal import seal_values
 
 APPLICATION_ID = 0x64757269  # "duri"
 FORMAT = 1
+SUFFIX = ".inbox"
 MOST_MESSAGES = 200  # taken at a time: they are posted in one go, in which the loop does nothing else
 MOST_BYTES = 1 << 20
+PATIENCE = 30.0  # seconds for which a call waits where another program has the file locked
+_HURRY = 1.0
+_ASK_AGAIN = 0.005
 
 _TABLES = {
     "message": "CREATE TABLE message (no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, "
@@ -41,7 +54,39 @@ _TABLES = {
 }
 _SETTINGS = (("journal_mode", b"delete"), ("synchronous", 3), ("fullfsync", 1), ("checkpoint_fullfsync", 1))
 _WAITING = "SELECT no, id, kind, body, crc FROM message WHERE id NOT IN (SELECT value FROM json_each(?)) ORDER BY no"
+_BY_ID = "message INDEXED BY sqlite_autoindex_message_1"
+_KNOWN = f"SELECT count(*), total(no <= ?) FROM {_BY_ID}"
+_THERE = "SELECT count(*) FROM message NOT INDEXED WHERE no <= ?"
+_NAMED = (
+    f"SELECT count(*) FROM json_each(?) n JOIN {_BY_ID} "
+    "ON message.id = json_extract(n.value, '$[0]') AND message.no = json_extract(n.value, '$[1]')"
+)
+_HIGHEST = (1 << 63) - 1
 _CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+_T = TypeVar("_T")
+_TAKEN = "durable/inbox/"
+_turns: WeakValueDictionary[tuple[int, str], _Turn] = WeakValueDictionary()
+
+
+def message_run(message: str) -> str:
+    """Return the run under which it is recorded that a message was taken: one of its own, which ends with that.
+
+    So it costs recovery nothing, and can be looked up for as long as the message may be found in the inbox again.
+    """
+    return f"{_TAKEN}{message}"
+
+
+def message_of(run: str) -> str | None:
+    """Return the message that a run of `message_run` stands for, None if it is another run."""
+    return run.removeprefix(_TAKEN) if run.startswith(_TAKEN) else None
+
+
+class _Turn:
+    """Whose turn it is in this process, on one inbox."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
 
 
 @attrs.frozen
@@ -54,11 +99,20 @@ class Message:
 
 
 class Inbox:
-    """The inbox of the store at a real path. Every method blocks, and may be called by several processes at once."""
+    """The inbox of the store at a real path. Every method blocks, and may be called by several processes at once.
 
-    def __init__(self, store: str) -> None:
+    A call waits for `patience` seconds where another program has the file locked, and less once it is to `hurry`.
+    """
+
+    def __init__(self, store: str, *, patience: float = PATIENCE) -> None:
         self.store = store
-        self.path = f"{store}.inbox"
+        self.path = f"{store}{SUFFIX}"
+        self._patience = patience
+        self._until: float | None = None
+
+    def hurry(self) -> None:
+        """Wait for another program's lock for a second more at the most, in this call and all that follow."""
+        self._until = monotonic() + _HURRY
 
     def put(self, messages: Sequence[Message]) -> None:
         """Keep the messages, all or none; durable when it returns. Without any, only look whether they could be kept.
@@ -70,21 +124,17 @@ class Inbox:
         """
         if not schema.recognise(self.store):
             raise StoreError(f"there is no store at {self.store!r} to send to: name one that an engine has opened")
-        is_there = self._is_there()
-        if not messages and not is_there:
-            return
-        with self._opened("sending to it", "rw" if is_there else "rwc") as connection:
-            if not is_there:
-                self._hand_over()
-                connection.execute("PRAGMA auto_vacuum = 1")  # is taken only before there are tables
-            with self._transaction(connection, "BEGIN IMMEDIATE"):
-                if _is_blank(connection):
-                    self._create(connection)
-                last, taken = self._check(connection)
-                for no, message in enumerate(messages, last + 1):
-                    row = no, message.id, message.kind, message.body
-                    connection.execute("INSERT INTO message VALUES (?, ?, ?, ?, ?)", (*row, seal_values(row)))
-                _write_mark(connection, last + len(messages), taken)
+
+        def keep(connection: sqlite3.Connection) -> None:
+            if _is_blank(connection):
+                self._create(connection)
+            last, taken = self._check(connection)
+            for no, message in enumerate(messages, last + 1):
+                row = no, message.id, message.kind, message.body
+                connection.execute("INSERT INTO message VALUES (?, ?, ?, ?, ?)", (*row, seal_values(row)))
+            _write_mark(connection, last + len(messages), taken)
+
+        self._transact("sending to it", "BEGIN IMMEDIATE", keep, make=bool(messages))
 
     def look(self, besides: Collection[str] = ()) -> list[Message]:
         """Return the messages that have waited longest, in the order in which they were put, without those `besides`.
@@ -95,23 +145,25 @@ class Inbox:
             StoreCorruptError: the inbox is damaged, or a message is missing.
             StoreError: it is something else's or of another format, or reading failed.
         """
-        if not self._is_there():
-            return []
-        found: list[Message] = []
-        size = 0
-        with self._opened("looking into it", "rw") as connection, self._transaction(connection, "BEGIN"):
+
+        def find(connection: sqlite3.Connection) -> list[Message]:
             if _is_blank(connection):  # whoever began to make it was killed: SQLite has taken that back just now
                 return []
             last, taken = self._check(connection)
-            missing = last - taken - connection.execute("SELECT count(*) FROM message").fetchone()[0]
-            if missing:
-                raise self._damaged(f"it lacks {missing} message(s)")
+            found: dict[int, Message] = {}
+            size, end = 0, _HIGHEST
             for row in connection.execute(_WAITING, (json.dumps(list(besides)),)):
-                found.append(self._unsealed(row))
-                size += len(found[-1].body)
+                if found and row[0] <= max(found):
+                    raise self._damaged(f"message {row[0]} stands behind message {max(found)}")
+                found[row[0]] = self._unsealed(row)
+                size += len(found[row[0]].body)
                 if len(found) == MOST_MESSAGES or size > MOST_BYTES:
+                    end = row[0]
                     break
-        return found
+            self._check_none_missing(connection, last - taken, found, end)
+            return list(found.values())
+
+        return self._transact("looking into it", "BEGIN", find) or []
 
     def remove(self, ids: Collection[str]) -> None:
         """Forget messages that were taken; those that are not there are ignored.
@@ -119,9 +171,8 @@ class Inbox:
         Raises:
             StoreError: as `look`; they are not known to be gone.
         """
-        if not self._is_there():
-            return
-        with self._opened("removing from it", "rw") as connection, self._transaction(connection, "BEGIN IMMEDIATE"):
+
+        def forget(connection: sqlite3.Connection) -> None:
             if _is_blank(connection):
                 return
             last, taken = self._check(connection)
@@ -129,48 +180,110 @@ class Inbox:
             gone = connection.execute(f"DELETE FROM message WHERE id IN ({chosen})", (json.dumps(list(ids)),)).rowcount
             _write_mark(connection, last, taken + gone)
 
-    def _is_there(self) -> bool:
-        """Return whether there is an inbox; refuse a file that is something else's before it is opened to write."""
-        if not _size(self.path):
-            return False
+        self._transact("removing from it", "BEGIN IMMEDIATE", forget)
+
+    def ids(self) -> set[str]:
+        """Return the ids of all messages that are there.
+
+        Raises:
+            StoreError: as `look`.
+        """
+
+        def find(connection: sqlite3.Connection) -> set[str]:
+            if _is_blank(connection):
+                return set()
+            self._check(connection)
+            return {_plain(id) for (id,) in connection.execute("SELECT id FROM message NOT INDEXED")}
+
+        return self._transact("looking into it", "BEGIN", find) or set()
+
+    def _transact(
+        self, doing: str, begin: str, work: Callable[[sqlite3.Connection], _T], *, make: bool = False
+    ) -> _T | None:
+        """Return what the work returns in one transaction, None where there is no inbox and none is to be made.
+
+        It is done again from the beginning for as long as another program has the file locked.
+        """
+        until = monotonic() + self._patience
+        with self._turn(until):
+            while True:
+                try:
+                    return self._attempt(begin, work, make)
+                except (sqlite3.Error, OSError) as error:
+                    if not schema.is_busy(error):
+                        raise self._failed(doing, error) from error
+                    self._check_patience(until, error)
+                sleep(uniform(0, _ASK_AGAIN))
+
+    @contextmanager
+    def _turn(self, until: float) -> Iterator[None]:
+        turn = _turns.setdefault((os.getpid(), self.path), _Turn())  # by process: a fork may find one taken for ever
+        while not turn.lock.acquire(timeout=_ASK_AGAIN):
+            self._check_patience(until, None)
+        try:
+            yield
+        finally:
+            turn.lock.release()
+
+    def _check_patience(self, until: float, error: BaseException | None) -> None:
+        if monotonic() > (until if self._until is None else min(until, self._until)):
+            raise StoreError(
+                f"the inbox {self.path!r} is kept locked by another program: end that, or wait until it is done, and "
+                "try again"
+            ) from error
+
+    def _attempt(self, begin: str, work: Callable[[sqlite3.Connection], _T], make: bool) -> _T | None:
+        file = open_beside(self.store, SUFFIX, make=make)
+        if file is None:
+            return None
+        try:  # open until SQLite has closed it: no other file can have its number meanwhile
+            found = os.fstat(file)
+            return None if self._is_none(found.st_size) and not make else self._within(found, begin, work, make)
+        finally:
+            os.close(file)
+
+    def _within(
+        self, found: os.stat_result, begin: str, work: Callable[[sqlite3.Connection], _T], make: bool
+    ) -> _T | None:
+        connection = schema.connect(self.path, "rw", busy=_ASK_AGAIN)
+        try:
+            if make and _is_blank(connection):
+                connection.execute("PRAGMA auto_vacuum = 1")  # is taken only before there are tables
+            self._configure(connection)
+            connection.execute(begin)
+            try:
+                self._check_same(found)
+                result = work(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            return result
+        finally:
+            connection.close()
+
+    def _is_none(self, size: int) -> bool:
+        """Return whether there is no inbox yet; refuse a file that is something else's before it is opened to write."""
+        if not size:
+            return True
         try:
             connection = schema.connect(self.path, "ro&immutable=1")
             try:
                 if _is_blank(connection):  # whoever began to make it was killed, or is about to go on
-                    return False
+                    return True
                 self._check_owner(connection)
             finally:
                 connection.close()
         except sqlite3.Error:  # damaged, or seen amid another's commit: whoever opens it under a lock will know
-            return True
-        return True
+            return False
+        return False
 
-    @contextmanager
-    def _opened(self, doing: str, mode: str) -> Iterator[sqlite3.Connection]:
-        try:
-            connection = schema.connect(self.path, mode)
-            try:
-                self._configure(connection)
-                yield connection
-            finally:
-                connection.close()
-        except (sqlite3.Error, OSError) as error:
-            if (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in _CORRUPT:
-                raise self._damaged(f"found while {doing}: {error}") from error
-            raise StoreError(
-                f"the inbox {self.path!r} failed while {doing}: {error}: mend that and try again"
-            ) from error
-
-    @contextmanager
-    def _transaction(self, connection: sqlite3.Connection, begin: str) -> Iterator[None]:
-        connection.execute(begin)
-        try:
-            yield
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
+    def _check_same(self, found: os.stat_result) -> None:
+        """Refuse to go on in another file than the one that was looked at: SQLite opens by name."""
+        now = os.stat(self.path, follow_symlinks=False)
+        if (now.st_dev, now.st_ino) != (found.st_dev, found.st_ino):
+            raise StoreError(f"the inbox {self.path!r} was replaced while it was opened: try again")
 
     def _configure(self, connection: sqlite3.Connection) -> None:
         for name, value in _SETTINGS:
@@ -178,18 +291,6 @@ class Inbox:
             connection.execute(f"PRAGMA {name} = {text}").fetchall()
             if (got := schema.pragma(connection, name)) != value:
                 raise StoreError(f"the inbox {self.path!r} does not take {name} = {text}, it stays {got!r}")
-
-    def _hand_over(self) -> None:
-        """Give a new inbox the rights of the store, and its owner where root makes it: the engine must write, too."""
-        if sys.platform == "win32":
-            return
-        like = os.stat(self.store)
-        try:
-            os.chmod(self.path, like.st_mode & 0o777)
-            if not os.geteuid():
-                os.chown(self.path, like.st_uid, like.st_gid)
-        except PermissionError:  # another user has made it at the same time
-            return
 
     def _create(self, connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -207,6 +308,22 @@ class Inbox:
             raise self._damaged("its mark does not match its checksum")
         last, taken, _ = mark
         return last, taken
+
+    def _check_none_missing(
+        self, connection: sqlite3.Connection, count: int, found: dict[int, Message], end: int
+    ) -> None:
+        """Refuse an inbox in which not every message up to number `end` was found that must be there. R30
+
+        Table and index tell of each other: two copies of one page would give the right count.
+        """
+        known, before = connection.execute(_KNOWN, (end,)).fetchone()
+        if missing := count - known:
+            raise self._damaged(f"it lacks {missing} message(s)")
+        if missing := int(before) - connection.execute(_THERE, (end,)).fetchone()[0]:
+            raise self._damaged(f"it lacks {missing} message(s) that its index knows")
+        named = json.dumps([(message.id, no) for no, message in found.items()])
+        if missing := len(found) - connection.execute(_NAMED, (named,)).fetchone()[0]:
+            raise self._damaged(f"it has {missing} message(s) that its index does not know")
 
     def _check_owner(self, connection: sqlite3.Connection) -> None:
         owner, version = schema.pragma(connection, "application_id"), schema.pragma(connection, "user_version")
@@ -227,6 +344,11 @@ class Inbox:
             raise self._damaged(f"its message {row[0]} does not match its checksum")
         return Message(*values[1:])
 
+    def _failed(self, doing: str, error: Exception) -> StoreError:
+        if (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in _CORRUPT:
+            return self._damaged(f"found while {doing}: {error}")
+        return StoreError(f"the inbox {self.path!r} failed while {doing}: {error}: mend that and try again")
+
     def _damaged(self, how: str) -> StoreCorruptError:
         return StoreCorruptError(
             f"the inbox {self.path!r} is damaged, {how}: restore a copy, or move it away with the messages that no "
@@ -246,10 +368,3 @@ def _write_mark(connection: sqlite3.Connection, last: int, taken: int) -> None:
 
 def _plain(value: Any) -> Any:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return 0

@@ -30,6 +30,7 @@ import attrs
 
 from durable.errors import StoreCorruptError, StoreError
 from durable.stores import schema
+from durable.stores.inbox import Inbox, message_of
 from durable.stores.plain import row_of
 from durable.stores.seal import ENDS_RUN, ENTRY_COLUMNS, RUN_COLUMNS, EntryRow, Place, checked_run, unseal, unseal_run
 from durable.stores.store import Entry, RunQuery, RunRow
@@ -39,6 +40,7 @@ _ROWS = f"SELECT {_COLUMNS} FROM json_each(?) n CROSS JOIN journal j ON j.seq = 
 _OPEN = f"SELECT {RUN_COLUMNS} FROM runs WHERE open = 1"
 _OPEN_ROWS = "SELECT seq FROM journal WHERE run IN (SELECT no FROM runs WHERE open = 1)"
 _CHUNK = 2_000
+_PATIENCE = 1.0  # with an inbox that is locked: the engine's own reading waits meanwhile
 
 _T = TypeVar("_T")
 
@@ -175,8 +177,23 @@ class Reader:
         return [row_of(place.id or "", place.fields) for place in places if place.fields is not None]
 
     def prunable(self, before: int) -> list[int]:
-        """Return the numbers of the runs that prune may forget, the oldest last; see `FileStore.prune`."""
-        return self._read(partial(_prunable, before))
+        """Return the numbers of the runs that prune may forget, the oldest last; see `FileStore.prune`.
+
+        That a message of the inbox was taken is not forgotten while it may be there: it would be taken again.
+        """
+        found = self._read(partial(_prunable, before))
+        taken = {no: message for no, run in found.items() if (message := message_of(run)) is not None}
+        if taken:
+            there = self._waiting(set(taken.values()))
+            found = {no: run for no, run in found.items() if taken.get(no) not in there}
+        return sorted(found, reverse=True)
+
+    def _waiting(self, taken: set[str]) -> set[str]:
+        """Return which of these messages may still be in the inbox: where it cannot be told, all of them."""
+        try:
+            return Inbox(self.path, patience=_PATIENCE).ids()
+        except StoreError:  # locked or damaged; its engine says so
+            return taken
 
     def choose(self, now: int) -> Choice:
         """Return which rows recovery folds at that time."""
@@ -248,13 +265,14 @@ def _at_rest(path: str) -> tuple[int, ...] | None:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def _prunable(before: int, connection: sqlite3.Connection) -> list[int]:
+def _prunable(before: int, connection: sqlite3.Connection) -> dict[int, str]:
     execute = connection.execute
     ended = execute("SELECT no, last FROM runs WHERE open = 0 AND ended_at < ?", (before,)).fetchall()
     newest = max([last for _, last in ended], default=0)
-    others = execute("SELECT no FROM runs WHERE open = 0 AND ended_at IS NULL AND last < ?", (newest,))
+    others = execute("SELECT no, id FROM runs WHERE open = 0 AND ended_at IS NULL AND last < ?", (newest,))
     left = execute("SELECT no FROM runs WHERE id IS NULL")
-    return sorted({no for no, *_ in (*ended, *others, *left)}, reverse=True)
+    named = {no: (run or b"").decode() for no, run in others}
+    return {**{no: "" for no, *_ in (*ended, *left)}, **named}
 
 
 def _torn(run: str, row: EntryRow, last: int) -> StoreCorruptError:

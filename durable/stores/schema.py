@@ -57,10 +57,18 @@ def failed(path: str, doing: str, error: Exception) -> StoreError:
     return StoreError(f"store {path!r} failed while {doing}: {error}: mend that and restart, nothing recorded is lost")
 
 
-def connect(path: str, mode: str) -> sqlite3.Connection:
-    """Open the file through SQLite, in one of SQLite's modes; text comes back as bytes, for the checksums."""
+def is_busy(error: BaseException) -> bool:
+    """Return whether an error only says that another program has the file locked: nothing was done, it may be again."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def connect(path: str, mode: str, *, busy: float = _BUSY_S) -> sqlite3.Connection:
+    """Open the file through SQLite, in one of SQLite's modes; text comes back as bytes, for the checksums.
+
+    Where another program has it locked, SQLite waits for `busy` seconds.
+    """
     uri = f"{Path(path).as_uri()}?mode={mode}"
-    connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None)
+    connection = sqlite3.connect(uri, uri=True, timeout=busy, isolation_level=None)
     connection.text_factory = bytes
     return connection
 

@@ -1,0 +1,128 @@
+"""The files beside a store, such as its lock and its inbox: found or made, and looked at before they are trusted.
+
+Separate because whoever may write to the folder can put anything there, and a name is not a file.
+Leaves to `lock` and `inbox` what is in them.
+
+A name is opened without following links, and what was opened is judged by its descriptor: a regular file, of one name,
+owned by somebody who may write to the store as well. Rights and owner are given by the descriptor, too. So nobody who
+owns the folder can have another user create, truncate or give away a file through a link. Source: CWE-59, CWE-367.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+
+from durable.errors import StoreError
+
+PRIVATE = 0o600  # of a store, where it is made: what its functions are sent may be anybody's data
+_OPEN = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+_LINKS = frozenset({errno.ELOOP, getattr(errno, "EMLINK", errno.ELOOP)})
+_BY_FOLDER = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd
+_TRIES = 10
+
+
+def open_beside(store: str, suffix: str, *, make: bool) -> int | None:
+    """Return a descriptor of the file `<store><suffix>`, to read and write; None if there is none and none is made.
+
+    One that is made has the rights of the store, and its owner where root makes it; without a store, nobody else has.
+
+    Raises:
+        StoreError: it is a link, not a regular file, has another name too, or is somebody's who has no say here.
+        OSError: it cannot be opened, or made.
+    """
+    folder = os.open(os.path.dirname(store), _FOLDER) if _BY_FOLDER else None
+    try:
+        for _ in range(_TRIES):  # it may come and go between two looks
+            file = _open(store, suffix, folder, make)
+            if file is not None or not make:
+                return file
+        raise OSError(errno.EAGAIN, "it comes and goes", f"{store}{suffix}")
+    finally:
+        if folder is not None:
+            os.close(folder)
+
+
+def _open(store: str, suffix: str, folder: int | None, make: bool) -> int | None:
+    path = f"{store}{suffix}"
+    name = path if folder is None else os.path.basename(path)
+    like = _store(store, folder)
+    try:
+        file = os.open(name, _OPEN, dir_fd=folder)
+    except FileNotFoundError:
+        return _made(name, folder, like) if make else None
+    except OSError as error:
+        if error.errno in _LINKS:
+            raise StoreError(f"{path!r} is a link, which is not followed: take it away") from error
+        if error.errno in (errno.EISDIR, errno.ENXIO):
+            raise StoreError(f"{path!r} is no regular file: take it away") from error
+        raise OSError(error.errno, error.strerror, path) from error
+    try:
+        check_file(path, os.fstat(file), like)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
+def _store(store: str, folder: int | None) -> os.stat_result | None:
+    try:
+        return os.stat(store if folder is None else os.path.basename(store), dir_fd=folder)
+    except FileNotFoundError:
+        return None
+
+
+def _made(name: str, folder: int | None, like: os.stat_result | None) -> int | None:
+    try:
+        file = os.open(name, _OPEN | os.O_CREAT | os.O_EXCL, PRIVATE, dir_fd=folder)
+    except FileExistsError:
+        return None
+    try:
+        if like is not None and sys.platform != "win32":
+            _hand_over(file, like)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
+def _hand_over(file: int, like: os.stat_result) -> None:
+    """Give a file just made the rights of the store, and its owner and group as far as this user may."""
+    if not os.geteuid():
+        os.fchown(file, like.st_uid, like.st_gid)
+    elif os.fstat(file).st_gid != like.st_gid:
+        try:
+            os.fchown(file, -1, like.st_gid)
+        except PermissionError:
+            os.fchmod(file, stat.S_IMODE(like.st_mode) & 0o606)  # of another group than the store's: that has no say
+            return
+    os.fchmod(file, stat.S_IMODE(like.st_mode) & 0o666)
+
+
+def check_file(path: str, found: os.stat_result, like: os.stat_result | None) -> None:
+    """Refuse a file that somebody may have put there who has no say; `like` is the store's, None if there is none.
+
+    Raises:
+        StoreError: it is not a regular file, has another name too, or is somebody's who may not write to the store.
+    """
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreError(f"{path!r} is no regular file: take it away")
+    if found.st_nlink > 1:
+        raise StoreError(f"{path!r} has {found.st_nlink} names, so it may be another file's: take it away")
+    if not _is_trusted(found, like):
+        raise StoreError(
+            f"{path!r} belongs to user {found.st_uid}, who may not write to the store: take it away, or give it to "
+            "the store's owner"
+        )
+
+
+def _is_trusted(found: os.stat_result, like: os.stat_result | None) -> bool:
+    if sys.platform == "win32" or found.st_uid in (0, os.geteuid()):
+        return True
+    if like is None:
+        return False
+    shared = like.st_mode & stat.S_IWGRP and found.st_gid == like.st_gid
+    return bool(found.st_uid == like.st_uid or shared or like.st_mode & stat.S_IWOTH)

@@ -149,6 +149,57 @@ def test_a_forked_child_that_outlives_the_holder_does_not_hold_the_lock(tmp_path
         parent.communicate("")
 
 
+_MADE_BEFORE_A_FORK = """
+import asyncio, os, sys, warnings, durable
+from durable.stores.file import FileReader, FileStore
+from durable.stores.store import RunQuery
+
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
+
+@durable.function("a/b")
+async def greet(ctx):
+    return await ctx.step.run("greet", lambda: "hello")
+
+async def uses():
+    async with engine:
+        print(await engine.invoke(greet), flush=True)
+    await store.open()
+    await store.append([])
+    await store.close()
+    async with reader:
+        print(len(await reader.find(RunQuery())), flush=True)
+    async with sender:
+        await sender.send("a/b")
+    async with engine:
+        await engine.settled()
+        print(len(await engine.runs()), flush=True)
+
+path = sys.argv[1]
+engine, sender = durable.Engine([greet], store=path), durable.Sender(path)
+store, reader = FileStore(path), FileReader(path)
+child = os.fork()
+if not child:
+    asyncio.run(uses())
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+asyncio.run(uses())
+child = os.fork()  # opened and closed again is as good as never opened
+if not child:
+    asyncio.run(uses())
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_what_was_made_before_a_fork_and_is_not_open_belongs_to_whoever_opens_it(tmp_path: Path) -> None:
+    """A module-level engine of a server that loads its application before it forks."""
+    command = [sys.executable, "-c", _MADE_BEFORE_A_FORK, str(tmp_path / "x.db")]
+    done = subprocess.run(command, capture_output=True, text=True, env=_ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["hello", "1", "2", "hello", "3", "4", "hello", "5", "6"]
+
+
 _FORKED_STORE = """
 import asyncio, os, sys
 from durable.stores.file import FileStore

@@ -201,14 +201,57 @@ def test_an_open_that_is_cancelled_leaves_nothing_locked(tmp_path: Path) -> None
         await asyncio.sleep(0)
         opening.cancel()
         await asyncio.wait([opening])
-        for _ in range(200):
-            try:
-                store = await _opened(tmp_path / "x.db")
-            except StoreError:
-                await asyncio.to_thread(os.sched_yield)
-                continue
-            return await store.close()
-        raise AssertionError("the lock was never given back")
+        await (await _opened(tmp_path / "x.db")).close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", [FileStore, FileReader])
+@pytest.mark.parametrize("cancels", [1, 2, 5])
+def test_an_open_that_is_cancelled_at_any_await_leaves_nothing_locked(
+    tmp_path: Path, kind: type[FileStore | FileReader], cancels: int
+) -> None:
+    """Whoever is told that it was cancelled may open again at once, the same object or another."""
+
+    async def main() -> None:
+        await (await _opened(tmp_path / "x.db")).close()
+        rounds = 0
+        while True:
+            one = kind(tmp_path / "x.db")
+            opening = asyncio.ensure_future(one.open())
+            for _ in range(rounds):
+                await asyncio.sleep(0)
+            for _ in range(cancels):
+                opening.cancel()
+                await asyncio.sleep(0)
+            await asyncio.wait([opening])
+            if not opening.cancelled():
+                return await one.close()
+            other = kind(tmp_path / "x.db")
+            await other.open()
+            await other.close()
+            await one.open()
+            await one.close()
+            rounds += 1 + rounds // 10
+
+    asyncio.run(main())
+
+
+def test_a_close_that_is_cancelled_goes_on_and_the_next_open_waits_for_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = await _opened(tmp_path / "x.db")
+        for number in range(20):
+            await store.append([_step(body=str(number))])
+            closing = asyncio.ensure_future(store.close())
+            await asyncio.sleep(0)
+            closing.cancel()
+            await asyncio.wait([closing])
+            assert closing.cancelled()
+            if number % 2:
+                await store.close()
+            await store.open()
+        assert await _bodies(store) == [str(number) for number in range(20)]
+        await store.close()
 
     asyncio.run(main())
 

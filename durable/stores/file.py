@@ -13,6 +13,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -45,9 +46,10 @@ class FileReader:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = _checked(path)
-        self._pid = os.getpid()
+        self._pid: int | None = None
         self._worker: Worker | None = None
         self._reader = Reader(self.path)
+        self._closing: asyncio.Future[None] | None = None
 
     async def open(self) -> None:
         """Open the file to read.
@@ -59,10 +61,12 @@ class FileReader:
         _check_process(self._pid, self.path)
         if self._worker is not None:
             raise StoreError(f"store {self.path!r} is open to read already: close this reader first, or use another")
+        await _ended(self._closing)
         reader = Reader(self.path)
         self._worker, self._reader = await _started(
             "durable-reader", perform_each, reader, opening=reader.open, closing=reader.close
         )
+        self._pid = os.getpid()
 
     async def history(self, run: str) -> AsyncIterator[Entry]:
         """Yield every entry of the run in append order; "" are the facts of no single run.
@@ -95,13 +99,15 @@ class FileReader:
         return await self._ask(partial(self._reader.prunable, micros(ended_before)))
 
     async def close(self) -> None:
-        """Close the file; one that is not open stays so."""
+        """Close the file; one that is not open stays so. A caller that is cancelled meanwhile does not stop it."""
         _check_process(self._pid, self.path)
         worker, self._worker = self._worker, None
         if worker is not None:
-            closed = worker.post(self._reader.close)
+            self._closing = worker.post(self._reader.close)
+            self._pid = None
             worker.stop()
-            await closed
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
 
     async def __aenter__(self) -> FileReader:
         await self.open()
@@ -140,7 +146,7 @@ class FileStore:
         if durability not in SYNCHRONOUS:
             raise ValueError(f'durability must be "power", "process" or "none", not {durability!r}')
         self.durability = durability
-        self._pid = os.getpid()
+        self._pid: int | None = None
         self._reader = FileReader(self.path)
         self._worker: Worker | None = None
         self._writer = Writer(self.path, SYNCHRONOUS[durability])
@@ -161,15 +167,15 @@ class FileStore:
                 f"store {self.path!r} is open in this process already (pid {self._pid}): close the engine that has it, "
                 "or share that"
             )
+        await _ended(self._closing)
         writer = Writer(self.path, SYNCHRONOUS[self.durability])
         worker, _ = await _started("durable-writer", writer.perform, writer, opening=writer.open, closing=writer.close)
         try:
             await self._reader.open()
         except BaseException:
-            worker.post(writer.close)
-            worker.stop()
+            await _stopped(worker, writer.close)
             raise
-        self._worker, self._writer = worker, writer
+        self._worker, self._writer, self._pid = worker, writer, os.getpid()
 
     async def append(self, entries: Sequence[Entry]) -> None:
         """Keep the entries in order, all or none; durable, as far as `durability` says, when it returns.
@@ -234,6 +240,7 @@ class FileStore:
         worker, self._worker = self._worker, None
         if worker is not None:
             self._closing = asyncio.ensure_future(self._close(worker))
+            self._pid = None
         if self._closing is not None:
             await asyncio.shield(self._closing)
 
@@ -258,10 +265,33 @@ async def _started(
     try:
         await worker.post(opening)
     except BaseException:
-        worker.post(closing)
-        worker.stop()
+        await _stopped(worker, closing)
         raise
     return worker, side
+
+
+async def _stopped(worker: Worker, closing: Callable[[], None]) -> None:
+    """End a thread with what closes its side, and wait until that is done, even if the caller is cancelled again: who
+    is told that opening has failed may open anew at once."""
+    closed = worker.post(closing)
+    worker.stop()
+    while not closed.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([closed])
+    _seen(closed)
+
+
+async def _ended(closing: asyncio.Future[None] | None) -> None:
+    """Wait for a close that goes on, because whoever asked for it was cancelled; its error was theirs."""
+    if closing is not None and closing.get_loop() is asyncio.get_running_loop():
+        await asyncio.wait([closing])
+        _seen(closing)
+
+
+def _seen(closed: asyncio.Future[None]) -> None:
+    """Take note of the error of a close that nobody has awaited: asyncio would log it as never retrieved."""
+    if not closed.cancelled():
+        closed.exception()
 
 
 def _checked(path: str | os.PathLike[str]) -> str:
@@ -273,9 +303,9 @@ def _checked(path: str | os.PathLike[str]) -> str:
     return str(Path(text).absolute())
 
 
-def _check_process(pid: int, path: str) -> None:
-    if pid != os.getpid():
+def _check_process(pid: int | None, path: str) -> None:
+    if pid not in (None, os.getpid()):
         raise RuntimeError(
-            f"store {path!r} was made in process {pid} and this is {os.getpid()}, its forked child: "
+            f"store {path!r} was opened by process {pid} and this is {os.getpid()}, its forked child: "
             "make a store of its own here"
         )

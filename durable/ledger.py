@@ -86,7 +86,7 @@ class Ledger:
     """The fold of one run's records.
 
     `turns` holds the keys of each turn in journal order. `open_turn` is the one that new outcomes join: the only
-    thing here that is not a fact but a mark of this process (section 5 of the design: turns that were read from the
+    thing here that is not a fact but a mark of this process (see `delivery`: turns that were read from the
     store are closed). One of a run that was parked is not `is_whole`: it knows the step that was open, and what came
     since; the rest is in the store.
     """

@@ -1,7 +1,7 @@
 """Rounds of the event loop, counted for all runs by one chain of callbacks.
 
-Separate because quiet (section 5 of the design) is a number of rounds, and a chain for each run would make a thousand
-runs pay a thousand times for the same rounds.
+Separate because quiet (see `delivery`) is a number of rounds, and a chain for each run would make a thousand runs pay a
+thousand times for the same rounds.
 Leaves to `delivery` what to do when a round has come.
 
 A round in which the loop has nothing else to call changes nothing, and so do the next ones: only time, a thread or a

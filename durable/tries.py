@@ -199,7 +199,7 @@ class Tries:
 
     def _is_inline(self) -> bool:
         # Only in straight-line code: a coroutine that gather or as_completed wraps may begin in any order, and what
-        # returns inline must come in the same order on replay (section 5 of the design, 4). And only when level:
+        # returns inline must come in the same order on replay (see `delivery`). And only when level:
         # else it could overtake an outcome that is recorded.
         immediate = self._machine.journal.immediate
         return immediate and self._session.is_level and self._claim.called_by is self._claim.awaited_by

@@ -21,7 +21,7 @@ import attrs
 import pytest
 
 import durable
-from durable.testing import Lab
+from durable.testing import Lab, torture
 from tests.cells import cell
 from tests.crashing import ENVIRONMENT, ROOT
 
@@ -138,6 +138,19 @@ def the_first_page(text: str, _place: Path) -> None:
     assert asyncio.run(story(approved=False)) == ("refunded", {"charge": 2, "refund": 2})
 
 
+def a_function(text: str, _place: Path) -> None:
+    names = {"durable": durable, "price_of": {"apple": 3, "pear": 4}.__getitem__}
+    exec(compile(text, "README.md", "exec"), names)
+    asked = {"items": {"pear", "plum", "apple"}}
+    assert asyncio.run(story_of(names["add_up"], asked)) == 7
+    assert asyncio.run(torture(names["add_up"], asked)).endings == 1
+
+
+async def story_of(function: durable.Function[Any], data: dict[str, Any]) -> object:
+    async with Lab([function]) as lab:
+        return await lab.result(await lab.start(function, data))
+
+
 JOB = """
 import os, signal, sys
 import durable
@@ -184,6 +197,22 @@ def a_daemon(text: str, place: Path) -> None:
         names = shop()
         await cell(text.replace("await engine.send", "[sent] = await engine.send"), names)
         await is_waiting(place / "shop.db", f"{names['sent']}/fulfil")
+
+    asyncio.run(story())
+
+
+def pruning(text: str, place: Path) -> None:
+    run = made(place / "app.db")
+
+    async def story() -> None:
+        names = shop()
+        await cell(text, names)
+        assert names["forgotten"] == 0
+        await is_waiting(place / "app.db", run)
+        async with durable.Engine(store=place / "app.db") as engine:
+            await engine.cancel(run)
+        await cell(text.replace("days=30", "days=-1"), names)
+        assert names["forgotten"] == 1
 
     asyncio.run(story())
 
@@ -244,8 +273,10 @@ def long_forms(text: str, _place: Path) -> None:
 SURROUNDINGS: dict[str, Callable[[str, Path], None]] = {
     "async def fulfil(": the_first_page,
     "durable.run(etl": a_script,
+    "async def add_up(": a_function,
     "engine = durable.Engine(": a_notebook,
-    "async with durable.Engine(": a_daemon,
+    "await engine.send(": a_daemon,
+    "store.prune(": pruning,
     "refunded():": a_test,
     "anyio_mode": a_test,
     "def anyio_backend(": a_test,

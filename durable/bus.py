@@ -23,11 +23,16 @@ import attrs
 
 from durable.expressions import Budget, EvaluationError, Expression, plain, truthy
 from durable.records import Event
+from durable.spelling import shown
+from durable.words import NAME_BYTES, checked_name, checked_text, is_str
+from durable.words import plain as plain_text
 
 Path = tuple[str, ...]
 Key = tuple[str, Any]
 Place = tuple[str, str]  # a run and a step's key; for a cancellation, the run and "cancel 0", "cancel 1", ...
 Complaint = Callable[[str, str], None]  # about what, to be said once; and what there is to say
+
+SOURCE_BYTES = 128 * 1_024  # the parser reads less, and says so in its own words
 
 _ABSENT = object()
 
@@ -76,34 +81,52 @@ def same_value(one: object, other: object) -> bool:
         return bool(one == other)
 
 
+def path_of(text: str) -> Path:
+    """Return the path that a `match` names which was checked when it was given."""
+    return tuple(text.split("."))
+
+
 def checked_path(text: object, *, what: str) -> Path:
     """Return the path that a `match` names.
 
     Raises:
-        TypeError, ValueError: not a dotted path below an event, such as "data.invoice_id".
+        TypeError, ValueError, LimitError: not a dotted path below an event, such as "data.invoice_id".
     """
-    if not isinstance(text, str):
-        raise TypeError(f"match of {what} must be a path such as 'data.invoice_id', not {text!r}")
-    path = tuple(text.split("."))
+    if not is_str(text):
+        raise TypeError(f"match of {what} must be a path such as 'data.invoice_id', not {shown(text)}")
+    path = path_of(checked_text(text, f"match of {what}", most=NAME_BYTES))
     if path[0] not in ("data", "name", "id", "ts", "v") or not all(path) or (path == ("data",)):
-        raise ValueError(f"match of {what} must be a path below the event, such as 'data.invoice_id', not {text!r}")
+        raise ValueError(
+            f"match of {what} must be a path below the event, such as 'data.invoice_id', not {shown(text)}"
+        )
     return path
+
+
+def checked_source(text: object, *, what: str) -> str:
+    """Return the text of an expression, which is still to be parsed.
+
+    Raises:
+        TypeError, ValueError, LimitError: see `words.checked_text`.
+    """
+    return checked_text(text, what, most=SOURCE_BYTES)
 
 
 def checked_pattern(name: object, *, what: str) -> str:
     """Return an event name that may end in `*` after `/` or `.`.
 
     Raises:
-        TypeError, ValueError: not a string, empty, or a `*` anywhere else.
+        TypeError, ValueError, LimitError: see `words.checked_name`; or a `*` anywhere else.
     """
-    if not isinstance(name, str):
-        raise TypeError(f"the event of {what} must be a name, not {name!r} ({type(name).__name__})")
-    star = name.find("*")
-    if not name or (star >= 0 and (star != len(name) - 1 or len(name) < 2 or name[-2] not in "/.")):
+    if not is_str(name):
+        raise TypeError(f"the event of {what} must be a name, not {shown(name)} ({type(name).__name__})")
+    found = plain_text(name)
+    star = found.find("*")
+    if not found or (star >= 0 and (star != len(found) - 1 or len(found) < 2 or found[-2] not in "/.")):
         raise ValueError(
-            f"the event of {what} cannot be {name!r}: a name, or a pattern whose * ends it after / or ., as 'shop/*'"
+            f"the event of {what} cannot be {shown(found)}: a name, or a pattern whose * ends it after / or ., as "
+            "'shop/*'"
         )
-    return name
+    return checked_name(found, f"the event of {what}")
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -45,7 +45,9 @@ from durable.records import (
     StepOpened,
     Wait,
 )
+from durable.spelling import shown
 from durable.state import State
+from durable.words import checked_name, checked_name_or_none
 
 NOTHING = Ok("null")
 _TOLD: dict[Ending, tuple[str, ...]] = {
@@ -99,11 +101,14 @@ class Causes:
         Its data are a copy, which nobody can change any more: what is matched live is what is matched after a crash.
 
         Raises:
-            TypeError, ValueError: not an Event, or a name of the runtime's own.
+            TypeError, ValueError: not an Event, a text that cannot be kept, or a name of the runtime's own.
             CodecError, LimitError: data that cannot be kept, or are too large.
         """
         if not isinstance(event, Event):
-            raise TypeError(f"only an Event can be sent, not {event!r} ({type(event).__name__})")
+            raise TypeError(f"only an Event can be sent, not {shown(event)} ({type(event).__name__})")
+        checked_name(event.name, "an event's name")
+        checked_name_or_none(event.id, f"the id of event {event.name!r}")
+        checked_name_or_none(event.v, f"the v of event {event.name!r}")
         if not reserved and event.name.startswith(RESERVED):
             raise ValueError(f"event {event.name!r} cannot be sent: names under {RESERVED!r} are the runtime's own")
         if "*" in event.name:

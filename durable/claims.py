@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -61,12 +61,51 @@ def current_step() -> CurrentStep:
     return current[0]
 
 
-def check_outside(engine: object, what: str) -> None:
-    """Refuse what would wait for itself inside a handler of the same engine.
+class Body(Protocol):
+    """The execution of a function: what must be known of it in the function's own code."""
+
+    machine: Any
+    ledger: Any
+    main: asyncio.Task[Any]
+
+
+BODY: ContextVar[Body | None] = ContextVar("durable_body", default=None)
+"""In a function's own task and in those that it starts: its execution. A handler's context has `CURRENT` besides."""
+
+
+def running_body() -> Body | None:
+    """Return the execution of the function in whose own code this is called; None elsewhere: in a step's handler, and
+    in a task that has outlived its function."""
+    body = BODY.get()
+    return None if body is None or CURRENT.get() is not None or body.main.done() else body
+
+
+def check_not_in_function(what: str, instead: str) -> None:
+    """Refuse in a function's own code what would be done again at every replay; in a handler it is done once.
 
     Raises:
         RuntimeError
     """
+    body = running_body()
+    if body is not None:
+        raise RuntimeError(
+            f"{what} is called in the code of function {body.ledger.function!r} (run {body.ledger.run!r}), which would "
+            f"do it again at every replay: write {instead}"
+        )
+
+
+def check_outside(engine: object, what: str) -> None:
+    """Refuse what would wait for itself inside a handler or a function of the same engine.
+
+    Raises:
+        RuntimeError
+    """
+    body = running_body()
+    if body is not None and body.machine.engine is engine:
+        raise RuntimeError(
+            f"{what} is awaited in the code of function {body.ledger.function!r} (run {body.ledger.run!r}) of the same "
+            "engine, which would wait for itself: use ctx.step.invoke, or await it outside"
+        )
     current = CURRENT.get()
     if current is not None and current[1] is engine:
         raise RuntimeError(
@@ -193,3 +232,12 @@ class Branch:
 
 
 BRANCH: ContextVar[tuple[object, Branch] | None] = ContextVar("durable_branch", default=None)
+
+
+def outside() -> Context:
+    """Return a copy of the context that is no handler's, no function's and no branch's: an engine may be opened inside
+    a handler, as a test of one does."""
+    context = copy_context()
+    for variable in (CURRENT, BODY, BRANCH):
+        context.run(variable.set, None)
+    return context

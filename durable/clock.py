@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
+
+from durable.times import aware
 
 # R17: the loop counts monotonic time, which stands still while the machine is suspended and knows nothing of a wall
 # clock that is set anew. A wait in hops of at most this looks at the wall clock often enough to be at most so late.
@@ -58,6 +60,35 @@ class SystemClock:
             TypeError: `when` is naive.
         """
         return _Alarm(self, when, callback)
+
+
+def exact(clock: Clock) -> Clock:
+    """Return the clock, whose every `now` is a plain datetime in UTC, whatever subclass and zone a foreign one gives.
+
+    Raises:
+        TypeError, ValueError: at once and at every `now`, where it gives no aware datetime.
+    """
+    if type(clock) is SystemClock:
+        return clock
+    foreign = _Exact(clock)
+    foreign.now()
+    return foreign
+
+
+class _Exact:
+    __slots__ = ("_clock",)
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def now(self) -> datetime:
+        return aware(self._clock.now(), what="what now() of the clock gives")
+
+    def call_at(self, when: datetime, callback: Callable[[], object]) -> Handle:
+        return self._clock.call_at(when, callback)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._clock, name)  # what it has beyond a Clock
 
 
 class _Alarm:

@@ -15,11 +15,13 @@ from typing import Any, TypeVar
 
 import attrs
 
+from durable.claims import CURRENT
 from durable.codec import decode, encode
 from durable.log import Log
 from durable.records import Event
 from durable.retries import Policy
 from durable.session import Session
+from durable.spelling import on_a_line, shown
 from durable.step import Step
 
 T = TypeVar("T")
@@ -61,10 +63,10 @@ _GROUP = Group()
 
 def _started(one: object) -> Awaitable[Any]:
     if not callable(one):
-        raise TypeError(f"group.parallel takes callables without arguments that return a step, not {one!r}")
+        raise TypeError(f"group.parallel takes callables without arguments that return a step, not {shown(one)}")
     awaitable = one()
     if not isinstance(awaitable, Awaitable):
-        raise TypeError(f"a callable of group.parallel must return a step or another awaitable, not {awaitable!r}")
+        raise TypeError(f"a callable of group.parallel must return a step or another awaitable, not {shown(awaitable)}")
     return awaitable
 
 
@@ -73,22 +75,29 @@ class _RunLogger(Log):
 
     def __init__(self, logger: Log, session: Session) -> None:
         super().__init__(logger)
-        self.extra = {"run_id": session.ledger.run, "function_id": session.ledger.function}
         self._session = session
+        self._prefix = f"[{on_a_line(session.ledger.run)}] "
 
     def isEnabledFor(self, level: int) -> bool:
         """Say whether a line of this level is shown now."""
         return not self._session.is_replaying and super().isEnabledFor(level)
 
-    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
-        """Put the run's id in front."""
-        return f"[{self._session.ledger.run}] {msg}", {
-            **kwargs,
-            "extra": {**self._extra(), **(kwargs.get("extra") or {})},
-        }
+    def passed_on(self, msg: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[object, dict[str, Any]]:
+        """Return a line as `[run id] text`; its record has `run_id`, `function_id`, `step` and `attempt`, plain."""
+        # The id is no part of what is formatted: a % in it is a % (B3). Without arguments nothing is formatted at all.
+        prefix = self._prefix.replace("%", "%%") if args else self._prefix
+        return f"{prefix}{msg!s}", {**kwargs, "extra": {**self._own(), **(kwargs.get("extra") or {})}}
 
-    def _extra(self) -> dict[str, Any]:
-        return dict(self.extra or {})
+    def _own(self) -> dict[str, Any]:
+        ledger, current = self._session.ledger, CURRENT.get()
+        step = current[0] if current is not None and current[0].run_id == ledger.run else None
+        return {
+            "run_id": ledger.run,
+            "function_id": ledger.function,
+            "step": None if step is None else step.key,
+            "attempt": ledger.attempt if step is None else step.attempt,
+            "markup": False,  # rich would take [run id] for a tag of its own, and show nothing of it
+        }
 
 
 class Context:
@@ -102,7 +111,8 @@ class Context:
         group: steps side by side.
         event: the event that opened the run.
         events: the same, in a list.
-        logger: logs with the run's id; silent during replay.
+        logger: logs lines that read "[run id] text"; their records carry `run_id`, `function_id`, `step` (in a handler:
+            its key) and `attempt`. Silent during replay.
         random: seeded by the run's id.
     """
 

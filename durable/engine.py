@@ -17,22 +17,21 @@ from typing import Any, Self, TypeVar, overload
 
 import attrs
 
-from durable.claims import StandIn, check_outside
-from durable.clock import Clock, SystemClock
-from durable.errors import RunCancelled, RunFailed
+from durable.claims import StandIn, check_not_in_function, check_outside
+from durable.clock import Clock
+from durable.equipment import checked_clock, checked_limits, checked_logger, checked_store
 from durable.function import Function
 from durable.ledger import Ledger, Limits
 from durable.options import checked_signal
 from durable.records import INVOKED, Event, RunClosed, RunRetried, RunStatus
 from durable.registry import Registry
-from durable.requests import check_crashes, check_listing, check_resident, check_same, checked_events, checked_run_id
-from durable.run import Run
+from durable.requests import check_same, checked_events, checked_query, checked_run_id, looked_up
+from durable.run import Run, outcome
 from durable.runtime import RESIDENT, Runtime, Settings
-from durable.stores.dict import DictStore
-from durable.stores.file import FileStore
-from durable.stores.store import RunQuery, Store
+from durable.stores.store import Store
 from durable.times import Duration, duration
-from durable.views import RunInfo, run_info, shown
+from durable.views import RunInfo, run_info
+from durable.words import checked_count, checked_text
 
 T = TypeVar("T")
 
@@ -67,17 +66,15 @@ class Engine:
         resident: int = RESIDENT,
         logger: logging.Logger | None = None,
     ) -> None:
-        check_crashes(max_crashes)
-        check_resident(resident)
         self._registry = Registry(functions)
         self._settings = Settings(
             engine=self,
-            store=FileStore(store) if isinstance(store, str | Path) else DictStore() if store is None else store,
-            clock=clock or SystemClock(),
-            limits=limits or Limits(),
-            logger=logger or logging.getLogger("durable"),
-            max_crashes=max_crashes,
-            resident=resident,
+            store=checked_store(store),
+            clock=checked_clock(clock),
+            limits=checked_limits(limits),
+            logger=checked_logger(logger),
+            max_crashes=checked_count(max_crashes, "max_crashes", least=1),
+            resident=checked_count(resident, "resident"),
         )
         self._runtime: Runtime | None = None
         self._pid = 0
@@ -148,7 +145,7 @@ class Engine:
             TypeError, ValueError, CodecError, LimitError: nothing was sent.
             StoreError: it is not known to be recorded.
         """
-        runtime = self.opened("send")
+        runtime = self._asked("send", "ctx.step.send_event")
         ids, _ = await runtime.send(checked_events(name, data, id=id, ts=ts))
         return ids
 
@@ -158,8 +155,8 @@ class Engine:
         Raises:
             TypeError, ValueError, CodecError, LimitError, StoreError: as for `send`.
         """
-        runtime = self.opened("send_signal")
-        checked_signal(signal, what="send_signal")
+        runtime = self._asked("send_signal", "ctx.step.send_signal")
+        signal = checked_signal(signal, what="send_signal")
         runtime.causes.check_signal(signal, data)
         now = runtime.clock.now()
         place = runtime.causes.waiter(signal, now)
@@ -188,17 +185,19 @@ class Engine:
             LookupError: no function of that id.
             CodecError, LimitError, StoreError
         """
-        runtime = self.opened("start")
+        runtime = self._asked("start", "ctx.step.invoke")
         name, _ = self._registry.resolve(function, "start")
         if name not in self._registry.functions:
             raise LookupError(f"there is no function {name!r} in this engine: pass it in Engine(functions=[...])")
         event = runtime.causes.check_event(Event(INVOKED, {} if data is None else data), reserved=True)
         if id is None:
-            return Run(self, await runtime.start(name, event, runtime.ids.fresh(runtime.clock.now())))
-        async with runtime.starting.setdefault(checked_run_id(id), asyncio.Lock()):  # one may open while another reads
+            fresh = runtime.ids.fresh(runtime.clock.now())
+            return Run(self, await runtime.start(name, event, fresh, is_named=False))
+        id = checked_run_id(id)
+        async with runtime.starting.setdefault(id, asyncio.Lock()):  # one may open while another reads
             known = await self._known(id)
             if known is None:
-                return Run(self, await runtime.start(name, event, id))
+                return Run(self, await runtime.start(name, event, id, is_named=True))
             await runtime.journal.synced()
             check_same(known, name, event)
             return Run(self, id)
@@ -230,6 +229,7 @@ class Engine:
         timeout: Duration | None = None,
     ) -> Any:
         """Start a run and wait for what it returns: see `start` and `Run.result`."""
+        check_not_in_function("invoke", "ctx.step.invoke")
         check_outside(self, "invoke")
         run = await self.start(function, data, id=id)
         return await run.result(timeout)
@@ -240,7 +240,7 @@ class Engine:
         Raises:
             KeyError: there is no such run.
         """
-        runtime = self.opened("run")
+        runtime, run_id = self.opened("run"), looked_up(run_id)
         await self._found(run_id)
         await runtime.journal.synced()
         return Run(self, run_id)
@@ -256,30 +256,32 @@ class Engine:
         """Return runs, newest first: those for which every given condition holds, at most `limit`.
 
         Raises:
-            ValueError: a status that is none, a negative limit.
+            TypeError, ValueError: a status that is none, a negative limit, a name that is no string.
         """
         runtime = self.opened("runs")
-        check_listing(status, limit)
+        query = checked_query(status, function, event, limit)
         await runtime.journal.synced()
-        name = function.id if isinstance(function, Function) else function
-        live = status in ("queued", "running", "waiting")
-        rows = await runtime.store.find(
-            RunQuery("open" if live else status, name, event, runtime.state.count + limit if live else limit)
-        )
-        found = [await self.info(row.id) for row in rows]
-        return [info for info in found if status is None or info.status == status][:limit]
+        rows = query
+        if query.status in ("queued", "running", "waiting"):
+            rows = attrs.evolve(query, status="open", limit=runtime.state.count + query.limit)
+        found = [await self.info(row.id) for row in await runtime.store.find(rows)]
+        return [info for info in found if query.status in (None, info.status)][: query.limit]
 
-    async def cancel(self, run_id: str) -> bool:
+    async def cancel(self, run_id: str, reason: str | None = None) -> bool:
         """Cancel a run; return whether it had not ended. On return that is durable, and it never runs again (R27).
 
+        `reason` is recorded and shown; at most 16 KiB.
+
         Raises:
+            TypeError, ValueError, LimitError: a reason that is none.
             KeyError: there is no such run.
         """
-        runtime = self.opened("cancel")
+        runtime, run_id = self._asked("cancel", "a step whose handler calls it"), looked_up(run_id)
+        reason = "by hand" if reason is None else checked_text(reason, "the reason of a cancel")
         if not runtime.state.is_unfinished(run_id):
             await self._found(run_id)
         records = runtime.journal.post_all(
-            runtime.causes.close(run_id, "cancelled", runtime.clock.now(), reason="by hand")
+            runtime.causes.close(run_id, "cancelled", runtime.clock.now(), reason=reason)
         )
         await runtime.journal.synced()
         return bool(records)
@@ -291,7 +293,7 @@ class Engine:
             KeyError: there is no such run.
             ValueError: it has not failed.
         """
-        runtime = self.opened("retry")
+        runtime, run_id = self._asked("retry", "a step whose handler calls it"), looked_up(run_id)
         ledger = await self._found(run_id)
         status = None if runtime.state.is_unfinished(run_id) else ledger.status
         if status != "failed":
@@ -319,7 +321,7 @@ class Engine:
 
     async def result(self, run_id: str, timeout: Duration | None = None) -> Any:
         """Wait for the end of a run: see `Run.result`."""
-        runtime = self.opened("result")
+        runtime, run_id = self.opened("result"), looked_up(run_id)
         check_outside(self, "result")
         seconds = None if timeout is None else duration(timeout).total_seconds()
         try:
@@ -327,11 +329,7 @@ class Engine:
                 name, ended = await self._ended(runtime, run_id)
         except TimeoutError:
             raise TimeoutError(f"run {run_id!r} has not ended within {seconds:g} s; it goes on") from None
-        if ended.status == "completed":
-            return shown(ended.output, self._registry.output_type(name))
-        if ended.status == "failed" and ended.error is not None:
-            raise RunFailed(run_id, ended.error)
-        raise RunCancelled(run_id, ended.reason or "")
+        return outcome(ended, self._registry.output_type(name))
 
     async def _ended(self, runtime: Runtime, run_id: str) -> tuple[str, RunClosed]:
         while True:
@@ -346,7 +344,7 @@ class Engine:
 
     async def info(self, run_id: str) -> RunInfo:
         """Return what is known of a run: see `Run.info`."""
-        runtime = self.opened("info")
+        runtime, run_id = self.opened("info"), looked_up(run_id)
         ledger = await self._found(run_id)
         status, running = runtime.scheduler.status(ledger)
         info = run_info(ledger, status, running, self._registry.output_type(ledger.function))
@@ -368,6 +366,10 @@ class Engine:
             ledger = await runtime.load(run_id)
             ledger = runtime.state.whole(run_id) or ledger  # opened while the store was read
         return ledger
+
+    def _asked(self, what: str, instead: str) -> Runtime:
+        check_not_in_function(what, instead)
+        return self.opened(what)
 
     def opened(self, what: str) -> Runtime:
         """Return the parts of the open engine; `what` names who asks. For `durable.testing`.

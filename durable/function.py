@@ -6,6 +6,8 @@ Leaves to `scheduler` to run it.
 
 from __future__ import annotations
 
+import difflib
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import timedelta
@@ -13,13 +15,15 @@ from typing import Any, Generic, TypeVar, overload
 
 import attrs
 
-from durable.bus import Trigger, checked_path, checked_pattern
+from durable.bus import Trigger, checked_path, checked_pattern, checked_source
 from durable.codec import return_type
 from durable.context import Context
 from durable.expressions import Expression, parse
 from durable.retries import Backoff, Policy, checked_retries
+from durable.spelling import shown
 from durable.state import WAIT_NAMES, CancelRule, Declaration
 from durable.times import Duration, duration
+from durable.words import checked_name, is_str, plain
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -30,14 +34,12 @@ def checked_expression(source: object, names: tuple[str, ...], *, what: str) -> 
     """Return the parsed expression, None for None.
 
     Raises:
-        TypeError: not a string.
+        TypeError, ValueError, LimitError: see `words.checked_text`.
         ExpressionError: it does not parse, or uses another name than those given.
     """
     if source is None:
         return None
-    if not isinstance(source, str):
-        raise TypeError(f"the expression of {what} must be a string, not {source!r}")
-    return parse(source, names)
+    return parse(checked_source(source, what=f"the expression of {what}"), names)
 
 
 @attrs.frozen
@@ -56,8 +58,10 @@ class TriggerEvent:
     if_exp: str | None = None
 
     def __attrs_post_init__(self) -> None:
-        checked_pattern(self.event, what="a trigger")
-        checked_expression(self.if_exp, ("event",), what=f"trigger {self.event!r}")
+        put = object.__setattr__
+        put(self, "event", checked_pattern(self.event, what="a trigger"))
+        expression = checked_expression(self.if_exp, ("event",), what=f"trigger {self.event!r}")
+        put(self, "if_exp", None if expression is None else expression.source)
 
 
 @attrs.frozen
@@ -77,14 +81,16 @@ class Cancel:
     timeout: Duration | None = None
 
     def __attrs_post_init__(self) -> None:
-        checked_pattern(self.event, what="a Cancel")
+        put = object.__setattr__
+        put(self, "event", checked_pattern(self.event, what="a Cancel"))
         if "*" in self.event:
             raise ValueError(f"the event of a Cancel must be a name without *, not {self.event!r}")
         if self.match is not None:
-            checked_path(self.match, what=f"Cancel {self.event!r}")
-        checked_expression(self.if_exp, WAIT_NAMES, what=f"Cancel {self.event!r}")
+            put(self, "match", ".".join(checked_path(self.match, what=f"Cancel {self.event!r}")))
+        expression = checked_expression(self.if_exp, WAIT_NAMES, what=f"Cancel {self.event!r}")
+        put(self, "if_exp", None if expression is None else expression.source)
         if self.timeout is not None:
-            duration(self.timeout, what=f"the timeout of Cancel {self.event!r}")
+            put(self, "timeout", duration(self.timeout, what=f"the timeout of Cancel {self.event!r}"))
 
     def rule(self) -> CancelRule:
         """Return what the rules know of it."""
@@ -118,8 +124,8 @@ class Function(Generic[T_co]):
     a notebook cell is run again.
     """
 
-    id: str
-    code: Code[T_co]
+    id: str = attrs.field(converter=plain)
+    code: Code[T_co] = attrs.field()
     triggers: tuple[TriggerEvent, ...] = ()
     policy: Policy = attrs.field(factory=Policy)
     on_failure: Function[Any] | None = None
@@ -132,8 +138,9 @@ class Function(Generic[T_co]):
 
     @property
     def origin(self) -> tuple[str, str]:
-        """The module and the qualified name under which the code was defined."""
-        return (self.code.__module__, self.code.__qualname__)
+        """The module and the qualified name under which the code was defined; of a partial, that which it calls."""
+        code = _innermost(self.code)
+        return str(getattr(code, "__module__", "")), str(getattr(code, "__qualname__", type(code).__qualname__))
 
     @property
     def output_type(self) -> object:
@@ -158,14 +165,30 @@ class Function(Generic[T_co]):
         )
 
 
+def _innermost(code: object) -> Any:
+    while isinstance(code, functools.partial):
+        code = code.func
+    return code
+
+
 def _checked_code(code: object, *, what: str) -> Callable[..., Any]:
     if not inspect.iscoroutinefunction(code):
-        raise TypeError(f"{what} must be a coroutine function, async def with one parameter ctx, not {code!r}")
+        raise TypeError(f"{what} must be a coroutine function, async def with one parameter ctx, not {shown(code)}")
     try:
         inspect.signature(code).bind(None)
     except TypeError:
-        raise TypeError(f"{what} must take one argument, the context: async def {code.__name__}(ctx)") from None
+        named = getattr(_innermost(code), "__name__", "code")
+        raise TypeError(f"{what} must take one argument, the context: async def {named}(ctx)") from None
     return code
+
+
+def _checked_name(id: object, code: object) -> str:
+    if id is not None:
+        return checked_name(id, "the id of a function")
+    named = getattr(_innermost(code), "__name__", None)
+    if not is_str(named):
+        raise TypeError(f"{shown(code)} has no name by which it could be recorded: give it one, function(id=...)")
+    return checked_name(named, "the name of a function's code, which is its id,")
 
 
 def _checked_triggers(trigger: object, *, what: str) -> tuple[TriggerEvent, ...]:
@@ -173,11 +196,13 @@ def _checked_triggers(trigger: object, *, what: str) -> tuple[TriggerEvent, ...]
     if isinstance(given, str | TriggerEvent):
         given = (given,)
     if not isinstance(given, Sequence):
-        raise TypeError(f"the trigger of {what} must be an event's name, a TriggerEvent or a sequence, not {given!r}")
+        raise TypeError(
+            f"the trigger of {what} must be an event's name, a TriggerEvent or a sequence, not {shown(given)}"
+        )
     triggers = []
     for one in given:
         if not isinstance(one, str | TriggerEvent):
-            raise TypeError(f"a trigger of {what} must be an event's name or a TriggerEvent, not {one!r}")
+            raise TypeError(f"a trigger of {what} must be an event's name or a TriggerEvent, not {shown(one)}")
         triggers.append(one if isinstance(one, TriggerEvent) else TriggerEvent(one))
     return tuple(triggers)
 
@@ -185,7 +210,7 @@ def _checked_triggers(trigger: object, *, what: str) -> tuple[TriggerEvent, ...]
 def _checked_cancels(cancel: object, *, what: str) -> tuple[Cancel, ...]:
     given = (cancel,) if isinstance(cancel, Cancel) else cancel
     if not isinstance(given, Sequence) or isinstance(given, str) or not all(isinstance(one, Cancel) for one in given):
-        raise TypeError(f"cancel of {what} must be a sequence of Cancel, not {cancel!r}")
+        raise TypeError(f"cancel of {what} must be a sequence of Cancel, not {shown(cancel)}")
     return tuple(given)
 
 
@@ -195,6 +220,18 @@ def _failure_function(on_failure: object, id: str) -> Function[Any] | None:
     code = on_failure.code if isinstance(on_failure, Function) else on_failure
     policy = on_failure.policy if isinstance(on_failure, Function) else Policy()
     return Function(f"{id}-failure", _checked_code(code, what=f"on_failure of function {id!r}"), policy=policy)
+
+
+_OPTIONS = ("id", "trigger", "retries", "backoff", "on_failure", "cancel", "idempotency", "timeouts")
+# As Inngest and others call it.
+_OTHERWISE = {"fn_id": "id", "name": "id", "event": "trigger", "triggers": "trigger", "max_retries": "retries"}
+
+
+def _unknown_option(name: str) -> str:
+    close = difflib.get_close_matches(name, _OPTIONS, 1)
+    meant = _OTHERWISE.get(name) or (close[0] if close else None)
+    hint = f"its options are {', '.join(_OPTIONS)}" if meant is None else f"write {meant}="
+    return f"function() got an unexpected keyword argument {name!r}: {hint}"
 
 
 @overload
@@ -221,6 +258,7 @@ def function(
     cancel: Any = (),
     idempotency: str | None = None,
     timeouts: Timeouts | None = None,
+    **others: Any,
 ) -> Any:
     """Declare a durable function: a decorator for `async def code(ctx)`. It registers nothing; give it to an engine.
 
@@ -240,20 +278,19 @@ def function(
         timeouts: how long a run may take.
 
     Raises:
-        TypeError, ValueError, ExpressionError: at the call, naming the option.
+        TypeError, ValueError, LimitError, ExpressionError: at the call, naming the option.
     """
+    if others:
+        raise TypeError(_unknown_option(next(iter(others))))
 
     def declare(code: Code[Any]) -> Function[Any]:
-        what = f"function {id!r}" if id is not None else "a function"
-        _checked_code(code, what=what)
-        name = str.__str__(id) if isinstance(id, str) else code.__name__ if id is None else id
+        _checked_code(code, what=f"function {shown(id)}" if id is not None else "a function")
+        name = _checked_name(id, code)
         what = f"function {name!r}"
-        if not isinstance(name, str) or not name:
-            raise TypeError(f"the id of a function must be a string that is not empty, not {name!r}")
         if backoff is not None and not isinstance(backoff, Backoff):
-            raise TypeError(f"backoff of {what} must be a Backoff, not {backoff!r}; how often is retries=")
+            raise TypeError(f"backoff of {what} must be a Backoff, not {shown(backoff)}; how often is retries=")
         if timeouts is not None and not isinstance(timeouts, Timeouts):
-            raise TypeError(f"timeouts of {what} must be a Timeouts, not {timeouts!r}")
+            raise TypeError(f"timeouts of {what} must be a Timeouts, not {shown(timeouts)}")
         return Function(
             name,
             code,

@@ -33,6 +33,7 @@ from durable.records import (
     StepClosed,
     StepOpened,
 )
+from durable.spelling import keepable
 from durable.state import KEPT, State
 from durable.stores.inbox import message_run
 from durable.stores.store import Entry, RunRow, Store
@@ -233,7 +234,8 @@ def _entry(record: Record, body: str, state: State, *, scheduled: bool) -> Entry
             return Entry(record.run, kind, body, row=row)
         case RunClosed():
             ledger = state.ended[record.run]
-            error = str(record.error) if record.error is not None else record.reason
+            said = str(record.error) if record.error is not None else record.reason
+            error = None if said is None else keepable(said)  # A1: what a message holds comes from anywhere
             row = RunRow(
                 record.run, ledger.function, ledger.event.name, ledger.opened_at, record.at, record.status, error
             )

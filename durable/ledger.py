@@ -32,6 +32,7 @@ from durable.records import (
     StepRetried,
     Wait,
 )
+from durable.words import checked_count
 
 
 @attrs.frozen
@@ -45,12 +46,20 @@ class Limits:
         step_bytes: bytes of JSON that a step's output may have.
         run_bytes: bytes of JSON of all the outputs of a run's steps together.
         event_bytes: bytes of JSON of an event's data.
+
+    Raises:
+        TypeError, ValueError: at the call, for one that is no int, or negative.
     """
 
     steps: int = 1_000
     step_bytes: int = 4 * 1024 * 1024
     run_bytes: int = 32 * 1024 * 1024
     event_bytes: int = 512 * 1024
+
+    def __attrs_post_init__(self) -> None:
+        for field in attrs.fields(Limits):
+            count = checked_count(getattr(self, field.name), f"Limits({field.name}=...)")
+            object.__setattr__(self, field.name, count)
 
 
 @attrs.define(eq=False, repr=False)

@@ -33,8 +33,8 @@ class Log(logging.LoggerAdapter[logging.Logger]):
             self._tell_failure(error, "whether a line is to be shown")
             return False
 
-    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
-        """Return a line as it is to be passed on: here, as it was said."""
+    def passed_on(self, msg: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[object, dict[str, Any]]:
+        """Return a line that is still to be formatted with `args` as it is to be passed on: here, as it was said."""
         return msg, kwargs
 
     def log(self, level: int, msg: object, *args: Any, **kwargs: Any) -> None:
@@ -42,7 +42,7 @@ class Log(logging.LoggerAdapter[logging.Logger]):
         kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # the line is our caller's, not this one's
         try:
             if self.isEnabledFor(level):
-                line, given = self.process(msg, kwargs)
+                line, given = self.passed_on(msg, args, kwargs)
                 self.logger.log(level, line, *args, **given)
         except Exception as error:  # a filter, a handler, a formatter, an argument's __str__: anything whatever
             self._tell_failure(error, msg)

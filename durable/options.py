@@ -12,7 +12,9 @@ import attrs
 
 from durable.claims import PREFIX_END
 from durable.retries import Backoff, Policy, checked_retries
+from durable.spelling import shown
 from durable.times import Duration, duration
+from durable.words import NAME_BYTES, checked_name, is_str, plain
 
 
 def _optional_duration(value: Duration | None) -> timedelta | None:
@@ -39,10 +41,12 @@ class StepOptions:
     output_type: object = None
 
     def __attrs_post_init__(self) -> None:
+        if is_str(self.id):
+            object.__setattr__(self, "id", plain(self.id))
         if self.retries is not None:
-            checked_retries(self.retries, what=f"step {self.id!r}")
+            object.__setattr__(self, "retries", checked_retries(self.retries, what=f"step {shown(self.id)}"))
         if self.backoff is not None and not isinstance(self.backoff, Backoff):
-            raise TypeError(f"backoff of step {self.id!r} must be a Backoff, not {self.backoff!r}")
+            raise TypeError(f"backoff of step {shown(self.id)} must be a Backoff, not {shown(self.backoff)}")
 
     def policy(self, default: Policy) -> Policy:
         """Return how often and when the step is tried, where `default` is the function's own way."""
@@ -64,34 +68,33 @@ def checked_id(step_id: object) -> str:
     if isinstance(step_id, StepOptions):
         if step_id != StepOptions(step_id.id):
             raise TypeError(
-                f"step {step_id.id!r}: retries, backoff, timeout and output_type are options of step.run only; a wait "
-                "has a timeout of its own"
+                f"step {shown(step_id.id)}: retries, backoff, timeout and output_type are options of step.run only; a "
+                "wait has a timeout of its own"
             )
         step_id = step_id.id
-    return checked_name(step_id)
+    return checked_step_id(step_id)
 
 
-def checked_name(step_id: object) -> str:
+def checked_step_id(step_id: object) -> str:
     """Return a step's id.
 
     Raises:
-        TypeError, ValueError: not a string, empty, or spelled like a branch.
+        TypeError, ValueError, LimitError: see `words.checked_name`; or spelled like a branch.
     """
-    if not isinstance(step_id, str):
-        raise TypeError(f"a step's id must be a string or StepOptions, not {step_id!r} ({type(step_id).__name__})")
-    if not step_id or PREFIX_END in step_id:
-        raise ValueError(f"a step's id must not be empty or hold {PREFIX_END!r}, not {step_id!r}")
-    return step_id
+    if type(step_id) is str and step_id.isascii() and 0 < len(step_id) <= NAME_BYTES:  # all but a few
+        return step_id
+    if not is_str(step_id):
+        raise TypeError(f"a step's id must be a string or StepOptions, not {shown(step_id)} ({type(step_id).__name__})")
+    found = plain(step_id)
+    if not found or PREFIX_END in found:
+        raise ValueError(f"a step's id must not be empty or hold {PREFIX_END!r}, not {shown(found)}")
+    return checked_name(found, "a step's id")
 
 
 def checked_signal(signal: object, *, what: str) -> str:
     """Return a signal's name.
 
     Raises:
-        TypeError, ValueError: not a string, or empty.
+        TypeError, ValueError, LimitError: see `words.checked_name`.
     """
-    if not isinstance(signal, str):
-        raise TypeError(f"the signal of {what} must be a string, not {signal!r} ({type(signal).__name__})")
-    if not signal:
-        raise ValueError(f"the signal of {what} must not be empty")
-    return signal
+    return checked_name(signal, f"the signal of {what}")

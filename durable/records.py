@@ -17,7 +17,9 @@ from typing import Any, Literal
 import attrs
 
 from durable.errors import RecordedError
+from durable.spelling import shown
 from durable.times import aware
+from durable.words import is_str, plain, spelled
 
 Json = str
 RunStatus = Literal["queued", "running", "waiting", "completed", "failed", "cancelled"]
@@ -38,25 +40,25 @@ def _data(data: object) -> object:
     return {} if data is None else data
 
 
-def _check_name(name: object) -> None:
-    if not isinstance(name, str):
-        raise TypeError(f"an event's name must be a string, not {name!r} ({type(name).__name__})")
-    if not name:
-        raise ValueError("an event's name must not be empty")
-
-
-def _check_data(event: Event) -> None:
+def _checked_data(event: Event) -> dict[str, Any] | None:
+    """Return the data where they must be others than they are: keys of a subclass of str are taken as plain ones."""
     data = event.data
     if type(data) is not dict:
-        raise TypeError(f"the data of event {event.name!r} must be a mapping, not {data!r} ({type(data).__name__})")
+        raise TypeError(
+            f"the data of event {event.name!r} must be a mapping, not {shown(data)} ({type(data).__name__})"
+        )
+    is_plain = True
     for key in data:
-        if not isinstance(key, str):
-            raise TypeError(f"the data of event {event.name!r} must have string keys, not {key!r}")
-
-
-def _check_text(event: Event, field: str, value: object) -> None:
-    if value is not None and (not isinstance(value, str) or not value):
-        raise TypeError(f"the {field} of event {event.name!r} must be a string that is not empty, not {value!r}")
+        if type(key) is not str:
+            is_plain = False
+            if not is_str(key):
+                raise TypeError(f"the data of event {event.name!r} must have string keys, not {shown(key)}")
+    if is_plain:
+        return None
+    plainly = {plain(key): value for key, value in data.items()}
+    if len(plainly) < len(data):
+        raise ValueError(f"the data of event {event.name!r} have two keys that spell the same")
+    return plainly
 
 
 @attrs.frozen
@@ -71,7 +73,8 @@ class Event:
         v: the version of the data, for your own use.
 
     Raises:
-        TypeError, ValueError: at the call, for an empty name, data that is no mapping, a naive `ts`.
+        TypeError, ValueError: at the call, for an empty name, data that is no mapping, a naive `ts`. When it is sent:
+            for half of a surrogate pair in name, id or v, and a LimitError if one is larger than 1 KB.
     """
 
     name: str
@@ -81,16 +84,20 @@ class Event:
     v: str | None = None
 
     def __attrs_post_init__(self) -> None:
-        # Not as validators of the fields: six calls take twice as long, for every event that is sent or recovered.
-        _check_name(self.name)
-        if type(self.name) is not str:  # a StrEnum's member, say: recorded and read again it is a text
-            object.__setattr__(self, "name", str.__str__(self.name))
-        _check_data(self)
-        _check_text(self, "id", self.id)
-        _check_text(self, "v", self.v)
+        # Not as validators of the fields: six calls take twice as long, for every event that is sent or recovered. How
+        # long a text may be, and of which characters, is asked when it is sent: a store may hold what once passed.
+        put = object.__setattr__
+        if type(self.name) is not str or not self.name:
+            put(self, "name", spelled(self.name, "an event's name"))
+        if (data := _checked_data(self)) is not None:
+            put(self, "data", data)
+        if self.id is not None and (type(self.id) is not str or not self.id):
+            put(self, "id", spelled(self.id, f"the id of event {self.name!r}"))
+        if self.v is not None and (type(self.v) is not str or not self.v):
+            put(self, "v", spelled(self.v, f"the v of event {self.name!r}"))
         ts = self.ts
         if ts is not None and (type(ts) is not datetime or ts.tzinfo is not UTC):
-            object.__setattr__(self, "ts", aware(ts, what=f"the ts of event {self.name!r}"))
+            put(self, "ts", aware(ts, what=f"the ts of event {self.name!r}"))
 
 
 @attrs.frozen

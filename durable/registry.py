@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from durable.function import Function
+from durable.spelling import shown
+from durable.words import is_str, plain
 
 
 class Registry:
@@ -19,8 +21,13 @@ class Registry:
         self.functions: dict[str, Function[Any]] = {}
         self.declared: Callable[[Function[Any]], None] | None = None
         if isinstance(functions, Function) or not isinstance(functions, Iterable):
-            raise TypeError(f"Engine takes a list of functions, not {functions!r}: write Engine([function])")
+            raise TypeError(f"Engine takes a list of functions, not {shown(functions)}: write Engine([function])")
+        listed: dict[str, Function[Any]] = {}
         for function in functions:
+            for one in _with_its_failure(function):
+                if listed.setdefault(one.id, one) is not one:
+                    raise ValueError(_conflict(listed[one.id], one))
+        for function in listed.values():
             self.add(function)
 
     def add(self, function: Function[Any]) -> None:
@@ -28,23 +35,17 @@ class Registry:
 
         Raises:
             TypeError: not a Function.
-            ValueError: another function has the id.
+            ValueError: another function has the id; then nothing was taken in.
         """
-        if not isinstance(function, Function):
-            raise TypeError(f"Engine takes functions, not {function!r}: decorate it with @durable.function")
-        known = self.functions.get(function.id)
-        if known is function:
-            return
-        if known is not None and known.origin != function.origin:
-            raise ValueError(
-                f"two functions have the id {function.id!r}: {'.'.join(known.origin)} and {'.'.join(function.origin)}; "
-                "give one of them another id"
-            )
-        self.functions[function.id] = function
-        if function.on_failure is not None:
-            self.add(function.on_failure)
-        if self.declared is not None:
-            self.declared(function)
+        new = [one for one in _with_its_failure(function) if self.functions.get(one.id) is not one]
+        for one in new:
+            known = self.functions.get(one.id)
+            if known is not None and known.origin != one.origin:
+                raise ValueError(_conflict(known, one))
+        for one in new:
+            self.functions[one.id] = one
+            if self.declared is not None:
+                self.declared(one)
 
     def resolve(self, function: object, what: str) -> tuple[str, object]:
         """Return the id and the output type of a function that is given as itself, and then added, or by its id.
@@ -56,13 +57,26 @@ class Registry:
         if isinstance(function, Function):
             self.add(function)
             return function.id, function.output_type
-        if not isinstance(function, str):
+        if not is_str(function):
             raise TypeError(
-                f"{what} takes a Function or a function's id, not {function!r}: decorate it with @durable.function"
+                f"{what} takes a Function or a function's id, not {shown(function)}: decorate it with @durable.function"
             )
-        return function, self.output_type(function)
+        id = plain(function)
+        return id, self.output_type(id)
 
     def output_type(self, id: str) -> object:
         """Return the type of what a function returns; anything, for one that is not known."""
         known = self.functions.get(id)
         return object if known is None else known.output_type
+
+
+def _with_its_failure(function: object) -> list[Function[Any]]:
+    if not isinstance(function, Function):
+        raise TypeError(f"Engine takes functions, not {shown(function)}: decorate it with @durable.function")
+    return [function] if function.on_failure is None else [function.on_failure, function]
+
+
+def _conflict(known: Function[Any], other: Function[Any]) -> str:
+    origins = [".".join(one.origin) for one in (known, other)]
+    where = " and ".join(origins) if origins[0] != origins[1] else f"both are {origins[0]}"
+    return f"two functions have the id {known.id!r}: {where}; give one of them another id, @durable.function(id=...)"

@@ -7,15 +7,21 @@ Leaves to `engine` to do what was asked.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from durable.codec import encode
+from durable.function import Function
 from durable.ledger import Ledger
 from durable.records import Event
+from durable.spelling import shown
+from durable.stores.store import RunQuery
+from durable.words import can_be_kept, checked_choice, checked_name, is_str, plain
 
 STATUSES = ("queued", "running", "waiting", "completed", "failed", "cancelled")
+_LIKE_A_LINK = re.compile(r"~[0-9]+\Z")
 
 
 def checked_events(name: object, data: Mapping[str, Any] | None, *, id: str | None, ts: datetime | None) -> list[Event]:
@@ -24,17 +30,17 @@ def checked_events(name: object, data: Mapping[str, Any] | None, *, id: str | No
     Raises:
         TypeError, ValueError: neither a name with data, nor an Event, nor a sequence of them.
     """
-    if isinstance(name, str):
+    if is_str(name):
         return [Event(name, {} if data is None else data, id, ts)]
     if data is not None or id is not None or ts is not None:
         raise TypeError("send(Event) and send([Event, ...]) take nothing else: put data, id and ts into the Event")
     if isinstance(name, Event):
         return [name]
     if not isinstance(name, Sequence):
-        raise TypeError(f"send takes a name and data, an Event or a sequence of them, not {name!r}")
+        raise TypeError(f"send takes a name and data, an Event or a sequence of them, not {shown(name)}")
     for one in name:
         if not isinstance(one, Event):
-            raise TypeError(f"a sequence for send must hold Events, not {one!r}")
+            raise TypeError(f"a sequence for send must hold Events, not {shown(one)}")
     return list(name)
 
 
@@ -42,45 +48,42 @@ def checked_run_id(id: object) -> str:
     """Return the id that a user gives a run.
 
     Raises:
-        TypeError, ValueError: not a string, empty, or with the "/" that derived ids have.
+        TypeError, ValueError, LimitError: see `words.checked_name`; or an id that is spelled as the runtime's own are:
+            with a "/" (what a run opens or invokes), or with "~" and digits at its end (an opening again).
     """
-    if not isinstance(id, str):
-        raise TypeError(f"the id of a run must be a string, not {id!r} ({type(id).__name__})")
-    if not id or "/" in id:
-        raise ValueError(f"the id of a run must not be empty or hold '/', which is for derived ids: {id!r}")
-    return id
+    what = "the id of a run"
+    if is_str(id) and ("/" in plain(id) or not plain(id)):
+        raise ValueError(f"{what} must not be empty or hold '/', which is for derived ids: {shown(id)}")
+    found = checked_name(id, what)
+    if _LIKE_A_LINK.search(found):
+        raise ValueError(f"{what} must not end in '~' and digits, which is for derived ids: {shown(found)}")
+    return found
 
 
-def check_crashes(max_crashes: object) -> None:
-    """Refuse a number of crashes that is none.
+def looked_up(run_id: object) -> str:
+    """Return the id of a run that is asked for, as a plain string, of any length: derived ids may be long.
 
     Raises:
-        ValueError
+        TypeError: not a string.
+        KeyError: no store could hold it, so there is no such run.
     """
-    if isinstance(max_crashes, bool) or not isinstance(max_crashes, int) or max_crashes < 1:
-        raise ValueError(f"max_crashes must be an int of at least 1, not {max_crashes!r}")
+    if not is_str(run_id):
+        hint = ": give its id" if hasattr(type(run_id), "result") else ""
+        raise TypeError(f"the id of a run must be a string, not {shown(run_id)} ({type(run_id).__name__}){hint}")
+    if not can_be_kept(run_id):
+        raise KeyError(f"there is no run {shown(run_id)} in this store")
+    return plain(run_id)
 
 
-def check_resident(resident: object) -> None:
-    """Refuse a number of runs that is none.
+def checked_query(status: object, function: object, event: object, limit: object) -> RunQuery:
+    """Return which runs are asked for; a live status is none of the store's, who knows them as open only.
 
     Raises:
-        ValueError
+        TypeError, ValueError: see `RunQuery`; or a status that is none.
     """
-    if isinstance(resident, bool) or not isinstance(resident, int) or resident < 0:
-        raise ValueError(f"resident must be an int of at least 0, not {resident!r}")
-
-
-def check_listing(status: object, limit: object) -> None:
-    """Refuse to list runs of a status that is none, or fewer than none.
-
-    Raises:
-        ValueError
-    """
-    if status is not None and status not in STATUSES:
-        raise ValueError(f"status must be one of {', '.join(STATUSES)}, not {status!r}")
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-        raise ValueError(f"limit must be an int, zero or more, not {limit!r}")
+    word = None if status is None else checked_choice(status, STATUSES, "status")
+    id = function.id if isinstance(function, Function) else function
+    return RunQuery(word, id, event, limit)  # type: ignore[arg-type]
 
 
 def check_same(known: Ledger, function: str, event: Event) -> None:

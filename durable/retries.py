@@ -6,7 +6,6 @@ Leaves to `tries` to call the handler and to the journal to remember the answer.
 
 from __future__ import annotations
 
-import math
 from datetime import datetime, timedelta
 from random import Random
 
@@ -22,14 +21,10 @@ from durable.errors import (
     StepError,
 )
 from durable.times import after, duration
+from durable.words import checked_count, checked_number
 
 FINAL = (NonRetriableError, NestedStepError, CodecError, LimitError, DriftError)
 FINAL_FOR_RUN = (*FINAL, StepError)
-
-
-def _positive(_backoff: Backoff, field: attrs.Attribute[float], value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise ValueError(f"Backoff({field.name}=...) must be a number, zero or more, not {value!r}")
 
 
 @attrs.frozen
@@ -47,9 +42,13 @@ class Backoff:
     """
 
     first: timedelta = attrs.field(default=timedelta(seconds=1), converter=duration)
-    factor: float = attrs.field(default=2.0, validator=_positive)
+    factor: float = 2.0
     max: timedelta = attrs.field(default=timedelta(hours=1), converter=duration)
-    jitter: float = attrs.field(default=0.1, validator=_positive)
+    jitter: float = 0.1
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("factor", "jitter"):
+            object.__setattr__(self, name, checked_number(getattr(self, name), f"Backoff({name}=...)"))
 
     def wait(self, attempt: int, seed: str) -> timedelta:
         """Return the wait after the failure of try number `attempt`, counted from 0."""
@@ -90,11 +89,7 @@ def checked_retries(retries: object, *, what: str) -> int:
     Raises:
         TypeError, ValueError: not an int, or negative.
     """
-    if isinstance(retries, bool) or not isinstance(retries, int):
-        raise TypeError(f"retries of {what} must be an int, the tries after the first, not {retries!r}")
-    if retries < 0:
-        raise ValueError(f"retries of {what} must be zero or more, not {retries!r}")
-    return retries
+    return checked_count(retries, f"retries of {what}")
 
 
 def final_error(error: BaseException) -> BaseException | None:

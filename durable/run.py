@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Generic, Protocol, TypeVar
 
+from durable.errors import RunCancelled, RunFailed
+from durable.records import RunClosed
 from durable.times import Duration
-from durable.views import RunInfo
+from durable.views import RunInfo, shown
 
 T = TypeVar("T")
 
@@ -23,8 +25,21 @@ class Door(Protocol):
     async def info(self, run_id: str) -> RunInfo:
         """Look at a run."""
 
-    async def cancel(self, run_id: str) -> bool:
+    async def cancel(self, run_id: str, reason: str | None = None) -> bool:
         """Cancel a run."""
+
+
+def outcome(ended: RunClosed, type_: object) -> Any:
+    """Return what a run returned, typed if it fits the type.
+
+    Raises:
+        RunFailed, RunCancelled: how else it ended.
+    """
+    if ended.status == "completed":
+        return shown(ended.output, type_)
+    if ended.status == "failed" and ended.error is not None:
+        raise RunFailed(ended.run, ended.error)
+    raise RunCancelled(ended.run, ended.reason or "")
 
 
 class Run(Generic[T]):
@@ -56,9 +71,9 @@ class Run(Generic[T]):
         """Return what is known of the run, all of it durable."""
         return await self._door.info(self.id)
 
-    async def cancel(self) -> bool:
-        """Cancel the run; return whether it had not ended. It is durable on return."""
-        return await self._door.cancel(self.id)
+    async def cancel(self, reason: str | None = None) -> bool:
+        """Cancel the run, for a reason that is recorded; return whether it had not ended. It is durable on return."""
+        return await self._door.cancel(self.id, reason)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Run) and other.id == self.id

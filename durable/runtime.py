@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextvars import Context as Variables
 from contextvars import copy_context
 from datetime import datetime
 from typing import Any
@@ -23,7 +22,7 @@ import anyio
 import attrs
 
 from durable.causes import Causes
-from durable.claims import BRANCH, CURRENT, StandIn
+from durable.claims import StandIn, outside
 from durable.clock import Clock
 from durable.codec import decode, encode, read
 from durable.deadlines import TimerKey
@@ -69,13 +68,6 @@ class Settings:
     threads: bool = True
 
 
-def _variables() -> Variables:
-    variables = copy_context()
-    variables.run(CURRENT.set, None)  # an engine may be opened inside a handler, as a test of one does
-    variables.run(BRANCH.set, None)
-    return variables
-
-
 class Runtime:
     """The parts of one open engine."""
 
@@ -114,7 +106,7 @@ class Runtime:
             journal=self.journal,
             causes=self.causes,
             rounds=self.rounds,
-            variables=_variables(),
+            variables=outside(),
             logger=self.logger,
             workers=self.workers if settings.threads else None,
             spare=self.spare,
@@ -369,17 +361,24 @@ class Runtime:
         await self.journal.synced()
         return ids, opened
 
-    async def start(self, function: str, event: Event, run: str) -> str:
-        """Open a run, unless its idempotency key was claimed; return the id of the run there is, when it is durable.
+    async def start(self, function: str, event: Event, run: str, *, is_named: bool) -> str:
+        """Open a run; return the id of the run there is, when it is durable.
+
+        `is_named`: the user has given the id, which is its key. Else that of the function's `idempotency` is asked for,
+        and where a run has claimed it, that is the one (R21).
 
         Raises:
             StoreError: it is not known to be recorded.
         """
         now = self.clock.now()
-        _, claimant = self.causes.claimed_by(function, event, now)
-        if claimant is None:
-            event = Event(INVOKED, event.data, run, now)
-            self.journal.post_all(self.causes.open(function, run, event, now))
+        event = Event(INVOKED, event.data, run, now)
+        claimant = None
+        if is_named:
+            self.journal.post(RunOpened(run, function, event, now))
+        else:
+            _, claimant = self.causes.claimed_by(function, event, now)
+            if claimant is None:
+                self.journal.post_all(self.causes.open(function, run, event, now))
         await self.journal.synced()
         return claimant or run
 

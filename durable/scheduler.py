@@ -16,6 +16,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from durable.claims import BODY
 from durable.codec import encode, recorded
 from durable.context import Context
 from durable.deadlines import Deadlines
@@ -148,6 +149,8 @@ class Scheduler:
         if ledger.due is not None and ledger.due > self._machine.clock.now():
             return
         session = Session(self._machine, ledger, self._on_main_ended)
+        variables = self._machine.variables.copy()
+        variables.run(BODY.set, session)
         declaration = self._machine.causes.state.functions[ledger.function]
         session.tells_start = (declaration.start_timeout or declaration.finish_timeout) is not None
         self.sessions[run] = session
@@ -157,7 +160,7 @@ class Scheduler:
             function.code(Context(session, function.policy)),
             loop=self._machine.loop,
             name=run,
-            context=self._machine.variables.copy(),
+            context=variables,
         )
         session.begin(main)
         main.add_done_callback(session.main_ended, context=self._machine.variables)

@@ -12,8 +12,10 @@ from datetime import datetime
 from typing import Any, Self
 
 from durable.causes import Causes
+from durable.claims import check_not_in_function
 from durable.clock import SystemClock
 from durable.codec import decode, encode
+from durable.equipment import checked_limits
 from durable.ids import Ids
 from durable.ledger import Limits
 from durable.messages import Sent, SentEvents, SentSignal, write_sent
@@ -49,7 +51,7 @@ class Sender:
         self.path = FileReader(path).path
         self._inbox = Inbox(os.path.realpath(self.path))
         # The engine's own rules, over no runs: what they let pass here, they let pass there.
-        self._causes = Causes(State(_ignore, encode, decode), limits or Limits(), encode, decode, _ignore)
+        self._causes = Causes(State(_ignore, encode, decode), checked_limits(limits), encode, decode, _ignore)
         self._clock = SystemClock()
         self._ids = Ids()
         self._pid = 0
@@ -109,7 +111,7 @@ class Sender:
             RuntimeError: the sender is not open, or was opened by another process.
             StoreError: they are not known to be sent.
         """
-        worker = self._opened("send")
+        worker = self._asked("send", "ctx.step.run with a handler that calls it")
         events = [self._causes.check_event(event) for event in checked_events(name, data, id=id, ts=ts)]
         if not events:
             return []
@@ -124,14 +126,18 @@ class Sender:
         Raises:
             TypeError, ValueError, CodecError, LimitError, RuntimeError, StoreError: as for `send`.
         """
-        worker = self._opened("send_signal")
-        checked_signal(signal, what="send_signal")
+        worker = self._asked("send_signal", "ctx.step.run with a handler that calls it")
+        signal = checked_signal(signal, what="send_signal")
         self._causes.check_signal(signal, data)
         now = self._clock.now()
         await worker.post((self._message(SentSignal(now, signal, data), now),))
 
     def _message(self, sent: Sent, now: datetime) -> Message:
         return Message(self._ids.fresh(now), *write_sent(sent))
+
+    def _asked(self, what: str, instead: str) -> Worker:
+        check_not_in_function(what, instead)
+        return self._opened(what)
 
     def _opened(self, what: str) -> Worker:
         if self._worker is None:

@@ -13,7 +13,7 @@ from typing import assert_never
 
 import attrs
 
-from durable.bus import Bus, Complaint, Listener, Place, Trigger, checked_path, view
+from durable.bus import Bus, Complaint, Listener, Place, Trigger, path_of, view
 from durable.expressions import Expression, parse
 from durable.ledger import Ledger
 from durable.parked import Decode, Encode, Parked
@@ -230,7 +230,7 @@ class State:
                 assert_never(wait)
 
     def _listener(self, ledger: Ledger, place: Place, wait: ForEvent) -> Listener:
-        path = None if wait.match is None else checked_path(wait.match, what=f"step {place[1]!r}")
+        path = None if wait.match is None else path_of(wait.match)
         expression = None if wait.expression is None else parse(wait.expression, names=WAIT_NAMES)
         own = view(ledger.event) if path or expression else None
         return Listener(place, wait.event, wait.until, path, expression, own)
@@ -242,7 +242,7 @@ class State:
         own = view(ledger.event if isinstance(ledger, Ledger) else ledger.event(self._decode))
         for number, rule in enumerate(declaration.cancels):
             until = None if rule.timeout is None else after(ledger.opened_at, rule.timeout)
-            path = None if rule.match is None else checked_path(rule.match, what=f"function {ledger.function!r}")
+            path = None if rule.match is None else path_of(rule.match)
             place = (ledger.run, f"»cancel {number}")
             self.bus.listen(Listener(place, rule.event, until, path, rule.expression, own))
 

@@ -18,13 +18,13 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from durable.awaitable import StepCoroutine
-from durable.bus import checked_path, checked_pattern
+from durable.bus import checked_path, checked_pattern, checked_source
 from durable.claims import CURRENT, Call, Claim, Handler
 from durable.codec import ABSENT, return_type
 from durable.errors import NestedStepError
 from durable.expressions import parse
 from durable.ids import part
-from durable.options import StepId, StepOptions, checked_id, checked_name, checked_signal
+from durable.options import StepId, StepOptions, checked_id, checked_signal, checked_step_id
 from durable.records import (
     INVOKED,
     Event,
@@ -38,10 +38,12 @@ from durable.records import (
 )
 from durable.retries import Policy
 from durable.session import Session
+from durable.spelling import shown
 from durable.state import WAIT_NAMES
 from durable.times import Duration, after, aware
 from durable.times import duration as span_of
 from durable.tries import Tries, checked_handler
+from durable.words import checked_choice
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -93,13 +95,15 @@ class Step:
 
     @overload
     def run(
-        self, step_id: StepId, handler: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+        self, step_id: StepId, handler: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, T]: ...
     @overload
     def run(
-        self, step_id: StepId, handler: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+        self, step_id: StepId, handler: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, T]: ...
-    def run(self, step_id: StepId, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+    def run(
+        self, step_id: StepId, handler: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Coroutine[Any, Any, Any]:
         """Call `handler(*args, **kwargs)` once, and keep what it returns.
 
         The handler is async, or blocking and run in a worker thread. It runs in a copy of the caller's context (R10a).
@@ -112,7 +116,7 @@ class Step:
             StepError: the tries are used up, or the error was final.
         """
         options = step_id if isinstance(step_id, StepOptions) else None
-        name = checked_name(step_id if options is None else options.id)
+        name = checked_step_id(step_id if options is None else options.id)
         is_async = checked_handler(name, handler)
         if options is None:
             work = Handler(handler, args, kwargs, is_async, self._policy, None, return_type(handler))
@@ -159,14 +163,13 @@ class Step:
             TypeError, ValueError, ExpressionError: at the call.
         """
         name = checked_id(step_id)
-        if "*" in checked_pattern(event, what=f"step {name!r}"):
+        event = checked_pattern(event, what=f"step {name!r}")
+        if "*" in event:
             raise ValueError(f"step {name!r} waits for one event by its name, not for a pattern: {event!r}")
         if match is not None:
-            checked_path(match, what=f"step {name!r}")
+            match = ".".join(checked_path(match, what=f"step {name!r}"))
         if if_exp is not None:
-            if not isinstance(if_exp, str):
-                raise TypeError(f"if_exp of step {name!r} must be a string, not {if_exp!r}")
-            parse(if_exp, WAIT_NAMES)
+            if_exp = parse(checked_source(if_exp, what=f"if_exp of step {name!r}"), WAIT_NAMES).source
         span = span_of(timeout, what=f"the timeout of step {name!r}")
         claim = self._claim(name, "wait_for_event")
         if claim is None:
@@ -186,14 +189,13 @@ class Step:
             SignalConflictError: another run waits for the signal.
         """
         name = checked_id(step_id)
-        checked_signal(signal, what=f"step {name!r}")
-        if on_conflict not in ("fail", "replace"):
-            raise ValueError(f'on_conflict of step {name!r} must be "fail" or "replace", not {on_conflict!r}')
+        signal = checked_signal(signal, what=f"step {name!r}")
+        replace = checked_choice(on_conflict, ("fail", "replace"), f"on_conflict of step {name!r}") == "replace"
         span = span_of(timeout, what=f"the timeout of step {name!r}")
         claim = self._claim(name, "wait_for_signal")
         if claim is None:
             return self._refused()
-        return self._wait(claim, ForSignal(signal, self._after(span)), ABSENT, replace=on_conflict == "replace")
+        return self._wait(claim, ForSignal(signal, self._after(span)), ABSENT, replace=replace)
 
     def send_event(self, step_id: StepId, events: Event | Sequence[Event]) -> Coroutine[Any, Any, list[str]]:
         """Send events, exactly once: they and the step's record are one write (R22). Returns the runtime's ids.
@@ -204,7 +206,7 @@ class Step:
         name = checked_id(step_id)
         given = [events] if isinstance(events, Event) else events
         if isinstance(given, str | Mapping) or not isinstance(given, Sequence):
-            raise TypeError(f"step {name!r} sends an Event or a sequence of them, not {events!r}")
+            raise TypeError(f"step {name!r} sends an Event or a sequence of them, not {shown(events)}")
         checked = [self._session.machine.causes.check_event(event) for event in given]
         claim = self._claim(name, "send_event")
         if claim is None:
@@ -219,7 +221,7 @@ class Step:
             TypeError, ValueError, CodecError, LimitError: at the call.
         """
         name = checked_id(step_id)
-        checked_signal(signal, what=f"step {name!r}")
+        signal = checked_signal(signal, what=f"step {name!r}")
         self._session.machine.causes.check_signal(signal, data)
         claim = self._claim(name, "send_signal")
         if claim is None:

@@ -227,7 +227,7 @@ def test_a_handler_may_send_and_start_with_its_own_engine() -> None:
         (lambda engine: engine.run("nobody"), KeyError, "there is no run 'nobody'"),
         (lambda engine: engine.cancel("nobody"), KeyError, "there is no run 'nobody'"),
         (lambda engine: engine.runs(status="done"), ValueError, "status must be one of queued, running"),
-        (lambda engine: engine.runs(limit=-1), ValueError, "limit must be an int, zero or more, not -1"),
+        (lambda engine: engine.runs(limit=-1), ValueError, "the limit of runs to find must be zero or more, not -1"),
         (lambda engine: engine.send(""), ValueError, "an event's name must not be empty"),
         (lambda engine: engine.send("durable/x"), ValueError, "names under 'durable/' are the runtime's own"),
         (lambda engine: engine.send("shop/*"), ValueError, "a * is for patterns in triggers"),
@@ -236,7 +236,7 @@ def test_a_handler_may_send_and_start_with_its_own_engine() -> None:
         (lambda engine: engine.send(7), TypeError, "not 7"),
         (lambda engine: engine.send("e", {1: 2}), TypeError, "must have string keys, not 1"),
         (lambda engine: engine.send("e", ts=datetime(2030, 1, 1)), ValueError, "must say its time zone"),
-        (lambda engine: engine.send("e", id=""), TypeError, "must be a string that is not empty"),
+        (lambda engine: engine.send("e", id=""), ValueError, "the id of event 'e' must not be empty"),
         (lambda engine: engine.send_signal(""), ValueError, "must not be empty"),
     ],
 )

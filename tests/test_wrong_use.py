@@ -202,7 +202,7 @@ async def no_context() -> None: ...
         (lambda: durable.function()(not_async), TypeError, "must be a coroutine function"),
         (lambda: durable.function(id="f")(no_context), TypeError, "function 'f' must take one argument, the context"),
         (lambda: durable.function(not_async), TypeError, "must be"),
-        (lambda: durable.function(id="")(coroutine_function), (TypeError, ValueError), "not empty"),
+        (lambda: durable.function(id="")(coroutine_function), ValueError, "the id of a function must not be empty"),
         (lambda: durable.function(retries=-1)(coroutine_function), ValueError, "retries of function"),
         (lambda: durable.function(backoff=5)(coroutine_function), TypeError, "must be a Backoff"),
         (lambda: durable.function(timeouts="1h")(coroutine_function), TypeError, "must be a Timeouts"),
@@ -246,8 +246,9 @@ def test_the_same_function_defined_again_replaces_the_older() -> None:
         return again
 
     async def story() -> None:
-        async with Lab([cell("old"), cell("new")]) as lab:
-            assert await lab.result(await lab.start("again")) == "new"
+        async with Lab([cell("old")]) as lab:
+            assert await lab.result(await lab.start("again")) == "old"
+            assert await lab.result(await lab.start(cell("new"))) == "new"
             assert await lab.result(await lab.start(cell("newest"))) == "newest"
             (run,) = await lab.send("go")
             assert await lab.result(run) == "newest"

@@ -11,11 +11,14 @@ from datetime import datetime
 from typing import Any
 
 from durable.errors import StoreCorruptError, StoreError
-from durable.stores.plain import Fields, check, fields_of, instant, micros, reopened, row_of
+from durable.spelling import shown
+from durable.stores.plain import Fields, checked, fields_of, instant, micros, reopened, row_of
 from durable.stores.store import Entry, RunQuery, RunRow
+from durable.words import plain
 
 _BATCH = "batch/"
 _GENERATION = "generation"
+_OF_A_MAPPING = ("keys", "__getitem__", "__setitem__", "__delitem__", "__iter__", "__len__")
 
 _Fact = tuple[int, str, str, str, bool, int | None, Fields | None]
 """Number, run, kind, body, ends_run, keep_until in microseconds, row: an entry as the mapping holds it."""
@@ -37,7 +40,7 @@ class DictStore:
     """`append` never suspends: it may be driven in place."""
 
     def __init__(self, mapping: MutableMapping[str, Any] | None = None) -> None:
-        self.mapping = {} if mapping is None else mapping
+        self.mapping = {} if mapping is None else _checked(mapping)
         self._generation: str | None = None
         self._number = 0
         self._runs: dict[str, list[_Fact]] = {}
@@ -60,12 +63,12 @@ class DictStore:
 
         Raises:
             StoreError: not open, another store took over the mapping, or the mapping failed.
-            ValueError: text that is not Unicode, a row of another run.
+            TypeError, ValueError: text that is none, or not Unicode, a row of another run; nothing is kept.
         """
         self._check_open()
         if not entries:
             return
-        batch = tuple([_fact(number, entry) for number, entry in enumerate(entries, self._number + 1)])
+        batch = tuple([_fact(number, entry) for number, entry in enumerate(checked(entries), self._number + 1)])
         try:
             self.mapping[f"{_BATCH}{batch[0][0]}"] = batch
         except Exception as error:
@@ -87,7 +90,7 @@ class DictStore:
     async def history(self, run: str) -> AsyncIterator[Entry]:
         """Yield every entry of the run in append order; "" are the facts of no single run."""
         self._check_open()
-        for fact in tuple(self._runs.get(run, ())):
+        for fact in tuple(self._runs.get(plain(run), ())):
             yield _entry(fact)
 
     async def find(self, query: RunQuery) -> list[RunRow]:
@@ -183,14 +186,19 @@ class DictStore:
         return named, [run for run in unknown if self._runs[run][-1][0] < newest]
 
 
+def _checked(mapping: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if isinstance(mapping, type) or not all(hasattr(mapping, name) for name in _OF_A_MAPPING):
+        raise TypeError(
+            f"DictStore keeps in a mapping that can be changed, not in {shown(mapping)} ({type(mapping).__name__}): "
+            "pass a dict or a shelve, or nothing"
+        )
+    return mapping
+
+
 def _fact(number: int, entry: Entry) -> _Fact:
-    run, kind, body = entry.run, entry.kind, entry.body
-    if entry.row is None and entry.keep_until is None and body.isascii() and run.isascii() and kind.isascii():
-        return number, run, kind, body, entry.ends_run, None, None
-    check((entry,))
     keep_until = None if entry.keep_until is None else micros(entry.keep_until)
     row = None if entry.row is None else fields_of(entry.row)
-    return number, run, kind, body, entry.ends_run, keep_until, row
+    return number, entry.run, entry.kind, entry.body, entry.ends_run, keep_until, row
 
 
 def _entry(fact: _Fact) -> Entry:

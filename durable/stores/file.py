@@ -21,12 +21,14 @@ from typing import Literal, TypeVar
 
 from durable.errors import StoreError, StoreLockedError
 from durable.log import Log
-from durable.stores.plain import check, micros
+from durable.spelling import shown
+from durable.stores.plain import checked, micros
 from durable.stores.reader import Reader
 from durable.stores.schema import SYNCHRONOUS
 from durable.stores.store import Entry, RunQuery, RunRow
 from durable.stores.worker import Worker, perform_each
 from durable.stores.writer import Writer
+from durable.words import can_be_kept, plain
 
 _T = TypeVar("_T")
 _LOG = Log(logging.getLogger("durable"))
@@ -74,8 +76,9 @@ class FileReader:
         Raises:
             StoreCorruptError: a row of it is damaged or missing.
         """
-        for entry in await self._ask(partial(self._reader.history, run)):
-            yield entry
+        if can_be_kept(run):
+            for entry in await self._ask(partial(self._reader.history, plain(run))):
+                yield entry
 
     async def unfinished(self, now: datetime) -> AsyncIterator[Entry]:
         """Yield, in append order, what recovery folds: see `Store.unfinished`.
@@ -186,12 +189,11 @@ class FileStore:
         Raises:
             StoreError: not open, or writing failed, now or before: these entries are not known to be recorded, and
                 nothing more is. R31
-            ValueError: text that is not Unicode, a row of another run; nothing was written.
+            TypeError, ValueError: text that is none, or not Unicode, a row of another run; nothing was written.
         """
         worker = self._open_worker()
-        check(entries)
         if entries:
-            await worker.post(tuple(entries))
+            await worker.post(checked(entries))
 
     def unfinished(self, now: datetime) -> AsyncIterator[Entry]:
         """Yield, in append order, what recovery folds, in chunks: see `FileReader.unfinished`."""
@@ -295,11 +297,10 @@ def _seen(closed: asyncio.Future[None]) -> None:
 
 
 def _checked(path: str | os.PathLike[str]) -> str:
-    text = os.fspath(path)
-    if not isinstance(text, str):
-        raise TypeError(f"the path of a store must be a string or a Path, not {path!r} ({type(path).__name__})")
+    given = os.fspath(path) if isinstance(path, str | os.PathLike) else path
+    text = plain(given, "the path of a store")
     if not text or text == ":memory:" or "\0" in text:
-        raise ValueError(f"a store cannot be at {text!r}: name a file, or use DictStore() to keep nothing")
+        raise ValueError(f"a store cannot be at {shown(text)}: name a file, or use DictStore() to keep nothing")
     return str(Path(text).absolute())
 
 

@@ -13,6 +13,9 @@ from typing import Protocol
 import attrs
 
 from durable.records import Ending
+from durable.words import checked_count, checked_text
+
+_ANY = 1 << 62  # a store may hold names from before they had a limit
 
 
 @attrs.frozen
@@ -52,12 +55,25 @@ class Entry:
 
 @attrs.frozen
 class RunQuery:
-    """Which runs to find: every condition that is not None must hold. `status` "open" means: not ended."""
+    """Which runs to find: every condition that is not None must hold. `status` "open" means: not ended.
+
+    Raises:
+        TypeError, ValueError: at the call, for a condition that is no string, or that no store can hold; a limit that
+            is no int, or negative.
+    """
 
     status: str | None = None
     function: str | None = None
     event: str | None = None
     limit: int = 100
+
+    def __attrs_post_init__(self) -> None:
+        put = object.__setattr__
+        for field in ("status", "function", "event"):
+            asked = getattr(self, field)
+            if asked is not None:
+                put(self, field, checked_text(asked, f"the {field} of runs to find", most=_ANY))
+        put(self, "limit", checked_count(self.limit, "the limit of runs to find"))
 
 
 class Store(Protocol):

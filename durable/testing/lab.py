@@ -54,8 +54,8 @@ class _Door:
     async def info(self, run_id: str) -> RunInfo:
         return await self.lab.ask(lambda engine: engine.info(run_id))
 
-    async def cancel(self, run_id: str) -> bool:
-        cancelled = await self.lab.ask(lambda engine: engine.cancel(run_id))
+    async def cancel(self, run_id: str, reason: str | None = None) -> bool:
+        cancelled = await self.lab.ask(lambda engine: engine.cancel(run_id, reason))
         await self.lab.settle()
         return cancelled
 

@@ -15,6 +15,8 @@ import attrs
 
 from durable.claims import Call, Handler
 from durable.errors import NonRetriableError
+from durable.options import checked_step_id
+from durable.spelling import shown
 from durable.testing.faults import Dies, dying
 from durable.tries import checked_handler
 
@@ -24,7 +26,7 @@ class Stubs:
 
     def __init__(self, stubs: Mapping[str, Any]) -> None:
         self.calls: Counter[str] = Counter()
-        self._stubs = dict(stubs)
+        self._stubs = {checked_step_id(name): stub for name, stub in _checked(stubs).items()}
         self._used: Counter[str] = Counter()
         self._short: dict[str, str] = {}
         self.died = asyncio.Event()
@@ -76,6 +78,12 @@ class Stubs:
         ]
         if unused:
             raise AssertionError(f"stubs that no step used: {', '.join(unused)}; check the ids of the steps")
+
+
+def _checked(stubs: object) -> Mapping[Any, Any]:
+    if not isinstance(stubs, Mapping):
+        raise TypeError(f"stubs must be a mapping from step ids to stubs, not {shown(stubs)}")
+    return stubs
 
 
 def _standing_in(step_id: str, stub: Any, handler: Handler) -> Handler:

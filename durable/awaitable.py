@@ -39,6 +39,11 @@ class StepCoroutine(Coroutine[Any, Any, Any]):
         self._is_over = False
         self._step: Coroutine[Any, Any, Any] | None = None
 
+    def __repr__(self) -> str:
+        if self._claim is None:
+            return f"<a step of run {self._session.ledger.run!r}, refused>"
+        return f"<step {self._claim.key!r} of run {self._session.ledger.run!r}>"
+
     def _running(self) -> Coroutine[Any, Any, Any]:
         if self._is_over:
             raise RuntimeError("a step can be awaited only once, and not after its coroutine was closed: call it again")

@@ -64,7 +64,7 @@ def child_id(run: str, key: str, openings: int) -> str:
 
 def _child_outcome(child: Ledger, key: str) -> Outcome:
     if child.status == "completed":
-        return Ok(child.output or "null")
+        return Ok(child.output or "null", deep=True)  # it was written just now
     if child.status == "failed" and child.error is not None:
         return Err(attrs.evolve(child.error, step_id=key))
     message = f"run {child.run!r} was cancelled: {child.reason or 'no reason given'}"

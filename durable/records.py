@@ -113,9 +113,14 @@ class Signal:
 
 @attrs.frozen
 class Ok:
-    """The step ended with a value."""
+    """The step ended with a value.
+
+    `deep`: whatever in it did not fit its type when it was written is marked, down to the innermost; else nothing but
+    the outermost was looked at, as earlier releases did.
+    """
 
     value: Json
+    deep: bool = False
 
 
 @attrs.frozen

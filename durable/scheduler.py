@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from durable.claims import BODY
-from durable.codec import encode, recorded
+from durable.codec import Whose, encode, recorded
 from durable.context import Context
 from durable.deadlines import Deadlines
 from durable.ending import GRACE, end, stop
@@ -239,7 +239,8 @@ class Scheduler:
             self._machine.journal.post(RunRetried(ledger.run, ledger.attempt + 1, due, recorded(error), now))
 
     def _written(self, session: Session) -> str:
-        text = encode(session.main.result(), self._functions[session.ledger.function].output_type)
+        type_ = self._functions[session.ledger.function].output_type
+        text = encode(session.main.result(), type_, whose=Whose.FUNCTION)
         limit = self._machine.causes.limits.step_bytes
         if len(text) > limit:
             raise LimitError(

@@ -268,7 +268,7 @@ class Session:
         if not isinstance(outcome, Ok):
             raise asyncio.CancelledError
         try:
-            return decode(outcome.value, type_)
+            return decode(outcome.value, type_, deep=outcome.deep)
         except CodecError as error:
             self._drift(
                 f"what is recorded for step {claim.key!r} of run {self.ledger.run!r} no longer fits its type: {error}; "

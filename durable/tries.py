@@ -17,7 +17,7 @@ from typing import Any
 import attrs
 
 from durable.claims import CURRENT, Claim, CurrentStep, Handler
-from durable.codec import encode, recorded
+from durable.codec import Whose, encode, recorded
 from durable.eager import Spare
 from durable.errors import LimitError, StoreError
 from durable.records import Err, Json, Ok, Outcome, StepRetried
@@ -252,7 +252,8 @@ class Tries:
 
     def _succeed(self, value: Any, *, inline: bool) -> None:
         try:
-            outcome: Outcome = Ok(self.written(value))
+            text = self.written(value)
+            outcome: Outcome = Ok(text, deep=text[0] in "[{")
         except Exception as error:  # CodecError, LimitError, or whatever a user's own hook raises
             self._fail(error)
             return
@@ -265,7 +266,7 @@ class Tries:
             CodecError: it cannot be kept.
             LimitError: it is too large.
         """
-        text = encode(value, self._handler.type)
+        text = encode(value, self._handler.type, whose=Whose.HANDLER)
         limit = self._machine.causes.limits.step_bytes
         if len(text) > limit:
             raise LimitError(

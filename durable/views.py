@@ -135,7 +135,7 @@ def shown(text: Json | None, type_: object) -> Any:
     if text is None:
         return None
     try:
-        return decode(text, type_)
+        return decode(text, type_, deep=False)  # nothing goes on from it: what is inside may be as it was
     except CodecError:
         return outline(text)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
 import attrs
 import pytest
 
-from durable.codec import ABSENT, converter, decode, encode
+from durable.codec import ABSENT, Whose, converter, decode, encode
 from durable.errors import CodecError
 
 
@@ -48,7 +49,7 @@ def test_a_pydantic_model_is_refused_with_the_remedy() -> None:
 
     for annotation in (ABSENT, Model):
         with pytest.raises(CodecError, match=r"return model\.model_dump\(\)"):
-            encode(Model(), annotation)
+            encode(Model(), annotation, whose=Whose.HANDLER)
 
 
 class Money:
@@ -98,3 +99,205 @@ def test_a_hook_that_loses_something_is_refused() -> None:
     converter.register_structure_hook(Lossy, lambda n, _: Lossy(n + 1))
     with pytest.raises(CodecError, match=r"\$\.a.*another value"):
         encode({"a": Lossy(1)}, Lossy)
+
+
+# Hooks that do what they should not.
+
+
+class Unshowable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+class OwnEnd(BaseException):
+    pass
+
+
+def raising(error: BaseException) -> Callable[..., Any]:
+    def hook(*_given: Any) -> Any:
+        raise error
+
+    return hook
+
+
+def hooked(taken: Callable[[Any], Any], built: Callable[[Any, Any], Any]) -> type:
+    """Return a new class with these hooks."""
+
+    class Guest:
+        def __init__(self, n: int = 1) -> None:
+            self.n = n
+
+    converter.register_unstructure_hook(Guest, taken)
+    converter.register_structure_hook(Guest, built)
+    return Guest
+
+
+ERRORS = [ValueError("no"), Unshowable(), OwnEnd("gone"), asyncio.CancelledError(), GeneratorExit(), StopIteration(1)]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_what_a_hook_raises_is_a_refusal_that_names_the_path(error: BaseException) -> None:
+    """R10: when it is written, and when it is read after the hook has changed."""
+    out = hooked(raising(error), lambda n, _: None)
+    with pytest.raises(CodecError, match=r"^\$\.a\[0\]: .*Guest cannot be taken apart"):
+        encode({"a": [out()]}, out)
+    back = hooked(lambda guest: guest.n, raising(error))
+    with pytest.raises(CodecError, match=r"^\$\.a\[0\]: .*Guest cannot be built again"):
+        encode({"a": [back()]}, back)
+    with pytest.raises(CodecError, match=r"^\$\.a\[0\]: .*Guest cannot be built again"):
+        decode('{"a":[{"~=Guest":1}]}', back)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)], ids=["Ctrl-C", "exit"])
+def test_what_ends_the_process_goes_through(error: BaseException) -> None:
+    for guest in (hooked(raising(error), lambda n, _: None), hooked(lambda guest: guest.n, raising(error))):
+        with pytest.raises(type(error)):
+            encode({"a": [guest()]}, guest)
+
+
+@pytest.mark.parametrize(
+    ("taken", "why"),
+    [
+        (lambda guest: guest, "returned a Guest"),
+        (lambda guest: [guest], "holds itself"),
+        (lambda guest: {"a": {"b": guest}}, "holds itself"),
+        (lambda guest: object(), "cannot be kept"),
+        (lambda guest: iter([1]), "cannot be kept"),
+    ],
+)
+def test_a_hook_that_gives_what_cannot_be_kept_is_refused(taken: Callable[[Any], Any], why: str) -> None:
+    guest = hooked(taken, lambda n, _: guest())
+    with pytest.raises(CodecError, match=rf"^\$\.k.*{why}"):
+        encode({"k": guest()}, guest)
+
+
+@pytest.mark.parametrize(
+    "built", [lambda n, _: n, lambda n, cls: cls(n + 1), lambda n, _: None, lambda n, cls: cls, lambda n, cls: [cls(n)]]
+)
+def test_a_hook_that_builds_something_else_is_refused(built: Callable[[Any, Any], Any]) -> None:
+    """R10: never a lesser value."""
+    guest = hooked(lambda guest: guest.n, built)
+    with pytest.raises(CodecError, match=r"^\$\.k"):
+        encode({"k": guest(1)}, guest)
+
+
+def test_a_hook_that_is_not_the_same_twice_is_refused() -> None:
+    count = iter(range(100))
+    guest = hooked(lambda guest: next(count), lambda n, cls: cls(n))
+    with pytest.raises(CodecError, match=r"^\$\[0\]: .*another value"):
+        encode([guest(1)], guest)
+
+
+@pytest.mark.parametrize("change", ["append", "clear", "sort out", "add a key", "drop a key", "grow a set"])
+def test_a_hook_that_changes_what_is_being_walked_changes_nothing_of_it(change: str) -> None:
+    """It is kept as it was when it was given; nothing goes round for ever."""
+    value: Any
+
+    def taken(guest: Any) -> int:
+        match change if value else "":
+            case "append":
+                value.append(guest)
+            case "clear":
+                value.clear()
+            case "sort out":
+                value.pop()
+            case "add a key":
+                value[f"more {len(value)}"] = guest
+            case "drop a key":
+                value.popitem()
+            case "grow a set":
+                value.add(len(value))
+        return int(guest.n)
+
+    guest = hooked(taken, lambda n, cls: cls(n))
+    items = [guest(1), guest(2), guest(3)]
+    value = set(items) if "set" in change else dict(zip("abc", items, strict=True)) if "key" in change else list(items)
+    back = decode(encode(value, guest), guest)
+    found = list(back.values()) if isinstance(back, dict) else list(back)
+    assert sorted(one.n for one in found) == [1, 2, 3]
+
+
+class Meta(type):
+    def __getattribute__(cls, name: str) -> Any:
+        if name in ("__name__", "__qualname__", "model_dump", "__module__"):
+            raise RuntimeError(f"no {name}")
+        return super().__getattribute__(name)
+
+
+class Shy(metaclass=Meta):
+    pass
+
+
+class Touchy:
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(f"hands off {name}")
+
+
+@attrs.define(slots=False)
+class Moody:
+    n: int
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "n":
+            raise RuntimeError("no n today")
+        return super().__getattribute__(name)
+
+
+@attrs.define(eq=False, slots=False)
+class Fighting:
+    n: int = 1
+
+    def __attrs_post_init__(self) -> None:
+        self.extra = Quarrel()
+
+
+class Quarrel:
+    def __eq__(self, _other: object) -> bool:
+        raise RuntimeError("no comparison")
+
+    __ne__ = __eq__  # type: ignore[assignment]
+
+    def __hash__(self) -> int:
+        raise RuntimeError("no hash")
+
+
+class Loud(dict[str, int]):
+    def items(self) -> Any:
+        raise RuntimeError("no items")
+
+    __iter__ = items  # type: ignore[assignment]
+
+
+ODD: dict[str, Callable[[], tuple[Any, Any]]] = {
+    "a metaclass, unnamed": lambda: (Shy(), ABSENT),
+    "a metaclass": lambda: (Shy(), Shy),
+    "every attribute, unnamed": lambda: (Touchy(), ABSENT),
+    "every attribute": lambda: (Touchy(), Touchy),
+    "a field": lambda: (Moody(1), Moody),
+    "an attribute that is compared": lambda: (Fighting(), Fighting),
+    "no fields": lambda: (Quarrel(), Quarrel),
+    "its text": lambda: (Unshowable(), ABSENT),
+    "its text, deeper": lambda: ({"a": Unshowable()}, Unshowable),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_class_that_raises_when_it_is_looked_at_is_refused(odd: str) -> None:
+    value, annotation = ODD[odd]()
+    said = ""
+    try:
+        encode([value], annotation)
+    except CodecError as error:
+        said = str(error)
+    except BaseException as error:  # told without the value, which a test's report cannot show
+        said = f"a {type.__getattribute__(type(error), '__name__')}"
+    del value, annotation
+    assert said.startswith("$[0]"), said
+
+
+def test_a_subclass_that_overrides_how_it_is_walked_is_walked_all_the_same() -> None:
+    value = Loud(a=1)
+    back = decode(encode(value, Loud), Loud)
+    assert type(back) is Loud and dict.items(back) == dict.items(value)

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from durable.codec import decode, encode
+from durable.codec import Whose, decode, encode
 from durable.errors import CodecError, RecordedError
 from durable.records import Event, Signal
 
@@ -187,7 +187,7 @@ def test_events_signals_and_recorded_errors_need_no_annotation() -> None:
 def test_a_value_that_cannot_be_kept_is_refused_with_its_path(value: Any, path: str) -> None:
     """R10"""
     with pytest.raises(CodecError) as caught:
-        encode(value)
+        encode(value, whose=Whose.HANDLER)
     assert str(caught.value).startswith(f"{path}: a ")
     assert "return" in str(caught.value)
 

@@ -9,11 +9,13 @@ from durable.codec.bodies import EventTexts, read, write
 from durable.codec.classes import converter
 from durable.codec.failures import raised, recorded
 from durable.codec.fitting import ABSENT
+from durable.codec.remedies import Whose
 from durable.codec.values import decode, encode, outline
 
 __all__ = [
     "ABSENT",
     "EventTexts",
+    "Whose",
     "converter",
     "decode",
     "encode",

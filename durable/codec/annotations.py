@@ -45,26 +45,37 @@ def return_type(handler: object) -> object:
 
 
 def _found(handler: Any) -> object:
-    if isinstance(handler, type):
+    # By what they are, not by what they say they are: a Mock(spec=function) says that it is a function.
+    kind = type(handler)
+    if issubclass(kind, type):
         return handler
-    if isinstance(handler, functools.partial):
+    if issubclass(kind, functools.partial):
         return return_type(handler.func)
-    if not isinstance(handler, types.FunctionType):
+    if kind is types.MethodType:
+        return return_type(handler.__func__)
+    if kind is not types.FunctionType:
         return _found_in_object(handler)
     annotation = handler.__annotations__.get("return", ABSENT)
     if annotation is ABSENT:
-        wrapped = getattr(handler, "__wrapped__", None)
+        wrapped = _wrapped(handler)
         return ABSENT if wrapped is None else return_type(wrapped)
     resolved = _resolved(handler, annotation)
     return resolved if inspect.iscoroutinefunction(inspect.unwrap(handler)) else _awaited(resolved)
 
 
 def _found_in_object(handler: object) -> object:
-    wrapped = getattr(handler, "__wrapped__", None)
+    wrapped = _wrapped(handler)
     if wrapped is not None:
         return return_type(wrapped)
     call = inspect.getattr_static(type(handler), "__call__", None)
-    return return_type(call) if isinstance(call, types.FunctionType) else ABSENT
+    return return_type(call) if type(call) is types.FunctionType else ABSENT
+
+
+def _wrapped(handler: object) -> object:
+    try:
+        return getattr(handler, "__wrapped__", None)
+    except Exception:  # a __getattr__ of the user's: the handler says nothing then, and is called all the same
+        return None
 
 
 def _resolved(function: types.FunctionType, annotation: object) -> object:

@@ -19,7 +19,7 @@ from typing import Any, get_args
 
 import attrs
 
-from durable.codec.readers import READERS
+from durable.codec.readers import DEEP_OK, OK, READERS
 from durable.codec.tags import MARK, dumps, loads
 from durable.codec.values import decode, encode
 from durable.errors import CodecError, RecordedError, StoreCorruptError
@@ -137,9 +137,10 @@ def _any_head(record: Record) -> str:
 
 def _ok_head(record: StepClosed) -> str:
     turn = "null" if record.turn is None else record.turn
+    deep = ',"deep":true' if isinstance(record.outcome, Ok) and record.outcome.deep else ""
     return (
-        f'{{"run":{_quoted(record.run)},"key":{_quoted(record.key)},"kind":"{record.kind}","outcome":{{"_type":"Ok"}},'
-        f'"turn":{turn},"at":"{_instant(record.at)}","tries":{record.tries}}}'
+        f'{{"run":{_quoted(record.run)},"key":{_quoted(record.key)},"kind":"{record.kind}",'
+        f'"outcome":{{"_type":"Ok"{deep}}},"turn":{turn},"at":"{_instant(record.at)}","tries":{record.tries}}}'
     )
 
 
@@ -197,6 +198,10 @@ def _member(value: object) -> dict[str, Any]:
     return {**_fields(value), "_type": type(value).__name__}
 
 
+def _ok(outcome: Ok) -> dict[str, Any]:
+    return dict(DEEP_OK if outcome.deep else OK)
+
+
 def _instant(when: datetime) -> str:
     passed = when - _EPOCH
     return f"{_second(passed.days, passed.seconds)}.{passed.microseconds:06d}+00:00"
@@ -214,4 +219,5 @@ _PLAIN: dict[type, Callable[[Any], object]] = {
     Event: _fields,
     RecordedError: _fields,
     **dict.fromkeys(_MEMBERS, _member),
+    Ok: _ok,
 }

@@ -16,14 +16,16 @@ import dataclasses
 import functools
 import inspect
 import typing
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Annotated, Any, NewType, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NewType, TypeVar, get_args, get_origin
 
 import attrs
 import cattrs
 
+from durable.codec.hints import arguments, field_names, hints
+from durable.codec.paths import long_name, short_name
 from durable.codec.tags import TO_PAYLOAD
 from durable.errors import RecordedError
 from durable.records import Event, Signal
@@ -146,11 +148,11 @@ def _default_form(cls: type) -> Form | None:
         return Form(is_named=False, taken=_member_name, built=functools.partial(_member, cls))
     if bare is tuple and hasattr(cls, "_fields"):
         return _closed(cls, cls._fields, _named_items, functools.partial(_named_tuple, cls))
-    arguments = _arguments(cls)
-    if arguments is not None and bare is None:
-        names = tuple(arguments)
-        return _closed(cls, names, functools.partial(_taken, names), functools.partial(_instance, cls, arguments))
-    if arguments is None and bare is not None:
+    fields = arguments(cls)
+    if fields is not None and bare is None:
+        names = tuple(fields)
+        return _closed(cls, names, functools.partial(_taken, names), functools.partial(_instance, cls, fields))
+    if fields is None and bare is not None and not issubclass(cls, defaultdict):  # which holds a callable, too
         return _closed(cls, (), _BARE[bare], cls)
     return None
 
@@ -170,15 +172,6 @@ def _closed(cls: type, fields: tuple[str, ...], taken: Callable[[Any], Any], bui
 def _slots(base: type) -> Iterable[str]:
     slots = base.__dict__.get("__slots__", ())
     return (slots,) if isinstance(slots, str) else slots
-
-
-def _arguments(cls: type) -> dict[str, str | None] | None:
-    """Return each field's name and the name of its argument, None for a field that is not one."""
-    if attrs.has(cls):
-        return {field.name: (field.alias or field.name) if field.init else None for field in attrs.fields(cls)}
-    if dataclasses.is_dataclass(cls):
-        return {field.name: field.name if field.init else None for field in dataclasses.fields(cls)}
-    return None
 
 
 def _member_name(member: Enum) -> object:
@@ -252,23 +245,9 @@ def is_lost(name: str, value: object, made: object) -> bool:
 
 # The vocabulary of an annotation.
 
-_vocabularies: dict[Any, Vocabulary] = {}
-
 
 def vocabulary(annotation: object) -> Vocabulary:
     """Return the classes that the annotation names, itself or in the fields of one that it names."""
-    try:
-        known = _vocabularies.get(annotation)
-    except TypeError:  # an annotation that cannot be hashed, such as Annotated[int, []]
-        return _read(annotation)
-    if known is None:
-        if len(_vocabularies) >= _CACHED:
-            _vocabularies.clear()
-        known = _vocabularies[annotation] = _read(annotation)
-    return known
-
-
-def _read(annotation: object) -> Vocabulary:
     found: dict[type, None] = {}
     open_: list[object] = [annotation]
     seen: dict[int, object] = {}
@@ -302,29 +281,20 @@ def _parts(part: Any, found: Iterable[type]) -> list[object]:
 
 def _field_types(cls: type, found: Iterable[type]) -> list[object]:
     generic = [item for base in getattr(cls, "__orig_bases__", ()) for item in get_args(base)]
-    if not (_arguments(cls) or hasattr(cls, "_fields") or typing.is_typeddict(cls)):
+    if not (field_names(cls) or typing.is_typeddict(cls)):
         return generic
-    declared = [field.type for field in attrs.fields(cls)] if attrs.has(cls) else []
     raw = [item for base in cls.__mro__ for item in inspect.get_annotations(base).values()]
-    try:  # classes defined in a function know each other by name only here
-        hints = get_type_hints(cls, localns={other.__name__: other for other in found})
-    except Exception:  # an annotation that does not resolve, whatever its text raises: the others still count
-        hints = {}
-    return generic + [item for item in [*declared, *raw, *hints.values()] if not isinstance(item, str)]
+    return generic + [item for item in raw if not isinstance(item, str)] + list(hints(cls, found).values())
 
 
 def _named(found: Iterable[type]) -> Vocabulary:
-    names: dict[type, str] = {cls: f"~{cls.__name__}" for cls in _OWN}
+    names: dict[type, str] = {cls: f"~{short_name(cls)}" for cls in _OWN}
     users = [cls for cls in found if cls not in _OWN]
-    short = Counter(cls.__name__ for cls in users)
-    long = Counter(_long_name(cls) for cls in users)
+    short = Counter(short_name(cls) for cls in users)
+    long = Counter(long_name(cls) for cls in users)
     for cls in users:
-        if short[cls.__name__] == 1:
-            names[cls] = f"~={cls.__name__}"
-        elif long[_long_name(cls)] == 1:
-            names[cls] = f"~={_long_name(cls)}"
+        if short[short_name(cls)] == 1:
+            names[cls] = f"~={short_name(cls)}"
+        elif long[long_name(cls)] == 1:
+            names[cls] = f"~={long_name(cls)}"
     return Vocabulary(classes={name: cls for cls, name in names.items()}, names=names)
-
-
-def _long_name(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"

@@ -50,7 +50,8 @@ Head = dict[str, Any]
 
 _STEP_KINDS = {kind: kind for kind in get_args(StepKind)}
 _ENDINGS = {ending: ending for ending in get_args(Ending)}
-_OK = {"_type": "Ok"}
+OK = {"_type": "Ok"}
+DEEP_OK = {"_type": "Ok", "deep": True}
 
 
 def _text(value: Any) -> str:
@@ -224,7 +225,10 @@ def _step_closed(head: Head, value: Json | None) -> StepClosed:
     run, kind, outcome, turn, tries = head["run"], head["kind"], head["outcome"], head["turn"], head.get("tries", 0)
     if type(run) is not str or type(tries) is not int or (type(turn) is not int and turn is not None):
         raise ValueError(f"its run is {run!r}, its turn {turn!r}, its tries {tries!r}")
-    ended = Ok(value) if value is not None and outcome == _OK else _outcome_without_value(outcome, value)
+    if value is not None and outcome in (OK, DEEP_OK):
+        ended: Outcome = Ok(value, "deep" in outcome)
+    else:
+        ended = _outcome_without_value(outcome, value)
     return StepClosed(run, intern(head["key"]), _STEP_KINDS[kind], ended, turn, _instant(head["at"]), tries)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
@@ -26,6 +27,10 @@ from zoneinfo import ZoneInfo
 MARK = '{"~'
 # The interpreter's limit on digits can be set as low as 640; an int within this many bits stays under that.
 _INT_BITS = 2_000
+_FEW_DIGITS = 600
+# So many digits take long to write and to read; the interpreter refuses them unless its limit was raised or taken off.
+LONG = 10_000
+_MOST_DIGITS = 1_000_000
 # JSON reads such a pair as the one character it spells, so two lone halves side by side need a tag.
 _SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
@@ -58,20 +63,45 @@ def loads(text: str) -> Any:
     Raises:
         ValueError: not JSON, or followed by something else.
     """
+    if len(text) > LONG and not 0 < sys.get_int_max_str_digits() <= LONG:
+        return json.loads(text, parse_int=_whole)
     try:
         tree, end = _SCAN(text)
     except json.JSONDecodeError:
         raise
     except ValueError:  # written where the interpreter's limit on digits was higher
-        return json.loads(text, parse_int=lambda digits: int(Decimal(digits)))
+        return json.loads(text, parse_int=_whole)
     if end != len(text):
         raise ValueError(f"more text after the value, at character {end}")
     return tree
 
 
+def _whole(digits: str) -> int:
+    """Read the digits of an int in less than the square of their number, whatever the interpreter's limit."""
+    if digits.startswith("-"):
+        return -_whole(digits[1:])
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"an int of {len(digits):,} digits takes too long to read: it was not written by the codec")
+    return _joined(digits, {})
+
+
+def _joined(digits: str, powers: dict[int, int]) -> int:
+    if len(digits) <= _FEW_DIGITS:
+        return int(digits)
+    low = len(digits) // 2
+    if low not in powers:
+        powers[low] = 10**low
+    return _joined(digits[:-low], powers) * powers[low] + _joined(digits[-low:], powers)
+
+
+def is_long(value: int) -> bool:
+    """Say whether an int has so many digits that their text takes long."""
+    return value.bit_length() > _INT_BITS
+
+
 def integer(value: int) -> object:
     """Return an int as it is, or tagged if another interpreter might refuse its digits."""
-    return value if value.bit_length() <= _INT_BITS else {"~int": hex(value)}
+    return {"~int": hex(value)} if is_long(value) else value
 
 
 def real(value: float) -> object:

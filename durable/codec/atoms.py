@@ -1,0 +1,35 @@
+"""JSON's own types, and whether a value is of these alone.
+
+Separate because it is asked of every value, both by who writes one and by who compares it with an annotation.
+Leaves to `tags` the plain values beyond JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+DEPTH = 200
+ATOMS: frozenset[type] = frozenset({str, int, float, bool, type(None)})
+CONTAINERS: frozenset[type] = frozenset({dict, list})
+
+
+def is_plain(container: Any, depth: int) -> bool:
+    """Say whether a list or dict holds JSON's own types alone, under string keys, and ends within 200 levels.
+
+    `depth` is the level on which it stands itself, counted from 1.
+    """
+    if type(container) is dict:
+        for key in container:
+            if type(key) is not str:
+                return False
+        container = container.values()
+    # In C for a long one; the call costs more than a short one takes.
+    if len(container) > 8 and ATOMS.issuperset(map(type, container)):
+        return True
+    for child in container:
+        kind = type(child)
+        if kind in ATOMS:
+            continue
+        if kind not in CONTAINERS or depth >= DEPTH or not is_plain(child, depth + 1):
+            return False
+    return True

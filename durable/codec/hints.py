@@ -1,0 +1,114 @@
+"""The fields of a class, and what each of them is annotated with.
+
+Separate because two ask for it, which classes may come back and what their fields must hold, and because annotations
+are often texts that resolve only here, or not at all.
+Leaves to `classes` how an instance is taken apart, to `fitting` what an annotation means for a value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+
+import attrs
+
+UNKNOWN = typing.Any
+"""What stands for an annotation that does not resolve: anything fits."""
+_MARKS: frozenset[Any] = frozenset(
+    {typing.Final, typing.ClassVar, typing.Required, typing.NotRequired, getattr(typing, "ReadOnly", typing.Required)}
+)
+
+
+def arguments(cls: type) -> dict[str, str | None] | None:
+    """Return each field's name and the name of its argument, None for a field that is not one.
+
+    None for a class that is neither of attrs nor a dataclass.
+    """
+    if attrs.has(cls):
+        return {field.name: (field.alias or field.name) if field.init else None for field in attrs.fields(cls)}
+    if dataclasses.is_dataclass(cls):
+        return {field.name: field.name if field.init else None for field in dataclasses.fields(cls)}
+    return None
+
+
+def field_names(cls: type) -> tuple[str, ...] | None:
+    """Return the names of the fields of an attrs class, a dataclass or a named tuple; None for any other class."""
+    named = arguments(cls)
+    if named is not None:
+        return tuple(named)
+    return tuple(cls._fields) if issubclass(cls, tuple) and hasattr(cls, "_fields") else None
+
+
+def hints(cls: type, known: Iterable[type]) -> dict[str, Any]:
+    """Return the annotation of each field, in the order of the fields; `UNKNOWN` for one that does not resolve.
+
+    `known`: classes that a text may name although no module does, such as those of one function.
+    """
+    local = {other.__name__: other for other in known}
+    local |= {one.__name__: one for one in getattr(cls, "__type_params__", ())}
+    declared = {field.name: field.type for field in attrs.fields(cls)} if attrs.has(cls) else {}
+    raw: dict[str, Any] = {name: type_ for name, type_ in declared.items() if type_ is not None}
+    homes: dict[str, type] = {}
+    for base in reversed(cls.__mro__):
+        for name, annotation in inspect.get_annotations(base).items():
+            raw[name], homes[name] = annotation, base
+    return {name: _resolved(homes.get(name, cls), annotation, local) for name, annotation in raw.items()}
+
+
+def _resolved(home: type, annotation: Any, local: Mapping[str, type]) -> Any:
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        return annotation
+    holder = types.SimpleNamespace(__annotations__={"field": annotation})
+    module = vars(sys.modules[home.__module__]) if home.__module__ in sys.modules else {}
+    try:
+        return typing.get_type_hints(holder, module, {**local, home.__name__: home}, include_extras=True)["field"]
+    except Exception:  # whatever the text of an annotation raises
+        return UNKNOWN
+
+
+def keys(cls: Any, known: Iterable[type]) -> dict[str, tuple[Any, bool]]:
+    """Return the annotation of each key of a TypedDict, and whether the key must be there."""
+    found = {}
+    for name, annotation in hints(cls, known).items():
+        marks, bare = unmarked(annotation)
+        is_required = name in cls.__required_keys__
+        found[name] = bare, typing.Required in marks or (is_required and typing.NotRequired not in marks)
+    return found
+
+
+def unmarked(annotation: Any) -> tuple[set[Any], Any]:
+    """Take off what says nothing of the value: `Annotated`, `Final`, `Required` and the like; return them, too."""
+    marks = set()
+    while (origin := get_origin(annotation)) is Annotated or origin in _MARKS:
+        marks.add(origin)
+        annotation = annotation.__origin__ if origin is Annotated else get_args(annotation)[0]
+    return marks, annotation
+
+
+def filled(annotation: Any, given: Mapping[Any, Any]) -> Any:
+    """Put what is given in the place of type variables."""
+    if isinstance(annotation, TypeVar):
+        return given.get(annotation, annotation)
+    open_ = getattr(annotation, "__parameters__", ())
+    if not given or isinstance(annotation, type) or not any(one in given for one in open_):
+        return annotation
+    try:
+        return annotation[tuple(given.get(one, one) for one in open_)]
+    except TypeError:  # a ParamSpec, a TypeVarTuple: nothing that a field's value shows
+        return annotation
+
+
+def given_by(cls: type, values: Iterable[Any]) -> dict[Any, Any]:
+    """Return what the type variables stand for in a class whose own are given `values`, those of its bases too."""
+    values = tuple(values)
+    given = dict(zip(getattr(cls, "__parameters__", ()), values, strict=False))
+    for base in getattr(cls, "__orig_bases__", ()):
+        origin = get_origin(base)
+        if isinstance(origin, type) and origin is not typing.Generic:
+            given = {**given_by(origin, (filled(one, given) for one in get_args(base))), **given}
+    return given

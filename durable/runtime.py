@@ -44,6 +44,7 @@ from durable.registry import Registry
 from durable.rounds import Rounds
 from durable.scheduler import Scheduler
 from durable.state import State
+from durable.stores.opening import opening_of
 from durable.stores.store import Entry, Store
 from durable.timers import Timers
 from durable.workers import Workers
@@ -75,7 +76,7 @@ class Runtime:
         self.loop = asyncio.get_running_loop()
         self.clock = settings.clock
         self.ids = Ids()
-        self.store = settings.store
+        self.store = opening_of(settings.store)
         self.logger = Log(settings.logger)
         self.state = State(self._complain, encode, decode)
         self.causes = Causes(self.state, settings.limits, encode, decode, self._complain)

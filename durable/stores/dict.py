@@ -33,7 +33,8 @@ class DictStore:
 
     A crash is simulated by opening the mapping again, through a new DictStore or through the same one, without closing
     the first: the newcomer takes over, and any other that still has the mapping open is refused with `StoreError` from
-    then on. "generation" in the mapping counts the openings for this.
+    then on. "generation" in the mapping counts the openings for this. Two engines over one DictStore likewise: the one
+    that was opened first stops at its next record.
     """
 
     immediate = True
@@ -45,6 +46,11 @@ class DictStore:
         self._number = 0
         self._runs: dict[str, list[_Fact]] = {}
         self._kept: list[_Fact] = []
+
+    @property
+    def generation(self) -> str | None:
+        """The token of the newest opening through this object, None while it is closed."""
+        return self._generation
 
     async def open(self) -> None:
         """Index what the mapping holds and take over from whoever had it open.

@@ -45,6 +45,11 @@ class FailingStore:
         self._at = at
         self._kept = kept
 
+    @property
+    def generation(self) -> str | None:
+        """Which opening of the store behind it is the newest, where that counts them."""
+        return getattr(self.store, "generation", None)
+
     async def open(self) -> None:
         """Open the store."""
         await self.store.open()

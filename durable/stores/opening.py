@@ -1,0 +1,79 @@
+"""One opening of a store that anybody may open again without closing it: it knows whether it is still the newest.
+
+Separate because a store that is one object for two engines cannot tell which of them calls.
+Leaves to the store everything else, to `dict` how openings are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Protocol, runtime_checkable
+
+from durable.errors import StoreError
+from durable.stores.store import Entry, RunQuery, RunRow, Store
+
+
+@runtime_checkable
+class Counted(Store, Protocol):
+    """A store that says which opening of it is the newest, None while it is closed."""
+
+    @property
+    def generation(self) -> str | None:
+        """The token of the newest opening."""
+
+
+def opening_of(store: Store) -> Store:
+    """Return what one engine works on: the store, or its opening where another engine may take it over. R29"""
+    return Opening(store) if isinstance(store, Counted) else store
+
+
+class Opening:
+    """A store as one of its openers sees it: refused with `StoreError` as soon as somebody else has opened it."""
+
+    def __init__(self, store: Counted) -> None:
+        self.immediate = bool(getattr(store, "immediate", False))
+        self._store = store
+        self._token: str | None = None
+
+    async def open(self) -> None:
+        """Open the store, taking it over from whoever has it open."""
+        await self._store.open()
+        self._token = self._store.generation
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """Append, if this is the newest opening."""
+        self._check()
+        await self._store.append(entries)
+
+    def unfinished(self, now: datetime) -> AsyncIterator[Entry]:
+        """Yield what recovery folds, if this is the newest opening."""
+        self._check()
+        return self._store.unfinished(now)
+
+    def history(self, run: str) -> AsyncIterator[Entry]:
+        """Yield one run's entries, if this is the newest opening."""
+        self._check()
+        return self._store.history(run)
+
+    async def find(self, query: RunQuery) -> list[RunRow]:
+        """Find rows, if this is the newest opening."""
+        self._check()
+        return await self._store.find(query)
+
+    async def prune(self, ended_before: datetime) -> int:
+        """Forget what has ended, if this is the newest opening."""
+        self._check()
+        return await self._store.prune(ended_before)
+
+    async def close(self) -> None:
+        """Close the store; not where somebody else has taken it over."""
+        if self._store.generation == self._token:
+            await self._store.close()
+
+    def _check(self) -> None:
+        if self._store.generation != self._token:
+            raise StoreError(
+                "another engine has opened the same store since, and goes on with its runs: this one is out of date, "
+                "use the newer"
+            )

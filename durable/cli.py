@@ -9,16 +9,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from durable.errors import CodecError, LimitError, StoreError
 from durable.history import ledger_of
 from durable.sender import Sender
+from durable.spelling import on_a_line
 from durable.stores.file import FileReader
 from durable.stores.store import RunQuery
 from durable.views import run_info
+from durable.words import checked_text
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,7 +56,7 @@ async def _runs(options: argparse.Namespace) -> str:
         f"{row.opened_at:%Y-%m-%d %H:%M:%S}  {row.status or 'open':<9}  {row.id}  {row.function}  {row.error or ''}"
         for row in rows
     ]
-    return "\n".join(line.rstrip() for line in lines) or "no runs"
+    return "\n".join(on_a_line(line.rstrip()) for line in lines) or "no runs"
 
 
 async def _show(options: argparse.Namespace) -> str:
@@ -61,7 +64,8 @@ async def _show(options: argparse.Namespace) -> str:
         ledger = await ledger_of(reader.history(options.run))
     if ledger is None:
         raise StoreError(f"there is no run {options.run!r} in {options.store}: `python -m durable runs` lists them")
-    return str(run_info(ledger, ledger.status or "waiting", {}, object, ()))
+    shown = str(run_info(ledger, ledger.status or "waiting", {}, object, ()))
+    return "\n".join(map(on_a_line, shown.split("\n")))
 
 
 async def _send(options: argparse.Namespace) -> str:
@@ -84,6 +88,7 @@ def _parsed(text: str) -> Any:
         raise ValueError(f"the data are not JSON: {error}: {text[:80]}") from error
 
 
+_WORDS = frozenset({"run", "function", "event", "signal", "id"})  # a path may hold any bytes
 _COMMANDS = {"runs": _runs, "show": _show, "send": _send, "signal": _signal}
 
 
@@ -91,13 +96,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 0, 1 if the store does not let it, 2 for what cannot be asked."""
     options = _parser().parse_args(arguments)
     try:
+        for name in _WORDS & vars(options).keys():
+            checked_text(getattr(options, name) or "", name)
         said = asyncio.run(_COMMANDS[options.command](options))
     except StoreError as error:
-        print(f"durable: {error}", file=sys.stderr)
+        _say(f"durable: {error}", sys.stderr)
         return 1
     except (TypeError, ValueError, CodecError, LimitError) as error:
-        print(f"durable: {error}", file=sys.stderr)
+        _say(f"durable: {error}", sys.stderr)
         return 2
-    if said:
-        print(said)
-    return 0
+    if not said or (failure := _say(said, sys.stdout)) is None or isinstance(failure, BrokenPipeError):
+        return 0
+    _say(f"durable: it was done, but cannot be told: {failure}", sys.stderr)
+    return 1
+
+
+def _say(text: str, stream: TextIO | None) -> OSError | None:
+    """Write a line, in what the stream can spell; return why it could not be written, if it could not."""
+    if stream is None:
+        return None
+    spelling = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        print(text.encode(spelling, "backslashreplace").decode(spelling), file=stream, flush=True)
+    except OSError as error:
+        _silence(stream)
+        return error
+    return None
+
+
+def _silence(stream: TextIO) -> None:
+    """Let what a stream still holds go nowhere: Python writes it when it exits, and says that it could not."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError):  # it is no file at all
+        return

@@ -104,7 +104,7 @@ class Intake:
             self._bell.open()
         except (OSError, NotImplementedError) as error:
             self._machine.logger.info(
-                "no bell at %s (%s): what is sent from other processes is taken within 30 s", self._bell.path, error
+                "the store has no bell (%s): what is sent from other processes is taken within 30 s", error
             )
 
     async def take(self) -> None:

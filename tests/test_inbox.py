@@ -20,7 +20,7 @@ from durable.stores.inbox import message_run
 from durable.stores.store import Entry
 from durable.testing import Lab, VirtualClock
 from tests.bench.idle import CountingLoop, SkippingClock
-from tests.crashing import end, hear, run, start
+from tests.crashing import end, hear, start
 from tests.senders import (
     beside,
     change,
@@ -85,83 +85,6 @@ def test_two_processes_that_send_at_once_both_reach_a_live_engine(path: Path) ->
     assert sorted(asyncio.run(story())) == list(range(40))
     assert asyncio.run(reopened(path)) == list(range(40))
     assert set(openings(path).values()) == {1}
-
-
-_ENGINE = """
-import asyncio, sys, durable
-
-@durable.function("shop/paid")
-async def paid(ctx):
-    print("paid", ctx.event.data["n"], flush=True)
-
-async def main():
-    async with durable.Engine([paid], store=sys.argv[1]) as engine:
-        print("open", flush=True)
-        await asyncio.Event().wait()
-
-asyncio.run(main())
-"""
-
-
-@posix
-def test_an_engine_in_another_process_is_reached_and_its_bell_outlives_kill_9_harmlessly(path: Path) -> None:
-    for number in range(2):
-        child = start(_ENGINE, path)
-        try:
-            hear(child, "open")
-            sent(path, *events(number))
-            hear(child, f"paid {number}")
-        finally:
-            end(child)
-        assert ".bell" in beside(path)
-        sent(path, *events(10 + number))  # does not block: nobody is there to hear
-        child = start(_ENGINE, path)
-        try:
-            hear(child, f"paid {10 + number}")
-        finally:
-            end(child)
-
-
-_FORK = """
-import asyncio, os, sys, warnings, durable
-
-warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
-
-@durable.function("shop/paid")
-async def paid(ctx):
-    came.set()
-
-async def heard(sender):
-    came.clear()
-    await sender.send("shop/paid")
-    await came.wait()
-
-async def main():
-    global came
-    came = asyncio.Event()
-    until, end = os.pipe()
-    async with durable.Sender(sys.argv[1]) as sender:
-        async with durable.Engine([paid], store=sys.argv[1]) as engine:
-            child = os.fork()
-            if not child:
-                engine._runtime.intake._bell.close()
-                os.close(end)
-                os.read(until, 1)
-                os._exit(0)
-            await heard(sender)
-        async with durable.Engine([paid], store=sys.argv[1]):
-            await heard(sender)
-        os.close(end)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-
-asyncio.run(main())
-"""
-
-
-@posix
-def test_a_forked_child_leaves_the_bell_to_its_parent_and_may_outlive_it(path: Path) -> None:
-    assert run(_FORK, path) == (0, "0\n")
-    assert beside(path) == {"", ".lock", ".inbox"}
 
 
 # Exactly once.
@@ -330,14 +253,12 @@ def test_a_store_that_fails_leaves_the_inbox_as_it_was(path: Path, caplog: pytes
 # What it costs.
 
 
-def test_an_engine_that_nobody_sends_to_from_outside_makes_no_inbox_and_leaves_no_bell(path: Path) -> None:
+def test_an_engine_that_nobody_sends_to_from_outside_makes_no_inbox(path: Path) -> None:
     async def story() -> set[str]:
         async with durable.Engine([paid], store=path):
             return beside(path)
 
-    while_open = asyncio.run(story())
-    assert ".inbox" not in while_open
-    assert while_open - {"", ".lock", "-wal", "-shm"} == ({".bell"} if sys.platform != "win32" else set())
+    assert asyncio.run(story()) <= {"", ".lock", "-wal", "-shm"}
     assert beside(path) == {"", ".lock"}
 
 
@@ -346,7 +267,6 @@ def test_a_lab_never_takes_what_was_sent_from_outside(path: Path) -> None:
 
     async def story() -> list[Any]:
         async with Lab([paid], store=durable.FileStore(path)) as lab:
-            assert ".bell" not in beside(path)
             return await lab.engine.runs()
 
     assert asyncio.run(story()) == []
@@ -361,12 +281,14 @@ class _DeafLoop(CountingLoop):
 
 
 @pytest.mark.parametrize("kind", [CountingLoop, _DeafLoop])
-def test_what_no_bell_told_of_is_found_within_30_seconds_at_one_wake_up(path: Path, kind: type[CountingLoop]) -> None:
+def test_what_no_bell_told_of_is_found_within_30_seconds_at_one_wake_up(
+    path: Path, kind: type[CountingLoop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("durable.sender.ring", lambda store: None)  # a sender was killed before it rang
+
     async def story(loop: CountingLoop) -> int:
         heard = listen()
         async with durable.Engine([paid], store=path, clock=SkippingClock(loop)):
-            bell = Path(f"{path}.bell")
-            await asyncio.to_thread(bell.unlink, missing_ok=True)  # lost: a sender was killed before it rang
             await asyncio.to_thread(sent, path, *events(1))
             assert heard.empty()
             await loop.wake_ups_in(31, skipping=True)

@@ -1,96 +1,155 @@
-"""The bell beside a store: whoever has put something into its inbox rings it, and the engine looks there at once.
+"""The bell of a store: whoever has put something into its inbox rings it, and the engine looks there at once.
 
 Separate because it must wake an event loop without polling, and nothing may depend on it.
 Leaves to `intake` to look also where no bell is heard: it may be lost, and not every system or loop has one.
 
-It is a named pipe, `<path>.bell`, which the engine that has the store open makes and reads. One that a killed process
-left behind has no reader: to ring it does nothing, and the next engine takes it over.
+It is a datagram socket that the engine binds, named after the device and the inode of the store's file, so whoever has
+the file knows the name. It is not on disk beside the store: a pipe there, left behind by a killed process, would make
+`cp store* elsewhere` hang for ever. Linux has names that are no files at all, one set of them for each network
+namespace; elsewhere the name is a file in the folder for temporary files.
+
+Anybody may ring it, and with anything: that only makes the engine look, at most fifty times a second.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import stat
 import sys
+import tempfile
 from collections.abc import Callable
+from weakref import WeakSet
 
-_MANY = 65_536
+_IS_THERE = hasattr(socket, "AF_UNIX")
+_ABSTRACT = sys.platform == "linux"
+_MANY = 64
+_PAUSE_S = 0.02
+
+_open: WeakSet[Bell] = WeakSet()
 
 
 class Bell:
     """The hearing side; only the engine that has the store's lock may open it."""
 
     def __init__(self, store: str, rung: Callable[[], None]) -> None:
-        self.path = f"{store}.bell"
         self._store = store
         self._rung = rung
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._ends: list[int] = []
-        self._pid = os.getpid()
+        self._again: asyncio.TimerHandle | None = None
+        self._pid = 0
+        self.socket: socket.socket | None = None
 
     def open(self) -> None:
         """Hear from now on: `rung()` is called by the running loop.
 
         Raises:
-            OSError, NotImplementedError: there are no named pipes here, or the loop cannot watch one.
+            OSError, NotImplementedError: there are no such sockets here, somebody else has the name, or the loop cannot
+                watch one.
         """
-        if sys.platform == "win32":
-            raise NotImplementedError("Windows has no named pipes that a loop can watch")
+        if not _IS_THERE:
+            raise NotImplementedError("there are no sockets here that a loop can watch")
+        _take_old_away(self._store)
+        self.socket, self._pid = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM), os.getpid()
+        _open.add(self)
         try:
-            os.mkfifo(self.path, 0o666)
-            os.chmod(self.path, os.stat(self._store).st_mode & 0o666)  # who may write to the store may ring
-        except FileExistsError:
-            if not stat.S_ISFIFO(os.stat(self.path).st_mode):
-                raise
-        loop = asyncio.get_running_loop()
-        try:
-            self._ends.append(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK))
-            # A writer of its own: after the last one closes, a pipe is readable for ever.
-            self._ends.append(os.open(self.path, os.O_WRONLY | os.O_NONBLOCK))
-            loop.add_reader(self._ends[0], self._hear)
+            self.socket.setblocking(False)
+            _bind(self.socket, self._store)
+            loop = asyncio.get_running_loop()
+            loop.add_reader(self.socket.fileno(), self._hear)
         except BaseException:
             self.close()
             raise
         self._loop = loop
 
     def close(self) -> None:
-        """Hear no more, and take the pipe away; one that is not open stays so, and in a forked child nothing is done:
-        what the loop watches, and the pipe, are its parent's."""
-        if os.getpid() != self._pid:
+        """Hear no more, and give the name back; one that is not open stays so, and in a forked child nothing is done:
+        what the loop watches is its parent's."""
+        if self.socket is None or self._pid != os.getpid():
             return
-        if self._loop is not None:
-            self._loop.remove_reader(self._ends[0])
-            self._loop = None
-        for end in self._ends:
-            os.close(end)
-        if self._ends:
-            self._ends.clear()
-            try:
-                os.unlink(self.path)
-            except OSError:  # gone already; left behind it does no harm either
-                return
+        if self._again is not None:
+            self._again.cancel()
+        elif self._loop is not None:
+            self._loop.remove_reader(self.socket.fileno())
+        self._loop = self._again = None
+        name = self.socket.getsockname()
+        self.socket.close()
+        self.socket = None
+        if isinstance(name, str) and name:
+            os.unlink(name)
+
+    def leave(self) -> None:
+        """Close a forked child's copy: with it open the name would outlive the engine that has it."""
+        if self.socket is not None:
+            self.socket.close()
 
     def _hear(self) -> None:
+        assert self.socket is not None and self._loop is not None
+        self._loop.remove_reader(self.socket.fileno())
+        self._again = self._loop.call_later(_PAUSE_S, self._listen)
         try:
-            os.read(self._ends[0], _MANY)
+            for _ in range(_MANY):
+                self.socket.recv(1)
         except BlockingIOError:
-            return
+            pass
         self._rung()
+
+    def _listen(self) -> None:
+        self._again = None
+        if self._loop is not None and self.socket is not None:
+            self._loop.add_reader(self.socket.fileno(), self._hear)
 
 
 def ring(store: str) -> None:
     """Ring the bell of the store at a real path. Never blocks, and does nothing where nobody hears it."""
-    if sys.platform == "win32":
+    if not _IS_THERE:
         return
     try:
-        pipe = os.open(f"{store}.bell", os.O_WRONLY | os.O_NONBLOCK)
-    except OSError:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ringing:
+            ringing.setblocking(False)
+            ringing.sendto(b"!", _name(store))
+    except OSError:  # full: it was rung often enough; or nobody hears
         return
+
+
+def _name(store: str) -> str:
+    found = os.stat(store)
+    name = f"durable-bell-{found.st_dev:x}-{found.st_ino:x}"
+    return f"\0{name}" if _ABSTRACT else os.path.join(tempfile.gettempdir(), name)
+
+
+def _bind(hearing: socket.socket, store: str) -> None:
+    name = _name(store)
+    if not _ABSTRACT and _is_ours(name, store, stat.S_ISSOCK):  # a killed process left it: the store's lock is ours
+        os.unlink(name)
+    hearing.bind(name)
+    if not _ABSTRACT:
+        os.chmod(name, os.stat(store).st_mode & 0o666)  # who may write to the store may ring
+
+
+def _take_old_away(store: str) -> None:
+    """Remove the named pipe that releases before this one made beside the store, and left there when killed."""
+    if _is_ours(f"{store}.bell", store, stat.S_ISFIFO):
+        try:
+            os.unlink(f"{store}.bell")
+        except OSError:  # the folder does not let us
+            return
+
+
+def _is_ours(path: str, store: str, is_kind: Callable[[int], bool]) -> bool:
+    """Return whether there is a file of that kind, of this user's or of the store's owner's."""
     try:
-        if stat.S_ISFIFO(os.fstat(pipe).st_mode):
-            os.write(pipe, b"!")
-    except OSError:  # full: it was rung often enough; or its reader has just closed
-        return
-    finally:
-        os.close(pipe)
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return is_kind(found.st_mode) and found.st_uid in (os.geteuid(), os.stat(store).st_uid)
+
+
+def _leave_in_child() -> None:
+    for bell in tuple(_open):
+        bell.leave()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_in_child)

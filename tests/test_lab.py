@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -449,3 +450,38 @@ def test_a_handler_that_hangs_is_ended_by_the_timeout_of_its_step_when_the_clock
             assert lab.calls["call"] == 2
 
     asyncio.run(story())
+
+
+async def busy(value: int) -> int:
+    end = time.perf_counter() + 0.02
+    while time.perf_counter() < end:  # as on a machine that is slow
+        await asyncio.sleep(0)
+    return value
+
+
+@durable.function
+async def slow(ctx: Context) -> int:
+    await ctx.step.sleep("now", 0)
+    return await ctx.step.run("busy", busy, 1)
+
+
+def test_a_settling_is_begun_once_however_slow_the_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begun again it would fire timers and write in other rounds of the loop: a test would be another one each time."""
+    monkeypatch.setattr("durable.testing.lab.PATIENCE_SECONDS", 0.001)
+    begun = 0
+
+    async def story() -> None:
+        async with Lab([slow]) as lab:
+            settled = lab.engine.settled
+
+            async def counted() -> None:
+                nonlocal begun
+                begun += 1
+                await settled()
+
+            monkeypatch.setattr(lab.engine, "settled", counted)
+            run = await lab.start(slow)
+            assert (await run.info()).status == "completed"
+
+    asyncio.run(story())
+    assert begun == 1

@@ -209,46 +209,48 @@ class Lab:
         Raises:
             StuckError: something still runs after 5 s of real time.
         """
-        try:
-            died = await self._settled_within(STUCK_SECONDS)
-        except TimeoutError:
-            sessions = self.engine.opened("settled").scheduler.unsettled()
-            running = [text for session in sessions for text in _running(session)]
-            raise StuckError(
-                f"after {STUCK_SECONDS:g} s of real time something still runs: {'; '.join(running) or 'the engine'}. A "
-                "handler is slow, or a function awaits something outside its steps"
-            ) from None
-        if died:
+        if await self._settled():
             await self.crash()
-
-    async def _settled_within(self, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                return await self._settled()
-        except TimeoutError:
-            # A handler that hangs, and whose step has a timeout, moves when the clock does (R11a).
-            unsettled = self.engine.opened("settled").scheduler.unsettled()
-            if unsettled and all(session.waits_for_timeouts for session in unsettled):
-                return False
-        async with asyncio.timeout(seconds - PATIENCE_SECONDS):
-            return await self._settled()
 
     async def _settled(self) -> bool:
         """Wait until nothing moves, or the process died in a handler, and return whether it did."""
-        if not self._stubs.may_die:
-            await self.engine.settled()
-            return False
-        settling, dying = asyncio.ensure_future(self.engine.settled()), asyncio.ensure_future(self._stubs.died.wait())
+        # Begun once, whatever real time it takes: begun again, it would fire timers and write in another round of the
+        # loop, and a test would be another one on a slow machine. Not create_task: these are no tasks of a function.
+        loop = asyncio.get_running_loop()
+        settling = asyncio.Task(self.engine.settled(), loop=loop)
+        waiting: list[asyncio.Task[Any]] = [settling]
+        if self._stubs.may_die:
+            waiting.append(asyncio.Task(self._stubs.died.wait(), loop=loop))
         try:
-            await asyncio.wait([settling, dying], return_when=asyncio.FIRST_COMPLETED)
-            if not self._stubs.died.is_set():
-                await settling
-            return self._stubs.died.is_set()
+            await self._first_of(waiting)
+            if self._stubs.died.is_set():
+                return True
+            if settling.done():
+                settling.result()
+            return False
         finally:
             self._stubs.died.clear()
-            settling.cancel()
-            dying.cancel()
-            await asyncio.wait([settling, dying])
+            for task in waiting:
+                task.cancel()
+            await asyncio.wait(waiting)
+
+    async def _first_of(self, tasks: list[asyncio.Task[Any]]) -> None:
+        clock, sessions = asyncio.get_running_loop().time, list[Session]()
+        end = clock() + STUCK_SECONDS
+        while (left := end - clock()) > 0:
+            patience = min(PATIENCE_SECONDS, left)
+            done, _ = await asyncio.wait(tasks, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                return
+            # A handler that hangs, and whose step has a timeout, moves when the clock does (R11a).
+            sessions = self.engine.opened("settled").scheduler.unsettled()
+            if sessions and all(session.waits_for_timeouts for session in sessions):
+                return
+        running = [text for session in sessions for text in _running(session)]
+        raise StuckError(
+            f"after {STUCK_SECONDS:g} s of real time something still runs: {'; '.join(running) or 'the engine'}. A "
+            "handler is slow, or a function awaits something outside its steps"
+        )
 
 
 def _running(session: Session) -> list[str]:

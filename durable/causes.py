@@ -203,10 +203,12 @@ class Causes:
         if ledger is not None and facts is not None:
             yield ledger.closing(key, facts.kind, outcome, at=now, limits=self.limits)
 
-    def expire(self, place: Place, now: datetime) -> Iterator[Record]:
-        """A wait's deadline has come: a sleep is over, a wait has timed out."""
+    def expire(self, place: Place, deadline: datetime) -> Iterator[Record]:
+        """A wait's deadline has come: a sleep is over, a wait has timed out. That is when it happened, however late it
+        is noticed, but not before what the run has recorded by now."""
         ledger = self.state.ledger(place[0])
         facts = ledger.pending(place[1]) if ledger is not None else None
+        now = deadline if ledger is None else max(deadline, ledger.latest)
         if facts is not None and isinstance(facts.wait, ForChild):
             message = f"run {facts.wait.child!r} did not end in time; it goes on"
             error = RecordedError(InvokeTimeoutError.__name__, message, step_id=place[1])

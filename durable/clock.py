@@ -7,8 +7,9 @@ Leaves to `timers` how many deadlines share one armed callback, to `durable.test
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from durable.times import aware
@@ -18,6 +19,8 @@ from durable.times import aware
 _LONGEST_HOP_SECONDS = 30.0
 # Loops round short waits to zero, and a last hop of microseconds would then spin until the instant has come.
 _SHORTEST_HOP_SECONDS = 0.001
+# A clock that is slewed goes slower by far less than this between two looks.
+_SET_BACK_SECONDS = 0.05
 
 
 class Handle(Protocol):
@@ -45,12 +48,20 @@ class SystemClock:
     """The wall clock of the machine; callbacks run on the event loop that was running when they were armed.
 
     A callback is at most a few milliseconds late while the loop is idle, and at most 30 s after the wall clock was
-    set or the machine suspended. An armed callback wakes the loop at most once in 30 s until it is due. Source: R17.
+    set or the machine suspended. An armed callback wakes the loop at most once in 30 s until it is due, and so it is
+    noticed within 30 s that the wall clock was set back. Source: R17.
     """
+
+    _ahead: float | None = None  # of the steady clock, in seconds, when it was looked at last
+    _told: tuple[Callable[[timedelta], None], ...] = ()
 
     def now(self) -> datetime:
         """Return the wall clock's time, in UTC."""
         return datetime.now(UTC)
+
+    def steady(self) -> float:
+        """Return the seconds of a clock that nobody sets; it may stand still while the machine is suspended."""
+        return time.monotonic()
 
     def call_at(self, when: datetime, callback: Callable[[], object]) -> Handle:
         """Call `callback()` on the running loop once `now() >= when`.
@@ -60,6 +71,27 @@ class SystemClock:
             TypeError: `when` is naive.
         """
         return _Alarm(self, when, callback)
+
+    def watch(self, told: Callable[[timedelta], None]) -> Callable[[], None]:
+        """Call `told(by)` when it is noticed that the wall clock was set back by so much; return what ends that."""
+        self._told = (*self._told, told)
+        if self._ahead is None:
+            self.look()
+
+        def unwatch() -> None:
+            self._told = tuple([one for one in self._told if one is not told])
+
+        return unwatch
+
+    def look(self) -> None:
+        """Compare the wall clock with the steady one, and tell those who watch if it was set back."""
+        before, wall, after = self.steady(), self.now().timestamp(), self.steady()
+        # The process may stand still between two readings: what is told is at the least so much.
+        last, self._ahead = self._ahead, wall - after
+        if last is not None and last - (wall - before) > _SET_BACK_SECONDS:
+            by = timedelta(seconds=last - (wall - before))
+            for told in self._told:
+                told(by)
 
 
 def exact(clock: Clock) -> Clock:
@@ -91,16 +123,24 @@ class _Exact:
         return getattr(self._clock, name)  # what it has beyond a Clock
 
 
-class _Alarm:
-    __slots__ = ("_callback", "_clock", "_hop", "_when")
+def machines(clock: Clock) -> SystemClock | None:
+    """Return the machine's clock, if it is that which a clock reads."""
+    source = clock._clock if isinstance(clock, _Exact) else clock
+    return source if isinstance(source, SystemClock) else None
 
-    def __init__(self, clock: Clock, when: datetime, callback: Callable[[], object]) -> None:
+
+class _Alarm:
+    __slots__ = ("_callback", "_clock", "_hop", "_is_cancelled", "_when")
+
+    def __init__(self, clock: SystemClock, when: datetime, callback: Callable[[], object]) -> None:
         self._clock = clock
         self._when = when
         self._callback = callback
+        self._is_cancelled = False
         self._hop = self._hopped()
 
     def cancel(self) -> None:
+        self._is_cancelled = True
         self._hop.cancel()
 
     def _hopped(self) -> asyncio.TimerHandle:
@@ -110,6 +150,9 @@ class _Alarm:
         return asyncio.get_running_loop().call_later(max(wait, 0.0), self._ring)
 
     def _ring(self) -> None:
+        self._clock.look()
+        if self._is_cancelled:  # by somebody who was told that the clock was set back, and arms another
+            return
         if self._clock.now() < self._when:
             self._hop = self._hopped()
         else:

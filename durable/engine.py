@@ -22,6 +22,7 @@ from durable.clock import Clock
 from durable.equipment import checked_clock, checked_limits, checked_logger, checked_store
 from durable.function import Function
 from durable.ledger import Ledger, Limits
+from durable.listing import listed
 from durable.options import checked_signal
 from durable.records import INVOKED, Event, RunClosed, RunRetried, RunStatus
 from durable.registry import Registry
@@ -190,6 +191,7 @@ class Engine:
         if name not in self._registry.functions:
             raise LookupError(f"there is no function {name!r} in this engine: pass it in Engine(functions=[...])")
         event = runtime.causes.check_event(Event(INVOKED, {} if data is None else data), reserved=True)
+        await runtime.admission.passed()
         if id is None:
             fresh = runtime.ids.fresh(runtime.clock.now())
             return Run(self, await runtime.start(name, event, fresh, is_named=False))
@@ -261,11 +263,7 @@ class Engine:
         runtime = self.opened("runs")
         query = checked_query(status, function, event, limit)
         await runtime.journal.synced()
-        rows = query
-        if query.status in ("queued", "running", "waiting"):
-            rows = attrs.evolve(query, status="open", limit=runtime.state.count + query.limit)
-        found = [await self.info(row.id) for row in await runtime.store.find(rows)]
-        return [info for info in found if query.status in (None, info.status)][: query.limit]
+        return await listed(runtime.store, query, runtime.scheduler.status_of, self.info)
 
     async def cancel(self, run_id: str, reason: str | None = None) -> bool:
         """Cancel a run; return whether it had not ended. On return that is durable, and it never runs again (R27).

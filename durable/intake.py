@@ -99,7 +99,7 @@ class Intake:
             return
         self._post(self._found)
         self._found = []
-        self._machine.timers.set(_KEY, after(self._machine.clock.now(), LOOK_AGAIN))
+        self._machine.timers.set_span(_KEY, after(self._machine.clock.now(), LOOK_AGAIN))
         try:
             self._bell.open()
         except (OSError, NotImplementedError) as error:
@@ -142,7 +142,7 @@ class Intake:
         if self._inbox is not None and len(others) < len(due):
             if (stamp := _stamp(self._inbox)) is not None and stamp != self._seen_empty:
                 self._rung.set()
-            self._machine.timers.set(_KEY, after(self._machine.clock.now(), LOOK_AGAIN))
+            self._machine.timers.set_span(_KEY, after(self._machine.clock.now(), LOOK_AGAIN))
         return others
 
     async def _take_all(self, inbox: Inbox) -> None:

@@ -96,8 +96,8 @@ class Ledger:
 
     `turns` holds the keys of each turn in journal order. `open_turn` is the one that new outcomes join: the only
     thing here that is not a fact but a mark of this process (see `delivery`: turns that were read from the
-    store are closed). One of a run that was parked is not `is_whole`: it knows the step that was open, and what came
-    since; the rest is in the store.
+    store are closed). `latest` is the time of the latest record. One of a run that was parked is not `is_whole`: it
+    knows the step that was open, and what came since; the rest is in the store.
     """
 
     run: str
@@ -122,6 +122,7 @@ class Ledger:
     reopenings: int = 0
     count: int = 1
     is_whole: bool = True
+    latest: datetime = attrs.field(default=attrs.Factory(lambda ledger: ledger.opened_at, takes_self=True))
 
     @classmethod
     def opened(cls, record: RunOpened) -> Ledger:
@@ -131,6 +132,8 @@ class Ledger:
     def fold(self, record: RunRecord) -> None:
         """Take one more fact in."""
         self.count += 1
+        if record.at > self.latest:
+            self.latest = record.at
         if not isinstance(record, RunResumed):
             self.deaths, self.alone = 0, False
         match record:

@@ -7,6 +7,8 @@ Leaves to `delivery` what to do when a round has come.
 A round in which the loop has nothing else to call changes nothing, and so do the next ones: only time, a thread or a
 socket could, and those come when they like. Asyncio's own loops show what they have still to call, so such rounds are
 not waited for but counted at once. A loop that does not show it, as uvloop's, goes through every one of them.
+
+In one round at most 200 are called back, the others in the next ones: each may go on with a run.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+
+AT_ONCE = 200
 
 
 class Rounds:
@@ -42,8 +46,12 @@ class Rounds:
 
     def _round(self) -> None:
         self.now = self.now + 1 if self._is_busy() else min(self._due)
+        due = self._due.pop(self.now, [])
+        if len(due) > AT_ONCE:
+            self._due[self.now + 1] = due[AT_ONCE:] + self._due.pop(self.now + 1, [])
+            del due[AT_ONCE:]
         try:
-            for callback in self._due.pop(self.now, ()):
+            for callback in due:
                 callback()
         finally:
             self._running = bool(self._due)

@@ -38,6 +38,7 @@ from durable.journal import Journal
 from durable.ledger import Ledger, Limits
 from durable.log import Log
 from durable.machine import Machine
+from durable.pacing import Admission
 from durable.records import INVOKED, EngineClosed, Event, Record, RunClosed, RunOpened
 from durable.recovery import Recovery
 from durable.registry import Registry
@@ -82,7 +83,7 @@ class Runtime:
         self.causes = Causes(self.state, settings.limits, encode, decode, self._complain)
         self.rounds = Rounds()
         self.journal = Journal(self.store, self.state, self._follow, self._fail)
-        self.timers: Timers[TimerKey] = Timers(self.clock, self._on_due)
+        self.timers: Timers[TimerKey] = Timers(self.clock, self._on_due, self.loop.call_soon)
         self.workers = Workers()
         self.spare = Spare(self.loop, copy_context())
         self.changes = asyncio.Event()
@@ -97,6 +98,7 @@ class Runtime:
         self.recovery = Recovery(machine, settings.max_crashes)
         self.intake = Intake(machine, self.store)
         self.scheduler = Scheduler(machine, registry.functions, self.recovery, self._tell_ended)
+        self.admission = Admission(self.journal, lambda: self.scheduler.backlog)
 
     def _machine(self, settings: Settings) -> Machine:
         return Machine(
@@ -178,10 +180,11 @@ class Runtime:
     async def _serve(self, opened: asyncio.Future[None]) -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(self.journal.write)
-            group.start_soon(self.scheduler.begin_recovered, list(self.state.ledgers))
             group.start_soon(self.intake.take)
             try:
                 self.intake.begin()
+                for run in list(self.state.ledgers):
+                    self.scheduler.begin(run)
                 if not opened.done():
                     opened.set_result(None)
                 await self._closing.wait()
@@ -301,10 +304,7 @@ class Runtime:
             closed = entry if entry.ends_run else None
         first = None if opened is None else read(opened.kind, opened.body)
         last = None if closed is None else read(closed.kind, closed.body)
-        return (
-            first if isinstance(first, RunOpened) else None,
-            last if isinstance(last, RunClosed) else None,
-        )
+        return first if isinstance(first, RunOpened) else None, last if isinstance(last, RunClosed) else None
 
     # What the parts tell.
 
@@ -352,6 +352,7 @@ class Runtime:
             TypeError, ValueError, CodecError, LimitError: nothing was sent.
             StoreError: it is not known to be recorded.
         """
+        await self.admission.passed()
         ids, opened = [], []
         for event in [self.causes.check_event(event) for event in events]:
             now = self.clock.now()

@@ -25,6 +25,7 @@ from durable.errors import LimitError, StoreError
 from durable.function import Function
 from durable.ledger import Ledger
 from durable.machine import Machine
+from durable.pacing import Pace
 from durable.parking import Parking
 from durable.records import (
     Cancelled,
@@ -39,7 +40,10 @@ from durable.recovery import Recovery
 from durable.retries import final_error, retry_after
 from durable.session import Session
 
-BEGUN_AT_ONCE = 100
+# In one turn of the loop. A run that begins takes up to 96 rounds until its first outcome is delivered: with more at a
+# time, thousands of them would be half way at once.
+BEGUN_AT_ONCE = 50
+STOPPED_AT_ONCE = 200
 
 
 class Scheduler:
@@ -58,12 +62,13 @@ class Scheduler:
         self._recovery = recovery
         self._ended = ended
         self._closing = False
-        self._recovering = True
         self._on_main_ended = self._main_ended
         self._endings: set[asyncio.Task[None]] = set()
+        self._begins = Pace(machine.loop, self._begin_now, BEGUN_AT_ONCE)
+        self._stops = Pace(machine.loop, self._begin_stop, STOPPED_AT_ONCE)
         self._starting: set[str] = set()
         self._told_missing: set[str] = set()
-        self.parking = Parking(machine, self.sessions, self.begin, self._spawn)
+        self.parking = Parking(machine, self.sessions, self._begin_now, self._spawn)
         self.deadlines = Deadlines(machine, self._begin_when_durable, self._try_again)
 
     # What follows from a record.
@@ -80,7 +85,7 @@ class Scheduler:
             case RunOpened():
                 self._begin_when_durable(record.run)
             case RunRetried():
-                if record.due <= self._machine.clock.now():
+                if not self.deadlines.is_put_off(record.run):
                     self._begin_when_durable(record.run)
             case RunClosed():
                 self._follow_ending(record, self._machine.journal.posted)
@@ -99,8 +104,11 @@ class Scheduler:
         session = self.sessions.pop(record.run, None)
         if session is not None and not session.main.done():
             session.refuse()
-            self._spawn(stop(session))
+            self._stops.add(session)
         self._machine.journal.tell(number, partial(self._tell_ended, record))
+
+    def _begin_stop(self, session: Session) -> None:
+        self._spawn(stop(session))
 
     def _tell_ended(self, record: RunClosed, error: StoreError | None) -> None:
         if error is None:
@@ -122,20 +130,12 @@ class Scheduler:
         if error is None:
             self.begin(run)
 
-    async def begin_recovered(self, runs: list[str]) -> None:
-        """Begin the runs that were unfinished when the store was opened, a few at a time: the loop stays free."""
-        self._recovering = True
-        for number, run in enumerate(runs, 1):
-            if self._closing:
-                break
-            self.begin(run)
-            if number % BEGUN_AT_ONCE == 0:
-                await asyncio.sleep(0)
-        self._recovering = False
-        self._machine.changed()
-
     def begin(self, run: str) -> None:
-        """Call the function of an unfinished run, unless that is under way, not due yet, or the function unknown."""
+        """Call the function of an unfinished run, now or in one of the next turns of the loop, unless that is under
+        way, not due yet, or the function unknown."""
+        self._begins.add(run)
+
+    def _begin_now(self, run: str) -> None:
         ledger = self._machine.causes.state.ledgers.get(run)
         if ledger is None or run in self.sessions or self._closing:
             return
@@ -146,7 +146,7 @@ class Scheduler:
         if function is None:
             self._tell_missing(ledger)
             return
-        if ledger.due is not None and ledger.due > self._machine.clock.now():
+        if self.deadlines.is_put_off(run):
             return
         session = Session(self._machine, ledger, self._on_main_ended)
         variables = self._machine.variables.copy()
@@ -273,7 +273,8 @@ class Scheduler:
     def stop(self) -> None:
         """Refuse every step from now on, and begin to cancel every function and handler."""
         self._closing = True
-        sessions = list(self.sessions.values())
+        self._begins.clear()
+        sessions = [*self._stops.clear(), *self.sessions.values()]
         self.sessions.clear()
         for session in sessions:
             session.is_stopped = True
@@ -298,7 +299,8 @@ class Scheduler:
     def is_settled(self) -> bool:
         """Whether no handler runs and nothing can move without time or input from outside."""
         return (
-            not self._recovering
+            self._begins.is_idle
+            and self._stops.is_idle
             and not self._starting
             and not self._endings
             and self._recovery.is_settled
@@ -306,9 +308,22 @@ class Scheduler:
             and all(session.is_settled for session in self.sessions.values())
         )
 
+    @property
+    def backlog(self) -> int:
+        """How many runs are still to begin."""
+        return len(self._begins)
+
     def unsettled(self) -> list[Session]:
         """Return the sessions in which something is running or moving."""
         return [session for session in self.sessions.values() if not session.is_settled]
+
+    def status_of(self, run: str) -> RunStatus | None:
+        """Return the status of a run that has not ended, None for one that has, or is none."""
+        state = self._machine.causes.state
+        if run in state.parked:
+            return "waiting"
+        ledger = state.ledgers.get(run)
+        return None if ledger is None else self.status(ledger)[0]
 
     def status(self, ledger: Ledger) -> tuple[RunStatus, dict[str, datetime]]:
         """Return the status of a run, and the steps whose handlers run, by key, with the run's time at their call."""

@@ -116,8 +116,8 @@ class Tries:
         facts = self._session.facts(self._claim)
         if facts is not None:
             self._attempt = facts.attempt
-            if facts.due is not None and facts.due > self._machine.clock.now():
-                return
+            if facts.due is not None and (self._session.ledger.run, self._claim.key) in self._machine.timers:
+                return  # R17: what the timers have given is due, whatever the clock says now
         self._in_place = facts is None and self._session.gate is None and self._handler.timeout is None
         self._session.admit(self._try)
         self._in_place = False
@@ -162,7 +162,7 @@ class Tries:
         context = self._context.copy()
         context.run(CURRENT.set, (CurrentStep(run, key, self._attempt), self._machine.engine))
         if self._handler.timeout is not None:
-            self._machine.timers.set((run, key), after(self._machine.clock.now(), self._handler.timeout))
+            self._machine.timers.set_span((run, key), after(self._machine.clock.now(), self._handler.timeout))
         if self._in_place and self._machine.spare.is_ready:
             self._try_in_place(self._machine.spare, context)
         else:

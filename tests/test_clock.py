@@ -12,6 +12,7 @@ import pytest
 
 from durable.clock import SystemClock
 from durable.testing.virtual import VirtualClock
+from durable.timers import Timers
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 LAST = datetime.max.replace(tzinfo=UTC)
@@ -54,6 +55,9 @@ class Wall(SystemClock):
 
     def now(self) -> datetime:
         return START + timedelta(seconds=self.loop.time()) + self.offset
+
+    def steady(self) -> float:
+        return self.loop.time()
 
 
 def leap(scene: Callable[[Wall, list[datetime]], asyncio.Future[object]]) -> tuple[list[datetime], list[float]]:
@@ -105,6 +109,104 @@ def test_a_clock_set_back_makes_nothing_early() -> None:
 
     rang, _ = leap(scene)
     assert START + timedelta(seconds=20) <= rang[0] <= START + timedelta(seconds=20.05)
+
+
+@pytest.mark.parametrize("by", [timedelta(milliseconds=60), timedelta(seconds=10), timedelta(days=400)], ids=str)
+def test_a_clock_that_was_set_back_says_so_within_30_seconds(by: timedelta) -> None:
+    """R17: by how much, once, to each who watches; a clock that is slewed is not set."""
+    told: list[tuple[datetime, timedelta]] = []
+
+    def scene(clock: Wall, noted: list[datetime]) -> asyncio.Future[object]:
+        loop = asyncio.get_running_loop()
+        clock.watch(lambda by: told.append((START + timedelta(seconds=loop.time()), by)))
+        clock.watch(lambda by: told.append((START, by)))()
+        loop.call_later(40, lambda: setattr(clock, "offset", timedelta(milliseconds=-40)))
+        loop.call_later(100, lambda: setattr(clock, "offset", timedelta(milliseconds=-80)))
+        loop.call_later(200, lambda: setattr(clock, "offset", timedelta(milliseconds=-80) - by))
+        clock.call_at(LAST, lambda: None)
+        done = loop.create_future()
+        loop.call_later(260, done.set_result, None)
+        return done
+
+    leap(scene)
+    (at, told_by), *more = told
+    assert more == [] and abs(told_by - by) < timedelta(milliseconds=1)
+    assert START + timedelta(seconds=200) <= at <= START + timedelta(seconds=230.1)
+
+
+def test_a_clock_set_forward_or_a_machine_that_slept_tells_nobody() -> None:
+    told: list[timedelta] = []
+
+    def scene(clock: Wall, noted: list[datetime]) -> asyncio.Future[object]:
+        clock.watch(told.append)
+        asyncio.get_running_loop().call_later(7, lambda: setattr(clock, "offset", timedelta(days=1)))
+        return ringing(clock, noted, START + timedelta(days=1, seconds=100))
+
+    leap(scene)
+    assert told == []
+
+
+Later = Callable[[float, Callable[[], object]], object]
+
+
+def spans(scene: Callable[[Wall, Timers[str], Later], None]) -> dict[str, float]:
+    """Let timers run for ten minutes of the machine's steady time, and return at which second of it each was due."""
+    with asyncio.Runner(loop_factory=LeapingLoop) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, LeapingLoop)
+        due: dict[str, float] = {}
+
+        async def play() -> None:
+            clock = Wall(loop)
+            timers: Timers[str] = Timers(
+                clock, lambda given: due.update((key, loop.time()) for key, _ in given), loop.call_soon
+            )
+            scene(clock, timers, loop.call_later)
+            await asyncio.sleep(600)
+            timers.close()
+            assert clock._told == ()
+
+        runner.run(play())
+        return due
+
+
+def test_spans_are_brought_forward_when_the_clock_is_set_back_and_deadlines_are_not() -> None:
+    """R17: a back-off of a minute is one, whatever becomes of the wall clock; it is at most 30 s late."""
+
+    def scene(clock: Wall, timers: Timers[str], later: Later) -> None:
+        timers.set_span("span", START + timedelta(seconds=60))
+        timers.set("deadline", START + timedelta(seconds=60))
+        timers.set_span("now a deadline", START + timedelta(seconds=60))
+        timers.set("now a deadline", START + timedelta(seconds=60))
+        later(10, lambda: setattr(clock, "offset", timedelta(seconds=-100)))
+        # Set after the clock was, and before anybody noticed: it is not early by what it has no part in.
+        later(11, lambda: timers.set_span("later", clock.now() + timedelta(seconds=60)))
+
+    due = spans(scene)
+    assert due.keys() == {"span", "later", "deadline", "now a deadline"}
+    assert 60 <= due["span"] <= 60.1 and 71 <= due["later"] <= 71.1
+    assert 160 <= due["deadline"] <= 160.1 and 160 <= due["now a deadline"] <= 160.1
+
+
+def test_spans_of_many_are_brought_forward_in_order_a_few_in_a_turn() -> None:
+    order: list[int] = []
+
+    def scene(clock: Wall, timers: Timers[str], later: Later) -> None:
+        for number in range(5_000):
+            timers.set_span(str(number), START + timedelta(seconds=60))
+        timers._on_due = lambda due: order.extend(int(key) for key, _ in due)
+        later(10, lambda: setattr(clock, "offset", timedelta(days=-1)))
+
+    spans(scene)
+    assert order == list(range(5_000))
+
+
+def test_a_span_is_over_when_the_wall_clock_says_so_too() -> None:
+    def scene(clock: Wall, timers: Timers[str], later: Later) -> None:
+        timers.set_span("span", START + timedelta(seconds=300))
+        later(10, lambda: setattr(clock, "offset", timedelta(seconds=300)))
+
+    assert spans(scene)["span"] <= 40.1
 
 
 def test_the_last_instant_there_is_can_be_armed_and_cancelled() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from durable.clock import Clock
 from durable.testing.virtual import VirtualClock
-from durable.timers import Timers
+from durable.timers import AT_ONCE, Timers
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 LAST = datetime.max.replace(tzinfo=UTC)
@@ -29,7 +29,26 @@ class Told:
     def __init__(self, clock: Any = None) -> None:
         self.clock = clock or VirtualClock(START)
         self.calls: list[tuple[datetime, list[tuple[Any, datetime]]]] = []
-        self.timers: Timers[Any] = Timers(self.clock, lambda due: self.calls.append((self.clock.now(), due)))
+        self.turns: list[Any] = []
+        self.timers: Timers[Any] = Timers(
+            self.clock, lambda due: self.calls.append((self.clock.now(), due)), self.turns.append
+        )
+
+    def turn(self) -> None:
+        """The loop goes round once."""
+        turns, self.turns[:] = list(self.turns), []
+        for callback in turns:
+            callback()
+
+    def rest(self) -> None:
+        """The loop goes round until it has nothing to do."""
+        while self.turns:
+            self.turn()
+
+    @property
+    def order(self) -> list[tuple[Any, datetime]]:
+        """What was told, whenever."""
+        return [one for _, due in self.calls for one in due]
 
 
 class Model:
@@ -101,7 +120,10 @@ def test_timers_behave_as_a_sorted_list(script: list[Any], churned: list[int]) -
                 end = max(end, told.clock.now())
                 told.clock.advance_to(end)
                 model.advance_to(end)
-        assert told.calls == model.calls
+                told.rest()
+        assert told.order == [one for _, due in model.calls for one in due]
+        if len(told.order) <= AT_ONCE:
+            assert told.calls == model.calls
         assert told.timers.next_due() == min((entry[0] for entry in model.waiting), default=None)
         assert len(told.timers) == len(model.waiting)
         assert all(entry[2] in told.timers for entry in model.waiting)
@@ -119,14 +141,64 @@ def test_timers_keep_their_order_while_dead_ones_are_swept() -> None:
             each.drop(key)
         if key % 5 == 0:
             told.clock.advance(1)
+            told.rest()
             model.advance_to(told.clock.now())
             when = told.clock.now() + random.randrange(1000) * SECOND
             told.timers.set(key, when)
             model.set(key, when)
         assert told.timers.next_due() == min(entry[0] for entry in model.waiting)
     told.clock.advance(2000)
+    told.rest()
     model.advance_to(told.clock.now())
-    assert told.calls == model.calls and len(told.timers) == 0
+    assert told.order == [one for _, due in model.calls for one in due] and len(told.timers) == 0
+
+
+def test_of_fifty_thousand_that_are_due_at_once_200_are_told_in_a_turn() -> None:
+    """R17: whatever the clock does, in order of deadline, then of being set; meanwhile nothing is armed."""
+    told = Told()
+    for key in range(50_000):
+        told.timers.set(key, START + (1 + key % 2) * SECOND)
+    told.clock.advance(3)
+    assert (len(told.order), told.clock.next_due(), told.timers.next_due()) == (AT_ONCE, None, START + SECOND)
+    told.timers.set("past", START)  # due before all that is left
+    told.timers.set("next", START + 9 * SECOND)
+    told.turn()
+    assert len(told.order) == 2 * AT_ONCE and told.order[AT_ONCE] == ("past", START)
+    while told.turns:
+        before = len(told.order)
+        told.turn()
+        assert len(told.order) <= before + AT_ONCE
+    ordered = [(key, START + (1 + key % 2) * SECOND) for odd in (0, 1) for key in range(odd, 50_000, 2)]
+    assert [one for one in told.order if one[0] != "past"] == ordered
+    assert told.clock.next_due() == START + 9 * SECOND and told.turns == []
+
+
+def test_a_clock_that_stops_at_each_deadline_has_the_room_of_one_turn() -> None:
+    """R17: five hundred deadlines of one move of the clock, each at another instant, are told in three turns."""
+    told = Told()
+    for key in range(500):
+        told.timers.set(key, START + key * SECOND)
+    told.clock.advance(1_000)
+    assert [at for at, _ in told.calls] == [START + n * SECOND for n in range(AT_ONCE)]
+    told.rest()
+    assert told.order == [(key, START + key * SECOND) for key in range(500)]
+
+
+def test_what_is_dropped_before_its_turn_is_not_told() -> None:
+    told = Told()
+    for key in range(AT_ONCE + 2):
+        told.timers.set(key, START)
+    told.clock.advance(0)
+    told.timers.drop(AT_ONCE)
+    told.timers.fire()  # the next turns go on by themselves
+    told.rest()
+    assert [key for key, _ in told.order] == [*range(AT_ONCE), AT_ONCE + 1]
+    for key in range(AT_ONCE + 2):
+        told.timers.set(key, START)
+    told.clock.advance(0)
+    told.timers.close()
+    told.rest()
+    assert len(told.order) == 2 * AT_ONCE + 1
 
 
 def test_deadlines_a_microsecond_apart_fire_apart() -> None:
@@ -223,7 +295,7 @@ def test_an_exception_of_on_due_loses_no_other_timer() -> None:
         if told == ["a"]:
             raise LookupError("on purpose")
 
-    timers = Timers(clock, on_due)
+    timers = Timers(clock, on_due, lambda callback: None)
     timers.set("a", START + SECOND)
     timers.set("b", START + 2 * SECOND)
     with pytest.raises(LookupError):
@@ -242,7 +314,7 @@ def test_on_due_may_set_and_drop() -> None:
         if len(told) < 3:
             timers.set("again", clock.now() + SECOND)
 
-    timers = Timers(clock, on_due)
+    timers = Timers(clock, on_due, lambda callback: None)
     timers.set("again", START + SECOND)
     timers.set("never", START + 2 * SECOND)
     clock.advance(10)
@@ -264,7 +336,7 @@ def test_on_due_does_not_see_the_context_of_whoever_set_the_timer() -> None:
     """R10a: a run's variables stay in the run, though it was one of its steps that armed the clock."""
     clock: Clock = VirtualClock(START)
     seen: list[str] = []
-    timers: Timers[str] = Timers(clock, lambda _: seen.append(name.get()))
+    timers: Timers[str] = Timers(clock, lambda _: seen.append(name.get()), lambda callback: None)
     token = name.set("a run")
     timers.set("a", START)
     name.reset(token)

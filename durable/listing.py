@@ -1,0 +1,61 @@
+"""Listing: which runs are shown, found without reading those that are not.
+
+Separate because the store knows which runs have ended, and only the engine whether one of the others runs or waits.
+Leaves to the store the rows and their order, to `views` what is shown of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import attrs
+
+from durable.records import RunStatus
+from durable.stores.store import RunQuery, Store
+from durable.views import RunInfo
+
+LIVE = ("queued", "running", "waiting")
+_ROWS_AT_FIRST = 100
+
+
+async def listed(
+    store: Store,
+    query: RunQuery,
+    status_of: Callable[[str], RunStatus | None],
+    info: Callable[[str], Awaitable[RunInfo]],
+) -> list[RunInfo]:
+    """Return the runs that a query names, newest first. `status_of(run)` is what is known in memory of the status of
+    one that has not ended; only the runs that are shown are read, by `info`.
+
+    Raises:
+        StoreError: the store failed, or is damaged.
+    """
+    found: list[RunInfo] = []
+    async for run in _named(store, query):
+        if len(found) >= query.limit:
+            break
+        if query.status in LIVE and status_of(run) != query.status:
+            continue
+        one = await info(run)
+        if query.status in (None, one.status):  # it may have gone on while it was read
+            found.append(one)
+    return found
+
+
+async def _named(store: Store, query: RunQuery) -> AsyncIterator[str]:
+    """Yield the runs of the rows that a query names; of a status that no row has, those of all that have not ended."""
+    if query.status not in LIVE:
+        for row in await store.find(query):
+            yield row.id
+        return
+    seen: set[str] = set()
+    limit = max(query.limit, _ROWS_AT_FIRST)
+    while query.limit:
+        rows = await store.find(attrs.evolve(query, status="open", limit=limit))
+        for row in rows:
+            if row.id not in seen:  # others may have been opened since, which come first
+                seen.add(row.id)
+                yield row.id
+        if len(rows) < limit:
+            return
+        limit *= 4

@@ -1,0 +1,124 @@
+"""Pacing: what many records call for at once is done a few pieces in each turn of the loop.
+
+Separate because one event may open or cancel ten thousand runs, and the loop has others to serve meanwhile.
+Leaves to `scheduler` what a piece is, to `timers`, `journal` and `rounds`, which count for themselves, their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from durable.journal import Journal
+
+ADMITTED_AT_ONCE = 200  # sends and starts, in one turn of the loop
+BACKLOG = 2_000
+
+T = TypeVar("T")
+
+
+class Pace(Generic[T]):
+    """Calls `act(piece)` for each piece that is added, in order: at once while there is room in this turn of the loop,
+    else in one of the next turns. In each turn there is room for `at_once`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, act: Callable[[T], None], at_once: int) -> None:
+        self._loop = loop
+        self._act = act
+        self._at_once = self._room = at_once
+        self._is_counting = False
+        self._waiting: deque[T] = deque()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits for its turn."""
+        return not self._waiting
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, piece: T) -> None:
+        """Act on one more piece, now or soon."""
+        if not self._is_counting:
+            self._is_counting = True
+            self._loop.call_soon(self._turn)
+        if self._room and not self._waiting:
+            self._room -= 1
+            self._act(piece)
+        else:
+            self._waiting.append(piece)
+
+    def clear(self) -> list[T]:
+        """Forget what waits, and return it."""
+        left = list(self._waiting)
+        self._waiting.clear()
+        return left
+
+    def _turn(self) -> None:
+        pieces = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._at_once))]
+        self._room = self._at_once - len(pieces)
+        self._is_counting = bool(pieces)
+        if pieces:
+            self._loop.call_soon(self._turn)
+        for piece in pieces:
+            self._act(piece)
+
+
+class Admission:
+    """Lets sends and starts in one after the other: 200 in each turn of the loop, and none while 2,000 records are not
+    durable yet, or 2,000 runs are still to begin, as `to_begin()` says.
+
+    Who gathers a hundred thousand sends waits here with them, before anything is made of them.
+    """
+
+    def __init__(self, journal: Journal, to_begin: Callable[[], int]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._journal = journal
+        self._to_begin = to_begin
+        self._room = ADMITTED_AT_ONCE
+        self._is_counting = False
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def passed(self) -> None:
+        """Wait until there is room, in the order of the calls; at once where nobody waits."""
+        if not self._is_counting:
+            self._is_counting = True
+            self._turn_soon()
+        if self._room and not self._waiting and not self._is_full():
+            self._room -= 1
+            return
+        entering = self._loop.create_future()
+        self._waiting.append(entering)
+        await entering
+
+    def close(self, error: Callable[[], Exception]) -> None:
+        """Refuse all who wait, each with an error of its own."""
+        for entering in self._waiting:
+            if not entering.done():
+                entering.set_exception(error())
+        self._waiting.clear()
+
+    def _turn(self) -> None:
+        self._room = ADMITTED_AT_ONCE
+        while self._waiting and self._room and not self._is_full():
+            entering = self._waiting.popleft()
+            if not entering.done():
+                entering.set_result(None)
+                self._room -= 1
+        self._is_counting = bool(self._waiting)
+        if self._is_counting:
+            self._turn_soon()
+
+    def _turn_soon(self) -> None:
+        if self._is_written_full():
+            self._journal.tell(self._journal.posted, lambda error: self._turn())  # nothing changes before
+        else:
+            self._loop.call_soon(self._turn)
+
+    def _is_full(self) -> bool:
+        return self._is_written_full() or (self._to_begin() > BACKLOG and self._journal.failure is None)
+
+    def _is_written_full(self) -> bool:
+        # A store that has failed makes nobody wait: each is told so.
+        return self._journal.posted - self._journal.durable > BACKLOG and self._journal.failure is None

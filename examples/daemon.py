@@ -17,9 +17,10 @@ import durable
 
 @durable.function("user/signed.up")
 async def welcome(ctx: durable.Context) -> None:
-    await ctx.step.run("welcome", print, "    mail: welcome,", ctx.event.data["name"], flush=True)
-    await ctx.step.sleep("let them look around", "400ms")
-    await ctx.step.run("tip", print, "    mail: did you know ...?", flush=True)
+    name = ctx.event.data["name"]
+    await ctx.step.run("welcome", print, f"    mail: welcome, {name}! Is this address yours?", flush=True)
+    if await ctx.step.wait_for_event("answer", event="user/confirmed", match="data.name", timeout="7d"):
+        await ctx.step.run("thank", print, f"    mail: thank you, {name}", flush=True)
 
 
 @asynccontextmanager
@@ -33,8 +34,9 @@ async def serve() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with lifespan(None) as state:
-        if not await state["engine"].runs():
-            await state["engine"].send("user/signed.up", {"name": "Ada"})  # as a request would
+        engine = state["engine"]  # what a request would use
+        await engine.settled()
+        await engine.send("user/confirmed" if await engine.runs() else "user/signed.up", {"name": "Ada"})
         await stop.wait()
     print("    closed, in order", flush=True)
 

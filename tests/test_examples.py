@@ -21,8 +21,8 @@ EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 STORIES = {
     "approval.py": ["100 trips wait", "Grace said yes: booked trip 42, seat 61", "99 trips wait", "trip 7 is off"],
     "daemon.py": [
-        "the first daemon\n    mail: welcome, Ada\n    closed, in order\n",
-        "the second daemon\n    mail: did you know ...?\n    closed, in order\n",
+        "the first daemon\n    mail: welcome, Ada! Is this address yours?\n    closed, in order\n",
+        "the second daemon\n    mail: thank you, Ada\n    closed, in order\n",
     ],
     "drip_campaign.py": [
         "ada: completed, active after 0 reminders",

@@ -73,9 +73,9 @@ MEMBERS = {
 SHOWN_STILL = {
     "Backoff": "wait",
     "Cancel": "rule",
-    "DictStore": "immediate",
+    "DictStore": "immediate generation",
     "Engine": "opened rehearse",
-    "FailingStore": "immediate",
+    "FailingStore": "immediate generation",
     "FileStore": "immediate",
     "Function": "declaration origin output_type policy",
     "Lab": "ask restart",

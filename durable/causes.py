@@ -62,6 +62,10 @@ def child_id(run: str, key: str, openings: int) -> str:
     return f"{run}/{part(key)}" + (f"~{openings}" if openings or key == "failure" else "")
 
 
+def _plain(error: RecordedError) -> dict[str, str]:
+    return {"name": error.name, "message": error.message, "stack": error.stack}
+
+
 def _child_outcome(child: Ledger, key: str) -> Outcome:
     if child.status == "completed":
         return Ok(child.output or "null", deep=True)  # it was written just now
@@ -314,8 +318,7 @@ class Causes:
             "event": {**view(ledger.event), "data": dict(ledger.event.data)},
         }
         if ledger.error is not None and ledger.status == "failed":
-            error = ledger.error
-            data["error"] = {"name": error.name, "message": error.message, "stack": error.stack}
+            data["error"] = {**_plain(ledger.error), "causes": [_plain(cause) for cause in ledger.error.causes]}
         elif ledger.status == "completed":
             data["result"] = self._decode(ledger.output or "null")
         if ledger.status == "cancelled":

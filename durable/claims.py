@@ -21,8 +21,11 @@ from typing import Any, Protocol
 
 import attrs
 
+from durable.errors import NestedStepError
+from durable.misuse import misuse
 from durable.records import Outcome, StepKind
 from durable.retries import Policy
+from durable.workers import Call as InThread
 
 PREFIX_END = "»"
 
@@ -38,6 +41,7 @@ class CurrentStep:
     run_id: str
     key: str
     attempt: int
+    _trying: Trying | None = attrs.field(default=None, eq=False, repr=False)
 
     @property
     def idempotency_key(self) -> str:
@@ -45,8 +49,57 @@ class CurrentStep:
         name = f"{self.run_id}\0{self.key}".encode("utf-8", "surrogatepass")
         return hashlib.blake2b(name, digest_size=16).hexdigest()
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody awaits this try any more: its time was over, or its step or run was cancelled.
 
-CURRENT: ContextVar[tuple[CurrentStep, object] | None] = ContextVar("durable_current_step", default=None)
+        What a blocking handler returns from then on is dropped: it cannot be stopped, but it can look here and stop.
+        """
+        return self._trying is not None and self._trying.is_cancelled
+
+
+@attrs.define(eq=False, repr=False)
+class Trying:
+    """One try of a handler, as long as it runs: what code in it stands for, and what it must not do.
+
+    Tasks and threads that the handler leaves behind carry it too, and outlive it: it counts only while it `is_running`.
+
+    Attributes:
+        run, key, attempt: which try it is.
+        engine: whose.
+        thread: the call in which a blocking handler runs.
+        nested: the error of a step that was called inside the handler: the try fails with it, whoever caught it (R7).
+        is_over: nobody waits for the handler any more.
+        is_cancelled: and it has not ended by itself.
+    """
+
+    run: str
+    key: str
+    attempt: int
+    engine: object
+    thread: InThread[Any] | None = None
+    nested: NestedStepError | None = None
+    is_over: bool = False
+    is_cancelled: bool = False
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the handler runs: a thread runs on when nobody waits for it any more."""
+        return not self.is_over or (self.thread is not None and self.thread.running)
+
+    @property
+    def step(self) -> CurrentStep:
+        """What its handler can know."""
+        return CurrentStep(self.run, self.key, self.attempt, self)
+
+
+CURRENT: ContextVar[Trying | None] = ContextVar("durable_current_step", default=None)
+
+
+def current_try() -> Trying | None:
+    """Return the try whose handler is running here, None outside."""
+    trying = CURRENT.get()
+    return trying if trying is not None and trying.is_running else None
 
 
 def current_step() -> CurrentStep:
@@ -55,10 +108,10 @@ def current_step() -> CurrentStep:
     Raises:
         RuntimeError: called outside a step's handler.
     """
-    current = CURRENT.get()
-    if current is None:
-        raise RuntimeError("current_step() is for the handler of a step: no handler is running here")
-    return current[0]
+    trying = current_try()
+    if trying is None:
+        raise misuse(RuntimeError("current_step() is for the handler of a step: no handler is running here"))
+    return trying.step
 
 
 class Body(Protocol):
@@ -77,6 +130,7 @@ def running_body() -> Body | None:
     """Return the execution of the function in whose own code this is called; None elsewhere: in a step's handler, and
     in a task that has outlived its function."""
     body = BODY.get()
+    # What a handler leaves behind carries CURRENT too: it is neither in the handler any more nor in the function.
     return None if body is None or CURRENT.get() is not None or body.main.done() else body
 
 
@@ -88,9 +142,11 @@ def check_not_in_function(what: str, instead: str) -> None:
     """
     body = running_body()
     if body is not None:
-        raise RuntimeError(
-            f"{what} is called in the code of function {body.ledger.function!r} (run {body.ledger.run!r}), which would "
-            f"do it again at every replay: write {instead}"
+        raise misuse(
+            RuntimeError(
+                f"{what} is called in the code of function {body.ledger.function!r} (run {body.ledger.run!r}), which "
+                f"would do it again at every replay: write {instead}"
+            )
         )
 
 
@@ -100,18 +156,36 @@ def check_outside(engine: object, what: str) -> None:
     Raises:
         RuntimeError
     """
-    body = running_body()
+    body, trying = running_body(), current_try()
     if body is not None and body.machine.engine is engine:
-        raise RuntimeError(
-            f"{what} is awaited in the code of function {body.ledger.function!r} (run {body.ledger.run!r}) of the same "
-            "engine, which would wait for itself: use ctx.step.invoke, or await it outside"
+        raise misuse(
+            RuntimeError(
+                f"{what} is awaited in the code of function {body.ledger.function!r} (run {body.ledger.run!r}) of the "
+                "same engine, which would wait for itself: use ctx.step.invoke, or await it outside"
+            )
         )
-    current = CURRENT.get()
-    if current is not None and current[1] is engine:
-        raise RuntimeError(
-            f"{what} is awaited inside the handler of step {current[0].key!r} of the same engine, which would wait for "
-            "itself: use step.invoke, or await it outside"
+    if trying is not None and trying.engine is engine:
+        raise misuse(
+            RuntimeError(
+                f"{what} is awaited inside the handler of step {trying.key!r} of the same engine, which would wait for "
+                "itself: use step.invoke, or await it outside"
+            )
         )
+
+
+def check_not_nested(step_id: str) -> None:
+    """Refuse a step that is called inside a handler, and let that handler's try fail with it (R7).
+
+    Raises:
+        NestedStepError
+    """
+    trying = current_try()
+    if trying is not None:
+        trying.nested = NestedStepError(
+            f"step {step_id!r} is called inside the handler of step {trying.key!r} of run "
+            f"{trying.run!r}: call it from the function, before or after that step"
+        )
+        raise trying.nested
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -125,6 +199,12 @@ class Handler:
     policy: Policy
     timeout: timedelta | None
     type: object
+    within: timedelta | None = None
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether a try is stopped when it, or the step, has had its time."""
+        return self.timeout is not None or self.within is not None
 
     def call(self) -> Any:
         """Call the callable."""
@@ -167,7 +247,7 @@ class Work(Protocol):
 
     @property
     def is_bounded(self) -> bool:
-        """Whether a try is stopped when it has had its time."""
+        """Whether a try is stopped when it, or the step, has had its time."""
 
     @property
     def label(self) -> str:

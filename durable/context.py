@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 
 import attrs
 
-from durable.claims import CURRENT
+from durable.claims import current_try
 from durable.codec import decode, encode
 from durable.log import Log
+from durable.misuse import checked_calls, misuse
 from durable.records import Event
 from durable.retries import Policy
 from durable.session import Session
@@ -27,6 +28,7 @@ from durable.step import Step
 T = TypeVar("T")
 
 
+@checked_calls
 class Group:
     """Steps side by side. Plain `asyncio.gather`, `TaskGroup` and `wait` do as well."""
 
@@ -42,6 +44,8 @@ class Group:
         Raises:
             TypeError: something is not a callable without arguments that returns an awaitable.
         """
+        if not isinstance(callables, Iterable):
+            raise misuse(TypeError(f"group.parallel takes an iterable of callables, not {shown(callables)}"))
         started: list[Awaitable[T]] = []
         try:
             for one in callables:
@@ -63,10 +67,14 @@ _GROUP = Group()
 
 def _started(one: object) -> Awaitable[Any]:
     if not callable(one):
-        raise TypeError(f"group.parallel takes callables without arguments that return a step, not {shown(one)}")
+        raise misuse(
+            TypeError(f"group.parallel takes callables without arguments that return a step, not {shown(one)}")
+        )
     awaitable = one()
     if not isinstance(awaitable, Awaitable):
-        raise TypeError(f"a callable of group.parallel must return a step or another awaitable, not {shown(awaitable)}")
+        raise misuse(
+            TypeError(f"a callable of group.parallel must return a step or another awaitable, not {shown(awaitable)}")
+        )
     return awaitable
 
 
@@ -89,8 +97,8 @@ class _RunLogger(Log):
         return f"{prefix}{msg!s}", {**kwargs, "extra": {**self._own(), **(kwargs.get("extra") or {})}}
 
     def _own(self) -> dict[str, Any]:
-        ledger, current = self._session.ledger, CURRENT.get()
-        step = current[0] if current is not None and current[0].run_id == ledger.run else None
+        ledger, trying = self._session.ledger, current_try()
+        step = trying if trying is not None and trying.run == ledger.run else None
         return {
             "run_id": ledger.run,
             "function_id": ledger.function,
@@ -126,7 +134,7 @@ class Context:
         self.run_id = session.ledger.run
         self.function_id = session.ledger.function
         self.attempt = session.ledger.attempt
-        self.step = Step(session, policy)
+        self.step = Step(session, policy.for_steps)
         self.group = _GROUP
 
     @property

@@ -84,6 +84,9 @@ class Engine:
         """Let a stand-in take the place of handlers, and blocking ones run in threads or not. For `durable.testing`."""
         self._settings = attrs.evolve(self._settings, stand_in=stand_in, threads=threads)
 
+    def _end_with_exits(self) -> None:
+        self._settings = attrs.evolve(self._settings, exits=True)  # R14: for `durable.run`
+
     async def open(self) -> None:
         """Take the store, recover what is unfinished and let it go on.
 

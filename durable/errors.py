@@ -6,11 +6,16 @@ Leaves to `codec` how an exception is turned into a `RecordedError`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import attrs
 
+from durable.headers import retry_after_of
 from durable.times import Duration, aware, duration
+
+_SHOWN = 60
 
 
 @attrs.frozen
@@ -34,7 +39,18 @@ class RecordedError:
 
 
 class DurableError(Exception):
-    """The root of every error that the library defines."""
+    """The root of every error that the library defines.
+
+    All of them, and subclasses of yours, survive pickle and copy with their attributes: their constructors, which may
+    take other arguments than `args` holds, are not called again.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (type(self), self.args), dict(self.__dict__)
+
+
+def _rebuilt(cls: type[DurableError], args: tuple[Any, ...]) -> DurableError:
+    return cls.__new__(cls, *args)
 
 
 class NonRetriableError(DurableError):
@@ -51,38 +67,71 @@ class NonRetriableError(DurableError):
 class RetryAfterError(DurableError):
     """Raise in a step or a function to say when the next try is.
 
-    `retry_after` is a duration (a bare number is seconds) or an aware datetime; the attribute is a timedelta or a
-    datetime in UTC. It counts as a try; the last one fails the step. The function never sees it. Source: rule R12.
+    `retry_after` is a duration (a bare number is seconds), an aware datetime, the text of a Retry-After header as it
+    came ("7", "0.5", an HTTP date), or None: as the back-off says. A text that cannot be read is None too, with a note:
+    it must not take the place of the error that it came with. The attribute is a timedelta, a datetime in UTC or None.
+    It counts as a try; the last one fails the step. The function never sees it. Source: rule R12.
 
     Raises:
-        TypeError, ValueError: a duration that is none, a naive datetime.
+        TypeError, ValueError: a number or a timedelta that is no duration, a naive datetime.
     """
 
-    def __init__(self, message: str, retry_after: Duration | datetime) -> None:
+    retry_after: timedelta | datetime | None = None
+
+    def __init__(self, message: str, retry_after: Duration | datetime | None) -> None:
         super().__init__(message)
-        if isinstance(retry_after, datetime):
-            self.retry_after: timedelta | datetime = aware(retry_after, what="retry_after")
+        if retry_after is None:
+            return
+        if issubclass(type(retry_after), str):
+            text = str.__str__(retry_after)
+            self.retry_after = retry_after_of(text)
+            if self.retry_after is None:
+                self.add_note(f"Retry-After {text[:_SHOWN]!r} cannot be read: the next try is when Backoff says")
+        elif isinstance(retry_after, datetime):
+            self.retry_after = aware(retry_after, what="retry_after")
         else:
-            self.retry_after = duration(retry_after)
+            self.retry_after = duration(retry_after, what="retry_after")
 
 
 class StepError(DurableError):
     """A step that is out of tries, as the function sees it: live, on replay and after a crash.
 
-    `name`, `message` and `stack` are those of the error that the last try ended with (the class itself is not kept),
-    `step_id` the key under which the step is recorded. Catch it to go on; uncaught it fails the run. Source: rule R13.
+    `name`, `message`, `stack` and `causes` are those of the error that the last try ended with (the class itself is not
+    kept), `step_id` the key under which the step is recorded. `__cause__` is the first of `causes` as an exception, and
+    so on. Catch it to go on; uncaught it fails the run. Source: rule R13.
     """
 
-    def __init__(self, name: str, message: str, stack: str = "", step_id: str = "") -> None:
-        super().__init__(name, message, stack, step_id)
+    name: str = ""
+    message: str = ""
+    stack: str = ""
+    step_id: str = ""
+    causes: tuple[RecordedError, ...] = ()
+
+    def __init__(
+        self, name: str, message: str, stack: str = "", step_id: str = "", causes: Sequence[RecordedError] = ()
+    ) -> None:
+        super().__init__(name, message, stack, step_id, *([tuple(causes)] if causes else []))
         self.name = name
         self.message = message
         self.stack = stack
         self.step_id = step_id
+        self.causes = tuple(causes)
+        self._chain()
+
+    def _chain(self) -> None:
+        if self.causes:
+            first, *others = self.causes
+            self.__cause__ = StepError(first.name, first.message, first.stack, first.step_id or "", others)
+
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__(state)
+        self._chain()
 
     def __str__(self) -> str:
+        if not self.name:  # a subclass that does not call this constructor
+            return super().__str__()
         text = f"{self.name}: {self.message}" if self.message else self.name
-        return f"step {self.step_id!r}: {text}"
+        return f"step {self.step_id!r}: {text}" if self.step_id else text
 
 
 class InvokeTimeoutError(StepError):

@@ -19,7 +19,7 @@ from durable.bus import Trigger, checked_path, checked_pattern, checked_source
 from durable.codec import return_type
 from durable.context import Context
 from durable.expressions import Expression, parse
-from durable.retries import Backoff, Policy, checked_retries
+from durable.retries import Backoff, Policy, RetryOn, checked_retries, chosen_errors
 from durable.spelling import shown
 from durable.state import WAIT_NAMES, CancelRule, Declaration
 from durable.times import Duration, duration
@@ -214,6 +214,17 @@ def _checked_cancels(cancel: object, *, what: str) -> tuple[Cancel, ...]:
     return tuple(given)
 
 
+def _checked_policy(retries: object, backoff: object, retry_on: object, give_up_on: object, *, what: str) -> Policy:
+    if backoff is not None and not isinstance(backoff, Backoff):
+        raise TypeError(f"backoff of {what} must be a Backoff, not {shown(backoff)}; how often is retries=")
+    return Policy(
+        checked_retries(retries, what=what),
+        backoff or Backoff(),
+        chosen_errors(retry_on, what=f"retry_on of {what}"),
+        chosen_errors(give_up_on, what=f"give_up_on of {what}"),
+    )
+
+
 def _failure_function(on_failure: object, id: str) -> Function[Any] | None:
     if on_failure is None:
         return None
@@ -243,6 +254,8 @@ def function(
     id: str | None = None,
     retries: int = 4,
     backoff: Backoff = ...,
+    retry_on: RetryOn | None = None,
+    give_up_on: RetryOn | None = None,
     on_failure: Code[Any] | None = None,
     cancel: Sequence[Cancel] = (),
     idempotency: str | None = None,
@@ -254,6 +267,8 @@ def function(
     id: str | None = None,
     retries: int = 4,
     backoff: Backoff | None = None,
+    retry_on: RetryOn | None = None,
+    give_up_on: RetryOn | None = None,
     on_failure: Any = None,
     cancel: Any = (),
     idempotency: str | None = None,
@@ -270,6 +285,8 @@ def function(
         retries: how often the function is called again after an error of its own, finished steps answering from the
             record; and how often each of its steps is tried again, where the step does not say.
         backoff: how long to wait before each further try.
+        retry_on: the errors of its own after which it is called again, not those of its steps: see `StepOptions`.
+        give_up_on: the errors of its own after which it is not. Giving up wins where both match.
         on_failure: `async def handler(ctx)`, run once when a run has failed, as a run of its own: function
             "<id>-failure", run "<run id>/failure", `ctx.event` the event "durable/function.failed". Not for cancelled
             runs.
@@ -287,15 +304,13 @@ def function(
         _checked_code(code, what=f"function {shown(id)}" if id is not None else "a function")
         name = _checked_name(id, code)
         what = f"function {name!r}"
-        if backoff is not None and not isinstance(backoff, Backoff):
-            raise TypeError(f"backoff of {what} must be a Backoff, not {shown(backoff)}; how often is retries=")
         if timeouts is not None and not isinstance(timeouts, Timeouts):
             raise TypeError(f"timeouts of {what} must be a Timeouts, not {shown(timeouts)}")
         return Function(
             name,
             code,
             _checked_triggers(trigger, what=what),
-            Policy(checked_retries(retries, what=what), backoff or Backoff()),
+            _checked_policy(retries, backoff, retry_on, give_up_on, what=what),
             _failure_function(on_failure, name),
             _checked_cancels(cancel, what=what),
             checked_expression(idempotency, ("event",), what=f"idempotency of {what}"),

@@ -67,7 +67,8 @@ class StepFacts:
     """What is known of one step: mutable, changed by `Ledger.fold` alone.
 
     `attempt` is the number of the next try, `due` when it is, `error` what the last one failed with; `is_waiting` says
-    whether what it waits for may answer it; `openings` is how often the step was opened anew in a later attempt.
+    whether what it waits for may answer it; `openings` is how often the step was opened anew in a later attempt;
+    `began` when its first try did, where its tries are bounded by that.
     """
 
     kind: StepKind
@@ -81,10 +82,11 @@ class StepFacts:
     error: RecordedError | None = None
     is_waiting: bool = False
     openings: int = 0
+    began: datetime | None = None
 
     def reopen(self) -> None:
         """Forget the outcome; keep the wait, whose deadline stands (R9)."""
-        self.outcome = self.turn = self.closed_at = self.due = None
+        self.outcome = self.turn = self.closed_at = self.due = self.began = None
         self.attempt = 0
         self.is_waiting = False
         self.openings += 1
@@ -145,6 +147,7 @@ class Ledger:
             case StepRetried():
                 facts = self.steps.setdefault(record.key, StepFacts(record.kind, record.at))
                 facts.attempt, facts.due, facts.error = record.attempt, record.due, record.error
+                facts.began = record.began
             case RunRetried():
                 self._retry(record)
             case RunResumed():

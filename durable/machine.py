@@ -32,7 +32,7 @@ class Machine:
     Without `workers` blocking handlers run on the loop's thread. `changed()` is called when a handler or a task has
     ended, `stirred()` when something was recorded or delivered. `resolve(function, what)` returns the id and the output
     type of a function to be invoked, `read(run)` the ledger of a run from the store. `resident` is how many runs keep
-    their coroutine while they wait.
+    their coroutine while they wait. `exits`: a SystemExit of a blocking handler ends the process, as in a script.
     """
 
     engine: object
@@ -53,3 +53,4 @@ class Machine:
     read: Callable[[str], Awaitable[Ledger | None]]
     resident: int
     stand_in: StandIn | None = None
+    exits: bool = False

@@ -277,7 +277,10 @@ class StepOpened:
 
 @attrs.frozen
 class StepRetried:
-    """A try of a step failed and another is due: `attempt` is the number of the next try, counted from 0."""
+    """A try of a step failed and another is due: `attempt` is the number of the next try, counted from 0.
+
+    `began` is when the first try began, where all of them together are bounded by that.
+    """
 
     run: str
     key: str
@@ -286,6 +289,7 @@ class StepRetried:
     due: datetime
     error: RecordedError
     at: datetime
+    began: datetime | None = None
 
 
 @attrs.frozen

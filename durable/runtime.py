@@ -57,7 +57,7 @@ FOLDED_AT_ONCE = 200  # records, a few milliseconds: the loop has others to serv
 @attrs.frozen(eq=False, repr=False)
 class Settings:
     """What an engine is told once. `threads`: blocking handlers run in threads, as live. `resident`: how many waiting
-    runs keep their coroutine."""
+    runs keep their coroutine. `exits`: a SystemExit of a blocking handler ends the process."""
 
     engine: object
     store: Store
@@ -68,6 +68,7 @@ class Settings:
     resident: int = RESIDENT
     stand_in: StandIn | None = None
     threads: bool = True
+    exits: bool = False
 
 
 class Runtime:
@@ -120,6 +121,7 @@ class Runtime:
             read=self.load,
             resident=settings.resident,
             stand_in=settings.stand_in,
+            exits=settings.exits,
         )
 
     async def open(self) -> None:

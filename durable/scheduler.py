@@ -23,8 +23,10 @@ from durable.deadlines import Deadlines
 from durable.ending import GRACE, end, stop
 from durable.errors import LimitError, StoreError
 from durable.function import Function
+from durable.guests import is_of
 from durable.ledger import Ledger
 from durable.machine import Machine
+from durable.misuse import misuse
 from durable.pacing import Pace
 from durable.parking import Parking
 from durable.records import (
@@ -37,7 +39,7 @@ from durable.records import (
     StepClosed,
 )
 from durable.recovery import Recovery
-from durable.retries import final_error, retry_after
+from durable.retries import FINAL_FOR_RUN, Verdict
 from durable.session import Session
 
 # In one turn of the loop. A run that begins takes up to 96 rounds until its first outcome is delivered: with more at a
@@ -157,7 +159,7 @@ class Scheduler:
         self._recovery.watch(session)
         # Not loop.create_task: an eager task factory would run the function before the session knows its task.
         main = asyncio.Task(
-            function.code(Context(session, function.policy)),
+            _called(function, Context(session, function.policy)),
             loop=self._machine.loop,
             name=run,
             context=variables,
@@ -190,11 +192,16 @@ class Scheduler:
             self._post_end(session)
 
     async def _end(self, session: Session) -> None:
-        await end(session)
+        try:
+            await end(session)
+        except Exception as error:  # a task of the user's own class, say: the run has ended all the same
+            stack = recorded(error).stack
+            self._machine.logger.error("what run %r left running could not be ended: %s", session.ledger.run, stack)
         if not session.is_stopped and session.ledger.status is None:
             self._post_end(session)
 
     def _post_end(self, session: Session) -> None:
+        """Judge and record how a run's function ended. Whatever goes wrong here is the run's error, and is logged."""
         main, ledger = session.main, session.ledger
         self.sessions.pop(ledger.run, None)
         error: BaseException | None
@@ -202,18 +209,39 @@ class Scheduler:
             error = asyncio.CancelledError("the function's task was cancelled, but not by its engine")
         else:
             error = main.exception()
-        error = session.drift or error
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            return  # R14: never recorded; the run stays as it is
-        if isinstance(error, asyncio.CancelledError) and self._machine.is_ending():
+        error = session.fault or error
+        if error is not None and self._is_exit(error, ledger.run):
             return
         try:
             self._post_outcome(session, error)
-        except StoreError:
-            self._machine.logger.error("run %r ended, but the store has failed: it will run again", ledger.run)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as broken:
+            if self._machine.journal.failure is not None:
+                self._machine.logger.error("run %r ended, but the store has failed: it will run again", ledger.run)
+            else:
+                self._give_up(ledger, error, broken)
+
+    def _is_exit(self, error: BaseException, run: str) -> bool:
+        """Say whether the process ends, so that nothing is recorded and the run stays as it is (R14)."""
+        if is_of(error, SystemExit):
+            self._machine.logger.error("run %r called sys.exit(), which ends the process: it goes on at the next", run)
+        ends = is_of(error, asyncio.CancelledError) and self._machine.is_ending()
+        return ends or is_of(error, KeyboardInterrupt, SystemExit)
+
+    def _give_up(self, ledger: Ledger, error: BaseException | None, broken: BaseException) -> None:
+        failure = recorded(broken, before=error)
+        self._machine.logger.error(
+            "how run %r ended could not be judged or recorded, so it has failed: %s", ledger.run, failure.stack
+        )
+        try:
+            self._post(self._machine.causes.close(ledger.run, "failed", self._machine.clock.now(), error=failure))
+        except Exception as again:
+            self._machine.logger.error("nor could that be recorded: %s", recorded(again).stack)
 
     def _post_outcome(self, session: Session, error: BaseException | None) -> None:
         ledger, now = session.ledger, self._machine.clock.now()
+        verdict = Verdict()
         if error is None:
             unasked = session.unasked()
             if unasked:
@@ -222,21 +250,17 @@ class Scheduler:
                 output = self._written(session)
             except Exception as failure:  # CodecError, LimitError, or what a user's own hook raises: never retried
                 error = failure
-                final: BaseException | None = failure
             else:
                 self._post(self._machine.causes.close(ledger.run, "completed", now, output=output))
                 return
         else:
-            final = final_error(error)
-        policy = self._functions[ledger.function].policy
-        due = None
-        if final is None:
-            asked = retry_after(error) or error
-            due = policy.next_try(asked, attempt=ledger.attempt, now=now, seed=ledger.run)
-        if due is None:
-            self._post(self._machine.causes.close(ledger.run, "failed", now, error=recorded(error)))
+            policy = self._functions[ledger.function].policy
+            verdict = policy.verdict(error, attempt=ledger.attempt, now=now, seed=ledger.run, final=FINAL_FOR_RUN)
+        failed = recorded(error, notes=verdict.notes)
+        if verdict.due is None:
+            self._post(self._machine.causes.close(ledger.run, "failed", now, error=failed))
         else:
-            self._machine.journal.post(RunRetried(ledger.run, ledger.attempt + 1, due, recorded(error), now))
+            self._machine.journal.post(RunRetried(ledger.run, ledger.attempt + 1, verdict.due, failed, now))
 
     def _written(self, session: Session) -> str:
         type_ = self._functions[session.ledger.function].output_type
@@ -337,3 +361,18 @@ class Scheduler:
         if running or not session.waits or session.delivery.is_delivering:
             return "running", running
         return "waiting", {}
+
+
+async def _failed(error: BaseException) -> Any:
+    raise error
+
+
+def _called(function: Function[Any], ctx: Context) -> Coroutine[Any, Any, Any]:
+    """Return the coroutine of a function's code; what the call itself raises is raised when that is awaited."""
+    try:
+        called: Any = function.code(ctx)
+    except Exception as error:  # a decorator of the user's around it
+        return _failed(error)
+    if asyncio.iscoroutine(called):
+        return called
+    return _failed(misuse(TypeError(f"function {function.id!r} returned {called!r} instead of a coroutine")))

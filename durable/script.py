@@ -63,6 +63,7 @@ def run(
             f"`await engine.invoke({name}, {{...}})` instead"
         )
     engine = Engine([function, *functions], store=store)
+    engine._end_with_exits()
     where = None if store is None else str(store) if isinstance(store, str | Path) else "its store"
     told: list[str] = []
     try:

@@ -40,7 +40,7 @@ class Session:
         "claims",
         "delivery",
         "did_more",
-        "drift",
+        "fault",
         "gate",
         "is_stopped",
         "ledger",
@@ -60,7 +60,7 @@ class Session:
         self.ledger = ledger
         self.now = ledger.opened_at
         self.refused = self.is_stopped = self.tells_start = self.did_more = self._told = False
-        self.drift: DriftError | None = None
+        self.fault: DriftError | LimitError | None = None
         self.works = _NO_WORKS
         self.claims: dict[str, Claim] = {}
         self._asked: dict[str, int] = {}
@@ -128,9 +128,12 @@ class Session:
             NestedStepError, LimitError, DriftError: see the rules R7, R28, R6.
         """
         if len(self._asked) >= self.machine.causes.limits.steps:
-            raise LimitError(
-                f"run {self.ledger.run!r} calls more than {self.machine.causes.limits.steps:,} steps with {step_id!r}: "
-                "let it invoke other functions for parts of the work, or pass Limits(steps=...) to the engine"
+            self._end_with(
+                LimitError(
+                    f"run {self.ledger.run!r} calls more than {self.machine.causes.limits.steps:,} steps with "
+                    f"{step_id!r}: let it invoke other functions for parts of the work, or pass Limits(steps=...) to "
+                    "the engine"
+                )
             )
         task = asyncio.current_task(self.machine.loop)
         branch = self._branch(task)
@@ -139,9 +142,11 @@ class Session:
         if facts is None:
             self.did_more = True  # whatever is recorded beside it, this is no replay any more
         elif facts.kind != kind:
-            self._drift(
-                f"step {key!r} of run {self.ledger.run!r} is recorded as a {facts.kind}, but the code asks for a "
-                f"{kind}: give the step a new id"
+            self._end_with(
+                DriftError(
+                    f"step {key!r} of run {self.ledger.run!r} is recorded as a {facts.kind}, but the code asks for a "
+                    f"{kind}: give the step a new id"
+                )
             )
         elif facts.outcome is None and self._behind:
             self._behind.discard(key)
@@ -270,9 +275,11 @@ class Session:
         try:
             return decode(outcome.value, type_, deep=outcome.deep)
         except CodecError as error:
-            self._drift(
-                f"what is recorded for step {claim.key!r} of run {self.ledger.run!r} no longer fits its type: {error}; "
-                "keep the type able to read it, or give the step a new id"
+            self._end_with(
+                DriftError(
+                    f"what is recorded for step {claim.key!r} of run {self.ledger.run!r} no longer fits its type: "
+                    f"{error}; keep the type able to read it, or give the step a new id"
+                )
             )
 
     def abandon(self, claim: Claim) -> None:
@@ -346,10 +353,11 @@ class Session:
             names,
         )
 
-    def _drift(self, message: str) -> NoReturn:
-        self.drift = DriftError(message)
+    def _end_with(self, fault: DriftError | LimitError) -> NoReturn:
+        """Raise an error that ends the run whatever the function catches (R6, R7)."""
+        self.fault = self.fault or fault
         self.stop()
-        raise self.drift
+        raise fault
 
     def refuse(self) -> None:
         """Refuse every further step call, record nothing that the function does from now on (R8)."""

@@ -19,11 +19,12 @@ from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from durable.awaitable import StepCoroutine
 from durable.bus import checked_path, checked_pattern, checked_source
-from durable.claims import CURRENT, Call, Claim, Handler
+from durable.claims import Call, Claim, Handler, check_not_nested
 from durable.codec import ABSENT, return_type
-from durable.errors import NestedStepError
 from durable.expressions import parse
+from durable.handlers import checked_handler
 from durable.ids import part
+from durable.misuse import checked_calls, misuse
 from durable.options import StepId, StepOptions, checked_id, checked_signal, checked_step_id
 from durable.records import (
     INVOKED,
@@ -42,7 +43,7 @@ from durable.spelling import shown
 from durable.state import WAIT_NAMES
 from durable.times import Duration, after, aware
 from durable.times import duration as span_of
-from durable.tries import Tries, checked_handler
+from durable.tries import Tries
 from durable.words import checked_choice
 
 T = TypeVar("T")
@@ -71,19 +72,17 @@ def check_call(session: Session, step_id: str) -> None:
     Raises:
         NestedStepError, RuntimeError
     """
-    current = CURRENT.get()
-    if current is not None:
-        raise NestedStepError(
-            f"step {step_id!r} is called inside the handler of step {current[0].key!r} of run "
-            f"{current[0].run_id!r}: call it from the function, before or after that step"
-        )
+    check_not_nested(step_id)
     if asyncio._get_running_loop() is not session.machine.loop:
-        raise RuntimeError(
-            f"step {step_id!r} of run {session.ledger.run!r} is called outside the loop of its engine: from another "
-            "thread use asyncio.run_coroutine_threadsafe"
+        raise misuse(
+            RuntimeError(
+                f"step {step_id!r} of run {session.ledger.run!r} is called outside the loop of its engine: from "
+                "another thread use asyncio.run_coroutine_threadsafe"
+            )
         )
 
 
+@checked_calls
 class Step:
     """The steps of one run: see each method. A finished step answers from the record (R1)."""
 
@@ -123,7 +122,7 @@ class Step:
         else:
             type_ = return_type(handler) if options.output_type is None else options.output_type
             policy = options.policy(self._policy)
-            work = Handler(handler, args, kwargs, is_async, policy, options.timeout, type_)
+            work = Handler(handler, args, kwargs, is_async, policy, options.timeout, type_, options.within)
         claim = self._claim(name, "run")
         return self._refused() if claim is None else self._tried(claim, work)
 

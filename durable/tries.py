@@ -7,62 +7,26 @@ Leaves to `retries` the arithmetic, to `session` what the function receives, to 
 from __future__ import annotations
 
 import asyncio
-import functools
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Coroutine
 from contextvars import Context, copy_context
-from types import FunctionType
+from datetime import datetime
 from typing import Any
 
 import attrs
 
-from durable.claims import CURRENT, Claim, CurrentStep, Handler
+from durable.claims import CURRENT, Claim, Handler, Trying
 from durable.codec import Whose, encode, recorded
 from durable.eager import Spare
-from durable.errors import LimitError, StoreError
+from durable.errors import LimitError, RecordedError
+from durable.guests import is_of, set_trace, trace_of
+from durable.handlers import without_loop
+from durable.misuse import is_failed_call
 from durable.records import Err, Json, Ok, Outcome, StepRetried
+from durable.retries import FINAL, Verdict
 from durable.session import Session
 from durable.times import after
 from durable.workers import Call
-
-_CO_ANY = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
-
-
-def checked_handler(step_id: str, handler: object) -> bool:
-    """Return whether a callable is asynchronous.
-
-    Raises:
-        TypeError: not callable, or a generator function, whose value cannot be kept.
-    """
-    if not callable(handler):
-        hint = ": pass the function itself, without calling it" if inspect.isawaitable(handler) else ""
-        if inspect.iscoroutine(handler):
-            handler.close()
-        raise TypeError(f"the handler of step {step_id!r} must be callable, not {handler!r}{hint}")
-    if isinstance(handler, FunctionType) and handler.__code__.co_flags & _CO_ANY == inspect.CO_COROUTINE:
-        return True
-    function: Any = handler
-    while isinstance(function, functools.partial):
-        function = function.func
-    if not inspect.isroutine(function) and not inspect.isclass(function):
-        function = type(function).__call__
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(
-            f"the handler of step {step_id!r} is a generator, whose value cannot be kept: return a list instead"
-        )
-    return inspect.iscoroutinefunction(function)
-
-
-def without_loop(function: Callable[[], Any]) -> Any:
-    """Call a blocking handler on the loop's own thread as if in a worker: it sees no running loop (R10a)."""
-    loop = asyncio._get_running_loop()
-    asyncio._set_running_loop(None)
-    try:
-        return function()
-    except StopIteration as error:  # as in a coroutine: what runs here must not take it for the end of one
-        raise RuntimeError("the handler raised StopIteration") from error
-    finally:
-        asyncio._set_running_loop(loop)
 
 
 class Tries:
@@ -70,11 +34,14 @@ class Tries:
 
     __slots__ = (
         "_attempt",
+        "_began",
         "_calling",
         "_claim",
         "_context",
         "_handler",
+        "_has_begun",
         "_in_place",
+        "_is_last",
         "_machine",
         "_recorded",
         "_session",
@@ -82,6 +49,7 @@ class Tries:
         "_task",
         "_thread",
         "_timed_out",
+        "_trying",
         "is_running",
     )
 
@@ -93,18 +61,22 @@ class Tries:
         self._handler = handler
         self._context = copy_context()
         self._attempt = 0
+        self._began: datetime | None = None  # the first try
         self._recorded = 0
         self._in_place = False
         self._stopped = False
+        self._has_begun = False  # this try: its handler, not what it waits for before
         self._timed_out = False
+        self._is_last = False  # the timer that is set ends the step, not one try
         self._task: asyncio.Task[None] | None = None
         self._calling: Awaitable[Any] | None = None
         self._thread: Call[Any] | None = None
+        self._trying: Trying | None = None
 
     @property
     def is_bounded(self) -> bool:
-        """Whether a try is stopped when it has had its time."""
-        return self._handler.timeout is not None
+        """Whether a try is stopped when it, or the step, has had its time."""
+        return self._handler.is_bounded
 
     @property
     def label(self) -> str:
@@ -116,9 +88,11 @@ class Tries:
         facts = self._session.facts(self._claim)
         if facts is not None:
             self._attempt = facts.attempt
+            if self._attempt:
+                self._began = facts.began or facts.opened_at
             if facts.due is not None and (self._session.ledger.run, self._claim.key) in self._machine.timers:
                 return  # R17: what the timers have given is due, whatever the clock says now
-        self._in_place = facts is None and self._session.gate is None and self._handler.timeout is None
+        self._in_place = facts is None and self._session.gate is None and not self.is_bounded
         self._session.admit(self._try)
         self._in_place = False
 
@@ -127,7 +101,7 @@ class Tries:
         if not self.is_running:
             # The wait before a try is recorded before the try begins: a crash must not give it back (R11).
             self._machine.journal.tell(self._recorded, lambda error: None if error else self._session.admit(self._try))
-        elif self._task is not None and self._handler.timeout is not None:  # else: what was due has begun already
+        elif self._task is not None and self.is_bounded:  # else: what was due has begun already
             self._timed_out = True
             self._cancel(self._task)
 
@@ -135,6 +109,8 @@ class Tries:
         """Cancel the try that is running, and try no more. A thread that a step still waits for is let run."""
         self._stopped = True
         in_thread = self._thread is not None and self._thread.running
+        if self._trying is not None and (self._claim.was_dropped or self._session.ledger.status is not None):
+            self._trying.is_cancelled = True
         if self._task is not None and (self._claim.was_dropped or not in_thread):
             self._cancel(self._task)
 
@@ -145,28 +121,36 @@ class Tries:
     def _withdraw(self, task: asyncio.Task[None]) -> None:
         # A task that is cancelled before it began does nothing at all: not even say that the try has ended.
         if task is self._task and self.is_running:
+            self._end(asyncio.CancelledError(), None)
             if isinstance(self._calling, Coroutine):
                 self._calling.close()
-            self._end(asyncio.CancelledError(), None)
 
     async def ended(self) -> None:
         """Wait until no try is running."""
         if self._task is not None and not self._task.done():
             await asyncio.wait([self._task])
 
+    # Calling the handler.
+
     def _try(self) -> None:
         if self._stopped or self.is_running:
             return
-        self.is_running, self._timed_out = True, False
-        run, key = self._session.ledger.run, self._claim.key
-        context = self._context.copy()
-        context.run(CURRENT.set, (CurrentStep(run, key, self._attempt), self._machine.engine))
-        if self._handler.timeout is not None:
-            self._machine.timers.set_span((run, key), after(self._machine.clock.now(), self._handler.timeout))
-        if self._in_place and self._machine.spare.is_ready:
-            self._try_in_place(self._machine.spare, context)
-        else:
-            self._start(self._call(context), context)
+        self.is_running, self._has_begun, self._timed_out = True, False, False
+        trying = self._trying = Trying(self._session.ledger.run, self._claim.key, self._attempt, self._machine.engine)
+        try:
+            if self._is_past():
+                self._timed_out = self._is_last = True
+                self._end(None, None)
+                return
+            context = self._context.copy()
+            context.run(CURRENT.set, trying)
+            if self._in_place and self._machine.spare.is_ready:
+                self._try_in_place(self._machine.spare, context)
+            else:
+                self._arm()
+                self._start(self._call(context), context)
+        except Exception as error:  # whoever lets a try begin has others to serve
+            self._end(error, None)
 
     def _start(self, calling: Awaitable[Any], context: Context) -> None:
         # Not loop.create_task: an eager task factory would run the handler before its task is known here.
@@ -176,6 +160,7 @@ class Tries:
     def _try_in_place(self, spare: Spare, context: Context) -> None:
         try:
             handler = self._stood_in()
+            self._has_begun = handler.is_async or self._machine.workers is None
             if handler.is_async:
                 suspended = spare.begin(handler.call(), context)
                 self._task = spare.go_on(suspended, self._run)
@@ -207,26 +192,24 @@ class Tries:
     async def _run(self, calling: Awaitable[Any]) -> None:
         try:
             value = await calling
-        except (KeyboardInterrupt, SystemExit):
-            self.is_running = False
+        except KeyboardInterrupt:
+            self._leave()
             raise  # R14: never recorded; the engine closes, the run is parked
+        except SystemExit as error:
+            if not self._handler.is_async and not self._machine.exits:
+                self._end(error, None)  # R14: of a blocking handler, which must not end its whole process in silence
+                return
+            self._leave()
+            self._machine.logger.error(
+                "%s called sys.exit(%s), which ends the process: nothing is recorded of that, it will run again",
+                self.label,
+                error.code,
+            )
+            raise
         except BaseException as error:
             self._end(error, None)
         else:
-            self._end(TimeoutError() if self._timed_out else None, value)
-
-    def _end(self, error: BaseException | None, value: Any, *, inline: bool = False) -> None:
-        self.is_running = False
-        self._machine.changed()
-        if self._handler.timeout is not None:
-            self._machine.timers.drop((self._session.ledger.run, self._claim.key))
-        try:
-            if error is None:
-                self._succeed(value, inline=inline)
-            else:
-                self._fail(error)
-        except StoreError:
-            self._machine.logger.error("%s ended, but the store has failed: it will run again", self.label)
+            self._end(None, value)
 
     def _stood_in(self) -> Handler:
         if self._machine.stand_in is None:
@@ -235,27 +218,109 @@ class Tries:
 
     async def _call(self, context: Context) -> Any:
         handler = self._stood_in()
+        if not handler.is_async and self._machine.workers is not None:
+            return await self._call_in_thread(handler, context)
+        self._begun()
         if handler.is_async:
             return await handler.call()
-        if self._machine.workers is not None:
-            return await self._call_in_thread(handler, context)
         value = without_loop(handler.call)
         return await value if inspect.isawaitable(value) else value
 
     async def _call_in_thread(self, handler: Handler, context: Context) -> Any:
-        assert self._machine.workers is not None
+        assert self._machine.workers is not None and self._trying is not None
         if self._thread is not None and self._thread.running:
             await self._thread.ended.wait()  # R11a: a thread cannot be stopped
-        self._thread = self._machine.workers.submit(handler.call, context.copy(), self.label)
+        self._thread = self._trying.thread = self._machine.workers.submit(
+            handler.call, context.copy(), self.label, self._begun
+        )
         value = await self._thread.result
         return await value if inspect.isawaitable(value) else value
+
+    # Its time (R11a): of a try from the handler's beginning, of the step from the first one's.
+
+    def _begun(self) -> None:
+        self._has_begun = True
+        if self.is_bounded:
+            if self._began is None:
+                self._began = self._machine.clock.now()
+            self._arm()
+
+    def _arm(self) -> None:
+        timeout, last = self._handler.timeout, self._last()
+        ends = after(self._machine.clock.now(), timeout) if timeout is not None and self._has_begun else None
+        self._is_last = last is not None and (ends is None or last <= ends)
+        until = last if self._is_last else ends
+        if until is not None:
+            self._machine.timers.set_span((self._session.ledger.run, self._claim.key), until)
+
+    def _last(self) -> datetime | None:
+        """Return the instant at which the step's time is over, if it has begun."""
+        within = self._handler.within
+        return None if within is None or self._began is None else after(self._began, within)
+
+    def _is_past(self) -> bool:
+        last = self._last()
+        return last is not None and self._machine.clock.now() >= last
+
+    # What came of it.
+
+    def _leave(self) -> None:
+        self.is_running = False
+        if self._trying is not None:
+            self._trying.is_over = True
+            self._trying.is_cancelled = self._trying.is_running  # a thread that goes on when nobody waits for it
+
+    def _end(self, error: BaseException | None, value: Any, *, inline: bool = False) -> None:
+        """Judge and record what came of a try. Whatever goes wrong from here on is the step's error, and is logged."""
+        self._leave()
+        self._machine.changed()
+        if self.is_bounded:
+            self._machine.timers.drop((self._session.ledger.run, self._claim.key))
+        try:
+            self._judge(error, value, inline=inline)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as broken:
+            if self._machine.journal.failure is not None:
+                self._machine.logger.error("%s ended, but the store has failed: it will run again", self.label)
+            elif not self._machine.loop.is_closed():  # else it is over with everything
+                self._give_up(error, broken)
+
+    def _judge(self, error: BaseException | None, value: Any, *, inline: bool) -> None:
+        if self._was_asked_to_end(error):
+            return
+        nested = self._trying.nested if self._trying is not None else None
+        if self._timed_out:
+            self._fail(self._timeout(error), is_final=self._is_last)
+        elif nested is not None:
+            self._fail(nested)
+        elif error is not None:
+            self._fail(error, is_final=is_failed_call(error))
+        else:
+            self._succeed(value, inline=inline)
+
+    def _was_asked_to_end(self, error: BaseException | None) -> bool:
+        # Not the class of the error tells, but who asked: a handler may make anything of its cancelling.
+        if error is None or self._timed_out:
+            return False
+        return self._stopped or (is_of(error, asyncio.CancelledError, GeneratorExit) and self._machine.is_ending())
+
+    def _timeout(self, error: BaseException | None) -> TimeoutError:
+        timeout = self._handler.within if self._is_last else self._handler.timeout
+        seconds = timeout.total_seconds() if timeout is not None else 0.0
+        tries = "1 try" if not self._attempt else f"{self._attempt + 1} tries"
+        text = f"try {self._attempt + 1} of {self.label} took longer than {seconds:g} s"
+        late = TimeoutError(f"{self.label} took longer than {seconds:g} s, in {tries}" if self._is_last else text)
+        if error is not None:
+            set_trace(late, trace_of(error))  # where the handler was
+        return late
 
     def _succeed(self, value: Any, *, inline: bool) -> None:
         try:
             text = self.written(value)
             outcome: Outcome = Ok(text, deep=text[0] in "[{")
         except Exception as error:  # CodecError, LimitError, or whatever a user's own hook raises
-            self._fail(error)
+            self._fail(error, is_final=True)
             return
         self._close(outcome, inline=inline)
 
@@ -275,30 +340,51 @@ class Tries:
             )
         return text
 
-    def _fail(self, error: BaseException) -> None:
-        was_cancelled = isinstance(error, asyncio.CancelledError)
-        if self._timed_out:
-            seconds = self._handler.timeout.total_seconds() if self._handler.timeout else 0.0
-            error = TimeoutError(f"try {self._attempt + 1} of {self.label} took longer than {seconds:g} s")
-        elif was_cancelled and (self._stopped or self._machine.is_ending()):
-            return
+    def _fail(self, error: BaseException, *, is_final: bool = False) -> None:
         ledger, claim, now = self._session.ledger, self._claim, self._machine.clock.now()
         if ledger.status is not None or claim.was_dropped:
             return
-        failure = recorded(error)
         seed = f"{ledger.run}/{claim.key}"
-        due = self._handler.policy.next_try(error, attempt=self._attempt, now=now, seed=seed)
-        if due is None:
+        verdict = Verdict()
+        if not is_final:
+            verdict = self._handler.policy.verdict(error, attempt=self._attempt, now=now, seed=seed, final=FINAL)
+        failure = recorded(error, notes=verdict.notes)
+        due, last = verdict.due, self._last()
+        if self._timed_out and self._is_last:
+            failure = self._with_last(failure)
+        if due is None or (last is not None and due >= last):
             self._close(Err(attrs.evolve(failure, step_id=claim.key)))
             return
-        self._attempt += 1
+        began = self._began if last is not None else None
         self._recorded = self._machine.journal.post(
-            StepRetried(ledger.run, claim.key, claim.kind, self._attempt, due, failure, now)
+            StepRetried(ledger.run, claim.key, claim.kind, self._attempt + 1, due, failure, now, began)
         )
+        self._attempt += 1
+
+    def _with_last(self, late: RecordedError) -> RecordedError:
+        """Return the error of a step whose time is over: the last one; of a try that was running, its own before."""
+        facts = self._session.facts(self._claim)
+        last = facts.error if facts is not None else None
+        if last is None or not self._attempt:
+            return late
+        if not self._has_begun:
+            return last
+        return attrs.evolve(late, causes=(attrs.evolve(last, causes=()), *last.causes)[:5])
+
+    def _give_up(self, error: BaseException | None, broken: BaseException) -> None:
+        failure = attrs.evolve(recorded(broken, before=error), step_id=self._claim.key)
+        self._machine.logger.error(
+            "what came of %s could not be judged or recorded, so the step has failed: %s", self.label, failure.stack
+        )
+        try:
+            self._close(Err(failure))
+        except Exception as again:
+            self._machine.logger.error("nor could that be recorded: %s", recorded(again).stack)
 
     def _close(self, outcome: Outcome, *, inline: bool = False) -> None:
         self._session.works.pop(self, None)
-        self._session.close_step(self._claim, outcome, tries=self._attempt + 1, inline=inline)
+        tries = self._attempt + self._has_begun
+        self._session.close_step(self._claim, outcome, tries=tries, inline=inline)
 
 
 async def _raising(error: BaseException) -> None:

@@ -32,6 +32,8 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
+from durable.guests import is_of, set_trace, trace_of
+
 T = TypeVar("T")
 
 _IDLE_SECONDS = 10.0
@@ -47,6 +49,7 @@ class Call(Generic[T]):
             have the outcome later, wait with `asyncio.wait([call.result])`, which does not cancel it.
         ended: set when no thread runs the function any more, or ever will. It is set together with `result`.
         running: a thread has been given the function and has not ended it.
+        begun: called when a thread is given the function.
     """
 
     label: str
@@ -55,6 +58,7 @@ class Call(Generic[T]):
     result: asyncio.Future[T]
     ended: asyncio.Event = attrs.field(factory=asyncio.Event)
     running: bool = False
+    begun: Callable[[], None] | None = None
 
 
 _Inbox = SimpleQueue[Call[Any] | None]
@@ -82,8 +86,14 @@ class Workers:
         self._quiet = asyncio.Event()
         self._closed = False
 
-    def submit(self, function: Callable[[], T], context: contextvars.Context, label: str) -> Call[T]:
-        """Have `context.run(function)` run in a thread, and return its `Call` at once.
+    def submit(
+        self,
+        function: Callable[[], T],
+        context: contextvars.Context,
+        label: str,
+        begun: Callable[[], None] | None = None,
+    ) -> Call[T]:
+        """Have `context.run(function)` run in a thread, `begun()` being called then, and return its `Call` at once.
 
         No event loop runs in the thread; the function may start one. Whatever it raises becomes the exception of
         `result`, KeyboardInterrupt and SystemExit included, its traceback beginning at the function; a StopIteration,
@@ -95,7 +105,7 @@ class Workers:
         if self._closed:
             raise RuntimeError(f"the worker threads are closed: {label} cannot run")
         loop = asyncio.get_running_loop()
-        call = Call(label, function, context, loop.create_future())
+        call = Call(label, function, context, loop.create_future(), begun=begun)
         if self._idle:
             self._begin(call, self._idle.pop())
         elif self._threads < self._limit:
@@ -133,6 +143,8 @@ class Workers:
         call.running = True
         self._running[call] = None
         inbox.put(call)
+        if call.begun is not None:
+            call.begun()
 
     def _withdraw(self, call: Call[Any]) -> None:
         if call.result.cancelled() and not call.running:
@@ -143,10 +155,7 @@ class Workers:
         del self._running[call]
         call.ended.set()
         if not call.result.done():
-            if error is None:
-                call.result.set_result(value)
-            else:
-                call.result.set_exception(error)
+            _settle(call.result, value, error)
         if not self._running:
             self._quiet.set()
         self._reuse(inbox)
@@ -177,8 +186,9 @@ class Workers:
         try:
             while self._answered(loop, inbox):
                 pass
-        except RuntimeError:  # the loop is closed
-            pass
+        except RuntimeError:
+            if not loop.is_closed():  # else nobody is left who could receive the outcome
+                raise
 
     def _answered(self, loop: asyncio.AbstractEventLoop, inbox: _Inbox) -> bool:
         # A function of its own, so that an idle thread holds on to nothing of the last call.
@@ -198,15 +208,28 @@ def _outcome(call: Call[T]) -> tuple[T | None, BaseException | None]:
     try:
         return call.context.run(call.function), None
     except BaseException as error:
-        # Without this frame a traceback begins with the user's code, and does not refer back to itself.
-        if error.__traceback__ is not None:
-            error.__traceback__ = error.__traceback__.tb_next
+        # Without this frame a traceback begins with the user's code, and does not refer back to itself. What is done
+        # with the error here can be overridden by no class: one that raises would end the thread, and hang the run.
+        trace = trace_of(error)
+        if trace is not None:
+            set_trace(error, trace.tb_next)
         return None, _carried(error)
 
 
 def _carried(error: BaseException) -> BaseException:
-    if not isinstance(error, StopIteration):
+    if not is_of(error, StopIteration):
         return error
     carried = RuntimeError("the function raised StopIteration")
     carried.__cause__ = error
     return carried
+
+
+def _settle(result: asyncio.Future[T], value: Any, error: BaseException | None) -> None:
+    if error is None:
+        result.set_result(value)
+        return
+    try:
+        result.set_exception(error)
+    except Exception as refusal:  # an exception that no future takes: it must not cost us the thread
+        refusal.__cause__ = error
+        result.set_exception(refusal)

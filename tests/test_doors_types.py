@@ -197,6 +197,8 @@ NO_SPANS = ["١s", "1²s", "1s\n", "1.5.2s", "", Word.ONE, True, float("inf"), R
 @pytest.mark.parametrize("door", SPAN_DOORS)
 def test_what_is_no_span_is_refused_in_a_line_or_two(door: str, bad: Any) -> None:
     """Digits are those of ASCII; what is shown of a long text is its beginning."""
+    if door == "retry_after" and issubclass(type(bad), str):
+        return  # the text of a header is never refused (R12)
     with pytest.raises((TypeError, ValueError)) as caught:
         SPAN_DOORS[door](bad)
     assert len(str(caught.value)) < 400 and "cannot be" in str(caught.value)

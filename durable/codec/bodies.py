@@ -35,6 +35,7 @@ from durable.records import (
     RunOpened,
     StepClosed,
     StepOpened,
+    StepRetried,
     Until,
     Wait,
 )
@@ -45,6 +46,9 @@ _NAMES: dict[type, list[str]] = {
     cls: [field.name for field in attrs.fields(cls) if field.name != _APART.get(cls)]
     for cls in (*get_args(Record), *_MEMBERS, Event, RecordedError)
 }
+_LATER: dict[type, tuple[str, ...]] = {
+    StepRetried: ("began",)
+}  # written where they say something: once there were none
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -185,7 +189,11 @@ _HEADS: dict[type, Callable[[Any], str]] = {
 
 
 def _fields(record: object) -> dict[str, Any]:
-    return {name: _plain(getattr(record, name)) for name in _NAMES[type(record)]}
+    fields = {name: _plain(getattr(record, name)) for name in _NAMES[type(record)]}
+    for name in _LATER.get(type(record), ()):
+        if fields[name] is None:
+            del fields[name]
+    return fields
 
 
 def _plain(value: object) -> object:

@@ -2,38 +2,61 @@
 
 Separate because it must work for any exception whatever, and needs nothing of how values are written.
 Leaves to `bodies` how a `RecordedError` is written, to `retries` which errors are final.
+
+Nothing is asked of an exception that its class could override (see `guests`), but for the little that is its own to
+say: `__str__`, notes, the attributes of a subclass of ours. These may raise whatever they like.
+
+Text is spelled here once, so that it can go anywhere afterwards, to a column, JSON or a terminal: halves of a surrogate
+pair, which no encoding holds, are written as `\\ud83d`.
 """
 
 from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from types import FrameType, TracebackType
 
 from durable.errors import InvokeTimeoutError, RecordedError, SignalConflictError, StepError
+from durable.guests import cause_of, is_of, members_of, name_of, text_of, trace_of
+from durable.spelling import keepable
 
 MESSAGE_BYTES = 16 * 1024
 STACK_BYTES = 32 * 1024
 
+_NAME_BYTES = 1_000
 _CAUSES = 5
 _LISTED = 50
+_LINES = 500
 _GROUPS = 5
+_MEMBER_BYTES = 600  # less of the stack of a group's member says nothing
+_NOTES = 20
 _FRAMES = 100
 _LAST_LINE = 1_000
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _RAISED = {cls.__name__: cls for cls in (InvokeTimeoutError, SignalConflictError)}
 
 
-def recorded(error: BaseException) -> RecordedError:
+def recorded(error: BaseException, *, notes: Iterable[str] = (), before: BaseException | None = None) -> RecordedError:
     """Return what is kept of the exception.
 
     `message` is `str(error)`, at most 16 KiB in UTF-8, and lists what an exception group holds. `stack` is the
     traceback without locals, at most 32 KiB, its first and last frames; frames of this library that lead are left
-    out. `causes` are up to five. A `StepError` is kept under the name and message of the error that it stands for.
+    out; the notes follow, then the stacks of a group's members. `causes` are up to five. A `StepError` is kept under
+    the name, the message and the causes of the error that it stands for.
+
+    `notes` are further ones, `before` is an error that this one came in the way of: it is among the causes.
+
     Never raises because of the exception: one that cannot be shown says so. Source: rules R10, R14.
     """
-    return _kept(error, tuple(_kept(cause, ()) for cause in _causes(error)))
+    try:
+        causes = [*([] if before is None else [_kept(before)]), *_causes(error)]
+        if before is not None:
+            causes += _causes(before)
+        return _kept(error, tuple(causes[:_CAUSES]), tuple(notes))
+    except Exception as broken:  # the stack or the memory is used up
+        return RecordedError(_name(error), f"<the error cannot be shown: {_name(broken)}>")
 
 
 def raised(error: RecordedError, key: str) -> StepError:
@@ -42,76 +65,137 @@ def raised(error: RecordedError, key: str) -> StepError:
     An `InvokeTimeoutError` or a `SignalConflictError` if that was its name, else a `StepError`.
     """
     cls = _RAISED.get(error.name, StepError)
-    return cls(error.name, error.message, error.stack, key)
+    return cls(error.name, error.message, error.stack, key, error.causes)
 
 
-def _kept(error: BaseException, causes: tuple[RecordedError, ...]) -> RecordedError:
-    if isinstance(error, StepError):
+def _kept(error: BaseException, causes: tuple[RecordedError, ...] = (), notes: Sequence[str] = ()) -> RecordedError:
+    name = _attribute(error, "name") if is_of(error, StepError) else ""
+    if name:
+        stack = _attribute(error, "stack")
         return RecordedError(
-            name=str(error.name),
-            message=_cut(str(error.message), MESSAGE_BYTES),
-            stack=_cut(str(error.stack), STACK_BYTES) or _stack(error),
-            step_id=str(error.step_id),
+            name=_cut(name, _NAME_BYTES),
+            message=_cut(_attribute(error, "message"), MESSAGE_BYTES),
+            stack=_with_notes(stack, error, notes, STACK_BYTES) if stack else _stack(error, notes),
+            step_id=_attribute(error, "step_id") or None,
             causes=causes,
         )
-    message = _cut("\n".join(_lines(error, 0)), MESSAGE_BYTES)
-    return RecordedError(name=_name(error), message=message, stack=_stack(error), causes=causes)
+    message = _cut("\n".join(islice(_lines(error), _LINES)), MESSAGE_BYTES)
+    return RecordedError(name=_name(error), message=message, stack=_stack(error, notes), causes=causes)
 
 
 def _name(error: BaseException) -> str:
-    return type(error).__name__
+    return _cut(name_of(error), _NAME_BYTES)
 
 
 def _message(error: BaseException) -> str:
+    return _cut(text_of(error, what="message"), MESSAGE_BYTES)
+
+
+def _attribute(error: BaseException, name: str) -> str:
+    """Return an attribute of a subclass of ours as text, empty where it has none."""
     try:
-        return str.__str__(str(error))
-    except Exception as broken:  # a __str__ of the user's
-        return f"<its message cannot be shown: {_name(broken)} in __str__>"
+        value = getattr(error, name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # a property of the user's: nothing that it has to say
+        return ""
+    return "" if value is None else keepable(text_of(value, what=name))
 
 
-def _lines(error: BaseException, depth: int) -> Iterator[str]:
-    yield _message(error)
-    if not isinstance(error, BaseExceptionGroup):
-        return
-    if depth == _GROUPS:
-        yield "  " * depth + "- ..."
-        return
+def _lines(error: BaseException, depth: int = 0, start: str = "") -> Iterator[str]:
+    yield start + _message(error)
+    inside = members_of(error)
     indent = "  " * depth
-    for inner in error.exceptions[:_LISTED]:
-        first, *more = _lines(inner, depth + 1)
-        yield f"{indent}- {_name(inner)}: {first}"
-        yield from more
-    if len(error.exceptions) > _LISTED:
-        yield f"{indent}- and {len(error.exceptions) - _LISTED} more"
+    if inside and depth == _GROUPS:
+        yield f"{indent}- ..."
+        return
+    for inner in inside[:_LISTED]:
+        yield from _lines(inner, depth + 1, f"{indent}- {_name(inner)}: ")
+    if len(inside) > _LISTED:
+        yield f"{indent}- and {len(inside) - _LISTED} more"
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def _causes(error: BaseException) -> list[RecordedError]:
+    told = _told_causes(error) if is_of(error, StepError) else ()
+    return list(told) or [_kept(cause) for cause in _chain(error)]
+
+
+def _told_causes(error: BaseException) -> tuple[RecordedError, ...]:
+    try:
+        told = getattr(error, "causes", ())
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # a property of the user's
+        return ()
+    return tuple(cause for cause in told if type(cause) is RecordedError) if type(told) is tuple else ()
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
     seen = {id(error)}
-    cause = _cause(error)
+    cause = cause_of(error)
     while cause is not None and id(cause) not in seen and len(seen) <= _CAUSES:
         yield cause
         seen.add(id(cause))
-        cause = _cause(cause)
+        cause = cause_of(cause)
 
 
-def _cause(error: BaseException) -> BaseException | None:
-    if error.__cause__ is not None or error.__suppress_context__:
-        return error.__cause__
-    return error.__context__
+# The stack.
 
 
-def _stack(error: BaseException) -> str:
-    frames = _frames(error.__traceback__)
-    last = f"{_name(error)}: {_message(error)}"
-    end = _cut(last, _LAST_LINE) + "\n"
-    if not frames:
-        return end
+def _stack(error: BaseException, notes: Sequence[str] = (), limit: int = STACK_BYTES, depth: int = 0) -> str:
+    inside = members_of(error)
+    own = limit // 2 if inside else limit
+    end = _with_notes(_cut(f"{_name(error)}: {_message(error)}", min(_LAST_LINE, own)) + "\n", error, notes, own // 2)
+    frames = _frames(trace_of(error))
+    text = end
+    if frames:
+        head = "Traceback (most recent call last):\n"
+        text = head + _cut(_shown(frames), own - len(head) - _size(end)) + end
+    return text + "".join(_member_stacks(inside, limit - own, depth))
+
+
+def _member_stacks(inside: Sequence[BaseException], limit: int, depth: int) -> Iterator[str]:
+    shown = inside[: max(limit // _MEMBER_BYTES, 1)] if limit >= _MEMBER_BYTES and depth < _GROUPS else ()
+    for number, inner in enumerate(shown, 1):
+        yield f"  +---------------- {number} ----------------\n"
+        each = limit // len(shown) - 100
+        told = _attribute(inner, "stack") if is_of(inner, StepError) else ""
+        stack = _cut(told, each) + "\n" if told else _stack(inner, (), each, depth + 1)
+        causes = "".join(f"caused by {_cut(str(cause), _LAST_LINE)}\n" for cause in _causes(inner))
+        lines = _cut(f"{stack}{causes}".rstrip("\n"), each).splitlines()
+        yield "".join(f"  | {line}\n" for line in lines)
+    if len(shown) < len(inside):
+        yield f"  +---------------- and {len(inside) - len(shown)} more\n"
+
+
+def _with_notes(text: str, error: BaseException, notes: Sequence[str], limit: int) -> str:
+    told = [*_notes(error), *notes]
+    if not told:
+        return _cut(text, limit)
+    added = _cut("\n".join(keepable(note) for note in told), limit // 2) + "\n"
+    return _cut(text.rstrip("\n"), limit - _size(added) - 1) + "\n" + added
+
+
+def _notes(error: BaseException) -> list[str]:
     try:
-        shown = "".join(traceback.StackSummary.extract(iter(frames), lookup_lines=True).format())
-    except Exception as broken:  # a loader of the user's may raise when it is asked for a line
-        shown = f"  <its frames cannot be shown: {_name(broken)}>\n"
-    head = "Traceback (most recent call last):\n"
-    return head + _cut(shown, STACK_BYTES - len(head) - len(end.encode("utf-8", "replace"))) + end
+        found = object.__getattribute__(error, "__notes__")
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # none; or a property of the user's
+        return []
+    base = next((base for base in (list, tuple) if issubclass(type(found), base)), None)
+    if base is None:
+        return []
+    return [text_of(note, what="note") for note in base.__getitem__(found, slice(0, _NOTES))]
+
+
+def _shown(frames: list[tuple[FrameType, int]]) -> str:
+    try:
+        return keepable("".join(traceback.StackSummary.extract(iter(frames), lookup_lines=True).format()))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as broken:  # a loader of the user's may raise when it is asked for a line
+        return f"  <its frames cannot be shown: {_name(broken)}>\n"
 
 
 def _frames(trace: TracebackType | None) -> list[tuple[FrameType, int]]:
@@ -124,13 +208,23 @@ def _frames(trace: TracebackType | None) -> list[tuple[FrameType, int]]:
     return frames if len(frames) <= 2 * _FRAMES else frames[:_FRAMES] + frames[-_FRAMES:]
 
 
+# Text.
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "backslashreplace"))
+
+
 def _cut(text: str, limit: int) -> str:
-    """Return the text within `limit` bytes of UTF-8: its first and last parts, and a mark of what is missing."""
-    if len(text) * 4 <= limit:
-        return text
-    data = text.encode("utf-8", "surrogatepass")
-    if len(data) <= limit:
-        return text
-    half = (limit - 60) // 2
-    first, last = (part.decode("utf-8", "ignore") for part in (data[:half], data[-half:]))
-    return f"{first}\n[... {len(data) - 2 * half} bytes cut ...]\n{last}"
+    """Return the text, spelled, within `limit` bytes of UTF-8: its first and last parts, a mark of what is missing."""
+    if len(text) > 2 * limit:  # not all of a gigabyte is encoded
+        first, last, missing = keepable(text[:limit]), keepable(text[-limit:]), len(text) - limit
+    else:
+        first = last = text = keepable(text)
+        if len(text) * 4 <= limit or _size(text) <= limit:
+            return text
+        missing = _size(text) - limit
+    half = max(limit - 60, 0) // 2
+    head = first.encode()[:half].decode("utf-8", "ignore")
+    tail = last.encode()[-half:].decode("utf-8", "ignore") if half else ""
+    return f"{head}\n[... {missing + 60} bytes cut ...]\n{tail}"

@@ -217,6 +217,7 @@ def _step_retried(head: Head, value: Json | None) -> StepRetried:
         _instant(head["due"]),
         _error(head["error"]),
         _instant(head["at"]),
+        _instant_or_none(head.get("began")),
     )
 
 

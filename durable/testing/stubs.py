@@ -15,10 +15,10 @@ import attrs
 
 from durable.claims import Call, Handler
 from durable.errors import NonRetriableError
+from durable.handlers import checked_handler
 from durable.options import checked_step_id
 from durable.spelling import shown
 from durable.testing.faults import Dies, dying
-from durable.tries import checked_handler
 
 
 class Stubs:

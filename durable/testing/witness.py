@@ -25,7 +25,7 @@ from typing import Any
 
 import attrs
 
-from durable.claims import CURRENT
+from durable.claims import current_try
 from durable.testing.places import is_foreign
 
 _CLOCK = "use ctx.now(), which is the same on replay"
@@ -113,7 +113,7 @@ class Witness:
         if event != "c_call":
             return
         remedy = _remedy(called)
-        if remedy is None or CURRENT.get() is not None or _task() in (None, self._own):
+        if remedy is None or current_try() is not None or _task() in (None, self._own):
             return
         call, user = called.__qualname__, frame
         while is_foreign(user):

@@ -20,11 +20,11 @@ from random import Random
 from typing import Any
 
 from durable import Event, Function, Signal
-from durable.claims import CURRENT, CurrentStep
+from durable.claims import CURRENT, Trying
 from durable.codec import raised
 from durable.context import Group
 from durable.errors import RecordedError
-from durable.retries import final_error
+from durable.retries import FINAL_FOR_RUN, is_final
 from durable.times import duration
 from tests.torture.facts import Fact, ModelRun, Time, matches, named, rounds
 
@@ -130,7 +130,7 @@ class Execution:
                 await asyncio.sleep(0)
             await rounds(self.model.time.random.choice((0, 0, 1, 45)))
             self.model.calls[name] += 1
-            CURRENT.set((CurrentStep(self.run_id, fact.key, fact.tries), self.model))
+            CURRENT.set(Trying(self.run_id, fact.key, fact.tries, self.model))
             try:
                 value = call()
                 self.model.close(fact, await value if inspect.isawaitable(value) else value)
@@ -247,4 +247,4 @@ class Model:
         policy = run.function.policy
         due = self.time.now + policy.backoff.first * policy.backoff.factor**attempt
         self.time.alarm(due)
-        return None if final_error(error) or attempt >= policy.retries else due
+        return None if is_final(error, FINAL_FOR_RUN) or attempt >= policy.retries else due

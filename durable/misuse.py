@@ -1,0 +1,92 @@
+"""Wrong use: which errors durable itself has raised at a call, so that no try is spent on them (R13a).
+
+Separate because the same error means two things: raised by a service it may get better, raised by durable because an
+argument was wrong it cannot.
+Leaves to whoever is called what wrong use is, to `retries` what follows.
+
+An error is durable's own if it is marked, or if it says that an argument is wrong and the line that raised it is one of
+durable's. The line stays with the exception object, whoever passes it on; what a user makes of it (another exception,
+raised from it or not) has a line of the user's. Not asked are lines that only call or pass on what is the user's: a
+handler written in C has no line of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from types import TracebackType
+from typing import Any, TypeVar
+
+from durable.errors import ExpressionError
+from durable.guests import is_of, trace_of
+
+T = TypeVar("T")
+E = TypeVar("E", bound=BaseException)
+
+_MARK = "_durable_misuse"
+_OWN = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_TESTING = _OWN + "testing" + os.sep
+_CALLING = ("claims", "faults")  # modules whose lines call handlers
+_PASSING_ON = (*_CALLING, "context", "eager", "handlers", "scheduler", "session", "tries", "workers")
+
+
+def misuse(error: E) -> E:
+    """Mark an error that durable is about to raise as one of wrong use, and return it."""
+    error.__dict__[_MARK] = True
+    return error
+
+
+def is_misuse(error: BaseException) -> bool:
+    """Say whether durable raised the error because it was used wrongly. Members of a group are not asked."""
+    try:
+        return bool(object.__getattribute__(error, _MARK))
+    except AttributeError:
+        return is_of(error, TypeError, ValueError, ExpressionError) and _is_own(trace_of(error))
+
+
+def is_failed_call(error: BaseException) -> bool:
+    """Say whether the call of a handler itself failed: a TypeError of which no line is the handler's (R13a)."""
+    module = _own_module(trace_of(error)) if is_of(error, TypeError) else None
+    return module is not None and module.removeprefix("testing.") in _CALLING
+
+
+def _is_own(trace: TracebackType | None) -> bool:
+    module = _own_module(trace)
+    return module is not None and module not in _PASSING_ON and not module.startswith("testing.")
+
+
+def _own_module(trace: TracebackType | None) -> str | None:
+    """Return the module of the line that raised, None if it is not one of durable's."""
+    if trace is None:
+        return None
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    file = trace.tb_frame.f_code.co_filename
+    if not file.startswith(_OWN):
+        return None
+    module = os.path.basename(file).removesuffix(".py")
+    return f"testing.{module}" if file.startswith(_TESTING) else module
+
+
+def checked_calls(cls: type[T]) -> type[T]:
+    """Mark the TypeError of a call that does not fit the signature of a public method of the class, or of its
+    constructor: it is raised by the interpreter, and has no line of durable's."""
+    for name, method in list(vars(cls).items()):
+        if callable(method) and not isinstance(method, type) and (name == "__init__" or not name.startswith("_")):
+            setattr(cls, name, _checked(method))
+    return cls
+
+
+def _checked(method: Callable[..., T]) -> Callable[..., T]:
+    @wraps(method)
+    def call(*args: Any, **kwargs: Any) -> T:
+        try:
+            return method(*args, **kwargs)
+        except TypeError as error:
+            trace = trace_of(error)
+            if trace is not None and trace.tb_next is None:
+                misuse(error)
+            raise
+
+    return call

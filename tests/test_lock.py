@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,9 @@ _ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).
 _HOLD = """
 import os, sys
 from durable.stores.lock import StoreLock
-StoreLock(sys.argv[1]).acquire()
+lock = StoreLock(sys.argv[1])
+lock.acquire()
+lock.claim()
 print(os.getpid(), flush=True)
 sys.stdin.read()
 """
@@ -45,13 +49,16 @@ def _end(child: subprocess.Popen[str]) -> None:
 def _take_and_give_back(path: Path) -> None:
     lock = StoreLock(os.path.realpath(path))
     lock.acquire()
+    lock.claim()
     lock.release()
 
 
 def test_a_second_process_is_refused_at_once_with_the_pid_of_the_first(tmp_path: Path) -> None:
+    """And with its host and its beginning: in two containers everything may be process 1."""
     child = _holder(tmp_path / "x.db")
+    said = rf"process {child.pid} on host '{socket.gethostname()}', which began at {datetime.now(UTC):%Y-%m-%d}T"
     try:
-        with pytest.raises(StoreLockedError, match=rf"process {child.pid}\b"):
+        with pytest.raises(StoreLockedError, match=said):
             _take_and_give_back(tmp_path / "x.db")
     finally:
         _end(child)
@@ -71,13 +78,39 @@ def test_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
     child = _holder(tmp_path / "x.db")
     child.send_signal(signal.SIGKILL)
     child.communicate()
-    assert (tmp_path / "x.db.lock").read_text() == f"{child.pid}\n"
+    assert (tmp_path / "x.db.lock").read_text().splitlines()[:2] == [str(child.pid), socket.gethostname()]
     _take_and_give_back(tmp_path / "x.db")
 
 
 def test_a_lock_file_that_was_left_behind_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / "x.db.lock").write_text("1\n")
     _take_and_give_back(tmp_path / "x.db")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"123\n", r"in process 123: end"),  # of releases before hosts were written down
+        (
+            b"1\nweb-1\n2030-01-01T00:00:00Z\n",
+            r"in process 1 on host 'web-1', which began at 2030-01-01T00:00:00Z: end",
+        ),
+        (b"", "in another process: end"),
+        (b"7", "in process 7: end"),
+        ("\u0663\nhost".encode(), "in another process: end"),
+        (b"\x1b[2J\n\x07\n\xff" + b"x" * 1_000_000, r"in another process on host '.*x07'"),
+    ],
+)
+def test_whatever_a_lock_says_of_its_holder_is_told_in_words(tmp_path: Path, text: bytes, said: str) -> None:
+    child = _holder(tmp_path / "x.db")
+    (tmp_path / "x.db.lock").write_bytes(text)
+    try:
+        with pytest.raises(StoreLockedError, match=said) as caught:
+            _take_and_give_back(tmp_path / "x.db")
+        assert str(caught.value).isprintable() and len(str(caught.value)) < 2_000
+    finally:
+        _end(child)
+    assert (tmp_path / "x.db.lock").read_bytes() == text
 
 
 def test_the_lock_file_is_never_deleted(tmp_path: Path) -> None:
@@ -121,6 +154,7 @@ import os, sys
 from durable.stores.lock import StoreLock
 lock = StoreLock(sys.argv[1])
 lock.acquire()
+lock.claim()
 child = os.fork()
 if child:
     os._exit(0)

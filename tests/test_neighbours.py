@@ -112,6 +112,20 @@ def test_what_lies_at_the_inboxs_name_and_is_none_is_refused_and_left_alone(
     assert seen(folder) == before
 
 
+@pytest.mark.parametrize(("lay", "said"), HOSTILE, ids=[lay.__name__ for lay, _ in HOSTILE])
+def test_what_lies_at_the_locks_name_and_is_none_is_refused_and_left_alone(
+    folder: Path, lay: Callable[[Path], object], said: str
+) -> None:
+    """A link made root truncate the file that it led to, and write a pid into it."""
+    path = folder / "shop" / "x.db"
+    Path(f"{path}.lock").unlink()
+    lay(Path(f"{path}.lock"))
+    before = seen(folder)
+    with pytest.raises(durable.StoreError, match=rf"x.db.lock.* {said}.*take it away"):
+        asyncio.run(_opens(path))
+    assert seen(folder) == before
+
+
 @pytest.mark.skipif(not IS_ROOT, reason="only root gives files away")
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
 def test_an_inbox_that_root_makes_belongs_to_the_owner_of_the_store_with_its_rights(folder: Path, mode: int) -> None:

@@ -147,7 +147,7 @@ def test_a_database_of_something_else_is_refused_and_left_as_it_is(tmp_path: Pat
     with pytest.raises(StoreError, match="something else"):
         _open_and_close(tmp_path / "x.db")
     assert (tmp_path / "x.db").read_bytes() == before
-    assert {path.name for path in tmp_path.iterdir()} == {"x.db", "x.db.lock"}
+    assert {path.name for path in tmp_path.iterdir()} == {"x.db"}
 
 
 @pytest.mark.parametrize("content", [b"x", b"just some notes\n" * 100, b"SQLite format 3\0" + b"\xff" * 4096])

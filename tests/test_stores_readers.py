@@ -83,6 +83,7 @@ def _names(folder: Path) -> set[str]:
 @pytest.mark.skipif(not _IS_ROOT, reason="needs two users")
 def test_a_reader_of_another_user_does_not_shut_the_owner_out(folder: Path) -> None:
     _as(OWNER, "first", folder / "x.db")
+    os.chmod(folder / "x.db", 0o644)
     assert "first" in _as(OTHER, "read", folder / "x.db")
     assert _names(folder) == {"x.db", "x.db.lock"}
     _as(OWNER, "second", folder / "x.db")
@@ -93,6 +94,7 @@ def test_a_reader_of_another_user_does_not_shut_the_owner_out(folder: Path) -> N
 def test_a_reader_of_another_user_reads_beside_the_writer(folder: Path) -> None:
     os.chmod(folder, 0o755)
     _as(0, "before", folder / "x.db")
+    os.chmod(folder / "x.db", 0o644)
 
     async def main() -> None:
         store = await _appended(folder / "x.db", "a")

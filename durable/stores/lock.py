@@ -1,30 +1,43 @@
 """The lock that lets one opener at a time write to a store's file.
 
 Separate because it must hold between processes, inside one, and across a fork, which SQLite's own locks do not.
-Leaves to `writer` what is done under it.
+Leaves to `guard` the lock on the store's file itself, to `writer` what is done under both.
 
 The lock is on a file of its own, `<path>.lock`, because SQLite drops the locks on a database when anything else in the
 process opens and closes that file. It is never deleted: a newcomer that locks a deleted file's successor would hold
-another lock. It dies with its holder, so a file that a dead process left behind is no obstacle.
+another lock. It dies with its holder, so a file that a dead process left behind is no obstacle. It says who holds it.
+
+It is taken in two steps, since whoever is refused must have changed nothing: `acquire` takes what is there already,
+`claim` makes what is not. Should somebody delete or replace the lock's file while it is held, the guard still refuses
+every other opener, and the holder finds out when it looks.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import sys
 import threading
+import time
+from datetime import UTC, datetime
 
 from durable.errors import StoreError, StoreLockedError
+from durable.spelling import on_a_line
+from durable.stores import guard
+from durable.stores.beside import open_beside
 
 if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
 
-_PID_BYTES = 32
+SUFFIX = ".lock"
+_MOST_BYTES = 512
+_BEGUN = time.time()  # about when this process began, where the system does not say
 
-_held: dict[str, int] = {}
-_guard = threading.Lock()
+_held: dict[str, StoreLock] = {}
+_turn = threading.Lock()
 
 
 class StoreLock:
@@ -32,62 +45,172 @@ class StoreLock:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._file: int | None = None
+        self._guarded: guard.Identity | None = None
+        self._before = b""
 
     def acquire(self) -> None:
-        """Take the lock, or fail at once.
+        """Take the lock as far as its files are there, or fail at once; nothing is made.
 
         Raises:
-            StoreLockedError: another process has it, or another opener in this one; the message names the pid.
-            StoreError: the lock's file cannot be written or locked here.
+            StoreLockedError: another process has it, or another opener in this one; the message names the holder.
+            StoreError: the lock's file or the store's cannot be opened to write, or locked here.
         """
-        with _guard:
+        with _turn:
             if self.path in _held:
-                raise _locked(self.path, str(os.getpid()))
+                raise _locked_here(self.path)
             try:
-                file = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o666)
+                self._lock_file(make=False)
+                self.guard()
+                if self._file is not None:
+                    self._sign()
+            except BaseException:
+                self._let_go()
+                raise
+            _held[self.path] = self
+
+    def claim(self) -> bool:
+        """Make the lock's file if it was not there, and take it; return whether somebody else may have been here since.
+
+        Raises:
+            StoreLockedError, StoreError: see `acquire`.
+        """
+        if self._file is not None:
+            return False
+        with _turn:
+            self._lock_file(make=True)
+            self._sign()
+        return True
+
+    def guard(self) -> None:
+        """Take the guard of the store's file, if there is one and it is not taken yet.
+
+        Raises:
+            StoreLockedError, StoreError: see `acquire`.
+        """
+        if self._guarded is not None:
+            return
+        try:
+            self._guarded = guard.seize(self.path)
+        except BlockingIOError:
+            raise StoreLockedError(
+                f"store {self.path!r} is open to write in another process, though its {SUFFIX} file does not say so: "
+                "that was deleted or replaced, or the store has another name there: end that process, or only read here"
+            ) from None
+        except OSError as error:
+            if error.errno == errno.EDEADLK:
+                raise _locked_here(self.path) from None
+            raise StoreError(
+                f"store {self.path!r} cannot be opened to write: {error}: give this user the right to write to it, or "
+                "only read here"
+            ) from error
+
+    def check(self) -> None:
+        """Refuse to go on where the lock's file is not the one that is held; else keep it from looking old.
+
+        Raises:
+            StoreError: it was deleted, moved or replaced.
+        """
+        assert self._file is not None
+        found = os.fstat(self._file)
+        if guard.identity(f"{self.path}{SUFFIX}") != (found.st_dev, found.st_ino):
+            raise StoreError(
+                f"the lock of store {self.path!r}, the file {self.path + SUFFIX!r}, was deleted, moved or replaced "
+                "while the store was open: let no program clean up there, and restart: nothing recorded is lost"
+            )
+        if os.utime in os.supports_fd:
+            os.utime(self._file)
+
+    def release(self, *, refused: bool = False) -> None:
+        """Give the lock back; without it, nothing happens. After a refusal the lock's file says what it said before."""
+        with _turn:
+            try:
+                if _held.get(self.path) is self:
+                    del _held[self.path]
+                    if self._file is not None:
+                        _write(self._file, self._before if refused else b"")
+            finally:
+                self._let_go()
+
+    def _lock_file(self, *, make: bool) -> None:
+        while True:
+            try:
+                file = open_beside(self.path, SUFFIX, make=make)
             except OSError as error:
                 raise StoreError(
-                    f"store {self.path!r} cannot be opened to write, its lock cannot be made: {error}"
+                    f"store {self.path!r} cannot be opened to write, its lock cannot be made: {error}: give this user "
+                    "the right to write there, or only read here"
                 ) from error
+            if file is None:
+                return
             try:
                 self._seize(file)
+                found = os.fstat(file)
             except BaseException:
                 os.close(file)
                 raise
-            _held[self.path] = file
-
-    def release(self) -> None:
-        """Give the lock back; without it, nothing happens."""
-        with _guard:
-            file = _held.pop(self.path, None)
-            if file is not None:
-                os.ftruncate(file, 0)
-                os.close(file)
+            if guard.identity(f"{self.path}{SUFFIX}") == (found.st_dev, found.st_ino):
+                self._file = file
+                return
+            os.close(file)  # deleted in between: who comes next would not see that it is locked
 
     def _seize(self, file: int) -> None:
         try:
             _lock(file)
         except (BlockingIOError, PermissionError):
-            raise _locked(self.path, os.read(file, _PID_BYTES).decode("ascii", "replace").strip()) from None
+            raise _locked(self.path, os.read(file, _MOST_BYTES)) from None
         except OSError as error:
             raise StoreError(f"store {self.path!r} cannot be locked: {error}: keep it on a local disk") from error
-        os.ftruncate(file, 0)
-        os.lseek(file, 0, os.SEEK_SET)
-        os.write(file, f"{os.getpid()}\n".encode())
+
+    def _sign(self) -> None:
+        """Write down who holds it: a pid alone is nobody, where two containers each have their own."""
+        assert self._file is not None
+        self._before = os.read(self._file, _MOST_BYTES)
+        _write(self._file, f"{os.getpid()}\n{socket.gethostname()}\n{_began():%Y-%m-%dT%H:%M:%SZ}\n".encode())
+
+    def _let_go(self) -> None:
+        if self._guarded is not None:
+            guard.release(self._guarded)
+        if self._file is not None:
+            os.close(self._file)
+        self._file = self._guarded = None
 
 
-def _locked(path: str, pid: str) -> StoreLockedError:
-    if pid == str(os.getpid()):
-        return StoreLockedError(
-            f"store {path!r} is open in this process already (pid {pid}): close the engine that has it, or share that"
-        )
-    holder = f"process {pid}" if pid else "another process"
+def _write(file: int, text: bytes) -> None:
+    os.ftruncate(file, 0)
+    os.lseek(file, 0, os.SEEK_SET)
+    os.write(file, text)
+
+
+def _began() -> datetime:
+    """Return when this process began."""
+    try:
+        with open("/proc/self/stat", "rb") as stat, open("/proc/uptime", "rb") as up:
+            ticks = int(stat.read().rpartition(b")")[2].split()[19])
+            began = time.time() - float(up.read().split()[0]) + ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        began = _BEGUN
+    return datetime.fromtimestamp(began, UTC)
+
+
+def _locked_here(path: str) -> StoreLockedError:
+    return StoreLockedError(
+        f"store {path!r} is open in this process already (pid {os.getpid()}): close the engine that has it, or share "
+        "that"
+    )
+
+
+def _locked(path: str, text: bytes) -> StoreLockedError:
+    pid, *more = [on_a_line(line) for line in text.decode("utf-8", "replace").splitlines()] or [""]
+    holder = f"process {pid}" if pid.isascii() and pid.isdigit() else "another process"
+    if len(more) > 1:  # releases before this one wrote the pid alone
+        holder = f"{holder} on host {more[0]!r}, which began at {more[1]}"
     return StoreLockedError(f"store {path!r} is open to write in {holder}: end that first, or only read here")
 
 
 def _lock(file: int) -> None:
     if sys.platform == "win32":
-        os.lseek(file, 1 << 30, os.SEEK_SET)  # far behind the pid, which others must be able to read
+        os.lseek(file, 1 << 30, os.SEEK_SET)  # far behind the text, which others must be able to read
         msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
         os.lseek(file, 0, os.SEEK_SET)
     else:
@@ -96,11 +219,14 @@ def _lock(file: int) -> None:
 
 def _forget_in_child() -> None:
     """Close a forked child's copies: with one left open the lock would outlive the process that holds it."""
-    global _guard
-    _guard = threading.Lock()  # the parent may have been inside it at the fork
-    for file in _held.values():
-        os.close(file)
+    global _turn
+    _turn = threading.Lock()  # the parent may have been inside it at the fork
+    for lock in _held.values():
+        if lock._file is not None:
+            os.close(lock._file)
+            lock._file = lock._guarded = None
     _held.clear()
+    guard.forget()
 
 
 if hasattr(os, "register_at_fork"):

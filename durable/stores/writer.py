@@ -21,6 +21,7 @@ from time import monotonic
 
 from durable.errors import StoreError
 from durable.stores import schema
+from durable.stores.beside import PRIVATE
 from durable.stores.lock import StoreLock
 from durable.stores.plain import fields_of, reopened
 from durable.stores.seal import ENTRY_COLUMNS, RUN_COLUMNS, EntryRow, Place, seal, seal_run, unseal_run
@@ -67,14 +68,19 @@ class Writer:
         lock = StoreLock(self.path)
         lock.acquire()
         try:
-            self._open()
+            self._open(lock)
             self._lock = lock
         except Exception as error:
-            lock.release()
+            lock.release(refused=True)
             raise schema.failed(self.path, "opening it", error) from error
 
-    def _open(self) -> None:
+    def _open(self, lock: StoreLock) -> None:
         known = schema.recognise(self.path)
+        if lock.claim():
+            known = schema.recognise(self.path)
+        if not known:
+            self._begin_file()
+            lock.guard()
         connection = schema.connect(self.path, "rw" if known else "rwc")
         try:
             if not known:
@@ -88,6 +94,13 @@ class Writer:
             connection.close()
             raise
         self._connection = connection
+
+    def _begin_file(self) -> None:
+        """Make the empty file of a new store: SQLite would let others read it."""
+        try:
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), PRIVATE))
+        except FileExistsError:  # somebody has made it, with the rights that it is to have
+            return
 
     def close(self) -> None:
         """Write the mark, close the file, which takes its `-wal` in, and give the lock back; nothing if not open."""
@@ -209,6 +222,8 @@ class Writer:
     def _checkpoint(self) -> None:
         try:
             self._check_unmoved()
+            if self._lock is not None:
+                self._lock.check()
             self._unchecked = 0
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except Exception as error:

@@ -1,0 +1,101 @@
+"""The guard: a lock on a store's own file, which holds whatever becomes of the names in its folder.
+
+Separate because the lock's file can be deleted or replaced, and one file can have several names: a bind mount, say.
+Leaves to `lock` who is told what, and to SQLite the bytes that it locks itself.
+
+It is Linux's lock of an open file description, on a byte far behind all that SQLite locks: another one of this process
+or of any other is refused, and it dies with its holder. Where there is none, `lock` alone must do.
+
+A process that closes any descriptor of a file drops all locks that SQLite has on that file for it. So the descriptor is
+never closed while the file is there: it is kept aside, and taken again when this process opens the store anew. Only
+those of files that were deleted are closed, and the oldest of very many.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import sys
+
+if sys.platform == "linux":
+    import fcntl
+
+MOST_KEPT = 64
+_PLACE = 1 << 61  # SQLite's own begin at 1 << 30; no file is as long as this
+_NONE = frozenset({errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})
+
+Identity = tuple[int, int]
+"""A file's device and inode."""
+
+_kept: dict[Identity, int] = {}
+_held: set[Identity] = set()
+
+
+def identity(path: str) -> Identity | None:
+    """Return which file is at the path, None if there is none; a link there is itself."""
+    try:
+        found = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def seize(path: str) -> Identity | None:
+    """Take the guard of the file at a real path, and return which file that is; None if there is none.
+
+    Raises:
+        PermissionError: this process holds it already; the error's number is EDEADLK.
+        BlockingIOError: another process holds it.
+        OSError: the file cannot be opened to write.
+    """
+    which = identity(path)
+    if which is None:
+        return None
+    if which in _held:
+        raise PermissionError(errno.EDEADLK, "held by this process")
+    if sys.platform == "linux":
+        _sweep()
+        file = _kept.get(which)
+        if file is None:
+            file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            found = os.fstat(file)
+            which = found.st_dev, found.st_ino
+            _kept[which] = file
+        _lock(file, fcntl.F_WRLCK)
+    _held.add(which)
+    return which
+
+
+def release(which: Identity) -> None:
+    """Give a guard back; one that is not held stays so."""
+    if which in _held:
+        _held.discard(which)
+        if sys.platform == "linux":
+            _lock(_kept[which], fcntl.F_UNLCK)
+
+
+def _lock(file: int, kind: int) -> None:
+    if sys.platform == "linux":
+        try:
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack("hhqqi", kind, os.SEEK_SET, _PLACE, 1, 0))
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                raise BlockingIOError(errno.EAGAIN, "held by another process") from error
+            if error.errno not in _NONE:  # this file system or kernel has no such locks
+                raise
+
+
+def _sweep() -> None:
+    gone = [which for which, file in _kept.items() if which not in _held and not os.fstat(file).st_nlink]
+    idle = [which for which in _kept if which not in _held]
+    for which in {*gone, *idle[: max(0, len(idle) - MOST_KEPT)]}:
+        os.close(_kept.pop(which))
+
+
+def forget() -> None:
+    """Close a forked child's copies: with one left open the guard would outlive the process that holds it."""
+    for file in _kept.values():
+        os.close(file)
+    _kept.clear()
+    _held.clear()

@@ -33,6 +33,7 @@ class Machine:
     ended, `stirred()` when something was recorded or delivered. `resolve(function, what)` returns the id and the output
     type of a function to be invoked, `read(run)` the ledger of a run from the store. `resident` is how many runs keep
     their coroutine while they wait. `exits`: a SystemExit of a blocking handler ends the process, as in a script.
+    `is_debugging`: the loop is in asyncio's debug mode.
     """
 
     engine: object
@@ -54,3 +55,4 @@ class Machine:
     resident: int
     stand_in: StandIn | None = None
     exits: bool = False
+    is_debugging: bool = attrs.field(default=attrs.Factory(lambda machine: machine.loop.get_debug(), takes_self=True))

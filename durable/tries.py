@@ -15,6 +15,7 @@ from typing import Any
 
 import attrs
 
+from durable.arguments import watched
 from durable.claims import CURRENT, Claim, Handler, Trying
 from durable.codec import Whose, encode, recorded
 from durable.eager import Spare
@@ -212,9 +213,10 @@ class Tries:
             self._end(None, value)
 
     def _stood_in(self) -> Handler:
-        if self._machine.stand_in is None:
-            return self._handler
-        return self._machine.stand_in.handler(self._claim.step_id, self._handler)
+        handler = self._handler
+        if self._machine.stand_in is not None:
+            handler = self._machine.stand_in.handler(self._claim.step_id, handler)
+        return watched(handler, self._machine.logger, self.label) if self._machine.is_debugging else handler
 
     async def _call(self, context: Context) -> Any:
         handler = self._stood_in()

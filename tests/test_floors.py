@@ -14,8 +14,8 @@ ROOT = Path(durable.__file__).parent
 FLOORS = """
     spelling times headers guests errors misuse words log records expressions.* bus retries ledger parked state ids
     causes codec.* clock timers workers stores.store stores.* messages history journal rounds pacing delivery claims
-    eager machine deadlines session ending handlers tries awaitable options step context function recovery parking
-    scheduler registry intake runtime timeline views listing run requests equipment sender engine script cli
+    arguments eager machine deadlines session ending handlers tries awaitable options step context function recovery
+    parking scheduler registry intake runtime timeline views listing run requests equipment sender engine script cli
     testing.virtual testing.* __init__ __main__
 """.split()
 LONGEST_MODULE = 400

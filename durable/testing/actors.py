@@ -22,22 +22,22 @@ from typing import Any
 
 import attrs
 
+from durable.arguments import changes, given
 from durable.claims import Call, CurrentStep, Handler, current_step
-from durable.codec import encode
 from durable.runtime import Runtime
 from durable.testing.places import calling_line
 
 ROUNDS = 8
 SLOW_SECONDS = 0.05  # handlers that end closer together than that are let end in a fixed order
 Try = tuple[str, str, int]
+Given = tuple[str, ...]
 
 
 @attrs.frozen
 class Done:
-    """What a handler's try came to: the how-manieth to end, with what arguments it was called, whether it suspended."""
+    """What a handler's try came to: the how-manieth to end, and whether it suspended."""
 
     number: int
-    args: tuple[str, ...]
     suspended: bool
     value: Any = None
     error: Exception | None = None
@@ -59,10 +59,11 @@ class Asked:
 
 @attrs.define
 class Memory:
-    """What handlers have done, by run, step and try; those that were cancelled at work once; and how many of them were
-    at work side by side at the most."""
+    """What handlers have done, by run, step and try; their arguments, by the order in which handlers end; those that
+    were cancelled at work once; and how many of them were at work side by side at the most."""
 
     done: dict[Try, Done] = attrs.field(factory=dict)
+    args: dict[tuple[int | None, bool], dict[Try, Given]] = attrs.field(factory=dict)
     slow: set[Try] = attrs.field(factory=set)
     parallel: int = 0
 
@@ -74,25 +75,13 @@ class Lived:
     processes: list[list[Asked]] = attrs.field(factory=lambda: [[]])
     again: list[str] = attrs.field(factory=list)
     other_args: list[tuple[str, str, str, str]] = attrs.field(factory=list)
+    changed_args: list[tuple[str, str, str, str, str]] = attrs.field(factory=list)
     outside: list[str] = attrs.field(factory=list)
 
     def line(self, run: str, key: str) -> str:
         """Return the last line from which a step was asked for."""
         found = [one for calls in self.processes for one in calls if (one.call.run, one.call.key) == (run, key)]
         return found[-1].line if found else "an unknown line"
-
-
-def shown_args(handler: Handler) -> tuple[str, ...]:
-    """Return a handler's arguments as text to compare: JSON where they are values, else the name of their type."""
-    named = [(f"{name}=", value) for name, value in handler.kwargs.items()]
-    return tuple(name + _text(value) for name, value in [*[("", value) for value in handler.args], *named])
-
-
-def _text(value: object) -> str:
-    try:
-        return encode(value)
-    except Exception:
-        return f"<{type(value).__qualname__}>"
 
 
 class Actors:
@@ -110,6 +99,8 @@ class Actors:
         self._memory = memory
         self._order = order
         self._together = together
+        # A race that goes another way in another order may well hand its winner to a step.
+        self._args = memory.args.setdefault((order, together), {})
         self._ending: set[tuple[float, Try]] = set()
         self._runtime = runtime
         self._at_work: set[Try] = set()
@@ -143,13 +134,14 @@ class Actors:
         step = current_step()
         known = self._known(step, handler)
         if known is None:
+            before = given(handler)
             try:
                 value = handler.call()
             except Exception as error:
-                return self._keep(step, handler, suspended=False, error=error).give()
+                return self._keep(step, handler, before, suspended=False, error=error).give()
             if not inspect.isawaitable(value):
-                return self._keep(step, handler, suspended=False, value=value).give()
-            return self._awaited(step, handler, value)
+                return self._keep(step, handler, before, suspended=False, value=value).give()
+            return self._awaited(step, handler, before, value)
         return self._ended(step, known) if known.suspended else known.give()
 
     async def _act_async(self, handler: Handler) -> Any:
@@ -157,15 +149,16 @@ class Actors:
         known = self._known(step, handler)
         if known is not None:
             return await self._ended(step, known)
+        before = given(handler)
         try:
             value = handler.call()
         except Exception as error:
-            return await self._ended(step, self._keep(step, handler, suspended=False, error=error))
+            return await self._ended(step, self._keep(step, handler, before, suspended=False, error=error))
         if not inspect.isawaitable(value):
-            return await self._ended(step, self._keep(step, handler, suspended=False, value=value))
-        return await self._awaited(step, handler, value)
+            return await self._ended(step, self._keep(step, handler, before, suspended=False, value=value))
+        return await self._awaited(step, handler, before, value)
 
-    async def _awaited(self, step: CurrentStep, handler: Handler, value: Awaitable[Any]) -> Any:
+    async def _awaited(self, step: CurrentStep, handler: Handler, before: Given, value: Awaitable[Any]) -> Any:
         rounds: list[bool] = []
         mark = asyncio.get_running_loop().call_soon(rounds.append, True)
         trial = _try(step)
@@ -177,9 +170,11 @@ class Actors:
             self._memory.slow.add(trial)
             raise
         except Exception as error:
-            done = self._keep(step, handler, suspended=bool(rounds) or trial in self._memory.slow, error=error)
+            suspended = bool(rounds) or trial in self._memory.slow
+            done = self._keep(step, handler, before, suspended=suspended, error=error)
         else:
-            done = self._keep(step, handler, suspended=bool(rounds) or trial in self._memory.slow, value=result)
+            suspended = bool(rounds) or trial in self._memory.slow
+            done = self._keep(step, handler, before, suspended=suspended, value=result)
         finally:
             mark.cancel()
             self._at_work.discard(trial)
@@ -188,16 +183,26 @@ class Actors:
     def _known(self, step: CurrentStep, handler: Handler) -> Done | None:
         if (step.run_id, step.key) in self.finished:
             self.lived.again.append(f"step {step.key!r} of run {step.run_id!r}")
-        known = self._memory.done.get(_try(step))
-        args = shown_args(handler)
-        if known is not None and known.args != args:
-            self.lived.other_args.append((step.run_id, step.key, ", ".join(known.args), ", ".join(args)))
-        return known
+        args = given(handler)
+        before = self._args.setdefault(_try(step), args)
+        if before != args:
+            self.lived.other_args.append((step.run_id, step.key, ", ".join(before), ", ".join(args)))
+        return self._memory.done.get(_try(step))
 
     def _keep(
-        self, step: CurrentStep, handler: Handler, *, suspended: bool, value: Any = None, error: Exception | None = None
+        self,
+        step: CurrentStep,
+        handler: Handler,
+        before: Given,
+        *,
+        suspended: bool,
+        value: Any = None,
+        error: Exception | None = None,
     ) -> Done:
-        done = Done(len(self._memory.done), shown_args(handler), suspended, value, error)
+        """Remember what a handler's try came to, and take note of what it did to its arguments."""
+        for change in changes(handler, before):
+            self.lived.changed_args.append((step.run_id, step.key, *change))
+        done = Done(len(self._memory.done), suspended, value, error)
         return self._memory.done.setdefault(_try(step), done)
 
     async def _ended(self, step: CurrentStep, done: Done) -> Any:

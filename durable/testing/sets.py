@@ -17,13 +17,15 @@ import ast
 import asyncio
 import inspect
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from types import CellType, CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
+from durable.claims import running_body
 from durable.function import Function
 from durable.testing.places import FOREIGN
 
@@ -32,14 +34,14 @@ _WALKERS = frozenset("list tuple iter enumerate zip map filter dict deque join e
 
 
 class _Task(asyncio.Task[Any]):
-    """A task whose place in a set says when it was made."""
+    """A task whose place in a set says when its run made it, of those that this run has made."""
 
     ascending = True
-    made = 0
+    made: ClassVar[Counter[str]] = Counter()
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        _Task.made += 1
-        self._place = _Task.made if _Task.ascending else (1 << 40) - 1 - _Task.made
+    def __init__(self, run: str, *args: Any, **kwargs: Any) -> None:
+        _Task.made[run] += 1
+        self._place = _Task.made[run] if _Task.ascending else (1 << 40) - 1 - _Task.made[run]
         super().__init__(*args, **kwargs)
 
     def __hash__(self) -> int:
@@ -47,12 +49,17 @@ class _Task(asyncio.Task[Any]):
 
 
 def _made(loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any) -> asyncio.Task[Any]:
-    return _Task(coroutine, loop=loop, **kwargs)
+    # Those of the Lab and of the engine come when they come: counted too, they would move the function's in its sets.
+    body = running_body()
+    if body is None:
+        return asyncio.Task(coroutine, loop=loop, **kwargs)
+    return _Task(body.ledger.run, coroutine, loop=loop, **kwargs)
 
 
 def order_sets(*, ascending: bool) -> None:
     """Let sets be walked one way round, or the other."""
-    _Task.ascending, _Task.made = ascending, 0
+    _Task.ascending = ascending
+    _Task.made.clear()
 
 
 @contextmanager

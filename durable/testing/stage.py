@@ -32,6 +32,7 @@ from durable.testing.places import user_line
 from durable.testing.sets import order_sets
 
 T = TypeVar("T")
+Place = tuple[str, str]  # a run and the key of a step
 RUN = "tortured"
 _IDLE = frozenset(("RunResumed", "EngineClosed"))
 
@@ -107,6 +108,7 @@ class Stage(Lab):
         self.plot = plot
         self.mortal = Mortal(plot.rebuilds or plot.dies_after)
         self.crashes = 0
+        self.died_at: list[Place] = []
         self.actors = Actors(memory, plot.order, lambda: self.engine.opened("torture"), together=plot.together)
         self._logger = logging.Logger("durable.torture")
         self._logger.addHandler(whispers := _Whispers())
@@ -147,34 +149,39 @@ class Stage(Lab):
         self.crashes += 1
         order_sets(ascending=(self.crashes + self.plot.flipped) % 2 == 0)
         self.mortal.revive(self.plot.rebuilds)
-        self.actors.begin_process(_finished(self.mortal.records()))
+        self.died_at = _finished(self.mortal.records())
+        self.actors.begin_process(set(self.died_at))
         await super().restart()
 
 
-def _finished(records: Iterable[AnyRecord]) -> set[tuple[str, str]]:
-    finished: dict[tuple[str, str], bool] = {}
+def _finished(records: Iterable[AnyRecord]) -> list[Place]:
+    """Return the steps that have ended, in the order in which they did."""
+    finished: dict[Place, bool] = {}
     for record in records:
         if isinstance(record, StepClosed) and isinstance(record.outcome, Ok | Err):
             finished[record.run, record.key] = isinstance(record.outcome, Ok)
         elif isinstance(record, RunRetried) and record.reopened:
             for place in [place for place, is_ok in finished.items() if place[0] == record.run and not is_ok]:
                 del finished[place]
-    return set(finished)
+    return list(finished)
 
 
 @attrs.frozen
 class Life:
     """What is left of a life: the steps of the run and of those that derive from it, the data they were opened with,
-    how the run ended, how many batches were written and how many processes died, what the engine said."""
+    how the run ended, how many batches were written and how many processes died, what the engine said; the steps that
+    ended, in order, and those that had when the last process died."""
 
     plot: Plot
-    steps: dict[tuple[str, str], str]
+    steps: dict[Place, str]
     opened: dict[str, str]
     ending: tuple[str, str]
     batches: int
     crashes: int
     lived: Lived
     heard: list[str]
+    finished: list[Place]
+    died_at: list[Place]
 
     @property
     def signature(self) -> object:
@@ -184,7 +191,7 @@ class Life:
 
 def life_of(stage: Stage) -> Life:
     """Return what is left of a life."""
-    steps: dict[tuple[str, str], str] = {}
+    steps: dict[Place, str] = {}
     opened: dict[str, str] = {}
     ending = ("unfinished", "")
     for record in stage.mortal.records():
@@ -200,7 +207,10 @@ def life_of(stage: Stage) -> Life:
         elif isinstance(record, RunClosed) and run == RUN:
             ending = _ending(record)
     mortal, lived = stage.mortal, stage.actors.lived
-    return Life(stage.plot, steps, opened, ending, mortal.written, stage.crashes, lived, stage.heard)
+    finished = _finished(mortal.records())
+    return Life(
+        stage.plot, steps, opened, ending, mortal.written, stage.crashes, lived, stage.heard, finished, stage.died_at
+    )
 
 
 def _asked(record: StepOpened) -> str:

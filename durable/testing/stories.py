@@ -25,11 +25,15 @@ Place = tuple[str, str]
 
 @attrs.frozen
 class Story:
-    """What differs, and what to write instead. `may_be_race`: a race that was cut by a crash may go another way too."""
+    """What differs, and what to write instead. `may_be_race`: a race that was cut by a crash may go another way too.
+
+    `title`: what the function does, where it is not that it goes on differently.
+    """
 
     text: str
     remedy: str = GENERAL
     may_be_race: bool = False
+    title: str = ""
 
 
 def parting(first: Life, life: Life) -> Story | None:
@@ -58,6 +62,14 @@ def _harm(life: Life) -> Story | None:
         return Story(
             f"  recorded:  {life.lived.again[0]} had ended before the crash\n  but its handler was called again",
             "This breaks rule R1 and is a bug of durable: please report it",
+        )
+    for run, key, argument, before, after in life.lived.changed_args:
+        return Story(
+            f"  {step_of(run, key)} was given, at {life.lived.line(run, key)}, as its {argument}: {before:.500}\n"
+            f"  and its handler has made of it: {after:.500}",
+            "The function, and the next try, see what a handler does to its arguments live, but not after a crash, "
+            "when a finished handler is not called again: give it a copy, and return what is to be kept",
+            title=f"step {key!r} changes its arguments",
         )
     if life.lived.outside:
         return Story(

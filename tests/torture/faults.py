@@ -117,8 +117,8 @@ FAULTS = [
     Fault(
         "answer a wait whatever it matches",
         "bus.py",
-        "not same_value(mine, theirs)",
-        "False",
+        "theirs is not _ABSENT and same_value(mine, theirs)",
+        "theirs is not _ABSENT",
         ("tests/test_bus.py", "tests/test_rules_events.py"),
     ),
     Fault(
@@ -148,8 +148,8 @@ FAULTS = [
     Fault(
         "answer only the first wait",
         "causes.py",
-        "listeners = self.state.bus.listeners_for(seen, now)\n",
-        "listeners = self.state.bus.listeners_for(seen, now)[:1]\n",
+        "listeners = self.state.bus.listeners_for(seen, now, budget)\n",
+        "listeners = self.state.bus.listeners_for(seen, now, budget)[:1]\n",
         ("tests/test_rules_events.py",),
     ),
     Fault("keep a signal's waiter for ever", "state.py", "del self.signals[wait.signal]", "pass", MEMORY),

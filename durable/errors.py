@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from durable.headers import retry_after_of
+from durable.misuse import about_arguments, checked_calls
 from durable.times import Duration, aware, duration
 
 _SHOWN = 60
@@ -64,6 +65,7 @@ class NonRetriableError(DurableError):
         super().__init__(message)
 
 
+@checked_calls
 class RetryAfterError(DurableError):
     """Raise in a step or a function to say when the next try is.
 
@@ -158,6 +160,7 @@ class CodecError(DurableError):
     """A value cannot be kept and come back as it was: the message names the path inside the value. R10."""
 
 
+@about_arguments
 class ExpressionError(DurableError):
     """An expression that does not parse. `position` is the offset in the text; the message has line, column, caret."""
 

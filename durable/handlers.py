@@ -17,6 +17,8 @@ from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import Any
 
+from durable.spelling import shown
+
 _LAYERS = 100  # of partials, methods and callable objects around a function; more go round in a circle
 _func_of: Any = functools.partial.__dict__["func"].__get__
 _mro_of: Any = type.__dict__["__mro__"].__get__
@@ -34,10 +36,12 @@ def checked_handler(step_id: str, handler: object) -> bool:
     elif callable(handler):
         function = _function(handler)
     else:
-        hint = ": pass the function itself, without calling it" if inspect.isawaitable(handler) else ""
         if inspect.iscoroutine(handler):
             handler.close()
-        raise TypeError(f"the handler of step {step_id!r} must be callable, not {handler!r}{hint}")
+        raise TypeError(
+            f"the handler of step {step_id!r} must be callable, not {shown(handler)}: pass the function itself, "
+            f"without calling it, and its arguments after it: step.run({step_id!r}, function, argument)"
+        )
     if function is None:
         return False
     flags = function.__code__.co_flags

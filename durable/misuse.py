@@ -18,7 +18,6 @@ from functools import wraps
 from types import TracebackType
 from typing import Any, TypeVar
 
-from durable.errors import ExpressionError
 from durable.guests import is_of, trace_of
 
 T = TypeVar("T")
@@ -28,7 +27,15 @@ _MARK = "_durable_misuse"
 _OWN = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _TESTING = _OWN + "testing" + os.sep
 _CALLING = ("claims", "faults")  # modules whose lines call handlers
-_PASSING_ON = (*_CALLING, "context", "eager", "handlers", "scheduler", "session", "tries", "workers")
+_PASSING_ON = (*_CALLING, "context", "eager", "scheduler", "session", "tries", "workers")
+
+_of_arguments: list[type[BaseException]] = [TypeError, ValueError]  # classes whose errors say that an argument is wrong
+
+
+def about_arguments(cls: type[E]) -> type[E]:
+    """Take in another class of errors that say, where durable raises them, that an argument is wrong."""
+    _of_arguments.append(cls)
+    return cls
 
 
 def misuse(error: E) -> E:
@@ -42,7 +49,7 @@ def is_misuse(error: BaseException) -> bool:
     try:
         return bool(object.__getattribute__(error, _MARK))
     except AttributeError:
-        return is_of(error, TypeError, ValueError, ExpressionError) and _is_own(trace_of(error))
+        return is_of(error, *_of_arguments) and _is_own(trace_of(error))
 
 
 def is_failed_call(error: BaseException) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import attrs
 
 from durable.errors import RecordedError
+from durable.misuse import checked_calls
 from durable.spelling import shown
 from durable.times import aware
 from durable.words import is_str, plain, spelled
@@ -61,6 +62,7 @@ def _checked_data(event: Event) -> dict[str, Any] | None:
     return plainly
 
 
+@checked_calls
 @attrs.frozen
 class Event:
     """Something that happened: a name and data.
@@ -100,6 +102,7 @@ class Event:
             put(self, "ts", aware(ts, what=f"the ts of event {self.name!r}"))
 
 
+@checked_calls
 @attrs.frozen
 class Signal:
     """What a wait for a signal is answered with: the signal's name and the data that was sent along."""

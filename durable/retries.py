@@ -23,7 +23,7 @@ from durable.errors import (
     StepError,
 )
 from durable.guests import all_in, brief_of, is_of
-from durable.misuse import is_misuse
+from durable.misuse import checked_calls, is_misuse
 from durable.spelling import shown
 from durable.times import after, aware, duration
 from durable.words import checked_count, checked_number
@@ -34,6 +34,7 @@ FINAL_FOR_RUN = (*FINAL, StepError)
 RetryOn = type[BaseException] | Sequence[type[BaseException]] | Callable[[BaseException], object]
 
 
+@checked_calls
 @attrs.frozen
 class Backoff:
     """How long to wait before the next try: `first`, then each time `factor` as long, up to `max`.

@@ -12,7 +12,7 @@ import durable
 ROOT = Path(durable.__file__).parent
 # From words up to the door: each module imports only modules that stand before it.
 FLOORS = """
-    spelling times headers guests errors misuse words log records expressions.* bus retries ledger parked state ids
+    spelling times headers guests misuse errors words log records expressions.* bus retries ledger parked state ids
     causes codec.* clock timers workers stores.store stores.* messages history journal rounds pacing delivery claims
     arguments eager machine deadlines session ending handlers tries awaitable options step context function recovery
     parking scheduler registry intake runtime timeline views listing run requests equipment sender engine script cli

@@ -20,6 +20,7 @@ from durable.codec.fitting import ABSENT
 from durable.log import Log
 
 _LOG = Log(logging.getLogger("durable"))
+_LAYERS = 100  # of partials, methods and wrappers around a function; more go round in a circle
 _AWAITABLES = (collections.abc.Awaitable, collections.abc.Coroutine)
 
 _known: weakref.WeakKeyDictionary[Any, object] = weakref.WeakKeyDictionary()
@@ -40,42 +41,54 @@ def return_type(handler: object) -> object:
     except KeyError:
         found = _known[key] = _found(key)
         return found
-    except TypeError:  # cannot be hashed, or not referred to weakly
+    except Exception:  # cannot be hashed, or not referred to weakly
         return _found(key)
 
 
 def _found(handler: Any) -> object:
     # By what they are, not by what they say they are: a Mock(spec=function) says that it is a function.
-    kind = type(handler)
-    if issubclass(kind, type):
-        return handler
-    if issubclass(kind, functools.partial):
-        return return_type(handler.func)
-    if kind is types.MethodType:
-        return return_type(handler.__func__)
-    if kind is not types.FunctionType:
-        return _found_in_object(handler)
-    annotation = handler.__annotations__.get("return", ABSENT)
-    if annotation is ABSENT:
-        wrapped = _wrapped(handler)
-        return ABSENT if wrapped is None else return_type(wrapped)
-    resolved = _resolved(handler, annotation)
-    return resolved if inspect.iscoroutinefunction(inspect.unwrap(handler)) else _awaited(resolved)
+    for _ in range(_LAYERS):
+        kind = type(handler)
+        if issubclass(kind, type):
+            return handler
+        if issubclass(kind, functools.partial):
+            handler = handler.func
+        elif kind is types.MethodType:
+            handler = handler.__func__
+        elif kind is types.FunctionType and "return" in handler.__annotations__:
+            return _of_function(handler)
+        elif (wrapped := _wrapped(handler)) is not None:
+            handler = wrapped
+        elif kind is types.FunctionType or (handler := _call_of(kind)) is None:
+            return ABSENT
+    return ABSENT
 
 
-def _found_in_object(handler: object) -> object:
-    wrapped = _wrapped(handler)
-    if wrapped is not None:
-        return return_type(wrapped)
-    call = inspect.getattr_static(type(handler), "__call__", None)
-    return return_type(call) if type(call) is types.FunctionType else ABSENT
+def _of_function(function: types.FunctionType) -> object:
+    known = _known.get(function)
+    if known is not None:
+        return known
+    resolved = _resolved(function, function.__annotations__["return"])
+    found = resolved if inspect.iscoroutinefunction(_innermost(function)) else _awaited(resolved)
+    _known[function] = found
+    return found
+
+
+def _call_of(kind: type) -> types.FunctionType | None:
+    call = inspect.getattr_static(kind, "__call__", None)
+    return call if type(call) is types.FunctionType else None
 
 
 def _wrapped(handler: object) -> object:
+    # What it has, not what a __getattr__ of its class would answer to any name.
+    return inspect.getattr_static(handler, "__wrapped__", None)
+
+
+def _innermost(function: types.FunctionType) -> Any:
     try:
-        return getattr(handler, "__wrapped__", None)
-    except Exception:  # a __getattr__ of the user's: the handler says nothing then, and is called all the same
-        return None
+        return inspect.unwrap(function)
+    except ValueError:  # it wraps itself
+        return function
 
 
 def _resolved(function: types.FunctionType, annotation: object) -> object:
@@ -83,7 +96,7 @@ def _resolved(function: types.FunctionType, annotation: object) -> object:
         return type(None)
     if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
         return annotation
-    origin: Any = inspect.unwrap(function)
+    origin: Any = _innermost(function)
     try:
         return _evaluated(origin, annotation)
     except Exception as error:  # whatever the text of the annotation raises

@@ -51,9 +51,9 @@ def recorded(error: BaseException, *, notes: Iterable[str] = (), before: BaseExc
     Never raises because of the exception: one that cannot be shown says so. Source: rules R10, R14.
     """
     try:
-        causes = [*([] if before is None else [_kept(before)]), *_causes(error)]
-        if before is not None:
-            causes += _causes(before)
+        causes = _causes(error)
+        if before is not None and not any(one is before for one in _chain(error)):
+            causes = [_kept(before), *_causes(before), *causes]
         return _kept(error, tuple(causes[:_CAUSES]), tuple(notes))
     except Exception as broken:  # the stack or the memory is used up
         return RecordedError(_name(error), f"<the error cannot be shown: {_name(broken)}>")

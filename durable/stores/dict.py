@@ -12,7 +12,7 @@ from typing import Any
 
 from durable.errors import StoreCorruptError, StoreError
 from durable.spelling import shown
-from durable.stores.plain import Fields, checked, fields_of, instant, micros, reopened, row_of
+from durable.stores.plain import Fields, fields_of, instant, micros, reopened, row_of
 from durable.stores.store import Entry, RunQuery, RunRow
 from durable.words import plain
 
@@ -69,12 +69,11 @@ class DictStore:
 
         Raises:
             StoreError: not open, another store took over the mapping, or the mapping failed.
-            TypeError, ValueError: text that is none, or not Unicode, a row of another run; nothing is kept.
         """
         self._check_open()
         if not entries:
             return
-        batch = tuple([_fact(number, entry) for number, entry in enumerate(checked(entries), self._number + 1)])
+        batch = tuple([_fact(number, entry) for number, entry in enumerate(entries, self._number + 1)])
         try:
             self.mapping[f"{_BATCH}{batch[0][0]}"] = batch
         except Exception as error:

@@ -22,7 +22,7 @@ from typing import Literal, TypeVar
 from durable.errors import StoreError, StoreLockedError
 from durable.log import Log
 from durable.spelling import shown
-from durable.stores.plain import checked, micros
+from durable.stores.plain import micros
 from durable.stores.reader import Reader
 from durable.stores.schema import SYNCHRONOUS
 from durable.stores.store import Entry, RunQuery, RunRow
@@ -189,11 +189,10 @@ class FileStore:
         Raises:
             StoreError: not open, or writing failed, now or before: these entries are not known to be recorded, and
                 nothing more is. R31
-            TypeError, ValueError: text that is none, or not Unicode, a row of another run; nothing was written.
         """
         worker = self._open_worker()
         if entries:
-            await worker.post(checked(entries))
+            await worker.post(tuple(entries))
 
     def unfinished(self, now: datetime) -> AsyncIterator[Entry]:
         """Yield, in append order, what recovery folds, in chunks: see `FileReader.unfinished`."""
@@ -299,7 +298,11 @@ def _seen(closed: asyncio.Future[None]) -> None:
 def _checked(path: str | os.PathLike[str]) -> str:
     given = os.fspath(path) if isinstance(path, str | os.PathLike) else path
     text = plain(given, "the path of a store")
-    if not text or text == ":memory:" or "\0" in text:
+    try:
+        is_name = bool(os.fsencode(text)) and text != ":memory:" and "\0" not in text
+    except UnicodeEncodeError:  # half of a surrogate pair, unless it stands for a byte, as in what the system lists
+        is_name = False
+    if not is_name:
         raise ValueError(f"a store cannot be at {shown(text)}: name a file, or use DictStore() to keep nothing")
     return str(Path(text).absolute())
 

@@ -22,7 +22,7 @@ import json
 import os
 import sqlite3
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
@@ -32,8 +32,9 @@ from durable.errors import StoreCorruptError, StoreError
 from durable.stores import schema
 from durable.stores.inbox import Inbox, message_of
 from durable.stores.plain import row_of
-from durable.stores.seal import ENDS_RUN, ENTRY_COLUMNS, RUN_COLUMNS, EntryRow, Place, checked_run, unseal, unseal_run
+from durable.stores.seal import ENDS_RUN, ENTRY_COLUMNS, RUN_COLUMNS, EntryRow, Place, RunRecord, unseal
 from durable.stores.store import Entry, RunQuery, RunRow
+from durable.stores.witness import place_in, values_in
 
 _COLUMNS = ", ".join(f"j.{column}" for column in ENTRY_COLUMNS.split(", "))
 _ROWS = f"SELECT {_COLUMNS} FROM json_each(?) n CROSS JOIN journal j ON j.seq = n.value"
@@ -157,7 +158,7 @@ class Reader:
         if not run:
             return Place(0, "", True, 0, None)
         record = connection.execute(f"SELECT {RUN_COLUMNS} FROM runs WHERE id = ?", (run,)).fetchone()
-        return None if record is None else unseal_run(record)
+        return None if record is None else place_in(connection, record)
 
     def find(self, query: RunQuery) -> list[RunRow]:
         """Return the rows that the query names, the highest number first."""
@@ -172,8 +173,7 @@ class Reader:
                 values.append(value)
         text = f"SELECT {RUN_COLUMNS} FROM runs WHERE {' AND '.join(conditions)} ORDER BY no DESC LIMIT ?"
         bound = *values, min(query.limit, 1 << 62)
-        records = self._read(lambda connection: connection.execute(text, bound).fetchall())
-        places = [unseal_run(record) for record in records]
+        places = self._read(lambda connection: _places(connection, connection.execute(text, bound).fetchall()))
         return [row_of(place.id or "", place.fields) for place in places if place.fields is not None]
 
     def prunable(self, before: int) -> list[int]:
@@ -204,7 +204,7 @@ class Reader:
         names: dict[int, str] = {}
         due: dict[int, int] = {}
         for record in execute(_OPEN):
-            no, run, _, due[no], *_ = checked_run(record)
+            no, run, _, due[no], *_ = values_in(connection, record)
             names[no] = run or ""
         numbers = [seq for (seq,) in execute(_OPEN_ROWS)]
         kept = execute("SELECT seq, run FROM journal WHERE keep_until > ?", (now,)).fetchall()
@@ -218,7 +218,7 @@ class Reader:
         record = connection.execute(f"SELECT {RUN_COLUMNS} FROM runs WHERE no = ?", (no,)).fetchone()
         if no and record is None:
             raise StoreCorruptError(f"store {self.path!r} has rows of a run number {no} that it lacks: restore a copy")
-        return "" if record is None else unseal_run(record).id or ""
+        return "" if record is None else place_in(connection, record).id or ""
 
     def read(self, choice: Choice) -> list[Entry]:
         """Return the next entries of the choice; none at its end.
@@ -252,6 +252,10 @@ class Reader:
     def _chunk(self, numbers: array[int], connection: sqlite3.Connection) -> tuple[list[EntryRow], int]:
         rows = connection.execute(_ROWS, (json.dumps(numbers.tolist()),)).fetchall()
         return rows, schema.read_mark(connection, self.path)[1]
+
+
+def _places(connection: sqlite3.Connection, records: Iterable[RunRecord]) -> list[Place]:
+    return [place_in(connection, record) for record in records]
 
 
 def _at_rest(path: str) -> tuple[int, ...] | None:

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _quoted
-from typing import Any, cast
+from typing import Any
 from zlib import crc32
 
 import attrs
@@ -98,17 +98,6 @@ def seal_run(place: Place) -> RunRecord:
     return *values, seal_values(values)
 
 
-def unseal_run(record: RunRecord) -> Place:
-    """Return the place in a row of the table of runs.
-
-    Raises:
-        StoreCorruptError: a field is not what was written. R30
-    """
-    no, run, is_open, last, *fields = checked_run(record)
-    known = None if fields[0] is None else cast(Fields, tuple(fields))
-    return Place(no, run, bool(is_open), last, known)
-
-
 def checked_run(record: RunRecord) -> Sequence[Any]:
     """Return the values in a row of the table of runs, all but the checksum, text as strings.
 
@@ -128,10 +117,14 @@ def checked_run(record: RunRecord) -> Sequence[Any]:
 
 
 def seal_values(values: Sequence[Any]) -> int:
-    """Return the checksum of a row's plain values."""
+    """Return the checksum of a row's plain values, each as it is kept, whatever subclass of str or int it is of."""
     # The text is that of json.dumps, which takes twice as long: opening a store checks a row for every run.
-    texts = [_quoted(one) if type(one) is str else "null" if one is None else repr(one) for one in values]
+    texts = [_quoted(one) if type(one) is str else "null" if one is None else _spelled(one) for one in values]
     return crc32(f"[{', '.join(texts)}]".encode())
+
+
+def _spelled(value: str | int) -> str:
+    return _quoted(str.__str__(value)) if isinstance(value, str) else int.__repr__(int.__int__(value))
 
 
 def _shown(run: object) -> str:

@@ -6,13 +6,15 @@ Leaves to `journal` when to append, to `codec` what a body means.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Protocol
 
 import attrs
 
 from durable.records import Ending
+from durable.spelling import shown
+from durable.times import aware
 from durable.words import checked_count, checked_text
 
 _ANY = 1 << 62  # a store may hold names from before they had a limit
@@ -20,7 +22,11 @@ _ANY = 1 << 62  # a store may hold names from before they had a limit
 
 @attrs.frozen
 class RunRow:
-    """What `Store.find` tells of one run. `status` and `ended_at` are None while it has not ended."""
+    """What `Store.find` tells of one run. `status` and `ended_at` are None while it has not ended.
+
+    Raises:
+        TypeError, ValueError: at the call, as for an `Entry`.
+    """
 
     id: str
     function: str
@@ -30,10 +36,26 @@ class RunRow:
     status: Ending | None = None
     error: str | None = None
 
+    def __attrs_post_init__(self) -> None:
+        if not (
+            type(self.id) is type(self.function) is type(self.event) is str
+            and self.id.isascii()
+            and self.function.isascii()
+            and self.event.isascii()
+            and _is_plain(self.status)
+            and _is_plain(self.error)
+            and self.opened_at is not None
+            and _is_exact(self.opened_at)
+            and _is_exact(self.ended_at)
+        ):
+            what = f"the row of run {shown(self.id)}"
+            _put_texts(self, ("id", "function", "event", "status", "error"), what)
+            _put_instants(self, ("opened_at", "ended_at"), what)
+
 
 @attrs.frozen
 class Entry:
-    """One fact, written down.
+    """One fact, written down. Its texts are plain strings, its instants plain datetimes in UTC, whatever was given.
 
     Attributes:
         run: the run it belongs to; "" for a fact of no single run.
@@ -43,6 +65,10 @@ class Entry:
         keep_until: for facts of no single run: recovery reads it until then.
         row: what `Store.find` says of the run from this entry on; None leaves that as it was. It is no part of the
             fact: what a store reads back may lack it, and entries are compared without it.
+
+    Raises:
+        TypeError, ValueError: at the call, for what no store could give back as it was: half of a surrogate pair, what
+            is no text, a naive instant; and for a row of another run.
     """
 
     run: str
@@ -51,6 +77,46 @@ class Entry:
     ends_run: bool = False
     keep_until: datetime | None = None
     row: RunRow | None = attrs.field(default=None, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        if not (
+            type(self.run) is type(self.kind) is type(self.body) is str
+            and self.body.isascii()
+            and self.run.isascii()
+            and self.kind.isascii()
+            and (self.keep_until is None or _is_exact(self.keep_until))
+        ):
+            what = f"an entry of run {shown(self.run)}"
+            _put_texts(self, ("run", "kind", "body"), what)
+            _put_instants(self, ("keep_until",), what)
+        if type(self.ends_run) is not bool:
+            object.__setattr__(self, "ends_run", bool(self.ends_run))
+        if self.row is not None and (not self.run or self.row.id != self.run):
+            run, id = shown(self.run), shown(self.row.id)
+            raise ValueError(f"an entry of run {run} cannot bring the row of run {id}: give both the same id")
+
+
+# Most texts are plain and ASCII, and most instants are exact: an entry is made for each record, written or read.
+
+
+def _is_plain(text: str | None) -> bool:
+    return text is None or (type(text) is str and text.isascii())
+
+
+def _is_exact(when: datetime | None) -> bool:
+    return when is None or (type(when) is datetime and when.tzinfo is UTC)
+
+
+def _put_texts(made: RunRow | Entry, fields: Iterable[str], what: str) -> None:
+    for field in fields:
+        if (text := getattr(made, field)) is not None or field in ("run", "kind", "body", "id", "function", "event"):
+            object.__setattr__(made, field, checked_text(text, f"the {field} of {what}", most=_ANY))
+
+
+def _put_instants(made: RunRow | Entry, fields: Iterable[str], what: str) -> None:
+    for field in fields:
+        if (when := getattr(made, field)) is not None or field == "opened_at":
+            object.__setattr__(made, field, aware(when, what=f"{field} of {what}"))
 
 
 @attrs.frozen

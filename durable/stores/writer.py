@@ -24,8 +24,9 @@ from durable.stores import schema
 from durable.stores.beside import PRIVATE
 from durable.stores.lock import StoreLock
 from durable.stores.plain import fields_of, reopened
-from durable.stores.seal import ENTRY_COLUMNS, RUN_COLUMNS, EntryRow, Place, seal, seal_run, unseal_run
+from durable.stores.seal import ENTRY_COLUMNS, RUN_COLUMNS, EntryRow, Place, seal, seal_run
 from durable.stores.store import Entry
+from durable.stores.witness import place_in
 from durable.stores.worker import Job, deliver
 
 _INSERT = f"INSERT INTO journal ({ENTRY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -194,7 +195,7 @@ class Writer:
             self._runs += 1
             place = Place(self._runs, run, True, 0, None)
         else:
-            place = unseal_run(record)
+            place = place_in(self._connection, record)
             newest = self._connection.execute("SELECT max(seq) FROM journal WHERE run = ?", (place.no,)).fetchone()[0]
             place.last = max(newest or 0, place.last)
         self._places[run] = place
@@ -277,7 +278,7 @@ class Writer:
 
     def _forget_run(self, no: int, room: int) -> tuple[int, int]:
         record = self._connection.execute(_NUMBERED, (no,)).fetchone()
-        place = None if record is None else unseal_run(record)
+        place = None if record is None else place_in(self._connection, record)
         if place is None or place.open:  # opened again since it was chosen
             return 0, 0
         known = int(place.fields is not None)

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from durable.stores.dict import DictStore
 from durable.stores.file import FileStore
-from durable.stores.store import Entry, Store
+from durable.stores.store import Entry, RunQuery, Store
 from durable.testing.contract import Check, store_contract
 
 
@@ -189,6 +190,27 @@ def test_a_store_that_writes_a_batch_in_pieces_breaks_the_contract() -> None:
         return (Piecemeal(damaged.mapping) for damaged in _damaged_mapping(store, part))
 
     assert _broken(store_contract(Piecemeal, damage=damage)) == ["a_torn_tail_opens_as_an_earlier_whole_state"]
+
+
+def test_a_store_that_changes_what_it_is_given_breaks_the_contract() -> None:
+    """As one does that keeps texts as C strings, or looks them up without regard to case."""
+
+    class Cutting(DictStore):
+        async def append(self, entries) -> None:
+            await super().append([attrs.evolve(entry, kind=entry.kind.partition("\0")[0]) for entry in entries])
+
+    class Folding(DictStore):
+        async def find(self, query):
+            every = await super().find(RunQuery(query.status, limit=10**6))
+            asked = {"function": query.function, "event": query.event}
+            return [
+                row
+                for row in every
+                if all(one is None or one.lower() == getattr(row, name).lower() for name, one in asked.items())
+            ][: query.limit]
+
+    assert _broken(store_contract(Cutting)) == ["the_words_of_a_row_come_back_with_nul"]
+    assert _broken(store_contract(Folding)) == ["names_that_differ_little_are_different_functions"]
 
 
 def test_a_store_that_skips_what_is_damaged_breaks_the_contract() -> None:

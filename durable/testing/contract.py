@@ -40,6 +40,7 @@ from durable.stores.store import Entry, RunQuery
 from durable.testing.promises import OF_ENTRIES
 from durable.testing.promises_of_loss import OF_DAMAGE, OF_DEATHS, Damage, ReopenAfterDeath
 from durable.testing.promises_of_runs import OF_RUNS
+from durable.testing.promises_of_text import of_text
 from durable.testing.trial import MINUTE, NOON, MakeStore, Promise, Trial
 
 _LIMIT_S = 60
@@ -101,6 +102,7 @@ def store_contract(
 def _checks() -> Iterator[tuple[str, Promise]]:
     for body in (*OF_ENTRIES, *OF_RUNS):
         yield body.__name__, body
+    yield from of_text()
     for name, text in _TEXTS.items():
         yield f"a_body_comes_back_{name}", partial(_body_comes_back, text)
         yield f"a_body_comes_back_after_reopening_{name}", partial(_body_is_kept, text)

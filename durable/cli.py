@@ -85,7 +85,7 @@ def _parsed(text: str) -> Any:
     try:
         return json.loads(sys.stdin.read() if text == "-" else text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"the data are not JSON: {error}: {text[:80]}") from error
+        raise ValueError(f"the data are not JSON: {error}: {text[:80]!r}") from error
 
 
 _WORDS = frozenset({"run", "function", "event", "signal", "id"})  # a path may hold any bytes

@@ -28,6 +28,7 @@ from durable.records import (
     StepKind,
     Until,
 )
+from durable.spelling import on_a_line
 from durable.stores.lines import write_lines
 from durable.stores.store import Entry
 from durable.timeline import Line, timeline
@@ -100,11 +101,13 @@ class RunInfo:
         """Return the run as a timeline in text."""
         ends = [step.ended_at for step in self.steps.values() if step.ended_at is not None]
         until = self.ended_at or max([self.opened_at, *ends])
-        head = f"run {self.id} of {self.function_id}: {self.status}, opened {self.opened_at:%Y-%m-%d %H:%M:%S %Z}"
+        names = f"run {on_a_line(self.id)} of {on_a_line(self.function_id)}"
+        head = f"{names}: {self.status}, opened {self.opened_at:%Y-%m-%d %H:%M:%S %Z}"
         tail = self.reason or (str(self.error) if self.error is not None else "")
         lines = [self._line(step) for step in self.steps.values()]
         drawn = timeline(lines, began=self.opened_at, until=until)
-        return "\n".join(part for part in (head, drawn, f"  {tail}" if tail else "") if part)
+        text = "\n".join(part for part in (head, drawn, f"  {tail}" if tail else "") if part)
+        return "\n".join(map(on_a_line, text.split("\n")))
 
     def _line(self, step: StepInfo) -> Line:
         note = f"{step.kind} {step.status}"
@@ -114,7 +117,7 @@ class RunInfo:
             note = f"{note}, {step.error.name}"
         if step.attempts > 1:
             note = f"{note}, {step.attempts} tries"
-        return Line(step.key, step.opened_at, step.ended_at, note)
+        return Line(on_a_line(step.key), step.opened_at, step.ended_at, note)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))

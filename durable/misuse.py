@@ -26,7 +26,7 @@ E = TypeVar("E", bound=BaseException)
 _MARK = "_durable_misuse"
 _OWN = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _TESTING = _OWN + "testing" + os.sep
-_CALLING = ("claims", "faults")  # modules whose lines call handlers
+_CALLING = ("arguments", "claims", "faults")  # modules whose lines call handlers
 _PASSING_ON = (*_CALLING, "context", "eager", "scheduler", "session", "tries", "workers")
 
 _of_arguments: list[type[BaseException]] = [TypeError, ValueError]  # classes whose errors say that an argument is wrong

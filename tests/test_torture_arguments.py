@@ -361,3 +361,22 @@ def test_a_value_is_the_same_in_debug_mode() -> None:
             assert await engine.invoke(working) == [1, 1]
 
     asyncio.run(story(), debug=True)
+
+
+@pytest.mark.parametrize("handler", [slow, len, lambda: 1, Client], ids=["async", "built in", "lambda", "class"])
+def test_a_call_that_fails_by_its_arguments_is_not_retried_in_debug_mode_either(handler: Callable[..., Any]) -> None:
+    """R13a: what is watched is called from another line of durable's."""
+
+    @durable.function
+    async def calling(ctx: Context) -> Any:
+        return await ctx.step.run("call", handler, 1, 2, 3)
+
+    async def story() -> None:
+        async with Lab([calling]) as lab:
+            run = await lab.start(calling)
+            with pytest.raises(durable.RunFailed, match="TypeError"):
+                await lab.result(run)
+            assert (await run.info()).steps["call"].attempts == 1
+
+    asyncio.run(story(), debug=True)
+    asyncio.run(story(), debug=False)

@@ -52,7 +52,7 @@ def test_generated_workflows_come_to_what_the_model_comes_to(part: int) -> None:
         return total
 
     total = asyncio.run(story())
-    assert total["deaths"] > 3 and total["ambiguous"] < 0.08 * total["cases"]
+    assert total["deaths"] > 3 and total["ambiguous"] < 0.1 * total["cases"]
 
 
 # Memory.

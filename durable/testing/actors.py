@@ -23,27 +23,36 @@ from typing import Any
 import attrs
 
 from durable.arguments import changes, given
-from durable.claims import Call, CurrentStep, Handler, current_step
+from durable.claims import CURRENT, Call, CurrentStep, Handler, current_step
+from durable.errors import NestedStepError
 from durable.runtime import Runtime
 from durable.testing.places import calling_line
 
 ROUNDS = 8
 SLOW_SECONDS = 0.05  # handlers that end closer together than that are let end in a fixed order
+ENDS = (asyncio.CancelledError, KeyboardInterrupt, SystemExit)  # which are not what the handler came to
 Try = tuple[str, str, int]
 Given = tuple[str, ...]
 
 
 @attrs.frozen
 class Done:
-    """What a handler's try came to: the how-manieth to end, and whether it suspended."""
+    """What a handler's try came to: the how-manieth to end, and whether it suspended.
+
+    `nested`: it called a step, and fails with that whatever it returned (R7).
+    """
 
     number: int
     suspended: bool
     value: Any = None
-    error: Exception | None = None
+    error: BaseException | None = None
+    nested: NestedStepError | None = None
 
     def give(self) -> Any:
-        """Return the value, or raise the error."""
+        """Return the value, or raise the error, in a try."""
+        trying = CURRENT.get()
+        if trying is not None and self.nested is not None:
+            trying.nested = self.nested
         if self.error is None:
             return copy.deepcopy(self.value) if type(self.value) in (list, dict, set) else self.value
         raise self.error
@@ -137,7 +146,9 @@ class Actors:
             before = given(handler)
             try:
                 value = handler.call()
-            except Exception as error:
+            except ENDS:
+                raise
+            except BaseException as error:
                 return self._keep(step, handler, before, suspended=False, error=error).give()
             if not inspect.isawaitable(value):
                 return self._keep(step, handler, before, suspended=False, value=value).give()
@@ -152,7 +163,9 @@ class Actors:
         before = given(handler)
         try:
             value = handler.call()
-        except Exception as error:
+        except ENDS:
+            raise
+        except BaseException as error:
             return await self._ended(step, self._keep(step, handler, before, suspended=False, error=error))
         if not inspect.isawaitable(value):
             return await self._ended(step, self._keep(step, handler, before, suspended=False, value=value))
@@ -166,10 +179,10 @@ class Actors:
         self._memory.parallel = max(self._memory.parallel, len(self._at_work))
         try:
             result = await value
-        except asyncio.CancelledError:
+        except ENDS:
             self._memory.slow.add(trial)
             raise
-        except Exception as error:
+        except BaseException as error:
             suspended = bool(rounds) or trial in self._memory.slow
             done = self._keep(step, handler, before, suspended=suspended, error=error)
         else:
@@ -197,12 +210,14 @@ class Actors:
         *,
         suspended: bool,
         value: Any = None,
-        error: Exception | None = None,
+        error: BaseException | None = None,
     ) -> Done:
         """Remember what a handler's try came to, and take note of what it did to its arguments."""
         for change in changes(handler, before):
             self.lived.changed_args.append((step.run_id, step.key, *change))
-        done = Done(len(self._memory.done), suspended, value, error)
+        trying = CURRENT.get()
+        nested = None if trying is None else trying.nested
+        done = Done(len(self._memory.done), suspended, value, error, nested)
         return self._memory.done.setdefault(_try(step), done)
 
     async def _ended(self, step: CurrentStep, done: Done) -> Any:

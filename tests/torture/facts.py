@@ -14,8 +14,9 @@ from typing import Any
 
 import attrs
 
-from durable import Event, Function, StepError
-from durable.expressions import parse, truthy
+from durable import Event, Function
+from durable.codec import recorded
+from durable.expressions import EvaluationError, parse, truthy
 
 
 @attrs.define(eq=False)
@@ -108,7 +109,8 @@ async def rounds(count: int) -> None:
 
 def named(error: BaseException) -> tuple[str, str]:
     """Return what is kept of an error."""
-    return (error.name, error.message) if isinstance(error, StepError) else (type(error).__name__, str(error))
+    kept = recorded(error)
+    return kept.name, kept.message
 
 
 def matches(rule: Mapping[str, Any], own: Event, event: Event) -> bool:
@@ -120,5 +122,8 @@ def matches(rule: Mapping[str, Any], own: Event, event: Event) -> bool:
         name = path.removeprefix("data.")
         if name not in own.data or name not in event.data or own.data[name] != event.data[name]:
             return False
-    seen = {"event": {"data": own.data}, "async": {"data": event.data}}
-    return source is None or truthy(parse(source).evaluate(seen))
+    seen = {"event": {"name": own.name, "data": own.data}, "async": {"name": event.name, "data": event.data}}
+    try:
+        return source is None or truthy(parse(source).evaluate(seen))
+    except EvaluationError:
+        return False

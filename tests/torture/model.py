@@ -19,11 +19,13 @@ from functools import partial
 from random import Random
 from typing import Any
 
+import attrs
+
 from durable import Event, Function, Signal
 from durable.claims import CURRENT, Trying
 from durable.codec import raised
 from durable.context import Group
-from durable.errors import RecordedError
+from durable.errors import NestedStepError, RecordedError
 from durable.retries import FINAL_FOR_RUN, is_final
 from durable.times import duration
 from tests.torture.facts import Fact, ModelRun, Time, matches, named, rounds
@@ -79,6 +81,10 @@ class Execution:
 
     def _claim(self, kind: str, id: str) -> Fact:
         self.model.time.moved += 1
+        trying = CURRENT.get()
+        if trying is not None:
+            trying.nested = NestedStepError(id)
+            raise trying.nested
         limit = self.of.function.timeouts.finish
         if limit is not None and not self.over and not self.of.steps:
             self.model.time.alarm(self.model.time.now + limit, lambda: self.model.end(self.of, "cancelled"))
@@ -130,10 +136,14 @@ class Execution:
                 await asyncio.sleep(0)
             await rounds(self.model.time.random.choice((0, 0, 1, 45)))
             self.model.calls[name] += 1
-            CURRENT.set(Trying(self.run_id, fact.key, fact.tries, self.model))
+            trying = Trying(self.run_id, fact.key, fact.tries, self.model)
+            CURRENT.set(trying)
             try:
                 value = call()
-                self.model.close(fact, await value if inspect.isawaitable(value) else value)
+                value = await value if inspect.isawaitable(value) else value
+                if trying.nested is not None:
+                    raise trying.nested
+                self.model.close(fact, value)
             except Exception as error:
                 fact.until, fact.tries = self.model.again(self.of, error, fact.tries), fact.tries + 1
                 if fact.until is None:
@@ -240,7 +250,7 @@ class Model:
         for run in cancelled:
             self.end(run, "cancelled")
         for function in self.functions.values():
-            if any(matches({"event": one.event}, event, event) for one in function.triggers):
+            if any(matches(attrs.asdict(one), event, event) for one in function.triggers):
                 self.open(function.id, event)
 
     def again(self, run: ModelRun, error: BaseException, attempt: int) -> datetime | None:

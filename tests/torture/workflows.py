@@ -11,24 +11,61 @@ sleep: two things happen at one instant only if one leads to the other, so that 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from random import Random
 from typing import Any
 
-from durable import Backoff, Cancel, Context, Event, Function, NonRetriableError, Timeouts, current_step, function
+from durable import (
+    Backoff,
+    Cancel,
+    Context,
+    Event,
+    Function,
+    NonRetriableError,
+    Step,
+    Timeouts,
+    TriggerEvent,
+    current_step,
+    function,
+)
+from durable.misuse import misuse
 from tests.programs import Part
 from tests.torture.cases import Case, Move
+from tests.torture.oddities import (
+    check_data,
+    failing_filter,
+    misused,
+    odd_data,
+    odd_error,
+    odd_id,
+    told_of,
+)
 
 EVENTS, SIGNALS = 3, 2
 SECONDS = 1_000_000
-LEAVES = ("step", "step", "step", "sleep", "sleep", "wait", "wait", "send", "signal", "await_signal", "invoke")
+LEAVES = (
+    "step",
+    "step",
+    "step",
+    "sleep",
+    "sleep",
+    "wait",
+    "wait",
+    "send",
+    "signal",
+    "await_signal",
+    "invoke",
+    "misuse",
+)
 COUNTS = {"loop": 1, "try": 2, "cancel": 2, "cleanup": 2, "background": 2}
 TREES = ("sequence", "sequence", "gather", "race", "race", "group", "order", *COUNTS)
 Begin = Callable[[], Any]
+NESTS = ("nested", "swallows")
 MANNERS = {
-    "step": ("async", "async", "sync", "slow", "flaky", "failing", "final"),
-    "wait": ("any", "any", "match", "if_exp"),
+    "step": ("async", "async", "sync", "slow", "flaky", "failing", "final", "odd", "changes", "nested", "swallows"),
+    "wait": ("any", "any", "match", "if_exp", "fails"),
+    "misuse": ("caught", "caught", "caught", "left"),
     "await_signal": ("fail", "replace"),
     "invoke": ("", "timeout"),
     "race": ("join", "leave"),
@@ -42,21 +79,31 @@ def random_case(seed: str) -> Case:
     random = Random(seed)
     count = random.choice((1, 2, 3, 4))
     functions = [_function(random, number, count) for number in range(count)]
-    moves = [Move(0, "start", "f0", {"k": random.randrange(2)}, id="r")]
+    moves = [Move(0, "start", "f0", {"k": random.randrange(2), **_odd(random)}, id="r")]
     for number in range(random.randrange(8)):
         at, k = random.randrange(SECONDS), random.randrange(2)
         kind = random.choice(("send", "send", "send", "signal", "start", "cancel"))
         match kind:
             case "send":
                 name, delay = f"e/{random.randrange(EVENTS)}", random.choice((None, None, random.randrange(SECONDS)))
-                moves.append(Move(at, "send", name, {"n": number, "k": k}, f"m{number}", delay))
+                moves.append(Move(at, "send", name, {"n": number, "k": k, **_odd(random)}, f"m{number}", delay))
             case "signal":
-                moves.append(Move(at, "signal", f"s{random.randrange(SIGNALS)}", {"n": number}))
+                moves.append(Move(at, "signal", f"s{random.randrange(SIGNALS)}", {"n": number, **_odd(random)}))
             case "start":
                 moves.append(Move(at, "start", f"f{random.randrange(len(functions))}", {"k": k}, f"r{number}"))
             case _:
                 moves.append(Move(at, "cancel", "r"))
     return Case(seed, functions, tuple(sorted(moves, key=lambda move: move.at)), 100 * SECONDS)
+
+
+def _odd(random: Random) -> dict[str, Any]:
+    number = random.randrange(SECONDS)
+    return {"z": number, "odd": odd_data(number)} if random.random() < 0.3 else {}
+
+
+def _check(data: Mapping[str, Any]) -> None:
+    if "z" in data:
+        check_data(data["z"], data["odd"])
 
 
 def _function(random: Random, number: int, count: int) -> Function[Any]:
@@ -68,17 +115,25 @@ def _function(random: Random, number: int, count: int) -> Function[Any]:
     async def failed(ctx: Context) -> Any:
         return await ctx.step.run(f"{name} failed", lambda: ctx.event.name)
 
+    triggers = [f"e/{number - 1}"] if number else []
+    cancel = [Cancel("e/2", match=random.choice((None, "data.k")))] if random.random() < 0.2 else []
+    if random.random() < 0.2:  # which never hold
+        cancel.append(Cancel("e/1", if_exp=failing_filter(random.randrange(SECONDS))))
+        triggers.append(TriggerEvent("e/1", if_exp=failing_filter(random.randrange(SECONDS), name="event")))
+
     @function(
-        f"e/{number - 1}" if number else None,
+        triggers,
         id=name,
+        idempotency=failing_filter(random.randrange(SECONDS), name="event") if random.random() < 0.2 else None,
         retries=random.choice((0, 1, 2)),
         backoff=Backoff(first=random.randrange(1, SECONDS // 4), max="9000d", jitter=0),
         on_failure=failed if random.random() < 0.3 else None,
-        cancel=[Cancel("e/2", match=random.choice((None, "data.k")))] if random.random() < 0.2 else [],
+        cancel=cancel,
         timeouts=Timeouts(finish=random.randrange(6 * SECONDS) if random.random() < 0.2 else None),
     )
     async def played(ctx: Context) -> Any:
         try:
+            _check(ctx.event.data)
             value = await Act(ctx, name).play(program, name)
         except Exception:
             await ctx.step.sleep(f"{name} fails", 1)  # whatever was cancelled comes to its end before the function does
@@ -94,7 +149,7 @@ def _function(random: Random, number: int, count: int) -> Function[Any]:
 def _part(random: Random, size: int, later: Sequence[int]) -> Part:
     kind = random.choice(LEAVES if size <= 1 else TREES)
     number, manner = random.randrange(SECONDS), random.choice(MANNERS.get(kind, ("",)))
-    if size <= 1 and kind in ("step", "sleep"):
+    if size <= 1 and kind in ("step", "sleep", "misuse"):
         return Part(kind, manner, number)
     if size <= 1:
         to = (Part("to", "", random.choice(later)),) if later and kind in ("send", "invoke") else ()
@@ -111,6 +166,7 @@ class Act:
         self.ctx, self.step, self.name = ctx, ctx.step, name
 
     async def play(self, part: Part, path: str) -> Any:
+        path = path if part.parts else odd_id(path, part.number)
         value = await getattr(self, f"_{part.kind}")(part, path)
         return [value, int(self.ctx.now().timestamp()) % 10**9] if not part.parts else value
 
@@ -129,28 +185,63 @@ class Act:
     # Steps.
 
     async def _step(self, part: Part, path: str) -> Any:
-        return await self.step.run(path, _handler(part))
+        if part.manner == "changes":
+            return await self.step.run(path, _changes, [part.number])
+        return await self.step.run(path, self._nests(part, path) if part.manner in NESTS else _handler(part))
+
+    def _nests(self, part: Part, path: str) -> Callable[[], Any]:
+        async def nests() -> Any:
+            try:
+                return await self.step.sleep(f"{path} inside", 1)
+            except Exception:
+                if part.manner == "nested":
+                    raise
+                return "as if nothing had been"
+
+        return nests
+
+    async def _misuse(self, part: Part, path: str) -> str:
+        """Where it is told is the engine's to say; on the model only what comes of it is known."""
+        if not isinstance(self.step, Step):
+            told = told_of(part.number)
+        else:
+            told = misused(self.step, path, part.number)
+        if part.manner == "left":
+            raise misuse(RuntimeError(told))
+        return told
 
     async def _sleep(self, part: Part, path: str) -> None:
         await self.step.sleep(path, part.number)
 
     async def _wait(self, part: Part, path: str) -> Any:
-        rule = {"match": {"match": "data.k"}, "if_exp": {"if_exp": "async.data.k == event.data.k"}}.get(part.manner, {})
+        rule = {
+            "match": {"match": "data.k"},
+            "if_exp": {"if_exp": "async.data.k == event.data.k"},
+            "fails": {"if_exp": failing_filter(part.number)},
+        }.get(part.manner, {})
         name, timeout = f"e/{part.number % EVENTS}", 4 * part.number
         event = await self.step.wait_for_event(path, event=name, timeout=timeout, **rule)
-        return event and event.data["n"]
+        if event is None:
+            return None
+        _check(event.data)
+        return event.data["n"]
 
     async def _await_signal(self, part: Part, path: str) -> Any:
         name, timeout = f"s{part.number % SIGNALS}", part.number
         signal = await self.step.wait_for_signal(path, signal=name, timeout=timeout, on_conflict=part.manner)  # type: ignore[arg-type]
-        return signal and signal.data
+        if signal is None:
+            return None
+        _check(signal.data)
+        return signal.data
 
     async def _send(self, part: Part, path: str) -> None:
-        data = {"n": path, "k": part.number % 2}
+        data = {"n": path, "k": part.number % 2, "z": part.number, "odd": odd_data(part.number)}
         await self.step.send_event(path, Event(f"e/{part.parts[0].number - 1}", data))
 
     async def _signal(self, part: Part, path: str) -> bool:
-        return bool(await self.step.send_signal(path, f"s{part.number % SIGNALS}", {"n": path}))
+        return bool(
+            await self.step.send_signal(path, f"s{part.number % SIGNALS}", {"n": path, "z": 5, "odd": odd_data(5)})
+        )
 
     async def _invoke(self, part: Part, path: str) -> Any:
         timeout = part.number if part.manner == "timeout" else None
@@ -237,20 +328,27 @@ def _is_straight(part: Part) -> bool:
 
 
 def _handler(part: Part) -> Callable[[], Any]:
-    def work() -> int:
+    def work() -> Any:
         attempt = current_step().attempt
+        if part.manner == "odd" and attempt <= part.number % 3:
+            raise odd_error(part.number)
         if part.manner == "failing" or (part.manner == "flaky" and attempt <= part.number % 2):
             raise OSError(f"try {attempt}")
         if part.manner == "final":
             raise NonRetriableError("never")
-        return part.number
+        return odd_data(part.number) if part.manner == "odd" else part.number
 
-    async def slow() -> int:
+    async def slow() -> Any:
         for _ in range(part.number % 40 if part.manner == "slow" else 0):
             await asyncio.sleep(0)
         return work()
 
     return work if part.manner == "sync" else slow
+
+
+def _changes(items: list[int]) -> list[int]:
+    items.append(len(items))
+    return items
 
 
 async def _caught(begin: Begin) -> Any:

@@ -20,8 +20,8 @@ from durable.codec import decode, encode
 from durable.log import Log
 from durable.misuse import checked_calls, misuse
 from durable.records import Event
+from durable.request import Execution
 from durable.retries import Policy
-from durable.session import Session
 from durable.spelling import on_a_line, shown
 from durable.step import Step
 
@@ -81,14 +81,14 @@ def _started(one: object) -> Awaitable[Any]:
 class _RunLogger(Log):
     """Logs with the run's id, and is silent while the function only repeats what it did before a crash."""
 
-    def __init__(self, logger: Log, session: Session) -> None:
-        super().__init__(logger)
-        self._session = session
-        self._prefix = f"[{on_a_line(session.ledger.run)}] "
+    def __init__(self, execution: Execution) -> None:
+        super().__init__(execution.log)
+        self._execution = execution
+        self._prefix = f"[{on_a_line(execution.run_id)}] "
 
     def isEnabledFor(self, level: int) -> bool:
         """Say whether a line of this level is shown now."""
-        return not self._session.is_replaying and super().isEnabledFor(level)
+        return not self._execution.is_replaying and super().isEnabledFor(level)
 
     def passed_on(self, msg: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[object, dict[str, Any]]:
         """Return a line as `[run id] text`; its record has `run_id`, `function_id`, `step` and `attempt`, plain."""
@@ -97,13 +97,13 @@ class _RunLogger(Log):
         return f"{prefix}{msg!s}", {**kwargs, "extra": {**self._own(), **(kwargs.get("extra") or {})}}
 
     def _own(self) -> dict[str, Any]:
-        ledger, trying = self._session.ledger, current_try()
-        step = trying if trying is not None and trying.run == ledger.run else None
+        execution, trying = self._execution, current_try()
+        step = trying if trying is not None and trying.run == execution.run_id else None
         return {
-            "run_id": ledger.run,
-            "function_id": ledger.function,
+            "run_id": execution.run_id,
+            "function_id": execution.function_id,
             "step": None if step is None else step.key,
-            "attempt": ledger.attempt if step is None else step.attempt,
+            "attempt": execution.attempt if step is None else step.attempt,
             "markup": False,  # rich would take [run id] for a tag of its own, and show nothing of it
         }
 
@@ -124,24 +124,24 @@ class Context:
         random: seeded by the run's id.
     """
 
-    __slots__ = ("_event", "_logger", "_random", "_session", "attempt", "function_id", "group", "run_id", "step")
+    __slots__ = ("_event", "_execution", "_logger", "_random", "attempt", "function_id", "group", "run_id", "step")
 
-    def __init__(self, session: Session, policy: Policy) -> None:
-        self._session = session
+    def __init__(self, execution: Execution, policy: Policy) -> None:
+        self._execution = execution
         self._event: Event | None = None
         self._logger: logging.LoggerAdapter[logging.Logger] | None = None
         self._random: Random | None = None
-        self.run_id = session.ledger.run
-        self.function_id = session.ledger.function
-        self.attempt = session.ledger.attempt
-        self.step = Step(session, policy.for_steps)
+        self.run_id = execution.run_id
+        self.function_id = execution.function_id
+        self.attempt = execution.attempt
+        self.step = Step(execution, policy.for_steps)
         self.group = _GROUP
 
     @property
     def event(self) -> Event:
         """The event that opened the run: a copy of this execution's own (R3)."""
         if self._event is None:
-            event = self._session.ledger.event
+            event = self._execution.event
             self._event = attrs.evolve(event, data=decode(encode(event.data)))
         assert self._event is not None
         return self._event
@@ -155,7 +155,7 @@ class Context:
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger that adds the run's id, and is silent during replay."""
         if self._logger is None:
-            self._logger = _RunLogger(self._session.machine.logger, self._session)
+            self._logger = _RunLogger(self._execution)
         return self._logger
 
     @property
@@ -170,7 +170,7 @@ class Context:
 
         It never goes back, and is the same on replay.
         """
-        return self._session.now
+        return self._execution.now
 
     def __repr__(self) -> str:
         return f"<Context of run {self.run_id!r} of function {self.function_id!r}>"

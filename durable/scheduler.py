@@ -22,6 +22,7 @@ from durable.context import Context
 from durable.deadlines import Deadlines
 from durable.ending import GRACE, end, stop
 from durable.errors import LimitError, StoreError
+from durable.execution import RunExecution
 from durable.function import Function
 from durable.guests import is_of
 from durable.ledger import Ledger
@@ -159,7 +160,7 @@ class Scheduler:
         self._recovery.watch(session)
         # Not loop.create_task: an eager task factory would run the function before the session knows its task.
         main = asyncio.Task(
-            _called(function, Context(session, function.policy)),
+            _called(function, Context(RunExecution(session), function.policy)),
             loop=self._machine.loop,
             name=run,
             context=variables,

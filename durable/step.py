@@ -1,7 +1,7 @@
 """Steps: what a function asks for and awaits.
 
 Separate because this is the face of the library: what each method promises stands here and nowhere else.
-Leaves to `session` the keys and the record, to `tries` the handlers, to `causes` what a wait or an event sets off.
+Leaves to an `Execution` everything that follows from a request: keys, records, handlers, outcomes.
 
 Every method checks its arguments and is counted when it is called; it returns a coroutine. Waits, sleeps and invokes
 are posted at the call, and their deadlines count from there; `run` and the sends act when first awaited (R19).
@@ -12,38 +12,33 @@ do not follow a virtual clock: use a wait's own `timeout`, or a race with `step.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
-from durable.awaitable import StepCoroutine
 from durable.bus import checked_path, checked_pattern, checked_source
-from durable.claims import Call, Claim, Handler, check_not_nested
-from durable.codec import ABSENT, return_type
+from durable.claims import Handler
+from durable.codec import return_type
 from durable.expressions import parse
 from durable.handlers import checked_handler
-from durable.ids import part
-from durable.misuse import checked_calls, misuse
+from durable.misuse import checked_calls
 from durable.options import StepId, StepOptions, checked_id, checked_signal, checked_step_id
-from durable.records import (
-    INVOKED,
-    Event,
-    ForEvent,
-    ForSignal,
-    Ok,
-    Signal,
-    StepKind,
-    Until,
-    Wait,
+from durable.records import INVOKED, Event, Signal
+from durable.request import (
+    Execution,
+    InvokeRequest,
+    RunRequest,
+    SendRequest,
+    SignalRequest,
+    SleepRequest,
+    WaitForEventRequest,
+    WaitForSignalRequest,
 )
 from durable.retries import Policy
-from durable.session import Session
 from durable.spelling import shown
 from durable.state import WAIT_NAMES
-from durable.times import Duration, after, aware
+from durable.times import Duration, aware
 from durable.times import duration as span_of
-from durable.tries import Tries
 from durable.words import checked_choice
 
 T = TypeVar("T")
@@ -62,34 +57,14 @@ class Invocable(Protocol[T_co]):
         """Call its code."""
 
 
-def _nothing() -> None:
-    """What a stub takes the place of, in a wait or an invoke."""
-
-
-def check_call(session: Session, step_id: str) -> None:
-    """Refuse a call from inside a handler, or from another thread or loop.
-
-    Raises:
-        NestedStepError, RuntimeError
-    """
-    check_not_nested(step_id)
-    if asyncio._get_running_loop() is not session.machine.loop:
-        raise misuse(
-            RuntimeError(
-                f"step {step_id!r} of run {session.ledger.run!r} is called outside the loop of its engine: from "
-                "another thread use asyncio.run_coroutine_threadsafe"
-            )
-        )
-
-
 @checked_calls
 class Step:
     """The steps of one run: see each method. A finished step answers from the record (R1)."""
 
-    __slots__ = ("_policy", "_session")
+    __slots__ = ("_execution", "_policy")
 
-    def __init__(self, session: Session, policy: Policy) -> None:
-        self._session = session
+    def __init__(self, execution: Execution, policy: Policy) -> None:
+        self._execution = execution
         self._policy = policy
 
     @overload
@@ -123,8 +98,7 @@ class Step:
             type_ = return_type(handler) if options.output_type is None else options.output_type
             policy = options.policy(self._policy)
             work = Handler(handler, args, kwargs, is_async, policy, options.timeout, type_, options.within)
-        claim = self._claim(name, "run")
-        return self._refused() if claim is None else self._tried(claim, work)
+        return self._execution.ask(RunRequest(name, work))
 
     def sleep(self, step_id: StepId, duration: Duration) -> Coroutine[Any, Any, None]:
         """Sleep for a duration, counted from the call. A sleep that ended while the process was down ends at once.
@@ -132,7 +106,8 @@ class Step:
         Raises:
             TypeError, ValueError: at the call, for a duration that is none.
         """
-        return self._sleep(step_id, span_of(duration, what=f"the duration of step {checked_id(step_id)!r}"))
+        name = checked_id(step_id)
+        return self._execution.ask(SleepRequest(name, span_of(duration, what=f"the duration of step {name!r}")))
 
     def sleep_until(self, step_id: StepId, when: datetime) -> Coroutine[Any, Any, None]:
         """Sleep until an aware datetime; one in the past ends at once.
@@ -140,14 +115,8 @@ class Step:
         Raises:
             TypeError, ValueError: at the call, for a naive datetime or none.
         """
-        return self._sleep(step_id, aware(when, what=f"the instant of step {checked_id(step_id)!r}"))
-
-    def _sleep(self, step_id: StepId, until: timedelta | datetime) -> Coroutine[Any, Any, None]:
-        claim = self._claim(checked_id(step_id), "sleep")
-        if claim is None:
-            return self._refused()
-        when = until if isinstance(until, datetime) else self._after(until)
-        return self._wait(claim, Until(when), ABSENT)
+        name = checked_id(step_id)
+        return self._execution.ask(SleepRequest(name, aware(when, what=f"the instant of step {name!r}")))
 
     def wait_for_event(
         self, step_id: StepId, *, event: str, timeout: Duration, match: str | None = None, if_exp: str | None = None
@@ -170,10 +139,7 @@ class Step:
         if if_exp is not None:
             if_exp = parse(checked_source(if_exp, what=f"if_exp of step {name!r}"), WAIT_NAMES).source
         span = span_of(timeout, what=f"the timeout of step {name!r}")
-        claim = self._claim(name, "wait_for_event")
-        if claim is None:
-            return self._refused()
-        return self._wait(claim, ForEvent(event, self._after(span), match, if_exp), ABSENT)
+        return self._execution.ask(WaitForEventRequest(name, event, span, match, if_exp))
 
     def wait_for_signal(
         self, step_id: StepId, *, signal: str, timeout: Duration, on_conflict: Literal["fail", "replace"] = "fail"
@@ -191,10 +157,7 @@ class Step:
         signal = checked_signal(signal, what=f"step {name!r}")
         replace = checked_choice(on_conflict, ("fail", "replace"), f"on_conflict of step {name!r}") == "replace"
         span = span_of(timeout, what=f"the timeout of step {name!r}")
-        claim = self._claim(name, "wait_for_signal")
-        if claim is None:
-            return self._refused()
-        return self._wait(claim, ForSignal(signal, self._after(span)), ABSENT, replace=replace)
+        return self._execution.ask(WaitForSignalRequest(name, signal, span, replace))
 
     def send_event(self, step_id: StepId, events: Event | Sequence[Event]) -> Coroutine[Any, Any, list[str]]:
         """Send events, exactly once: they and the step's record are one write (R22). Returns the runtime's ids.
@@ -206,11 +169,7 @@ class Step:
         given = [events] if isinstance(events, Event) else events
         if isinstance(given, str | Mapping) or not isinstance(given, Sequence):
             raise TypeError(f"step {name!r} sends an Event or a sequence of them, not {shown(events)}")
-        checked = [self._session.machine.causes.check_event(event) for event in given]
-        claim = self._claim(name, "send_event")
-        if claim is None:
-            return self._refused()
-        return self._acted(claim, lambda: self._sent(claim, checked))
+        return self._execution.ask(SendRequest(name, tuple([self._execution.check_event(event) for event in given])))
 
     def send_signal(self, step_id: StepId, signal: str, data: Any = None) -> Coroutine[Any, Any, str | None]:
         """Send a signal, exactly once. Returns the id of the run that received it, None if none was waiting: it is
@@ -221,11 +180,8 @@ class Step:
         """
         name = checked_id(step_id)
         signal = checked_signal(signal, what=f"step {name!r}")
-        self._session.machine.causes.check_signal(signal, data)
-        claim = self._claim(name, "send_signal")
-        if claim is None:
-            return self._refused()
-        return self._acted(claim, lambda: self._signalled(signal, data))
+        self._execution.check_signal(signal, data)
+        return self._execution.ask(SignalRequest(name, signal, data))
 
     @overload
     def invoke(
@@ -265,75 +221,6 @@ class Step:
         """
         name = checked_id(step_id)
         span = None if timeout is None else span_of(timeout, what=f"the timeout of step {name!r}")
-        causes = self._session.machine.causes
-        event = causes.check_event(Event(INVOKED, {} if data is None else data), reserved=True)
-        id, type_ = self._session.machine.resolve(function, f"step {name!r}")
-        claim = self._claim(name, "invoke")
-        if claim is None:
-            return self._refused()
-        if self._is_stood_in(claim):
-            return self._stand_in(claim, type_)
-        self._session.begin_invoke(claim, id, event, None if span is None else self._after(span))
-        return self._taken(claim, type_)
-
-    def _claim(self, step_id: str, kind: StepKind) -> Claim | None:
-        session = self._session
-        check_call(session, step_id)
-        if session.refused or session.machine.is_ending():
-            return None
-        stand_in = session.machine.stand_in
-        if stand_in is None:
-            return session.claim(step_id, kind)
-        turn, was_quiet = session.delivery.delivered, session.delivery.is_quiet
-        claim = session.claim(step_id, kind)
-        stand_in.asked(Call(session.ledger.run, claim.key, kind, session.ledger.attempt, turn, was_quiet))
-        return claim
-
-    def _refused(self) -> Coroutine[Any, Any, Any]:
-        return StepCoroutine(self._session, None, ABSENT)
-
-    def _after(self, span: timedelta) -> datetime:
-        return after(self._session.machine.clock.now(), span)
-
-    def _wait(self, claim: Claim, wait: Wait, type_: object, *, replace: bool = False) -> Coroutine[Any, Any, Any]:
-        if self._is_stood_in(claim):
-            return self._stand_in(claim, type_)
-        self._session.begin_wait(claim, wait, replace=replace)
-        return self._taken(claim, type_)
-
-    def _is_stood_in(self, claim: Claim) -> bool:
-        stand_in = self._session.machine.stand_in
-        return stand_in is not None and stand_in.replaces(claim.step_id)
-
-    def _stand_in(self, claim: Claim, type_: object) -> Coroutine[Any, Any, Any]:
-        work = Handler(_nothing, (), {}, False, Policy(retries=0), None, type_)
-        return self._tried(claim, work)
-
-    def _taken(
-        self, claim: Claim, type_: object, begin: Callable[[], object] | None = None
-    ) -> Coroutine[Any, Any, Any]:
-        return StepCoroutine(self._session, claim, type_, begin)
-
-    def _tried(self, claim: Claim, work: Handler) -> Coroutine[Any, Any, Any]:
-        session = self._session
-        return self._taken(claim, work.type, lambda: session.begin_work(claim, Tries(session, claim, work)))
-
-    def _acted(self, claim: Claim, act: Callable[[], object]) -> Coroutine[Any, Any, Any]:
-        session = self._session
-        return self._taken(claim, ABSENT, lambda: session.close_step(claim, Ok(session.machine.causes.encode(act()))))
-
-    def _sent(self, claim: Claim, events: list[Event]) -> object:
-        machine, ids = self._session.machine, []
-        for number, event in enumerate(events):
-            now = machine.clock.now()
-            id = f"{self._session.ledger.run}/{part(claim.key)}#{number}"
-            ids.append(machine.causes.repeat_of(event, now) or id)
-            machine.journal.post_all(machine.causes.send(id, event, now))
-        return ids
-
-    def _signalled(self, signal: str, data: object) -> object:
-        machine = self._session.machine
-        now = machine.clock.now()
-        place = machine.causes.waiter(signal, now)
-        machine.journal.post_all(machine.causes.signal(signal, data, now))
-        return None if place is None else place[0]
+        event = self._execution.check_event(Event(INVOKED, {} if data is None else data), reserved=True)
+        id, type_ = self._execution.resolve(function, f"step {name!r}")
+        return self._execution.ask(InvokeRequest(name, id, event, span, type_))

@@ -106,7 +106,7 @@ class Process:
     calls: list[str] = attrs.field(factory=list)
 
     def note(self, ctx: Context, text: str) -> None:
-        session = ctx._session
+        session = ctx._execution._session
         if not session.refused:
             note = Note(session.delivery.delivered, text, session.ledger.count, session.is_level)
             self.notes.setdefault(ctx.attempt, []).append(note)

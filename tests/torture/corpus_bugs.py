@@ -115,7 +115,7 @@ async def a_failure_that_is_told(ctx: Context) -> Any:
 async def a_run_that_is_opened_again(ctx: Context) -> Any:
     first = await ctx.step.run("a", one)
     await ctx.step.sleep("s", 20)
-    clock = ctx._session.machine.clock
+    clock = ctx._execution._session.machine.clock
 
     async def mended() -> str:
         if clock.now() < instant(500):

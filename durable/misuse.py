@@ -77,8 +77,8 @@ def _own_module(trace: TracebackType | None) -> str | None:
 
 
 def checked_calls(cls: type[T]) -> type[T]:
-    """Mark the TypeError of a call that does not fit the signature of a public method of the class, or of its
-    constructor: it is raised by the interpreter, and has no line of durable's."""
+    """Let a call that does not fit the signature of a public method of the class, or of its constructor, be an error of
+    durable's own: a line of this module stands between, since the interpreter raises it where the call is written."""
     for name, method in list(vars(cls).items()):
         if callable(method) and not isinstance(method, type) and (name == "__init__" or not name.startswith("_")):
             setattr(cls, name, _checked(method))
@@ -88,12 +88,6 @@ def checked_calls(cls: type[T]) -> type[T]:
 def _checked(method: Callable[..., T]) -> Callable[..., T]:
     @wraps(method)
     def call(*args: Any, **kwargs: Any) -> T:
-        try:
-            return method(*args, **kwargs)
-        except TypeError as error:
-            trace = trace_of(error)
-            if trace is not None and trace.tb_next is None:
-                misuse(error)
-            raise
+        return method(*args, **kwargs)
 
     return call

@@ -137,8 +137,10 @@ class Tries:
         if self._stopped or self.is_running:
             return
         self.is_running, self._has_begun, self._timed_out = True, False, False
-        trying = self._trying = Trying(self._session.ledger.run, self._claim.key, self._attempt, self._machine.engine)
         try:
+            trying = self._trying = Trying(
+                self._session.ledger.run, self._claim.key, self._attempt, self._machine.engine
+            )
             if self._is_past():
                 self._timed_out = self._is_last = True
                 self._end(None, None)

@@ -126,17 +126,11 @@ def an_int_too_long_to_show() -> BaseException:
 
 @shape
 def a_metaclass_that_lies() -> BaseException:
-    class Meta(type):
-        __name__ = property(refuse)  # type: ignore[assignment]
-        __qualname__ = property(refuse)  # type: ignore[assignment]
-        __module__ = property(refuse)  # type: ignore[assignment]
-        __mro__ = property(refuse)  # type: ignore[assignment]
-        __instancecheck__ = refuse
-        __subclasscheck__ = refuse
-        __eq__ = refuse  # type: ignore[assignment]
-        __hash__ = refuse  # type: ignore[assignment]
-
-    return Meta("Lying", (Exception,), {})("boom")
+    names = ("__name__", "__module__", "__mro__", "__bases__", "__dict__")
+    methods = ("__instancecheck__", "__eq__", "__hash__", "__repr__")  # __subclasscheck__ is asked when one is raised
+    meta: Any = type("Meta", (type,), {**{name: property(refuse) for name in names}, **dict.fromkeys(methods, refuse)})
+    error: BaseException = meta("Lying", (Exception,), {})("boom")
+    return error
 
 
 @shape
@@ -241,10 +235,12 @@ def a_step_error_of_odd_values() -> BaseException:
 @shape
 def a_step_error_that_raises() -> BaseException:
     class Ours(StepError):
-        name = property(refuse, lambda self, value: None)  # type: ignore[assignment]
-        causes = property(refuse, lambda self, value: None)  # type: ignore[assignment]
+        pass
 
-    return Ours("n", "boom")
+    error = Ours("n", "boom")
+    for name in ("name", "message", "stack", "step_id", "causes"):
+        setattr(Ours, name, property(refuse))
+    return error
 
 
 @shape

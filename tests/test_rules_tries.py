@@ -588,18 +588,28 @@ def test_whatever_goes_wrong_while_an_outcome_is_judged_is_its_error_and_is_logg
     assert "'r'" in line and type(broken).__name__ in line
 
 
-def test_what_goes_wrong_before_a_handler_is_called_is_its_steps_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor does it reach those who are served beside it."""
-    monkeypatch.setattr("durable.tries.Trying", lambda *_: 1 / 0)
+@pytest.mark.parametrize(("named", "tries"), [("Trying", 2), ("encode", 1)])
+def test_what_goes_wrong_beside_a_handler_is_its_steps_error(
+    named: str, tries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it is called it is a try that failed, nor does it reach those who are served beside it; where its value is
+    written it is final, whatever it is (R13a)."""
+    monkeypatch.setattr(f"durable.tries.{named}", lambda *_, **__: 1 / 0)
+    calls: list[int] = []
 
     @durable.function(retries=0)
     async def calling(ctx: Context) -> Any:
-        return await ctx.step.run(StepOptions("s", retries=0), note)
+        await ctx.step.run(StepOptions("s", retries=1), calls.append, 1)
 
     async def story() -> None:
         async with Lab([calling]) as lab:
+            run = await lab.start(calling)
             with pytest.raises(RunFailed, match="ZeroDivisionError"):
-                await lab.result(await lab.start(calling))
+                await lab.result(run)
+            step = (await run.info()).steps["s"]
+            assert step.error is not None and step.error.name == "ZeroDivisionError"
+            assert len(calls) == (0 if named == "Trying" else 1)
+            assert lab.clock.now() == START if tries == 1 else lab.clock.now() > START
 
     asyncio.run(story())
 

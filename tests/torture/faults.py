@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from concurrent.futures import ThreadPoolExecutor
 
+from tests.torture.faults_of_errors import OF_ERRORS
 from tests.torture.planting import TORTURE, Fault, judged
 
 MEMORY = (TORTURE, "-k", "memory")
@@ -369,6 +370,7 @@ FAULTS = [
         "if False:",
         ("tests/test_loop.py",),
     ),
+    *OF_ERRORS,
 ]
 
 

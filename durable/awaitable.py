@@ -18,6 +18,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from durable.claims import Claim
+from durable.misuse import misplaced
 from durable.session import Session
 
 
@@ -46,7 +47,7 @@ class StepCoroutine(Coroutine[Any, Any, Any]):
 
     def _running(self) -> Coroutine[Any, Any, Any]:
         if self._is_over:
-            raise RuntimeError("a step can be awaited only once, and not after its coroutine was closed: call it again")
+            raise misplaced("a step can be awaited only once, and not after its coroutine was closed: call it again")
         if self._step is None:
             if self._claim is None:
                 self._step = _refused()

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import attrs
 
 from durable.errors import NestedStepError
-from durable.misuse import misuse
+from durable.misuse import misplaced
 from durable.records import Outcome, StepKind
 from durable.retries import Policy
 from durable.workers import Call as InThread
@@ -110,7 +110,7 @@ def current_step() -> CurrentStep:
     """
     trying = current_try()
     if trying is None:
-        raise misuse(RuntimeError("current_step() is for the handler of a step: no handler is running here"))
+        raise misplaced("current_step() is for the handler of a step: no handler is running here")
     return trying.step
 
 
@@ -142,11 +142,9 @@ def check_not_in_function(what: str, instead: str) -> None:
     """
     body = running_body()
     if body is not None:
-        raise misuse(
-            RuntimeError(
-                f"{what} is called in the code of function {body.ledger.function!r} (run {body.ledger.run!r}), which "
-                f"would do it again at every replay: write {instead}"
-            )
+        raise misplaced(
+            f"{what} is called in the code of function {body.ledger.function!r} (run {body.ledger.run!r}), which "
+            f"would do it again at every replay: write {instead}"
         )
 
 
@@ -158,18 +156,14 @@ def check_outside(engine: object, what: str) -> None:
     """
     body, trying = running_body(), current_try()
     if body is not None and body.machine.engine is engine:
-        raise misuse(
-            RuntimeError(
-                f"{what} is awaited in the code of function {body.ledger.function!r} (run {body.ledger.run!r}) of the "
-                "same engine, which would wait for itself: use ctx.step.invoke, or await it outside"
-            )
+        raise misplaced(
+            f"{what} is awaited in the code of function {body.ledger.function!r} (run {body.ledger.run!r}) of the "
+            "same engine, which would wait for itself: use ctx.step.invoke, or await it outside"
         )
     if trying is not None and trying.engine is engine:
-        raise misuse(
-            RuntimeError(
-                f"{what} is awaited inside the handler of step {trying.key!r} of the same engine, which would wait for "
-                "itself: use step.invoke, or await it outside"
-            )
+        raise misplaced(
+            f"{what} is awaited inside the handler of step {trying.key!r} of the same engine, which would wait for "
+            "itself: use step.invoke, or await it outside"
         )
 
 

@@ -23,6 +23,7 @@ from durable.equipment import checked_clock, checked_limits, checked_logger, che
 from durable.function import Function
 from durable.ledger import Ledger, Limits
 from durable.listing import listed
+from durable.misuse import misplaced
 from durable.options import checked_signal
 from durable.records import INVOKED, Event, RunClosed, RunRetried, RunStatus
 from durable.registry import Registry
@@ -386,11 +387,11 @@ class Engine:
                 "not use it after `close`"
             )
         if os.getpid() != self._pid:
-            raise RuntimeError(
+            raise misplaced(
                 f"{what}: the engine was opened by process {self._pid}, this is a forked child: open its own"
             )
         if asyncio._get_running_loop() is not runtime.loop:
-            raise RuntimeError(
+            raise misplaced(
                 f"{what}: the engine belongs to another event loop: from another thread write "
                 "asyncio.run_coroutine_threadsafe(engine...., loop).result()"
             )

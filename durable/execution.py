@@ -19,7 +19,7 @@ from durable.claims import Call, Claim, Handler, check_not_nested
 from durable.codec import ABSENT
 from durable.ids import part
 from durable.log import Log
-from durable.misuse import misuse
+from durable.misuse import misplaced
 from durable.records import Event, ForEvent, ForSignal, Ok, StepKind, Until, Wait
 from durable.request import (
     InvokeRequest,
@@ -204,9 +204,7 @@ def check_call(session: Session, step_id: str) -> None:
     """
     check_not_nested(step_id)
     if asyncio._get_running_loop() is not session.machine.loop:
-        raise misuse(
-            RuntimeError(
-                f"step {step_id!r} of run {session.ledger.run!r} is called outside the loop of its engine: from "
-                "another thread use asyncio.run_coroutine_threadsafe"
-            )
+        raise misplaced(
+            f"step {step_id!r} of run {session.ledger.run!r} is called outside the loop of its engine: from another "
+            "thread use asyncio.run_coroutine_threadsafe"
         )

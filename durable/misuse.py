@@ -44,6 +44,11 @@ def misuse(error: E) -> E:
     return error
 
 
+def misplaced(message: str) -> RuntimeError:
+    """Return the error of a call in a wrong place: another loop, thread or process, a handler, a function."""
+    return misuse(RuntimeError(message))
+
+
 def is_misuse(error: BaseException) -> bool:
     """Say whether durable raised the error because it was used wrongly. Members of a group are not asked."""
     try:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from durable.engine import Engine
 from durable.function import Function
+from durable.misuse import misplaced
 from durable.run import Run
 from durable.stores.store import Store
 from durable.times import Duration
@@ -57,7 +58,7 @@ def run(
     """
     if asyncio._get_running_loop() is not None:
         name = function.id if isinstance(function, Function) else "function"
-        raise RuntimeError(
+        raise misplaced(
             "durable.run blocks, and an event loop runs here already, as in a notebook: write "
             f"`engine = durable.Engine([{name}], store=...); await engine.open()` and "
             f"`await engine.invoke({name}, {{...}})` instead"

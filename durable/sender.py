@@ -19,6 +19,7 @@ from durable.equipment import checked_limits
 from durable.ids import Ids
 from durable.ledger import Limits
 from durable.messages import Sent, SentEvents, SentSignal, write_sent
+from durable.misuse import misplaced
 from durable.options import checked_signal
 from durable.records import Event
 from durable.requests import checked_events
@@ -143,7 +144,7 @@ class Sender:
         if self._worker is None:
             raise RuntimeError(f"{what}: the sender is not open: write `async with sender:` or `await sender.open()`")
         if self._pid != os.getpid():
-            raise RuntimeError(
+            raise misplaced(
                 f"{what}: the sender was opened by process {self._pid}, this is a forked child: open its own"
             )
         return self._worker

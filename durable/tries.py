@@ -10,12 +10,12 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Coroutine
 from contextvars import Context, copy_context
-from datetime import datetime
 from typing import Any
 
 import attrs
 
 from durable.arguments import watched
+from durable.bounds import Bounds
 from durable.claims import CURRENT, Claim, Handler, Trying
 from durable.codec import Whose, encode, recorded
 from durable.eager import Spare
@@ -26,7 +26,6 @@ from durable.misuse import is_failed_call
 from durable.records import Err, Json, Ok, Outcome, StepRetried
 from durable.retries import FINAL, Verdict
 from durable.session import Session
-from durable.times import after
 from durable.workers import Call
 
 
@@ -35,14 +34,12 @@ class Tries:
 
     __slots__ = (
         "_attempt",
-        "_began",
+        "_bounds",
         "_calling",
         "_claim",
         "_context",
         "_handler",
-        "_has_begun",
         "_in_place",
-        "_is_last",
         "_machine",
         "_recorded",
         "_session",
@@ -62,13 +59,11 @@ class Tries:
         self._handler = handler
         self._context = copy_context()
         self._attempt = 0
-        self._began: datetime | None = None  # the first try
+        self._bounds = Bounds(handler.timeout, handler.within)
         self._recorded = 0
         self._in_place = False
         self._stopped = False
-        self._has_begun = False  # this try: its handler, not what it waits for before
         self._timed_out = False
-        self._is_last = False  # the timer that is set ends the step, not one try
         self._task: asyncio.Task[None] | None = None
         self._calling: Awaitable[Any] | None = None
         self._thread: Call[Any] | None = None
@@ -90,7 +85,7 @@ class Tries:
         if facts is not None:
             self._attempt = facts.attempt
             if self._attempt:
-                self._began = facts.began or facts.opened_at
+                self._bounds.began = facts.began or facts.opened_at
             if facts.due is not None and (self._session.ledger.run, self._claim.key) in self._machine.timers:
                 return  # R17: what the timers have given is due, whatever the clock says now
         self._in_place = facts is None and self._session.gate is None and not self.is_bounded
@@ -136,13 +131,14 @@ class Tries:
     def _try(self) -> None:
         if self._stopped or self.is_running:
             return
-        self.is_running, self._has_begun, self._timed_out = True, False, False
+        self.is_running = True
+        self._timed_out = self._bounds.has_begun = False
         try:
             trying = self._trying = Trying(
                 self._session.ledger.run, self._claim.key, self._attempt, self._machine.engine
             )
-            if self._is_past():
-                self._timed_out = self._is_last = True
+            if self._bounds.is_past(self._machine.clock.now()):
+                self._timed_out = self._bounds.is_last = True
                 self._end(None, None)
                 return
             context = self._context.copy()
@@ -163,7 +159,7 @@ class Tries:
     def _try_in_place(self, spare: Spare, context: Context) -> None:
         try:
             handler = self._stood_in()
-            self._has_begun = handler.is_async or self._machine.workers is None
+            self._bounds.has_begun = handler.is_async or self._machine.workers is None
             if handler.is_async:
                 suspended = spare.begin(handler.call(), context)
                 self._task = spare.go_on(suspended, self._run)
@@ -240,31 +236,13 @@ class Tries:
         value = await self._thread.result
         return await value if inspect.isawaitable(value) else value
 
-    # Its time (R11a): of a try from the handler's beginning, of the step from the first one's.
-
     def _begun(self) -> None:
-        self._has_begun = True
-        if self.is_bounded:
-            if self._began is None:
-                self._began = self._machine.clock.now()
-            self._arm()
+        self._bounds.begin(self._machine.clock.now())
+        self._arm()
 
     def _arm(self) -> None:
-        timeout, last = self._handler.timeout, self._last()
-        ends = after(self._machine.clock.now(), timeout) if timeout is not None and self._has_begun else None
-        self._is_last = last is not None and (ends is None or last <= ends)
-        until = last if self._is_last else ends
-        if until is not None:
+        if self.is_bounded and (until := self._bounds.until(self._machine.clock.now())) is not None:
             self._machine.timers.set_span((self._session.ledger.run, self._claim.key), until)
-
-    def _last(self) -> datetime | None:
-        """Return the instant at which the step's time is over, if it has begun."""
-        within = self._handler.within
-        return None if within is None or self._began is None else after(self._began, within)
-
-    def _is_past(self) -> bool:
-        last = self._last()
-        return last is not None and self._machine.clock.now() >= last
 
     # What came of it.
 
@@ -272,7 +250,7 @@ class Tries:
         self.is_running = False
         if self._trying is not None:
             self._trying.is_over = True
-            self._trying.is_cancelled = self._trying.is_running  # a thread that goes on when nobody waits for it
+            self._trying.is_cancelled |= self._trying.is_running  # a thread that goes on when nobody waits for it
 
     def _end(self, error: BaseException | None, value: Any, *, inline: bool = False) -> None:
         """Judge and record what came of a try. Whatever goes wrong from here on is the step's error, and is logged."""
@@ -295,7 +273,10 @@ class Tries:
             return
         nested = self._trying.nested if self._trying is not None else None
         if self._timed_out:
-            self._fail(self._timeout(error), is_final=self._is_last)
+            late = self._bounds.error(self.label, self._attempt)
+            if error is not None:
+                set_trace(late, trace_of(error))  # where the handler was
+            self._fail(late, is_final=self._bounds.is_last)
         elif nested is not None:
             self._fail(nested)
         elif error is not None:
@@ -308,16 +289,6 @@ class Tries:
         if error is None or self._timed_out:
             return False
         return self._stopped or (is_of(error, asyncio.CancelledError, GeneratorExit) and self._machine.is_ending())
-
-    def _timeout(self, error: BaseException | None) -> TimeoutError:
-        timeout = self._handler.within if self._is_last else self._handler.timeout
-        seconds = timeout.total_seconds() if timeout is not None else 0.0
-        tries = "1 try" if not self._attempt else f"{self._attempt + 1} tries"
-        text = f"try {self._attempt + 1} of {self.label} took longer than {seconds:g} s"
-        late = TimeoutError(f"{self.label} took longer than {seconds:g} s, in {tries}" if self._is_last else text)
-        if error is not None:
-            set_trace(late, trace_of(error))  # where the handler was
-        return late
 
     def _succeed(self, value: Any, *, inline: bool) -> None:
         try:
@@ -353,13 +324,13 @@ class Tries:
         if not is_final:
             verdict = self._handler.policy.verdict(error, attempt=self._attempt, now=now, seed=seed, final=FINAL)
         failure = recorded(error, notes=verdict.notes)
-        due, last = verdict.due, self._last()
-        if self._timed_out and self._is_last:
+        due = verdict.due
+        if self._timed_out and self._bounds.is_last:
             failure = self._with_last(failure)
-        if due is None or (last is not None and due >= last):
+        if due is None or self._bounds.is_past(due):
             self._close(Err(attrs.evolve(failure, step_id=claim.key)))
             return
-        began = self._began if last is not None else None
+        began = None if self._bounds.last is None else self._bounds.began
         self._recorded = self._machine.journal.post(
             StepRetried(ledger.run, claim.key, claim.kind, self._attempt + 1, due, failure, now, began)
         )
@@ -371,7 +342,7 @@ class Tries:
         last = facts.error if facts is not None else None
         if last is None or not self._attempt:
             return late
-        if not self._has_begun:
+        if not self._bounds.has_begun:
             return last
         return attrs.evolve(late, causes=(attrs.evolve(last, causes=()), *last.causes)[:5])
 
@@ -387,7 +358,7 @@ class Tries:
 
     def _close(self, outcome: Outcome, *, inline: bool = False) -> None:
         self._session.works.pop(self, None)
-        tries = self._attempt + self._has_begun
+        tries = self._attempt + self._bounds.has_begun
         self._session.close_step(self._claim, outcome, tries=tries, inline=inline)
 
 

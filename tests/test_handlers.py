@@ -219,8 +219,9 @@ def test_a_mock_that_raises_fails_its_step_and_one_that_counts_is_called_once_fo
     double.assert_has_awaits([mock.call(3), mock.call(3)])
 
 
+@pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("threads", ["inline", "threads"])
-def test_a_call_that_does_not_fit_the_handler_ends_the_step_at_once(threads: str) -> None:
+def test_a_call_that_does_not_fit_the_handler_ends_the_step_at_once(threads: str, debug: bool) -> None:
     """R13a: a TypeError of which no line is the handler's; one of its own lines is tried again."""
     calls: list[int] = []
 
@@ -263,4 +264,4 @@ def test_a_call_that_does_not_fit_the_handler_ends_the_step_at_once(threads: str
                 await lab.result(run)
             assert calls == [0, 1, 2, 3]
 
-    asyncio.run(story())
+    asyncio.run(story(), debug=debug)

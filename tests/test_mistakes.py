@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -122,6 +123,11 @@ MISTAKES: dict[str, tuple[Code, tuple[str, ...]]] = {
 }
 
 
+async def _twice(step: Awaitable[Any]) -> None:
+    await step
+    await step
+
+
 async def _raised(call: Callable[[], Any]) -> Any:
     raise call()
 
@@ -136,6 +142,7 @@ class _Door:
 
 
 _engine = _Door()
+MISTAKES["a step that is awaited twice"] = (lambda ctx: _twice(ctx.step.sleep("a", 0)), ("awaited only once",))
 MISTAKES["an engine's method in a function"] = (lambda ctx: _engine.send("e"), ("every replay", "step.send_event"))
 
 
@@ -230,6 +237,8 @@ IN_A_HANDLER: dict[str, tuple[Callable[[Any], Any], str]] = {
     "a naive instant": (lambda ctx: Event("e", ts=NAIVE), "ValueError"),
     "an odd retry-after": (lambda ctx: RetryAfterError("m", -1), "ValueError"),
     "a result that waits for itself": (lambda ctx: _engine.lab.engine.result(ctx.run_id), "RuntimeError"),
+    "an engine of another loop": (lambda ctx: _in_another_loop(lambda: _engine.lab.engine.send("e")), "RuntimeError"),
+    "a step in another thread": (lambda ctx: _in_another_thread(lambda: ctx.step.sleep("b", 1)), "RuntimeError"),
     "settled": (lambda ctx: _engine.lab.engine.settled(), "RuntimeError"),
     "an event without a name": (lambda ctx: _engine.lab.engine.send(""), "ValueError"),
     "an expression that does not parse": (lambda ctx: durable.TriggerEvent("e", "1 +"), "ExpressionError"),
@@ -237,6 +246,15 @@ IN_A_HANDLER: dict[str, tuple[Callable[[Any], Any], str]] = {
     "a value that is too large": (lambda ctx: "x" * (5 << 20), "LimitError"),
     "a nested step": (lambda ctx: ctx.step.sleep("inner", 1), "NestedStepError"),
 }
+
+
+def _in_another_thread(call: Callable[[], Any]) -> Any:
+    with ThreadPoolExecutor(1) as pool:  # without the context, so that it is not in the handler
+        return pool.submit(call).result()
+
+
+def _in_another_loop(call: Callable[[], Any]) -> Any:
+    return _in_another_thread(lambda: asyncio.run(call()))
 
 
 @pytest.mark.parametrize("threads", ["inline", "threads"])
@@ -277,8 +295,9 @@ def test_a_mistake_in_a_handler_ends_its_step_at_once(mistake: str, threads: str
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("error", [ValueError("v"), TypeError("t"), RuntimeError("r"), KeyError("k")], ids=repr)
-def test_the_same_error_of_the_users_own_code_is_tried_again(error: Exception) -> None:
+def test_the_same_error_of_the_users_own_code_is_tried_again(error: Exception, debug: bool) -> None:
     """R13a: it is the line that raised it which tells."""
     calls: list[int] = []
 
@@ -310,7 +329,7 @@ def test_the_same_error_of_the_users_own_code_is_tried_again(error: Exception) -
             assert calls == [0, 1, 0, 1]
             assert {step.attempts for step in (await run.info()).steps.values()} == {2}
 
-    asyncio.run(story())
+    asyncio.run(story(), debug=debug)
 
 
 def test_a_stub_that_raises_is_tried_again() -> None:

@@ -130,13 +130,21 @@ OF_ERRORS = [
     # Time, and what is tried again.
     Fault(
         "count a try's time before its handler begins",
-        "tries.py",
-        "if timeout is not None and self._has_begun else None",
-        "if timeout is not None else None",
+        "bounds.py",
+        "if self._timeout is not None and self.has_begun else None",
+        "if self._timeout is not None else None",
         TRIES,
     ),
-    Fault("try past the time of all tries", "tries.py", "(last is not None and due >= last)", "False", TRIES),
-    Fault("forget when the first try began", "tries.py", "self._began if last is not None else None", "None", TRIES),
+    Fault(
+        "try past the time of all tries", "tries.py", "due is None or self._bounds.is_past(due)", "due is None", TRIES
+    ),
+    Fault(
+        "forget when the first try began",
+        "tries.py",
+        "None if self._bounds.last is None else self._bounds.began",
+        "None",
+        TRIES,
+    ),
     Fault("go on when a choice raises", "retries.py", "return Verdict(notes=", "return Verdict(now, notes=", TRIES),
     Fault("try a function's steps as itself", "context.py", "policy.for_steps", "policy", TRIES),
     Fault("make much of nothing", "retries.py", "plain = min(first, longest) and longest", "plain = longest", TRIES),

@@ -1,0 +1,64 @@
+"""The time that the tries of one step may take: each of them, and all of them together.
+
+Separate because when a try is over is arithmetic, and must not be mixed with how it is stopped.
+Leaves to `tries` to set the timer, and to record when the first one began.
+
+A try's time counts from its handler's beginning: not while it waits for a thread, or for the end of the last try. The
+time of all tries counts from the first one's beginning, and goes on whatever the later ones wait for. Source: R11a.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from durable.times import after
+
+
+class Bounds:
+    """The bounds of a step's tries, `timeout` and `within`: instants in the engine's time.
+
+    Attributes:
+        began: when the first try did; None: none has, or nothing is bounded.
+        has_begun: this try's handler has.
+        is_last: the instant that was asked for last is the end of all tries, not of one.
+    """
+
+    __slots__ = ("_timeout", "_within", "began", "has_begun", "is_last")
+
+    def __init__(self, timeout: timedelta | None, within: timedelta | None) -> None:
+        self._timeout = timeout
+        self._within = within
+        self.began: datetime | None = None
+        self.has_begun = self.is_last = False
+
+    @property
+    def last(self) -> datetime | None:
+        """The instant at which the time of all tries is over, once it counts."""
+        return None if self._within is None or self.began is None else after(self.began, self._within)
+
+    def begin(self, now: datetime) -> None:
+        """The handler of this try begins."""
+        self.has_begun = True
+        if self.began is None:
+            self.began = now
+
+    def until(self, now: datetime) -> datetime | None:
+        """Return when this try is over at the latest, as far as that is known yet."""
+        last = self.last
+        ends = after(now, self._timeout) if self._timeout is not None and self.has_begun else None
+        self.is_last = last is not None and (ends is None or last <= ends)
+        return last if self.is_last else ends
+
+    def is_past(self, when: datetime) -> bool:
+        """Whether the time of all tries is over at an instant."""
+        last = self.last
+        return last is not None and when >= last
+
+    def error(self, label: str, attempt: int) -> TimeoutError:
+        """Return the error of try number `attempt`, whose time is over, or that of all."""
+        timeout = self._within if self.is_last else self._timeout
+        seconds = 0.0 if timeout is None else timeout.total_seconds()
+        if not self.is_last:
+            return TimeoutError(f"try {attempt + 1} of {label} took longer than {seconds:g} s")
+        tries = "1 try" if not attempt else f"{attempt + 1} tries"
+        return TimeoutError(f"{label} took longer than {seconds:g} s, in {tries}")

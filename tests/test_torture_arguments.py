@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -264,6 +265,22 @@ def test_a_batch_more_or_less_is_no_difference(
     """The number of a batch names another place then: what was recorded by then says where it is."""
     monkeypatch.setattr(stage, "Mortal", Joining)
     assert report_of(function).endings > 1
+
+
+@pytest.mark.parametrize("odd", [0, 1])
+@pytest.mark.parametrize("longer", [0, 1])
+def test_a_clock_that_decides_is_found_at_any_hour(odd: int, longer: int) -> None:
+    """Whether the way that it takes first is the longer one, or the shorter."""
+
+    @durable.function
+    async def by_the_hour(ctx: Context) -> Any:
+        await ctx.step.run("a", slow, 1)
+        if int(time.time()) // 3600 % 2 == odd:
+            await ctx.step.sleep("b", 1)
+            if longer:
+                await ctx.step.run("c", slow, 1)
+
+    assert "time.time()" in story_of(by_the_hour)
 
 
 @pytest.mark.parametrize("more", range(0, 40, 5))

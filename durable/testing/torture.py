@@ -215,8 +215,10 @@ class _Torture:
         """Say whether a life that went another way does so each time: then a crash has cut a race, whose winner had not
         been recorded. Chance, clocks and sets go now this way, now that."""
         # Not by the number of the batch: a machine that stands still for a moment joins two, or parts one in two.
-        if life.plot.dies_after is not None and len(first.opened) == 1 and set(first.finished) <= set(life.died_at):
-            return False  # all but the end was recorded
+        recorded = set(life.died_at)
+        was_whole = set(first.finished) <= recorded or set(life.finished) <= recorded
+        if life.plot.dies_after is not None and len(first.opened) == 1 and was_whole:
+            return False  # all but the end was recorded: no crash has cut anything
         for flipped in range(1, RELIVED + 1):
             again = await self._live(attrs.evolve(life.plot, flipped=flipped))
             if again.signature != life.signature and not _died_elsewhere(life, again):
@@ -237,8 +239,10 @@ class _Torture:
 
 def _died_elsewhere(life: Life, again: Life) -> bool:
     """Say whether a life that was lived again died at another point of the same story, and so shows nothing."""
-    same = min(len(life.died_at), len(again.died_at))
-    return len(life.died_at) != len(again.died_at) and life.died_at[:same] == again.died_at[:same]
+    earlier, later = sorted((life, again), key=lambda one: len(one.died_at))
+    same = len(earlier.died_at)
+    # One in which nothing was left to be done died where no other could have gone on.
+    return same < len(later.died_at) and earlier.died_at == later.died_at[:same] and len(earlier.finished) > same
 
 
 async def _look(stage: Stage) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 from concurrent.futures import ThreadPoolExecutor
 
+from tests.torture.faults_odd import ODD_FAULTS
 from tests.torture.faults_of_errors import OF_ERRORS
 from tests.torture.planting import TORTURE, Fault, judged
 
 MEMORY = (TORTURE, "-k", "memory")
 
 FAULTS = [
+    *ODD_FAULTS,
     Fault("drop a sync", "stores/schema.py", '"power": 2', '"power": 1', ("tests/test_torture_power.py",)),
     Fault(
         "acknowledge before the commit",
@@ -184,7 +186,7 @@ FAULTS = [
     Fault("chance that differs on replay", "context.py", "Random(self.run_id)", "Random()"),
     Fault(
         "a time that differs on replay",
-        "context.py",
+        "execution.py",
         "return self._session.now",
         "return self._session.machine.clock.now()",
     ),

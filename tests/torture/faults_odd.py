@@ -1,0 +1,143 @@
+"""The planted faults of legal input: in the lines that take in values, texts, filters and wrong use, and in torture.
+
+Separate because one table would be too long to read.
+Leaves to `faults_of_errors` the errors, to `faults` the rest and the command, to `planting` how it is done.
+"""
+
+from __future__ import annotations
+
+from tests.torture.planting import TORTURE, Fault
+
+ODD_FAULTS = [
+    # Values.
+    Fault(
+        "hold no more than the outermost against its annotation",
+        "codec/values.py",
+        "_check_fit(written, value, known.fit, look if deep else known.fit.outer)",
+        "_check_fit(written, value, known.fit, known.fit.outer)",
+        ("tests/test_rules_types.py",),
+    ),
+    Fault(
+        "excuse a value everywhere that did not fit somewhere",
+        "codec/values.py",
+        "places = loads(written).get(PLACES, [[]])",
+        "places = [[]]",
+        ("tests/test_codec_fitting.py",),
+    ),
+    Fault(
+        "mark nothing inside a value that does not fit",
+        "codec/values.py",
+        "                return _loosely(written, value, known.fit)\n",
+        "                return written\n",
+        ("tests/test_rules_types.py",),
+    ),
+    Fault(
+        "take an old record for one that was compared all the way down",
+        "session.py",
+        "deep=outcome.deep",
+        "deep=True",
+        ("tests/test_rules_types.py",),
+    ),
+    Fault(
+        "walk a container while a hook changes it",
+        "codec/writing.py",
+        "for name, item in list(fields.items()):",
+        "for name, item in fields.items():",
+        ("tests/test_codec_hooks.py",),
+    ),
+    Fault(
+        "believe what a structure hook builds",
+        "codec/values.py",
+        "    if dumps(again) != written:\n",
+        "    if False:\n",
+        ("tests/test_codec_hooks.py", "tests/test_codec_classes.py"),
+    ),
+    Fault(
+        "give data a handler's advice",
+        "codec/values.py",
+        "whose or (Whose.DATA if type_ is ABSENT else Whose.HANDLER)",
+        "whose or Whose.HANDLER",
+        ("tests/test_codec_remedies.py",),
+    ),
+    Fault(
+        "make a set of any number of members of one hash",
+        "codec/reading.py",
+        "_CROWDED = 1_000_000 ",
+        "_CROWDED = 10**12 ",
+        ("tests/test_codec_bounds.py",),
+    ),
+    Fault(
+        "read a flattened subclass for what it was",
+        "codec/values.py",
+        "        is_proven = known.proof is not None and kind in CONTAINERS and known.proof(value)\n",
+        "        is_proven = isinstance(value, str | int)\n",
+        ("tests/test_codec_subclasses.py",),
+    ),
+    # What torture sees.
+    Fault(
+        "overlook what a handler does to its arguments",
+        "testing/actors.py",
+        "            self.lived.changed_args.append((step.run_id, step.key, *change))\n",
+        "            pass\n",
+        ("tests/test_torture_arguments.py",),
+    ),
+    Fault(
+        "compare arguments with those of another delivery order",
+        "testing/actors.py",
+        "memory.args.setdefault((order, together), {})",
+        "memory.args.setdefault((None, False), {})",
+        ("tests/test_torture_arguments.py",),
+    ),
+    # Texts.
+    Fault(
+        "let half of a surrogate pair into a name",
+        "words.py",
+        "size = len(found.encode())",
+        'size = len(found.encode("utf-8", "surrogatepass"))',
+        ("tests/test_doors_text.py",),
+    ),
+    Fault(
+        "keep a StrEnum's member as a name",
+        "words.py",
+        "    if is_str(value):\n        return str.__str__(value)\n",
+        "    if is_str(value):\n        return value\n",
+        ("tests/test_doors_text.py", "tests/test_doors_types.py"),
+    ),
+    # Guests.
+    Fault(
+        "let a trigger's filter fail the send",
+        "bus.py",
+        '.evaluate({"event": seen}, budget))\n        except Exception as error:\n',
+        '.evaluate({"event": seen}, budget))\n        except OSError as error:\n',
+        ("tests/test_bus.py", "tests/test_rules_events.py", TORTURE),
+    ),
+    Fault(
+        "let a wait's filter that fails answer it",
+        "bus.py",
+        "            _complain_of(self.expression, what, key, error, complain)\n            return False\n",
+        "            _complain_of(self.expression, what, key, error, complain)\n            return True\n",
+        ("tests/test_rules_events.py", TORTURE),
+    ),
+    Fault(
+        "lose an event over a key that cannot be kept",
+        "causes.py",
+        "        except Exception as error:  # it fails, or comes to what cannot be kept, as type(event.data) does\n",
+        "        except ZeroDivisionError as error:\n",
+        ("tests/test_rules_events.py", TORTURE),
+    ),
+    Fault(
+        "let a log that raises through",
+        "log.py",
+        "            self._tell_failure(error, msg)\n",
+        "            raise\n",
+        ("tests/test_log.py",),
+    ),
+    # Wrong use.
+    Fault(
+        "send again at every replay",
+        "claims.py",
+        "return None if body is None or CURRENT.get() is not None or body.main.done() else body",
+        "return None",
+        ("tests/test_doors_use.py",),
+    ),
+]

@@ -325,7 +325,7 @@ class Engine:
         """Wait for the end of a run: see `Run.result`."""
         runtime, run_id = self.opened("result"), looked_up(run_id)
         check_outside(self, "result")
-        seconds = None if timeout is None else duration(timeout).total_seconds()
+        seconds = None if timeout is None else duration(timeout, what="the timeout of a result").total_seconds()
         try:
             async with asyncio.timeout(seconds):
                 name, ended = await self._ended(runtime, run_id)

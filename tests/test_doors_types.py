@@ -6,6 +6,7 @@ What is taken is of the plain type: what a user's class makes of arithmetic, com
 from __future__ import annotations
 
 import asyncio
+import enum
 from collections import ChainMap, OrderedDict, UserDict, defaultdict
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -20,16 +21,21 @@ import durable
 from durable import (
     Backoff,
     Cancel,
+    CodecError,
     Context,
     DictStore,
     Engine,
     Event,
+    ExpressionError,
     FileStore,
+    LimitError,
     Limits,
     RetryAfterError,
     RunQuery,
+    Sender,
     StepOptions,
     Timeouts,
+    TriggerEvent,
 )
 from durable.clock import Handle, SystemClock
 from durable.spelling import shown
@@ -293,3 +299,109 @@ def test_a_clock_that_gives_no_instant_later_fails_its_caller() -> None:
             clock._now = NOON
 
     asyncio.run(story())
+
+
+# What an expression and a path are written in.
+
+
+class Source(enum.StrEnum):
+    PATH = "data.n"
+    TRUTH = "event.data.n == 1"
+
+
+def waits(**options: Any) -> Any:
+    """Return what is recorded of a wait with these options, or raise what refuses it at the call."""
+
+    @durable.function(retries=0)
+    async def waiting(ctx: Context) -> None:
+        await ctx.step.wait_for_event("w", event="e", timeout="1h", **options)
+
+    async def story() -> Any:
+        async with Lab([waiting]) as lab:
+            run = await lab.start(waiting, {"n": 1})
+            if (await run.info()).status == "failed":
+                await run.result()
+            wait = lab.engine.opened("test").state.ledgers[run.id].steps["w"].wait
+            return next(getattr(wait, "expression" if name == "if_exp" else name) for name in options)
+
+    return asyncio.run(story())
+
+
+SOURCE_DOORS: dict[str, Callable[[Any], Any]] = {
+    "if_exp of a trigger": lambda text: TriggerEvent("e", if_exp=text).if_exp,
+    "if_exp of a Cancel": lambda text: Cancel("e", if_exp=text).if_exp,
+    "if_exp of a wait": lambda text: waits(if_exp=text),
+    "idempotency": lambda text: durable.function(idempotency=text)(says.code).idempotency.source,  # type: ignore[union-attr]
+    "match of a Cancel": lambda text: Cancel("e", match=text).match,
+    "match of a wait": lambda text: waits(match=text),
+}
+
+
+@pytest.mark.parametrize("door", SOURCE_DOORS)
+def test_an_expression_and_a_path_are_taken_as_the_plain_text_that_they_spell(door: str) -> None:
+    member = Source.PATH if "match" in door else Source.TRUTH
+    for given in (member, Odd(member.value), member.value):
+        found = SOURCE_DOORS[door](given)
+        assert type(found) is str and found == member.value
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["data.\ud800", Odd("data.\ud83d\ude00"), "data." + "x" * (1 << 20), "", 7, b"data.n", Mock(spec=str), ["data.n"]],
+    ids=shown,
+)
+@pytest.mark.parametrize("door", SOURCE_DOORS)
+def test_what_is_no_expression_or_path_is_refused_in_a_line_or_two(door: str, bad: Any) -> None:
+    errors = (TypeError, ValueError, LimitError, ExpressionError, durable.RunFailed)
+    with pytest.raises(errors) as caught:
+        SOURCE_DOORS[door](bad)
+    message = caught.value.error.message if isinstance(caught.value, durable.RunFailed) else str(caught.value)
+    assert len(message) < 600, message
+    assert not isinstance(caught.value, UnicodeError)
+
+
+# Inside a value every type is exact (R10): a lesser one would come back.
+
+
+class Flags(enum.IntFlag):
+    A = 1
+
+
+LOST = [Word.ONE, Odd("x"), Count.THREE, Whole(3), Flags.A, Real(1.5), Span(1), Instant(2030, 1, 1, tzinfo=UTC)]
+
+
+@pytest.mark.parametrize(
+    "value", [*LOST, OrderedDict(a=1), type("B", (bytes,), {})(b"x"), type("L", (list,), {})()], ids=shown
+)
+def test_inside_data_what_would_lose_its_type_is_refused_wherever_it_is_sent(value: Any, tmp_path: Path) -> None:
+    """With its path, at the call; the engine goes on."""
+
+    @durable.function(retries=0)
+    async def sends(ctx: Context) -> None:
+        step = ctx.step
+        for call in (
+            lambda: step.send_event("e", Event("e", {"a": [value]})),
+            lambda: step.send_signal("s", "s", {"a": [value]}),
+            lambda: step.invoke("i", function=says, data={"a": [value]}),
+        ):
+            with pytest.raises(CodecError, match=r"\$\.a\[0\]"):
+                await call()
+
+    async def story(store: Any) -> None:
+        async with Engine([sends, says], store=store) as engine:
+            for call in (engine.send, engine.send_signal):
+                with pytest.raises(CodecError, match=r"\$\.a\[0\]"):
+                    await call("e", {"a": [value]})
+            for start in (engine.start, engine.invoke):
+                with pytest.raises(CodecError, match=r"\$\.a\[0\]"):
+                    await start(says, {"a": [value]})
+            await engine.invoke(sends)
+            assert [info.function_id for info in await engine.runs()] == ["sends"]
+        if isinstance(store, FileStore):
+            async with Sender(store.path) as sender:
+                for call in (sender.send, sender.send_signal):
+                    with pytest.raises(CodecError, match=r"\$\.a\[0\]"):
+                        await call("e", {"a": [value]})
+
+    for store in (DictStore(), FileStore(tmp_path / "s.db", durability="none")):
+        asyncio.run(story(store))

@@ -205,6 +205,7 @@ def test_a_function_that_is_refused_leaves_the_engine_as_it_was() -> None:
                 await engine.start(other)
             with pytest.raises(LookupError, match="no function 'f'"):
                 await engine.start("f")
+            assert await engine.invoke("f-failure", {"text": "of the other"}) is None
 
     asyncio.run(story())
 
@@ -367,6 +368,37 @@ def test_the_same_id_again_is_the_same_run_whatever_the_idempotency_of_its_funct
             assert len(await lab.engine.runs()) == 1 + given
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("expression", "data", "warnings"),
+    [
+        ("event.data.cart", {}, 0),
+        ("event.data.cart.id", {}, 0),
+        ("event.data.cart.id", {"cart": 7}, 0),
+        ("event.data.cart", {"cart": None}, 0),
+        ("1 / event.data.n", {"n": 0}, 1),
+        ("type(event.data.n)", {"n": 1}, 1),
+    ],
+)
+def test_without_a_value_every_event_opens_a_run(
+    expression: str, data: dict[str, Any], warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """R21: where it is missing without a word, where the expression fails with one warning for all."""
+
+    @durable.function("e", idempotency=expression)
+    async def pays(ctx: Context) -> None: ...
+
+    async def story() -> None:
+        async with Lab([pays]) as lab:
+            for _ in range(3):
+                await lab.send("e", data)
+                await lab.start(pays, data)
+            assert len(await lab.engine.runs()) == 6
+
+    asyncio.run(story())
+    told = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert len(told) == warnings and all("'pays'" in record.getMessage() for record in told)
 
 
 # In a function's own code.

@@ -16,7 +16,9 @@ import pytest
 import durable
 from durable import Context, DictStore, Engine, Entry, Event, FileStore, RunRow, StoreCorruptError
 from durable.codec import write
+from durable.messages import SentEvents, SentSignal, write_sent
 from durable.records import EventSent, ForEvent, Record, RunClosed, RunOpened, StepOpened
+from durable.stores.inbox import Inbox, Message
 from durable.stores.seal import RUN_COLUMNS
 from durable.testing import Lab
 from tests.wordings import NOON, Word
@@ -123,6 +125,41 @@ def test_such_a_row_is_refused_where_one_of_those_that_vouch_for_it_is_damaged(p
     connection.close()
     with pytest.raises(StoreCorruptError):
         asyncio.run(told(path))
+
+
+# What stands in an inbox.
+
+
+def test_what_an_older_sender_put_is_named_in_the_log_and_harms_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A1: names as no door lets them in today; what waits behind them is taken, at each opening."""
+    path = tmp_path / "s.db"
+
+    @durable.function("p/*", id="hears")
+    async def hears(ctx: Context) -> str:
+        return ctx.event.name
+
+    async def story() -> list[str]:
+        async with Engine([hears], store=FileStore(path, durability="none")) as engine:
+            await engine.settled()
+            return [info.event.name for info in await engine.runs()]
+
+    asyncio.run(story())
+    at = NOON - timedelta(days=9_999)
+    poison = [
+        SentEvents(at, (("id1", Event("p/\ud800")),)),
+        SentEvents(at, (("id2", Event("p/" + "x" * 2_000)),)),
+        SentEvents(at, (("id3", Event("p/x", id="\ud83d\ude00")),)),
+        SentSignal(at, "s\udcff", None),
+    ]  # the signal is taken: nobody can wait for it
+    for number, sent in enumerate([*poison, SentEvents(at, (("id4", Event("p/good")),))]):
+        Inbox(str(path)).put([Message(f"m{number}", *write_sent(sent))])
+    for _ in range(2):
+        assert asyncio.run(story()) == ["p/good"]
+        told = [record.getMessage() for record in caplog.records if "cannot be taken" in record.getMessage()]
+        assert len(told) == len(poison) - 1 and all(line.isprintable() for line in told)
+        caplog.clear()
 
 
 # What stands in bodies only: nothing there was refused before names had a limit.

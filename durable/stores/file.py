@@ -28,7 +28,7 @@ from durable.stores.schema import SYNCHRONOUS
 from durable.stores.store import Entry, RunQuery, RunRow
 from durable.stores.worker import Worker, perform_each
 from durable.stores.writer import Writer
-from durable.words import can_be_kept, plain
+from durable.words import can_be_kept, checked_choice, plain
 
 _T = TypeVar("_T")
 _LOG = Log(logging.getLogger("durable"))
@@ -146,13 +146,11 @@ class FileStore:
 
     def __init__(self, path: str | os.PathLike[str], *, durability: Durability = "power") -> None:
         self.path = _checked(path)
-        if durability not in SYNCHRONOUS:
-            raise ValueError(f'durability must be "power", "process" or "none", not {durability!r}')
-        self.durability = durability
+        self.durability = checked_choice(durability, SYNCHRONOUS, "durability")
         self._pid: int | None = None
         self._reader = FileReader(self.path)
         self._worker: Worker | None = None
-        self._writer = Writer(self.path, SYNCHRONOUS[durability])
+        self._writer = Writer(self.path, SYNCHRONOUS[self.durability])
         self._closing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:

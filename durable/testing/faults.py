@@ -17,6 +17,7 @@ import attrs
 from durable.claims import Handler
 from durable.errors import StoreError
 from durable.stores.store import Entry, RunQuery, RunRow, Store
+from durable.words import checked_choice, checked_count
 
 Instant = Literal["before", "after"]
 
@@ -33,12 +34,11 @@ class FailingStore:
         appends: how many appends there were.
 
     Raises:
-        ValueError: `at` is less than 1.
+        TypeError, ValueError: `at` is no int, or less than 1.
     """
 
     def __init__(self, store: Store, *, at: int, kept: bool = False) -> None:
-        if isinstance(at, bool) or not isinstance(at, int) or at < 1:
-            raise ValueError(f"at must be the number of an append, counted from 1, not {at!r}")
+        at = checked_count(at, "at, the number of an append counted from 1,", least=1)
         self.store = store
         self.appends = 0
         self.immediate = bool(getattr(store, "immediate", False))
@@ -89,13 +89,11 @@ class FailingStore:
 
 
 def _checked_instant(_dies: Dies, _field: attrs.Attribute[str], when: object) -> None:
-    if when not in get_args(Instant):
-        raise ValueError(f'Dies(when=...) must be "before" or "after", not {when!r}')
+    checked_choice(when, get_args(Instant), "Dies(when=...)")
 
 
 def _checked_times(_dies: Dies, _field: attrs.Attribute[int], times: object) -> None:
-    if isinstance(times, bool) or not isinstance(times, int) or times < 1:
-        raise ValueError(f"Dies(times=...) must be an int of at least 1, not {times!r}")
+    checked_count(times, "Dies(times=...)", least=1)
 
 
 @attrs.frozen

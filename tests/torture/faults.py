@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from concurrent.futures import ThreadPoolExecutor
 
+from tests.torture.faults_at_doors import AT_DOORS
 from tests.torture.faults_odd import ODD_FAULTS
 from tests.torture.faults_of_errors import OF_ERRORS
 from tests.torture.planting import TORTURE, Fault, judged
@@ -373,8 +374,8 @@ FAULTS = [
         ("tests/test_loop.py",),
     ),
     *OF_ERRORS,
+    *AT_DOORS,
 ]
-
 
 CONTROL = Fault("none", "ids.py", "_CHANCE_BITS = 80", "_CHANCE_BITS = 80", (TORTURE, "tests/test_torture_power.py"))
 

@@ -9,6 +9,7 @@ import pytest
 
 from durable.codec import decode, raised, recorded
 from durable.errors import CodecError, InvokeTimeoutError, RecordedError, SignalConflictError, StepError
+from durable.times import duration
 
 
 def caught(error: BaseException) -> BaseException:
@@ -137,6 +138,14 @@ def test_a_message_of_a_string_subclass_is_kept_as_text() -> None:
             return Text("t")
 
     assert type(recorded(Named()).message) is str
+
+
+def test_frames_of_the_library_that_end_a_stack_are_left_out() -> None:
+    """What durable says of an argument stands at the line that gave it."""
+    with pytest.raises(ValueError) as caught_:
+        duration("5 minutes")
+    stack = recorded(caught_.value).stack
+    assert "times.py" not in stack and "duration(" in stack and "cannot be '5 minutes'" in stack
 
 
 def test_frames_of_the_library_that_lead_are_left_out() -> None:

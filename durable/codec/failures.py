@@ -42,8 +42,8 @@ def recorded(error: BaseException, *, notes: Iterable[str] = (), before: BaseExc
     """Return what is kept of the exception.
 
     `message` is `str(error)`, at most 16 KiB in UTF-8, and lists what an exception group holds. `stack` is the
-    traceback without locals, at most 32 KiB, its first and last frames; frames of this library that lead are left
-    out; the notes follow, then the stacks of a group's members. `causes` are up to five. A `StepError` is kept under
+    traceback without locals, at most 32 KiB, its first and last frames; frames of this library are left out; the
+    notes follow, then the stacks of a group's members. `causes` are up to five. A `StepError` is kept under
     the name, the message and the causes of the error that it stands for.
 
     `notes` are further ones, `before` is an error that this one came in the way of: it is among the causes.
@@ -200,11 +200,8 @@ def _shown(frames: list[tuple[FrameType, int]]) -> str:
 
 def _frames(trace: TracebackType | None) -> list[tuple[FrameType, int]]:
     frames = list(traceback.walk_tb(trace))
-    leading = 0
-    while leading < len(frames) and frames[leading][0].f_code.co_filename.startswith(_PACKAGE):
-        leading += 1
-    # An error raised by the library alone keeps its frames.
-    frames = frames[leading:] or frames
+    # Who reads it looks for lines of their own; an error raised by the library alone keeps its frames.
+    frames = [frame for frame in frames if not frame[0].f_code.co_filename.startswith(_PACKAGE)] or frames
     return frames if len(frames) <= 2 * _FRAMES else frames[:_FRAMES] + frames[-_FRAMES:]
 
 

@@ -59,14 +59,21 @@ _TOLD: dict[Ending, tuple[str, ...]] = {
 
 def child_id(run: str, key: str, openings: int) -> str:
     """Return the id of the run that a step invokes; "failure" is the id of the run's own failure handler (R15)."""
-    return f"{run}/{part(key)}" + (f"~{openings}" if openings or key == "failure" else "")
+    name = "~failure" if key == "failure" else part(key)  # no part begins so: of a name, every "~" is spelled "~t"
+    return f"{run}/{name}{_again(openings)}"
+
+
+def _again(number: int) -> str:
+    """Return how an id ends that derives anew. No part of a name ends so, nor does an id from outside, in digits."""
+    return f"~r{number}" if number else ""
 
 
 def _plain(error: RecordedError) -> dict[str, str]:
     return {"name": error.name, "message": error.message, "stack": error.stack}
 
 
-def _child_outcome(child: Ledger, key: str) -> Outcome:
+def child_outcome(child: Ledger, key: str) -> Outcome:
+    """Return what a step that invoked a run has ended with, now that this has ended."""
     if child.status == "completed":
         return Ok(child.output or "null", deep=True)  # it was written just now
     if child.status == "failed" and child.error is not None:
@@ -259,7 +266,8 @@ class Causes:
         ledger = self.state.ledgers[run]
         facts = ledger.steps.get(key)
         if facts is not None and isinstance(facts.wait, ForChild) and self.state.is_unfinished(facts.wait.child):
-            yield StepOpened(run, key, "invoke", facts.wait, now)  # cancelled in an earlier attempt: the child goes on
+            # Cancelled in an earlier attempt, or opened again (R32), which leaves no deadline: the child goes on.
+            yield StepOpened(run, key, "invoke", ForChild(facts.wait.child, facts.wait.until or until), now)
             return
         _, claimant = self.claimed_by(function, event, now)
         refusal = None
@@ -292,11 +300,11 @@ class Causes:
         parent = self.state.parents.get(run)
         yield RunClosed(run, status, now, output, error, reason)
         if parent is not None:
-            yield from self.answer(parent, _child_outcome(ledger, parent[1]), now)
+            yield from self.answer(parent, child_outcome(ledger, parent[1]), now)
         yield from self._tell(ledger, now)
 
     def _tell(self, ledger: Ledger, now: datetime) -> Iterator[Record]:
-        again = f"~{ledger.reopenings}" if ledger.reopenings else ""
+        again = _again(ledger.reopenings)
         declaration = self.state.functions.get(ledger.function)
         on_failure = declaration.on_failure if declaration is not None else None
         is_silent = ledger.event.name in LIFECYCLE  # R16; its failure handler is called all the same

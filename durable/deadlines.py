@@ -115,7 +115,7 @@ class Deadlines:
     def _arm_start(self, run: Ledger | Parked) -> None:
         declaration = self._state.functions.get(run.function)
         if declaration is not None and declaration.start_timeout is not None and run.started_at is None:
-            self._timers.set((run.run, START), after(run.opened_at, declaration.start_timeout))
+            self._timers.set((run.run, START), after(run.since, declaration.start_timeout))
 
     def _arm_finish(self, run: Ledger | Parked) -> None:
         self._timers.drop((run.run, START) if run.started_at is not None else (run.run, FINISH))

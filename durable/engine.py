@@ -25,9 +25,10 @@ from durable.ledger import Ledger, Limits
 from durable.listing import listed
 from durable.misuse import misplaced
 from durable.options import checked_signal
-from durable.records import INVOKED, Event, RunClosed, RunRetried, RunStatus
+from durable.records import INVOKED, Event, RunClosed, RunStatus
 from durable.registry import Registry
-from durable.requests import check_same, checked_events, checked_query, checked_run_id, looked_up
+from durable.reopening import family, reopen
+from durable.requests import check_reopened, check_same, checked_events, checked_query, checked_run_id, looked_up
 from durable.run import Run, outcome
 from durable.runtime import RESIDENT, Runtime, Settings
 from durable.stores.store import Store
@@ -289,23 +290,21 @@ class Engine:
         return bool(records)
 
     async def retry(self, run_id: str) -> Run[Any]:
-        """Open a failed run again: finished steps are kept, failed and cancelled ones open again (R32).
+        """Open a run again that failed or was cancelled: finished steps are kept, others open again (R32).
+
+        So do, in the same write, the failed and cancelled runs that it invoked and waited for, and those that these
+        did; one that has completed meanwhile answers. Deadlines count anew. It is durable on return.
 
         Raises:
             KeyError: there is no such run.
-            ValueError: it has not failed.
+            ValueError: it has completed, or has not ended.
         """
         runtime, run_id = self._asked("retry", "a step whose handler calls it"), looked_up(run_id)
-        ledger = await self._found(run_id)
-        status = None if runtime.state.is_unfinished(run_id) else ledger.status
-        if status != "failed":
-            await runtime.journal.synced()  # R31: that it was cancelled, say, may not be recorded yet
-            raise ValueError(
-                f"run {run_id!r} has not failed, it is {status or 'unfinished'}: only a failed run is retried"
-            )
-        now = runtime.clock.now()
-        runtime.state.ended[run_id] = ledger
-        runtime.journal.post(RunRetried(run_id, 0, now, ledger.error, now, reopened=True))
+        await runtime.journal.synced()  # R31: what it is now may not be recorded yet
+        async with family(run_id, runtime.state, runtime.load, runtime.starting) as ended:
+            check_reopened(run_id, ended.get(run_id), is_unfinished=runtime.state.is_unfinished(run_id))
+            with runtime.state.reopening(ended.values()):
+                runtime.journal.post_all(reopen(runtime.causes, run_id, ended, runtime.clock.now()))
         await runtime.journal.synced()
         return Run(self, run_id)
 

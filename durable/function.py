@@ -72,7 +72,7 @@ class Cancel:
         event: the name; it must be sent after the run was opened.
         match: a path that must be equal in the run's event and in this one, such as "data.order_id".
         if_exp: a CEL expression over `event` (the run's) and `async` (this one).
-        timeout: how long after its opening a run can be cancelled so; None: for as long as it runs.
+        timeout: how long after its opening, first or again, a run can be cancelled so; None: for as long as it runs.
     """
 
     event: str
@@ -108,8 +108,8 @@ class Timeouts:
     """How long a run may take, in the engine's time; past it, it is cancelled.
 
     Attributes:
-        start: from its opening to its first step.
-        finish: from its first step to its end.
+        start: from its opening to its first step; opened again (`engine.retry`), from there.
+        finish: from its first step to its end, likewise.
     """
 
     start: timedelta | None = attrs.field(default=None, converter=_optional)
@@ -289,7 +289,7 @@ def function(
         give_up_on: the errors of its own after which it is not. Giving up wins where both match.
         on_failure: `async def handler(ctx)`, run once when a run has failed, as a run of its own: function
             "<id>-failure", run "<run id>/failure", `ctx.event` the event "durable/function.failed". Not for cancelled
-            runs.
+            runs. Of one that was opened again and has failed again: "<run id>/failure~r1".
         cancel: the events that cancel its runs.
         idempotency: a CEL expression over `event`; one run per value in 24 h. Where it is null: every run.
         timeouts: how long a run may take.

@@ -17,6 +17,7 @@ from durable.records import (
     Ending,
     Err,
     Event,
+    ForChild,
     Json,
     Ok,
     Outcome,
@@ -67,8 +68,9 @@ class StepFacts:
     """What is known of one step: mutable, changed by `Ledger.fold` alone.
 
     `attempt` is the number of the next try, `due` when it is, `error` what the last one failed with; `is_waiting` says
-    whether what it waits for may answer it; `openings` is how often the step was opened anew in a later attempt;
-    `began` when its first try did, where its tries are bounded by that.
+    whether what it waits for may answer it, or might have when its run ended; `openings` is how often the step was
+    opened anew in a later attempt; `began` when its first try did, where its tries are bounded by that. `is_unasked`:
+    it waits for a child since its run was opened again, which the function had not asked for by then.
     """
 
     kind: StepKind
@@ -83,13 +85,20 @@ class StepFacts:
     is_waiting: bool = False
     openings: int = 0
     began: datetime | None = None
+    is_unasked: bool = False
 
     def reopen(self) -> None:
         """Forget the outcome; keep the wait, whose deadline stands (R9)."""
         self.outcome = self.turn = self.closed_at = self.due = self.began = None
         self.attempt = 0
-        self.is_waiting = False
+        self.is_waiting = self.is_unasked = False
         self.openings += 1
+
+    def begin_anew(self, now: datetime) -> None:
+        """Forget the outcome and the wait's deadline, not which child it was for (R32)."""
+        self.reopen()
+        self.opened_at = now
+        self.wait = ForChild(self.wait.child) if isinstance(self.wait, ForChild) else None
 
 
 @attrs.define(eq=False, repr=False)
@@ -122,6 +131,7 @@ class Ledger:
     reason: str | None = None
     ended_at: datetime | None = None
     reopenings: int = 0
+    reopened_at: datetime | None = None
     count: int = 1
     is_whole: bool = True
     latest: datetime = attrs.field(default=attrs.Factory(lambda ledger: ledger.opened_at, takes_self=True))
@@ -130,6 +140,11 @@ class Ledger:
     def opened(cls, record: RunOpened) -> Ledger:
         """Return the ledger of a run of which nothing else is known yet."""
         return cls(record.run, record.function, record.event, record.at)
+
+    @property
+    def since(self) -> datetime:
+        """When it was opened, or opened again (R32): what the deadlines of a run as a whole count from."""
+        return self.reopened_at or self.opened_at
 
     def fold(self, record: RunRecord) -> None:
         """Take one more fact in."""
@@ -143,7 +158,7 @@ class Ledger:
                 self._close_step(record)
             case StepOpened():
                 facts = self.steps.setdefault(record.key, StepFacts(record.kind, record.at))
-                facts.wait, facts.is_waiting = record.wait, True
+                facts.wait, facts.is_waiting, facts.is_unasked = record.wait, True, False
             case StepRetried():
                 facts = self.steps.setdefault(record.key, StepFacts(record.kind, record.at))
                 facts.attempt, facts.due, facts.error = record.attempt, record.due, record.error
@@ -157,8 +172,6 @@ class Ledger:
             case RunClosed():
                 self.status, self.ended_at = record.status, record.at
                 self.output, self.error, self.reason = record.output, record.error, record.reason
-                for facts in self.steps.values():
-                    facts.is_waiting = False
             case RunOpened():
                 raise ValueError(f"run {self.run!r} is recorded as opened twice")
             case _:
@@ -167,7 +180,10 @@ class Ledger:
     def _close_step(self, record: StepClosed) -> None:
         facts = self.steps.setdefault(record.key, StepFacts(record.kind, record.at))
         facts.outcome, facts.turn, facts.closed_at, facts.due = record.outcome, record.turn, record.at, None
-        facts.attempt, facts.is_waiting = max(facts.attempt, record.tries), False
+        facts.attempt = max(facts.attempt, record.tries)
+        if not facts.is_waiting:
+            facts.wait = None  # whatever it waited for in an earlier attempt, that is not how it ended
+        facts.is_waiting = False
         if isinstance(record.outcome, Ok):
             self.size += len(record.outcome.value)
         if record.turn is not None and not isinstance(record.outcome, Cancelled):
@@ -176,17 +192,24 @@ class Ledger:
 
     def _retry(self, record: RunRetried) -> None:
         self.attempt, self.due, self.error = record.attempt, record.due, record.error
-        again: tuple[type, ...] = (Cancelled,)
         if record.reopened:
-            again = (Cancelled, Err, type(None))
-            self.status = self.ended_at = self.output = self.reason = None
-            self.started_at = None
-            self.reopenings += 1
+            self._reopen(record)
+            return
+        for facts in self.steps.values():
+            if isinstance(facts.outcome, Cancelled):
+                facts.reopen()
+
+    def _reopen(self, record: RunRetried) -> None:
+        self.status = self.ended_at = self.output = self.reason = self.started_at = None
+        self.reopenings += 1
+        self.reopened_at = record.at
         for key, facts in self.steps.items():
-            if isinstance(facts.outcome, again):
+            if not isinstance(facts.outcome, Ok):
                 if isinstance(facts.outcome, Err) and facts.turn is not None:
                     self.turns[facts.turn].remove(key)
-                facts.reopen()
+                facts.begin_anew(record.at)
+        for key in record.waits:
+            self.steps[key].is_waiting = self.steps[key].is_unasked = True
 
     def close_turns(self) -> None:
         """Let new outcomes join a turn of their own: what is recorded so far stays as it is."""

@@ -39,11 +39,13 @@ class Parked:
         "key",
         "opened_at",
         "run",
+        "since",
         "started_at",
         "wait",
     )
 
     opened_at: datetime
+    since: datetime
     started_at: datetime | None
     wait: Wait | None
     _kind: StepKind
@@ -53,7 +55,7 @@ class Parked:
         event, facts = ledger.event, ledger.steps[key]
         self.run = ledger.run
         self.function = sys.intern(ledger.function)
-        self.opened_at = ledger.opened_at
+        self.opened_at, self.since = ledger.opened_at, ledger.since
         self.started_at = ledger.started_at
         self.key = sys.intern(key)
         self.wait = facts.wait
@@ -82,6 +84,7 @@ class Parked:
             size=self._size,
             started_at=self.started_at,
             reopenings=self._reopenings,
+            reopened_at=self.since,
             count=self._count,
             is_whole=False,
         )

@@ -53,6 +53,10 @@ class Parking:
         """Whether no run is on its way out or in."""
         return not (self._is_looking or self._leaving or self._reading)
 
+    def is_leaving(self, run: str) -> bool:
+        """Say whether the last execution of a run that was parked has yet to end."""
+        return run in self._leaving
+
     def stirred(self) -> None:
         """Take note that something happened in some run: from time to time that is a reason to look."""
         if len(self._sessions) > self._machine.resident:
@@ -132,4 +136,4 @@ class Parking:
             if known.count == whole.count:
                 self._state.ledgers[run] = whole
                 return True
-        return False
+        return known is not None

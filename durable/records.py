@@ -256,7 +256,9 @@ class RunStarted:
 class RunRetried:
     """The function is to be called again from the start: attempt number `attempt`, at `due`, because of `error`.
 
-    `reopened`: the run had failed and was opened again (R32): its failed steps open again too.
+    `reopened`: the run had failed or was cancelled, and was opened again (R32): its steps that failed or were cancelled
+    open again too. `waits` are the keys of its invokes that wait for their children again from here on, whether or not
+    the function asks for them: children that were opened again in the same write, that go on, or that have completed.
     """
 
     run: str
@@ -265,6 +267,7 @@ class RunRetried:
     error: RecordedError | None
     at: datetime
     reopened: bool = False
+    waits: tuple[str, ...] = ()
 
 
 @attrs.frozen

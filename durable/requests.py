@@ -86,6 +86,21 @@ def checked_query(status: object, function: object, event: object, limit: object
     return RunQuery(word, id, event, limit)  # type: ignore[arg-type]
 
 
+def check_reopened(run_id: str, ended: Ledger | None, *, is_unfinished: bool) -> None:
+    """Refuse to open a run again that has nothing to do again.
+
+    Raises:
+        KeyError: there is no such run.
+        ValueError: it has completed, or has not ended.
+    """
+    if ended is None and not is_unfinished:
+        raise KeyError(f"there is no run {run_id!r} in this store")
+    if ended is None:
+        raise ValueError(f"run {run_id!r} has not ended: only a run that failed or was cancelled is opened again")
+    if ended.status == "completed":
+        raise ValueError(f"run {run_id!r} has completed: only a run that failed or was cancelled is opened again")
+
+
 def check_same(known: Ledger, function: str, event: Event) -> None:
     """Refuse to take a run for another.
 

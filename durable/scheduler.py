@@ -70,6 +70,7 @@ class Scheduler:
         self._begins = Pace(machine.loop, self._begin_now, BEGUN_AT_ONCE)
         self._stops = Pace(machine.loop, self._begin_stop, STOPPED_AT_ONCE)
         self._starting: set[str] = set()
+        self._leaving: set[str] = set()
         self._told_missing: set[str] = set()
         self.parking = Parking(machine, self.sessions, self._begin_now, self._spawn)
         self.deadlines = Deadlines(machine, self._begin_when_durable, self._try_again)
@@ -105,13 +106,23 @@ class Scheduler:
     def _follow_ending(self, record: RunClosed, number: int) -> None:
         self._told_missing.discard(record.run)
         session = self.sessions.pop(record.run, None)
-        if session is not None and not session.main.done():
+        if session is not None and (not session.main.done() or session.has_loose_ends):
             session.refuse()
+            self._leaving.add(record.run)
             self._stops.add(session)
         self._machine.journal.tell(number, partial(self._tell_ended, record))
 
     def _begin_stop(self, session: Session) -> None:
-        self._spawn(stop(session))
+        self._spawn(self._leave(session))
+
+    async def _leave(self, session: Session) -> None:
+        try:
+            await stop(session)
+        finally:
+            run = session.ledger.run
+            self._leaving.discard(run)
+            if run in self._machine.causes.state.ledgers:  # opened again meanwhile (R32)
+                self.begin(run)
 
     def _tell_ended(self, record: RunClosed, error: StoreError | None) -> None:
         if error is None:
@@ -140,9 +151,9 @@ class Scheduler:
 
     def _begin_now(self, run: str) -> None:
         ledger = self._machine.causes.state.ledgers.get(run)
-        if ledger is None or run in self.sessions or self._closing:
+        if ledger is None or run in self.sessions or run in self._leaving or self._closing:
             return
-        if not ledger.is_whole:
+        if not ledger.is_whole or self.parking.is_leaving(run):
             self.parking.fetch(run)
             return
         function = self._functions.get(ledger.function)

@@ -210,7 +210,7 @@ class Session:
     def begin_invoke(self, claim: Claim, function: str, event: Event, until: datetime | None) -> None:
         """Record that a claimed step invokes a function, unless that is recorded."""
         facts = self.facts(claim)
-        if facts is None or (facts.outcome is None and not facts.is_waiting):
+        if facts is None or (facts.outcome is None and (facts.is_unasked or not facts.is_waiting)):
             causes, now = self.machine.causes, self.machine.clock.now()
             self.machine.journal.post_all(causes.invoke((self.ledger.run, claim.key), function, event, until, now))
 
@@ -342,10 +342,12 @@ class Session:
 
     def tell_stuck(self, keys: Iterable[str]) -> None:
         """Say once that the code does not come to steps that are recorded."""
-        if self._told:
+        steps = self.ledger.steps
+        late = [key for key in keys if not steps[key].is_unasked]  # R32: those may well come before they are asked for
+        if self._told or not late:
             return
         self._told = True
-        names = ", ".join(repr(key) for key in keys)
+        names = ", ".join(repr(key) for key in late)
         self.machine.logger.warning(
             "run %r: its record goes on with step %s, but the code has not come to it again: the code has changed, or "
             "awaits something outside its steps",

@@ -6,7 +6,8 @@ Leaves to `causes` which records there are to be.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import assert_never
@@ -144,6 +145,18 @@ class State:
             return parked.wait if parked.key == place[1] else None
         return self.ledgers[place[0]].steps[place[1]].wait
 
+    @contextmanager
+    def reopening(self, ledgers: Collection[Ledger]) -> Iterator[None]:
+        """Hold ledgers of runs that have ended, as they were read, for the records that are to open them again."""
+        held = [ledger for ledger in ledgers if ledger.run not in self.ended]
+        self.ended.update((ledger.run, ledger) for ledger in ledgers)
+        try:
+            yield
+        finally:
+            for ledger in held:
+                if self.ended.get(ledger.run) is ledger:
+                    del self.ended[ledger.run]
+
     def park(self, run: str, key: str) -> None:
         """Keep of a run what must be known while it waits in step `key`, its only open one, and no more."""
         self.parked[run] = Parked(self.ledgers[run], key, self._encode)
@@ -210,10 +223,17 @@ class State:
         self.ended[record.run] = ledger
 
     def _fold_retry(self, record: RunRetried) -> None:
-        if record.reopened:
-            ledger = self.ledgers[record.run] = self.ended.pop(record.run)
-            self._listen_for_cancels(ledger)
-        self._open(record.run).fold(record)
+        if not record.reopened:
+            self._open(record.run).fold(record)
+            return
+        ledger = self.ledgers[record.run] = self.ended.pop(record.run)
+        ledger.fold(record)
+        self._listen_for_cancels(ledger)
+        for key in record.waits:
+            wait = ledger.steps[key].wait
+            if not isinstance(wait, ForChild):
+                raise ValueError(f"step {key!r} waits for no child")
+            self._listen(ledger, key, wait)
 
     def _listen(self, ledger: Ledger, key: str, wait: Wait) -> None:
         place = (ledger.run, key)
@@ -241,7 +261,7 @@ class State:
             return
         own = view(ledger.event if isinstance(ledger, Ledger) else ledger.event(self._decode))
         for number, rule in enumerate(declaration.cancels):
-            until = None if rule.timeout is None else after(ledger.opened_at, rule.timeout)
+            until = None if rule.timeout is None else after(ledger.since, rule.timeout)
             path = None if rule.match is None else path_of(rule.match)
             place = (ledger.run, f"»cancel {number}")
             self.bus.listen(Listener(place, rule.event, until, path, rule.expression, own))

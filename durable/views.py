@@ -43,11 +43,12 @@ class StepInfo:
     Attributes:
         key: the step's id, numbered if repeated, with its branch's prefix.
         kind: the step method.
-        status: "retrying": a try failed and another is due.
+        status: "retrying": a try failed and another is due; "cancelled": by the code, or its run ended before it.
         attempts: the tries that a handler has had; those that failed, while it is retried.
         output: what it ended with, as plain values where its type is not known here.
         error: what it failed with, or what its last try did.
-        opened_at, ended_at: aware datetimes in UTC; `ended_at` is None while it is open.
+        opened_at, ended_at: aware datetimes in UTC; `ended_at` is None while it is open, and of one that its run's end
+            left so.
     """
 
     key: str
@@ -151,7 +152,9 @@ def run_info(
     record: tuple[Entry, ...] = (),
 ) -> RunInfo:
     """Return what a ledger says of its run; `running` are the steps whose handlers are at work, and since when."""
-    steps = {key: _step_info(key, facts, running) for key, facts in ledger.steps.items()}
+    steps = {
+        key: _step_info(key, facts, running, is_over=ledger.status is not None) for key, facts in ledger.steps.items()
+    }
     for key, since in running.items():  # nothing is recorded of a first try until it ends
         steps.setdefault(key, StepInfo(key, "run", "running", 0, None, None, since, None))
     waiting = {key: _waits_for(facts) for key, facts in ledger.steps.items() if _is_waiting(facts)}
@@ -176,7 +179,7 @@ def _is_waiting(facts: StepFacts) -> bool:
     return facts.outcome is None and (facts.is_waiting or facts.due is not None)
 
 
-def _step_info(key: str, facts: StepFacts, running: dict[str, datetime]) -> StepInfo:
+def _step_info(key: str, facts: StepFacts, running: dict[str, datetime], *, is_over: bool) -> StepInfo:
     status: StepStatus
     match facts.outcome:
         case Ok():
@@ -184,6 +187,8 @@ def _step_info(key: str, facts: StepFacts, running: dict[str, datetime]) -> Step
         case Err():
             status = "failed"
         case Cancelled():
+            status = "cancelled"
+        case None if is_over:
             status = "cancelled"
         case None:
             status = "running" if key in running else "waiting" if facts.is_waiting else "retrying"

@@ -33,6 +33,7 @@ from durable.records import (
     Record,
     RunClosed,
     RunOpened,
+    RunRetried,
     StepClosed,
     StepOpened,
     StepRetried,
@@ -47,7 +48,8 @@ _NAMES: dict[type, list[str]] = {
     for cls in (*get_args(Record), *_MEMBERS, Event, RecordedError)
 }
 _LATER: dict[type, tuple[str, ...]] = {
-    StepRetried: ("began",)
+    StepRetried: ("began",),
+    RunRetried: ("waits",),
 }  # written where they say something: once there were none
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -191,7 +193,7 @@ _HEADS: dict[type, Callable[[Any], str]] = {
 def _fields(record: object) -> dict[str, Any]:
     fields = {name: _plain(getattr(record, name)) for name in _NAMES[type(record)]}
     for name in _LATER.get(type(record), ()):
-        if fields[name] is None:
+        if not fields[name]:
             del fields[name]
     return fields
 

@@ -198,6 +198,7 @@ def _run_retried(head: Head, value: Json | None) -> RunRetried:
         _error_or_none(head["error"]),
         _instant(head["at"]),
         _truth(head.get("reopened", False)),
+        tuple([intern(key) for key in head.get("waits", ())]),
     )
 
 

@@ -113,7 +113,9 @@ async def in_model(case: Case, random: Random) -> Seen:
             case "cancel":
                 model.end(next(run for run in model.runs if run.id == move.name), "cancelled")
             case "retry":
-                raise NotImplementedError
+                run = next(run for run in model.runs if run.id == move.name)
+                if run.status in ("failed", "cancelled"):
+                    model.reopen(run)
         await model.time.settle()
     await model.time.advance_to(instant(case.seconds))
     for execution in model.executions.values():
@@ -128,7 +130,7 @@ def _shown(info: RunInfo) -> str:
     steps = [
         (_bare(key), step.kind, step.status, _value(step.kind, step.output), _failure(step), step.ended_at)
         for key, step in info.steps.items()
-        if step.status in ("completed", "failed", "cancelled")
+        if step.ended_at is not None
     ]
     error = info.error and (info.error.name, _message(info.error.name, info.error.message))
     status = info.status if info.ended_at else "open"

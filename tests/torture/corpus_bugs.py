@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import tests.torture.corpus_odd
+import tests.torture.corpus_reopening
 import tests.torture.corpus_together  # noqa: F401
 from durable import Cancel, Context, Event, NonRetriableError, StepError, StepOptions, Timeouts, function
 from tests.torture.cases import Move, instant

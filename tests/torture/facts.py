@@ -34,6 +34,7 @@ class Fact:
     tries: int = 0
     rule: dict[str, Any] = attrs.field(factory=dict)
     child: ModelRun | None = None
+    is_unasked: bool = False  # it waits for its child since the run was opened again
 
     def end(self, value: Any, error: tuple[str, str] | None, at: datetime) -> None:
         self.status, self.value, self.error, self.at = "failed" if error else "completed", value, error, at
@@ -53,6 +54,8 @@ class ModelRun:
     output: Any = None
     error: tuple[str, str] | None = None
     attempt: int = 0
+    openings: int = 0
+    is_started: bool = False
     ended_at: datetime | None = None
     steps: dict[str, Fact] = attrs.field(factory=dict)
     order: list[Fact] = attrs.field(factory=list)

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.torture.faults_at_doors import AT_DOORS
 from tests.torture.faults_odd import ODD_FAULTS
 from tests.torture.faults_of_errors import OF_ERRORS
+from tests.torture.faults_of_reopening import OF_REOPENING
 from tests.torture.planting import TORTURE, Fault, judged
 
 MEMORY = (TORTURE, "-k", "memory")
@@ -77,8 +78,8 @@ FAULTS = [
     Fault(
         "wait for ever on a step that a failed attempt cancelled",
         "ledger.py",
-        "again: tuple[type, ...] = (Cancelled,)",
-        "again: tuple[type, ...] = ()",
+        "if isinstance(facts.outcome, Cancelled):",
+        "if False:",
     ),
     Fault(
         "fire a timer early",
@@ -289,13 +290,7 @@ FAULTS = [
         "is_silent = False",
         ("tests/test_rules_runs.py",),
     ),
-    Fault(
-        "let a failed step stay failed when its run is opened again",
-        "ledger.py",
-        "            again = (Cancelled, Err, type(None))\n",
-        "            again = (Cancelled, type(None))\n",
-        ("tests/test_rules_reopening.py",),
-    ),
+    *OF_REOPENING,
     Fault(
         "count the deaths of runs that only waited",
         "recovery.py",

@@ -48,7 +48,8 @@ class Durable(Protocol):
 
 @attrs.define
 class Life:
-    """The calls of steps in one process, by run, attempt of its function, and execution: a parked run has several."""
+    """The calls of steps in one process, by run, attempt of its function since it was opened for the last time, and
+    execution: a parked run has several."""
 
     calls: dict[tuple[str, int, Session | None], list[tuple[str, str, int]]] = attrs.field(factory=dict)
 
@@ -74,9 +75,10 @@ class Watch(Stubs):
     def asked(self, call: Call) -> None:
         """Acknowledged implies present: whatever a function has seen is durable when it goes on (R2)."""
         runtime = self._runtime()
-        place = (call.run, call.attempt, runtime.scheduler.sessions.get(call.run))
-        self._lives[-1].calls.setdefault(place, []).append((call.key, call.kind, call.turn))
         ledger = runtime.state.ledgers.get(call.run)
+        reopenings = ledger.reopenings if ledger is not None else 0
+        place = (call.run, call.attempt + 1_000 * reopenings, runtime.scheduler.sessions.get(call.run))
+        self._lives[-1].calls.setdefault(place, []).append((call.key, call.kind, call.turn))
         for key in ledger.turns.get(call.turn, ()) if ledger is not None else ():
             if key not in self._store.closed.get(call.run, ()):
                 self._broken.append(f"R2: {call.run} went on after {key}, which is not durable")

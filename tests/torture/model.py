@@ -71,7 +71,8 @@ class Execution:
 
     def _wait(self, kind: str, id: str, until: datetime | None, **rule: Any) -> Awaitable[Any]:
         fact = self._claim(kind, id)
-        if not self.over and fact.status == "new":
+        if not self.over and (fact.status == "new" or (fact.status == "open" and fact.is_unasked)):
+            fact.is_unasked = False
             fact.status, fact.until, fact.rule = "open", fact.until or until, rule  # a deadline that is known stands
             self.model.opened(fact)
         return self._taken(fact)
@@ -86,8 +87,9 @@ class Execution:
             trying.nested = NestedStepError(id)
             raise trying.nested
         limit = self.of.function.timeouts.finish
-        if limit is not None and not self.over and not self.of.steps:
-            self.model.time.alarm(self.model.time.now + limit, lambda: self.model.end(self.of, "cancelled"))
+        if limit is not None and not self.over and not self.of.is_started:
+            self.of.is_started, openings = True, self.of.openings
+            self.model.time.alarm(self.model.time.now + limit, lambda: self.model.time_out(self.of, openings))
         number, self.counts[id] = self.counts[id], self.counts[id] + 1
         key = f"{id}:{number}" if number else id
         return Fact(self.of, key, kind) if self.over else self.of.steps.setdefault(key, Fact(self.of, key, kind))
@@ -192,7 +194,8 @@ class Model:
             run.attempt += 1
             for fact in [fact for fact in run.steps.values() if fact.status == "cancelled"]:
                 fact.status, fact.tries, fact.at = "new", 0, None
-            self.time.alarm(due, lambda: self.begin(run))
+            openings = run.openings
+            self.time.alarm(due, lambda: self.begin(run) if run.openings == openings else None)
 
     def end(self, run: ModelRun, status: str, output: Any = None, error: tuple[str, str] | None = None) -> None:
         if run.status == "open":
@@ -203,8 +206,31 @@ class Model:
             if status == "failed" and run.function.on_failure is not None:
                 self.open(run.function.on_failure.id, Event("durable/function.failed"))
 
+    def time_out(self, run: ModelRun, openings: int) -> None:
+        if run.openings == openings:
+            self.end(run, "cancelled")
+
+    def reopen(self, run: ModelRun) -> None:
+        """Let a run go on that failed or was cancelled, and the children that it waited for (R32)."""
+        run.status, run.output, run.error, run.ended_at = "open", None, None, None
+        run.attempt, run.is_started, run.openings = 0, False, run.openings + 1
+        for fact in [fact for fact in run.steps.values() if fact.status != "completed"]:
+            child = fact.child if fact.status in ("open", "failed") else None
+            if fact.status == "failed":
+                run.order.remove(fact)
+            fact.status, fact.error, fact.at, fact.until, fact.tries = "new", None, None, None, 0
+            fact.is_unasked = False
+            if child is not None:
+                fact.status, fact.is_unasked = "open", True
+                if child.status == "completed":
+                    self.close(fact, child.output)
+                elif child.status != "open":
+                    self.reopen(child)
+        self.begin(run)
+
     def opened(self, fact: Fact) -> None:
-        self.time.alarm(fact.until, lambda: self.expire(fact))
+        until = fact.until
+        self.time.alarm(until, lambda: self.expire(fact) if fact.until == until else None)
         if fact.kind == "invoke" and fact.rule["function"] not in self.functions:
             self.close(fact, error=("LookupError", ""))
         elif fact.kind == "invoke" and (fact.child is None or fact.child.status != "open"):

@@ -82,7 +82,7 @@ def random_case(seed: str) -> Case:
     moves = [Move(0, "start", "f0", {"k": random.randrange(2), **_odd(random)}, id="r")]
     for number in range(random.randrange(8)):
         at, k = random.randrange(SECONDS), random.randrange(2)
-        kind = random.choice(("send", "send", "send", "signal", "start", "cancel"))
+        kind = random.choice(("send", "send", "send", "signal", "start", "cancel", "retry"))
         match kind:
             case "send":
                 name, delay = f"e/{random.randrange(EVENTS)}", random.choice((None, None, random.randrange(SECONDS)))
@@ -92,7 +92,7 @@ def random_case(seed: str) -> Case:
             case "start":
                 moves.append(Move(at, "start", f"f{random.randrange(len(functions))}", {"k": k}, f"r{number}"))
             case _:
-                moves.append(Move(at, "cancel", "r"))
+                moves.append(Move(at * 8 if kind == "retry" else at, kind, "r"))
     return Case(seed, functions, tuple(sorted(moves, key=lambda move: move.at)), 100 * SECONDS)
 
 

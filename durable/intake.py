@@ -32,6 +32,7 @@ from durable.errors import StoreError
 from durable.machine import Machine
 from durable.messages import SentEvents, SentSignal, read_sent
 from durable.records import Event, MessageTaken, Record
+from durable.spelling import on_a_line
 from durable.stores.bell import Bell
 from durable.stores.file import FileStore
 from durable.stores.inbox import Inbox, Message, message_run
@@ -203,11 +204,11 @@ class Intake:
         self._machine.logger.error(
             "message %s in the inbox of store %r cannot be taken and stays there: %s: %s: mend that and open the store "
             "again; it reads %s",
-            message.id,
+            on_a_line(message.id),
             self._inbox and self._inbox.store,
             type(error).__name__,
             error,
-            message.body[:_SHOWN],
+            on_a_line(message.body[:_SHOWN]),
         )
 
     def _complain(self, error: StoreError) -> None:

@@ -152,13 +152,14 @@ def test_what_an_older_sender_put_is_named_in_the_log_and_harms_nobody(
         SentEvents(at, (("id2", Event("p/" + "x" * 2_000)),)),
         SentEvents(at, (("id3", Event("p/x", id="\ud83d\ude00")),)),
         SentSignal(at, "s\udcff", None),
-    ]  # the signal is taken: nobody can wait for it
+    ]  # the signal alone is taken: nobody can wait for it
     for number, sent in enumerate([*poison, SentEvents(at, (("id4", Event("p/good")),))]):
         Inbox(str(path)).put([Message(f"m{number}", *write_sent(sent))])
+    Inbox(str(path)).put([Message("id\n5", "kind\n", "body\nforged")])
     for _ in range(2):
         assert asyncio.run(story()) == ["p/good"]
         told = [record.getMessage() for record in caplog.records if "cannot be taken" in record.getMessage()]
-        assert len(told) == len(poison) - 1 and all(line.isprintable() for line in told)
+        assert len(told) == len(poison) and all(line.isprintable() for line in told)
         caplog.clear()
 
 

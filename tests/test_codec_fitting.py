@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, NotRequired, TypedDict, TypeVar
 
@@ -330,13 +331,51 @@ def test_an_instance_in_a_loose_place_is_held_against_its_own_fields() -> None:
 
 
 def test_an_annotation_that_holds_itself_is_followed() -> None:
-    deep = Tree(0)
-    for number in range(60):
-        deep = Tree(number, [deep])
-    assert decode(encode(deep, Tree), Tree) == deep
-    now = dataclasses.make_dataclass("Tree", [("value", int), ("children", list[Any])])
-    now.__annotations__["children"] = "list[Tree]"
-    assert "children" in decode(encode(deep, Tree), now).__dict__
+    """R6: sixty levels down."""
+
+    def tree(innermost: Any) -> Tree:
+        for number in range(60):
+            innermost = Tree(number, [innermost])
+        return innermost
+
+    assert "loose" not in encode(tree(Tree(0)), Tree)
+    written = encode(tree(Tree("leaf")), Tree)
+    assert '"~at":' in written and written.count('".children"') == 60
+    assert decode(written, Tree) == tree(Tree("leaf"))
+
+
+NEW = """
+import attrs
+type Json = None | bool | int | str | list[Json] | dict[str, Json]
+type Pairs[T] = list[tuple[str, T]]
+
+@attrs.frozen
+class Box[T]:
+    inside: T
+    more: list[T] = attrs.field(factory=list)
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the syntax is newer")
+def test_the_newer_ways_to_spell_a_type_are_followed() -> None:
+    names: dict[str, Any] = {"__name__": __name__}
+    exec(NEW, names)
+    json, pairs, box = names["Json"], names["Pairs"], names["Box"]
+    fitting = [
+        ({"a": [1, None, {"b": ["c"]}]}, json), ([("a", 1)], pairs[int]), (box(1, [2]), box[int]),
+        ([box("a")], list[box[str]]),
+    ]  # fmt: skip
+    for value, annotation in fitting:
+        assert "loose" not in encode(value, annotation)
+        assert decode(encode(value, annotation), annotation) == value
+    changed = [
+        ({"a": [1.5]}, json, "$.a[0]"), ([("a", 1)], pairs[str], "$[0][1]"), (box(1, [2]), box[str], "$.inside"),
+        ([box("a", ["b"])], list[box[int]], "$[0].inside"),
+    ]  # fmt: skip
+    for value, annotation, path in changed:
+        loose = attrs.has(type(value)) or (isinstance(value, list) and attrs.has(type(value[0])))
+        with pytest.raises(CodecError, match=f"^{re.escape(path)}: .*not of the type"):
+            decode(encode(value, Any | box if loose else Any), annotation)
 
 
 @pytest.mark.parametrize(

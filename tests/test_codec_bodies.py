@@ -96,6 +96,8 @@ EXAMPLES: list[Record] = [
     StepClosed("r", "k", "run", Err(RecordedError("E", "m")), 4, NOW, 1),
     RunClosed("r", "completed", NOW, "1"),
     records.MessageTaken("m", NOW),
+    StepClosed("r", "k", "run", Ok('{"a":1}', deep=True), 4, NOW, 1),
+    StepClosed("r", "\ud83d", "run", Ok("[1]", deep=True), None, NOW, 1),
 ]
 
 
@@ -246,3 +248,11 @@ def test_an_instant_without_a_zone_is_refused() -> None:
     body = write(EXAMPLES[2]).replace("+00:00", "")
     with pytest.raises(StoreCorruptError, match="not in UTC"):
         read("EngineClosed", body)
+
+
+def test_an_earlier_release_reads_a_value_that_was_compared_all_the_way_down() -> None:
+    """It compares the whole of an outcome with what an Ok looks like: the newer field stands beside it."""
+    head, _, value = write(StepClosed("r", "k", "run", Ok("[1]", deep=True), 4, NOW, 1)).partition("\n")
+    assert '"outcome":{"_type":"Ok"},' in head and head.endswith(',"deep":true}') and value == "[1]"
+    with pytest.raises(StoreCorruptError):
+        read("StepClosed", head.replace('"deep":true', '"deep":1') + "\n[1]")

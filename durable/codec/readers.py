@@ -51,7 +51,6 @@ Head = dict[str, Any]
 _STEP_KINDS = {kind: kind for kind in get_args(StepKind)}
 _ENDINGS = {ending: ending for ending in get_args(Ending)}
 OK = {"_type": "Ok"}
-DEEP_OK = {"_type": "Ok", "deep": True}
 
 
 def _text(value: Any) -> str:
@@ -227,8 +226,8 @@ def _step_closed(head: Head, value: Json | None) -> StepClosed:
     run, kind, outcome, turn, tries = head["run"], head["kind"], head["outcome"], head["turn"], head.get("tries", 0)
     if type(run) is not str or type(tries) is not int or (type(turn) is not int and turn is not None):
         raise ValueError(f"its run is {run!r}, its turn {turn!r}, its tries {tries!r}")
-    if value is not None and outcome in (OK, DEEP_OK):
-        ended: Outcome = Ok(value, "deep" in outcome)
+    if value is not None and outcome == OK:
+        ended: Outcome = Ok(value, _truth(head.get("deep", False)))
     else:
         ended = _outcome_without_value(outcome, value)
     return StepClosed(run, intern(head["key"]), _STEP_KINDS[kind], ended, turn, _instant(head["at"]), tries)

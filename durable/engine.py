@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar, overload
@@ -86,8 +86,9 @@ class Engine:
         """Let a stand-in take the place of handlers, and blocking ones run in threads or not. For `durable.testing`."""
         self._settings = attrs.evolve(self._settings, stand_in=stand_in, threads=threads)
 
-    def _end_with_exits(self) -> None:
-        self._settings = attrs.evolve(self._settings, exits=True)  # R14: for `durable.run`
+    def _serve_script(self, folded: Callable[[Runtime], Awaitable[None]]) -> None:
+        # For `durable.run`: an exit of a handler ends the process (R14), and `folded` looks before anything begins.
+        self._settings = attrs.evolve(self._settings, exits=True, folded=folded)
 
     async def open(self) -> None:
         """Take the store, recover what is unfinished and let it go on.

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from durable.codec import read
 from durable.errors import StoreCorruptError
 from durable.ledger import Ledger
-from durable.records import EngineClosed, EventSent, KeyClaimed, MessageTaken, RunOpened
+from durable.records import EngineClosed, EventSent, KeyClaimed, MessageTaken, RunClosed, RunOpened
 from durable.stores.store import Entry
 
 
@@ -35,3 +35,19 @@ async def ledger_of(entries: AsyncIterator[Entry]) -> Ledger | None:
     if ledger is not None:
         ledger.close_turns()
     return ledger
+
+
+async def ends_of(entries: AsyncIterator[Entry]) -> tuple[RunOpened | None, RunClosed | None]:
+    """Return how a run was opened and how it ended, from its entries, reading nothing in between.
+
+    Raises:
+        StoreCorruptError: one of the two cannot be read.
+    """
+    opened = closed = None
+    async for entry in entries:
+        if entry.kind == RunOpened.__name__:
+            opened = entry
+        closed = entry if entry.ends_run else None
+    first = None if opened is None else read(opened.kind, opened.body)
+    last = None if closed is None else read(closed.kind, closed.body)
+    return first if isinstance(first, RunOpened) else None, last if isinstance(last, RunClosed) else None

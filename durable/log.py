@@ -7,8 +7,9 @@ Leaves to `logging` where a line goes, to `context` what a run's own lines look 
 from __future__ import annotations
 
 import logging
-import sys
 from typing import Any
+
+from durable.stderr import say
 
 REMEMBERED = 1_000
 
@@ -63,15 +64,10 @@ class Log(logging.LoggerAdapter[logging.Logger]):
         if self._has_failed:
             return
         self._has_failed = True
-        try:
-            print(
-                f"durable: the log fails, which harms nothing else; this is said once: {_shown(error)}; what could not "
-                f"be logged: {_shown(line)}",
-                file=sys.stderr,
-                flush=True,
-            )
-        except Exception:  # closed, full, or None: there is nowhere left to say it
-            return
+        say(
+            f"the log fails, which harms nothing else; this is said once: {_shown(error)}; what could not be logged: "
+            f"{_shown(line)}"
+        )
 
 
 def _shown(value: object) -> str:

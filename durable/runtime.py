@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
 from datetime import datetime
 from typing import Any
@@ -31,7 +31,7 @@ from durable.eager import Spare
 from durable.ending import GRACE
 from durable.errors import StoreCorruptError, StoreError
 from durable.function import Function
-from durable.history import ledger_of
+from durable.history import ends_of, ledger_of
 from durable.ids import Ids
 from durable.intake import Intake
 from durable.journal import Journal
@@ -57,7 +57,8 @@ FOLDED_AT_ONCE = 200  # records, a few milliseconds: the loop has others to serv
 @attrs.frozen(eq=False, repr=False)
 class Settings:
     """What an engine is told once. `threads`: blocking handlers run in threads, as live. `resident`: how many waiting
-    runs keep their coroutine. `exits`: a SystemExit of a blocking handler ends the process."""
+    runs keep their coroutine. `exits`: a SystemExit of a blocking handler ends the process. `folded`: is awaited when
+    what is unfinished is folded, before anything begins; what it raises is the opening's."""
 
     engine: object
     store: Store
@@ -69,6 +70,7 @@ class Settings:
     stand_in: StandIn | None = None
     threads: bool = True
     exits: bool = False
+    folded: Callable[[Runtime], Awaitable[None]] | None = None
 
 
 class Runtime:
@@ -91,6 +93,7 @@ class Runtime:
         self.endings: dict[str, list[asyncio.Future[RunClosed]]] = {}
         self.starting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._registry = registry
+        self._folded = settings.folded
         self._closing = asyncio.Event()
         self._stopping: asyncio.Task[None] | None = None
         self._owner: asyncio.Task[None] | None = None
@@ -159,6 +162,8 @@ class Runtime:
             try:
                 await self._recover()
                 await self.intake.open()
+                if self._folded is not None:
+                    await self._folded(self)
                 await self.scheduler.deadlines.recover()  # last: nothing may come due in an engine that is refused
                 await self._serve(opened)
             except BaseException as error:
@@ -299,14 +304,7 @@ class Runtime:
             StoreError: the store failed, or is damaged.
         """
         await self.journal.synced()
-        opened = closed = None
-        async for entry in self.store.history(run):
-            if entry.kind == RunOpened.__name__:
-                opened = entry
-            closed = entry if entry.ends_run else None
-        first = None if opened is None else read(opened.kind, opened.body)
-        last = None if closed is None else read(closed.kind, closed.body)
-        return first if isinstance(first, RunOpened) else None, last if isinstance(last, RunClosed) else None
+        return await ends_of(self.store.history(run))
 
     # What the parts tell.
 

@@ -1,28 +1,32 @@
 """`durable.run`: one run, from a script, to its end.
 
 Separate because it is the only blocking door, and the only part that speaks to a person at a terminal.
-Leaves to `engine` everything else.
+Leaves to `engine` everything else, to `foreground` the loop and the signals.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
-import socket
-import sys
-import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
+from durable.clock import Clock
 from durable.engine import Engine
+from durable.foreground import Foreground
 from durable.function import Function
+from durable.ledger import Ledger, Limits
 from durable.misuse import misplaced
+from durable.records import INVOKED, EngineClosed, Event, Ok
+from durable.requests import check_same, checked_run_id
 from durable.run import Run
+from durable.runtime import RESIDENT, Runtime
+from durable.spelling import shown
+from durable.stderr import say
 from durable.stores.store import Store
-from durable.times import Duration
+from durable.times import Duration, duration
 
 T = TypeVar("T")
 
@@ -35,11 +39,19 @@ def run(
     id: str | None = None,
     functions: Iterable[Function[Any]] = (),
     timeout: Duration | None = None,
+    clock: Clock | None = None,
+    limits: Limits | None = None,
+    max_crashes: int = 10,
+    resident: int = RESIDENT,
+    logger: logging.Logger | None = None,
 ) -> T:
     """Run a function to its end and return what it returns. For scripts: it blocks, in an engine of its own.
 
     Run the script again with the same `store` and `id`, after Ctrl-C or `kill -9`, and it goes on where it was; after
-    a failure, its failed steps are tried again (R32). What it does then is said on the standard error stream.
+    a failure, its failed steps are tried again (R32). What it does then is said on the standard error stream, before
+    anything begins. A second Ctrl-C ends it without waiting for handlers.
+
+    On the main thread SIGTERM and SIGHUP park the run as Ctrl-C does, where the script has no handlers of its own.
 
     Args:
         function: what to run.
@@ -48,13 +60,15 @@ def run(
         id: the run's own id; None: a fresh one.
         functions: other functions that it invokes or whose unfinished runs are in the store.
         timeout: real time after which to stop waiting; the run stays parked.
+        clock, limits, max_crashes, resident, logger: as `Engine` takes them.
 
     Raises:
         RuntimeError: called where a loop runs already, as in a notebook.
-        ValueError: the id belongs to another function, or was started with other data.
-        RunFailed, RunCancelled: how the run ended.
+        ValueError: the id belongs to another function, or was started with other data; nothing has begun.
+        RunFailed, RunCancelled: how the run ended, now or before.
         TimeoutError: it has not ended in time.
         KeyboardInterrupt: Ctrl-C; the run is parked.
+        SystemExit: what a handler raises, or SIGTERM (status 143) or SIGHUP (129); the run is parked.
     """
     if asyncio._get_running_loop() is not None:
         name = function.id if isinstance(function, Function) else "function"
@@ -63,83 +77,127 @@ def run(
             f"`engine = durable.Engine([{name}], store=...); await engine.open()` and "
             f"`await engine.invoke({name}, {{...}})` instead"
         )
-    engine = Engine([function, *functions], store=store)
-    engine._end_with_exits()
+    engine = Engine(
+        [function, *functions],
+        store=store,
+        clock=clock,
+        limits=limits,
+        max_crashes=max_crashes,
+        resident=resident,
+        logger=logger,
+    )
+    if timeout is not None:
+        duration(timeout, what="timeout")
     where = None if store is None else str(store) if isinstance(store, str | Path) else "its store"
-    told: list[str] = []
-    try:
-        return asyncio.run(_run(engine, function, data, id, timeout, where, told))
-    except KeyboardInterrupt:
-        _say_parked(told, where, given=id)
-        raise
+    return _Script(engine, function, data, None if id is None else checked_run_id(id), timeout, where).run()
 
 
-async def _run(
-    engine: Engine,
-    function: Function[T],
-    data: Mapping[str, Any] | None,
-    id: str | None,
-    timeout: Duration | None,
-    where: str | None,
-    told: list[str],
-) -> T:
-    since = datetime.now(UTC)
-    with _woken_by_signals():
-        async with engine:
-            run: Run[T] = await engine.start(function, data, id=id)
-            told.append(run.id)
-            if id is not None:
-                await _go_on(engine, run, where, since)
-            return await run.result(timeout)
+class _Script(Generic[T]):
+    """One run from its opening or its going on to its end, and what is said of it."""
 
+    def __init__(
+        self,
+        engine: Engine,
+        function: Function[T],
+        data: Mapping[str, Any] | None,
+        id: str | None,
+        timeout: Duration | None,
+        where: str | None,
+    ) -> None:
+        self._engine = engine
+        self._function = function
+        self._data: Mapping[str, Any] = {} if data is None else data
+        self._id = id
+        self._timeout = timeout
+        self._where = where
+        self._foreground = Foreground()
+        self._runtime: Runtime | None = None
+        self._known: Ledger | None = None
+        self._run: Run[T] | None = None
+        self._has_ended = False
+        engine._serve_script(self._folded)
 
-@contextmanager
-def _woken_by_signals() -> Iterator[None]:
-    # asyncio hears of a Ctrl-C only when its loop wakes. One that comes just before the loop begins to wait does not
-    # wake it, and a loop that waits for a blocking handler may have nothing else to wake it for hours.
-    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop, (hears, tells) = asyncio.get_running_loop(), socket.socketpair()
-    with hears, tells:
-        hears.setblocking(False)
-        tells.setblocking(False)
-        loop.add_reader(hears, hears.recv, 1_024)
-        before = signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False)
-        if before != -1:
-            signal.set_wakeup_fd(before)  # a loop that hears of signals itself, as uvloop does
+    def run(self) -> T:
         try:
-            yield
+            return self._foreground.run(self._main, self._left)
+        except TimeoutError:
+            self._say_parked("not ended in time")
+            raise
+        except KeyboardInterrupt:
+            self._say_parked("interrupted")
+            raise
+        except SystemExit as error:
+            came = self._foreground.signals
+            self._say_parked(
+                f"ended by {signal.Signals(came[0]).name}" if came else f"ended by sys.exit({shown(error.code)})"
+            )
+            raise
+
+    async def _main(self) -> T:
+        try:
+            await self._engine.open()
+            self._runtime = self._engine.opened("durable.run")
+            self._run = await self._begun()
+            value = await self._run.result(self._timeout)
+            self._has_ended = True
+            return value
         finally:
-            signal.set_wakeup_fd(before)
-            loop.remove_reader(hears)
+            self._foreground.close()
+            await self._engine.close()
 
+    async def _left(self) -> None:
+        # R26: a second Ctrl-C is no crash. What it is not waited for does not count as what killed the process.
+        if self._runtime is not None and self._runtime.journal.failure is None:
+            self._runtime.scheduler.stop()
+            self._runtime.journal.post(EngineClosed(self._runtime.clock.now()))
+            await self._runtime.journal.synced()
 
-async def _go_on(engine: Engine, run: Run[Any], where: str | None, since: datetime) -> None:
-    info = await run.info()
-    place = where or "its store"
-    ended = [step for step in info.steps.values() if step.ended_at is not None and step.ended_at < since]
-    done = sum(step.status == "completed" for step in ended)
-    source = f"{done} finished step{'' if done == 1 else 's'} answer{'s' if done == 1 else ''} from {place}"
-    # It may have gone on, and even have ended, since the engine was opened.
-    was_over = info.ended_at is not None and info.ended_at < since
-    if was_over and info.status == "failed":
-        _say(f"run {run.id!r} had failed ({info.error}); it is opened again, {source}")
-        await engine.retry(run.id)
-    elif was_over:
-        _say(f"run {run.id!r} has ended already, its result is from {place}")
-    elif info.opened_at < since:
-        _say(f"run {run.id!r} goes on: {source}")
+    async def _begun(self) -> Run[T]:
+        if self._known is not None and self._known.status == "failed":
+            return await self._engine.retry(self._known.run)
+        return await self._engine.start(self._function, self._data, id=self._id)
 
+    async def _folded(self, runtime: Runtime) -> None:
+        """Say what the store holds of the run, before anything begins: no clock tells before from after.
 
-def _say_parked(told: list[str], where: str | None, *, given: str | None) -> None:
-    if where is None or not told:
-        _say("interrupted; nothing is kept: give store= and id= to be able to go on")
-    elif given is None:
-        _say(f"interrupted; run {told[0]!r} is parked in {where}: run it again with id={told[0]!r} to go on")
-    else:
-        _say(f"interrupted; run {told[0]!r} is parked in {where}: run the same again to go on")
+        Raises:
+            ValueError: it is another run.
+            TypeError, CodecError, LimitError, StoreError
+        """
+        event = runtime.causes.check_event(Event(INVOKED, self._data), reserved=True)
+        if self._id is None:
+            return
+        known = self._known = runtime.state.whole(self._id) or await runtime.load(self._id)
+        if known is not None:
+            check_same(known, self._function.id, event)
+            self._say_known(known)
 
+    def _say_known(self, known: Ledger) -> None:
+        done = sum(isinstance(facts.outcome, Ok) for facts in known.steps.values())
+        source = f"{done} finished step{'' if done == 1 else 's'} answer{'s' if done == 1 else ''} from {self._place}"
+        match known.status:
+            case None:
+                say(f"run {known.run!r} goes on: {source}")
+            case "failed":
+                say(f"run {known.run!r} had failed ({known.error}); it is opened again, {source}")
+            case "cancelled":
+                say(f"run {known.run!r} was cancelled: give another id= to begin anew, or engine.retry opens it again")
+            case "completed":
+                say(f"run {known.run!r} has ended already, its result is from {self._place}")
 
-def _say(text: str) -> None:
-    print(f"durable: {text}", file=sys.stderr, flush=True)
+    @property
+    def _place(self) -> str:
+        return self._where or "its store"
+
+    def _say_parked(self, why: str) -> None:
+        run = self._run.id if self._run is not None else self._id
+        if self._where is None:
+            say(f"{why}; nothing is kept: give store= and id= to be able to go on")
+        elif run is None:
+            say(f"{why}; nothing is recorded yet in {self._where}")
+        else:
+            again = "the same again" if self._id is not None else f"it again with id={run!r}"
+            state = f"has ended, its result is in {self._where}: run {again} to have it"
+            if not self._has_ended:
+                state = f"is parked in {self._where}: run {again} to go on"
+            say(f"{why}; run {run!r} {state}")

@@ -18,6 +18,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -129,12 +130,24 @@ async def worked(store: str | None, log: str | Path) -> list[Any]:
 # The parent, of this child and of others.
 
 
-def start(program: str, *arguments: object) -> subprocess.Popen[str]:
-    """Start a child; what it says on both streams comes through one pipe, in order."""
+def start(program: str, *arguments: object, stderr: int = subprocess.STDOUT) -> subprocess.Popen[str]:
+    """Start a child; what it says on both streams comes through one pipe, in order. It heeds every signal."""
     command = [sys.executable, "-c", program, *map(str, arguments)]
     return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        env=ENVIRONMENT,
+        preexec_fn=heed_signals,
     )
+
+
+def heed_signals() -> None:
+    """Take back what whoever started us may have told us to ignore, as `nohup` and a shell's `&` do."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def run(program: str, *arguments: object) -> tuple[int, str]:

@@ -275,13 +275,16 @@ def test_what_a_log_raises_is_said_with_the_line_that_is_lost(capsys: pytest.Cap
 
 
 @pytest.mark.parametrize("stream", [None, "closed"])
-def test_without_a_stream_to_say_it_on_nothing_is_said(stream: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A daemon may have no stderr, or a pipe that nobody reads any more."""
+def test_without_a_stream_to_say_it_on_nothing_is_said(
+    stream: object, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A daemon may have no stderr, or a pipe that nobody reads any more; on stdout it would be somebody else's."""
     if stream == "closed":
         stream = open("/dev/null", "w")  # noqa: SIM115
         stream.close()
     monkeypatch.setattr("sys.stderr", stream)
     Log(None).warning("a line")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_line_is_shown_as_its_callers_own(whole: Uncounted) -> None:

@@ -52,6 +52,19 @@ def at_path(value: object, path: Path) -> object:
     return value
 
 
+def lacking(seen: Mapping[str, Any], path: Path) -> str | None:
+    """Return how far a path leads in an event that has nothing there, in words; None if something stands there."""
+    value: object = seen
+    for number, name in enumerate(path):
+        if not isinstance(value, Mapping):
+            return f"{'.'.join(path[:number])!r} is no mapping"
+        if name not in value:
+            keys = ", ".join(sorted(map(repr, value))) or "nothing"
+            return f"it has no {'.'.join(path[: number + 1])!r}: there is {keys} in {'.'.join(path[:number])!r}"
+        value = value[name]
+    return None
+
+
 def index_key(value: object) -> Key | None:
     """Return the key under which a value is indexed, or None for one that is not: a container, null, NaN."""
     if isinstance(value, str):
@@ -215,6 +228,9 @@ def _complain_of(expression: Expression | None, what: str, whose: str, error: Ex
     )
 
 
+Placed = tuple[Listener, tuple[Path, Key] | None]
+
+
 @attrs.define(eq=False, repr=False)
 class _Listeners:
     """The listeners of one event name: by path and value, and the rest."""
@@ -256,7 +272,7 @@ class Bus:
         self._complain = complain
         self._triggers: dict[str, list[Trigger]] = {}
         self._listeners: dict[str, _Listeners] = {}
-        self._places: dict[Place, tuple[Listener, tuple[Path, Key] | None]] = {}
+        self._places: dict[Place, Placed] = {}
 
     def add_trigger(self, trigger: Trigger) -> None:
         """Let events of the trigger's name or pattern open runs of its function."""
@@ -280,11 +296,15 @@ class Bus:
 
     def listen(self, listener: Listener) -> None:
         """Let a listener hear events; one at the same place is replaced."""
-        self.leave(listener.place)
         # Kept, and not asked for again when it leaves: it must be looked for where it was put.
-        equality = listener.equality()
-        self._places[listener.place] = listener, equality
-        self._listeners.setdefault(listener.event, _Listeners()).add(listener, equality)
+        self.put(listener.place, (listener, listener.equality()))
+
+    def put(self, place: Place, placed: Placed | None) -> None:
+        """Let who was found at this place by `at` listen there again, and nobody else; None: nobody."""
+        self.leave(place)
+        if placed is not None:
+            self._places[place] = placed
+            self._listeners.setdefault(placed[0].event, _Listeners()).add(*placed)
 
     def leave(self, place: Place) -> None:
         """Let nobody listen at this place."""
@@ -297,10 +317,9 @@ class Bus:
         if not listeners.rest and not listeners.paths:
             del self._listeners[listener.event]
 
-    def at(self, place: Place) -> Listener | None:
-        """Return who listens at this place."""
-        found = self._places.get(place)
-        return None if found is None else found[0]
+    def at(self, place: Place) -> Placed | None:
+        """Return who listens at this place, and by which equality it is found."""
+        return self._places.get(place)
 
     def listeners_for(self, seen: Mapping[str, Any], now: datetime, budget: Budget | None = None) -> list[Listener]:
         """Return the listeners that an event answers at `now`, in the order in which they came."""

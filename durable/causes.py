@@ -5,18 +5,20 @@ Leaves to `journal` to make its decisions durable and to `scheduler` to act on t
 
 The decisions are generators of records. Whoever asks folds each record before taking the next, so that a decision
 sees what the one before it changed: an event that answers a wait finds it gone for the next event of the same send.
-All records of one cause are queued without an await between them, and so are written as one.
+All records of one cause are one generator's, and are kept or lost as one. What of it could be refused, users' values,
+was encoded before; what is put around these counts against no limit of theirs (`enclose`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Generator, Iterable, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
 
-from durable.bus import Complaint, Place, view
+from durable.bus import Complaint, Place, lacking, path_of, view
+from durable.codec import decode, enclose, encode, outline
 from durable.errors import InvokeTimeoutError, LimitError, RecordedError, RunCancelled, SignalConflictError
 from durable.expressions import Budget
 from durable.ids import part
@@ -47,7 +49,10 @@ from durable.records import (
 )
 from durable.spelling import shown
 from durable.state import State
+from durable.times import after
 from durable.words import checked_name, checked_name_or_none
+
+Acting = Generator[Record, None, object]  # what a step sends, and the value that it ends with
 
 NOTHING = Ok("null")
 _TOLD: dict[Ending, tuple[str, ...]] = {
@@ -83,26 +88,23 @@ def child_outcome(child: Ledger, key: str) -> Outcome:
 
 
 class Causes:
-    """The rules over one state. `encode` and `decode` turn values to JSON and back."""
+    """The rules over one state."""
 
-    def __init__(
-        self,
-        state: State,
-        limits: Limits,
-        encode: Callable[[object], Json],
-        decode: Callable[[Json], Any],
-        complain: Complaint,
-    ) -> None:
+    def __init__(self, state: State, limits: Limits, complain: Complaint) -> None:
         self.state = state
         self.limits = limits
-        self.encode = encode
-        self._decode = decode
         self._complain = complain
 
     def repeat_of(self, event: Event, now: datetime) -> str | None:
-        """Return the runtime's id of the event of which this is a repeat, None for a new one (R21)."""
+        """Return the runtime's id of the event of which this is a repeat, None for a new one (R21).
+
+        An id counts while its event is still to come, and for 24 h from its delivery.
+        """
         if event.id is None:
             return None
+        coming = self.state.coming.get(event.id)
+        if coming is not None:
+            return coming
         first = self.state.seen.get(("", event.id))
         return first[0] if first is not None and first[1] > now else None
 
@@ -124,9 +126,9 @@ class Causes:
             raise ValueError(f"event {event.name!r} cannot be sent: names under {RESERVED!r} are the runtime's own")
         if "*" in event.name:
             raise ValueError(f"event {event.name!r} cannot be sent: a * is for patterns in triggers")
-        text = self.encode(event.data)
+        text = encode(event.data)
         self._check_size(text, f"the data of event {event.name!r}")
-        return Event(event.name, self._decode(text), event.id, event.ts, event.v)
+        return Event(event.name, decode(text), event.id, event.ts, event.v)
 
     def check_signal(self, signal: str, data: object) -> None:
         """Refuse data that no signal can carry.
@@ -134,7 +136,7 @@ class Causes:
         Raises:
             CodecError, LimitError
         """
-        self._check_size(self.encode(data), f"the data of signal {signal!r}")
+        self._check_size(encode(data), f"the data of signal {signal!r}")
 
     def _check_size(self, text: Json, what: str) -> None:
         limit = self.limits.event_bytes
@@ -143,6 +145,13 @@ class Causes:
                 f"{what} are {len(text):,} bytes, the limit is {limit:,}: keep them elsewhere and send a reference, or "
                 "pass Limits(event_bytes=...) to the engine"
             )
+
+    def send_all(self, events: Iterable[tuple[str, Event]], ids: list[str], now: datetime) -> Iterator[Record]:
+        """Events were sent together, each with the id that is to be the runtime's own. What that has become stands in
+        `ids` afterwards: for a repeat, the id of the first."""
+        for id, event in events:
+            ids.append(self.repeat_of(event, now) or id)
+            yield from self.send(id, event, now)
 
     def send(self, id: str, event: Event, now: datetime) -> Iterator[Record]:
         """An event was sent: schedule it, or deliver it at once. A repeat calls for nothing."""
@@ -168,7 +177,7 @@ class Causes:
         seen, budget = view(event), Budget()
         listeners = self.state.bus.listeners_for(seen, now, budget)
         functions = self.state.bus.functions_for(seen, budget)
-        answer = Ok(self.encode(event)) if any(one.place[1][:1] != "»" for one in listeners) else NOTHING
+        answer = Ok(enclose(event)) if any(one.place[1][:1] != "»" for one in listeners) else NOTHING
         for listener in listeners:
             if listener.place[1][:1] != "»":
                 yield from self.answer(listener.place, answer, now)
@@ -188,7 +197,7 @@ class Causes:
             if value is None:
                 return None, None
             # JSON has one number type: 1.0 claims what 1 does, as in `==`.
-            key = self.encode(int(value) if isinstance(value, float) and value.is_integer() else value)
+            key = encode(int(value) if isinstance(value, float) and value.is_integer() else value)
         except Exception as error:  # it fails, or comes to what cannot be kept, as type(event.data) does
             what = f"idempotency of function {function!r}"
             self._complain(what, f"{what} has no value, so that every event opens a run of it: {error}")
@@ -197,14 +206,41 @@ class Causes:
         return key, claim[0] if claim is not None and claim[1] > now else None
 
     def open(
-        self, function: str, run: str, event: Event, now: datetime, parent: Place | None = None
+        self,
+        function: str,
+        run: str,
+        event: Event,
+        now: datetime,
+        parent: Place | None = None,
+        *,
+        is_named: bool = False,
     ) -> Iterator[Record]:
-        """A function is to run, unless its idempotency key was claimed."""
-        key, claimant = self.claimed_by(function, event, now)
+        """A function is to run, unless its idempotency key was claimed. `is_named`: the run's id is its key (R21)."""
+        key, claimant = (None, None) if is_named else self.claimed_by(function, event, now)
         if claimant is None:
             if key is not None:
                 yield KeyClaimed(function, key, run, now)
+            self._warn_of_cancels(function, run, event)
             yield RunOpened(run, function, event, now, parent)
+
+    def _warn_of_cancels(self, function: str, run: str, event: Event) -> None:
+        # R20: at the call nobody can know the run's event; here it is known that the Cancel can never match.
+        declaration = self.state.functions.get(function)
+        for rule in declaration.cancels if declaration is not None else ():
+            if rule.match is None:
+                continue
+            what = f"Cancel(match={rule.match!r}) of function {function!r}"
+            lack = lacking(view(event), path_of(rule.match))
+            if lack is not None:
+                self._complain(
+                    what, f"{what} can never match run {run!r}: of the run's own event {event.name!r}, {lack}"
+                )
+
+    def act(self, ledger: Ledger, key: str, kind: StepKind, acting: Acting, now: datetime) -> Iterator[Record]:
+        """A step sends something and has ended with that (R22), unless what it sent has ended its own run."""
+        value = yield from acting
+        if ledger.status is None and (key not in ledger.steps or ledger.pending(key) is not None):
+            yield ledger.closing(key, kind, Ok(encode(value)), at=now, limits=self.limits)
 
     def answer(self, place: Place, outcome: Outcome, now: datetime) -> Iterator[Record]:
         """A wait is over. One that has ended already calls for nothing."""
@@ -231,7 +267,7 @@ class Causes:
         """A signal was sent: it answers the one wait for it, if there is one (R23)."""
         place = self.waiter(name, now)
         if place is not None:
-            yield from self.answer(place, Ok(self.encode(Signal(name, data))), now)
+            yield from self.answer(place, Ok(enclose(Signal(name, data))), now)
 
     def waiter(self, signal: str, now: datetime) -> Place | None:
         """Return who waits for a signal at `now`."""
@@ -259,12 +295,13 @@ class Causes:
         yield StepOpened(run, key, kind, wait, now)
 
     def invoke(
-        self, place: Place, function: str, event: Event, until: datetime | None, now: datetime
+        self, place: Place, function: str, event: Event, span: timedelta | None, now: datetime
     ) -> Iterator[Record]:
         """A step invokes a function: its waiting and the child's opening are one cause (R24)."""
         run, key = place
         ledger = self.state.ledgers[run]
         facts = ledger.steps.get(key)
+        until = None if span is None else after(now, span)
         if facts is not None and isinstance(facts.wait, ForChild) and self.state.is_unfinished(facts.wait.child):
             # Cancelled in an earlier attempt, or opened again (R32), which leaves no deadline: the child goes on.
             yield StepOpened(run, key, "invoke", ForChild(facts.wait.child, facts.wait.until or until), now)
@@ -328,7 +365,7 @@ class Causes:
         if ledger.error is not None and ledger.status == "failed":
             data["error"] = {**_plain(ledger.error), "causes": [_plain(cause) for cause in ledger.error.causes]}
         elif ledger.status == "completed":
-            data["result"] = self._decode(ledger.output or "null")
+            data["result"] = outline(ledger.output or "null")
         if ledger.status == "cancelled":
             data["reason"] = ledger.reason
         return data

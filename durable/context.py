@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import attrs
 
 from durable.claims import current_try
-from durable.codec import decode, encode
+from durable.codec import decode, enclose
 from durable.log import Log
 from durable.misuse import checked_calls, misuse
 from durable.records import Event
@@ -142,7 +142,7 @@ class Context:
         """The event that opened the run: a copy of this execution's own (R3)."""
         if self._event is None:
             event = self._execution.event
-            self._event = attrs.evolve(event, data=decode(encode(event.data)))
+            self._event = attrs.evolve(event, data=decode(enclose(event.data)))
         assert self._event is not None
         return self._event
 

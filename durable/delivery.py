@@ -74,6 +74,7 @@ class Delivery:
         receiver: Receiver,
     ) -> None:
         self.delivered = 0
+        ledger.delivered = 0
         self._ledger = ledger
         self._journal = journal
         self._rounds = rounds
@@ -126,6 +127,7 @@ class Delivery:
     def stop(self) -> None:
         """Deliver nothing more."""
         self._closed = True
+        self._ledger.delivered = None
 
     def _watch(self) -> None:
         if not self._watched and not self._closed:
@@ -175,7 +177,7 @@ class Delivery:
             self._numbers[turn] = number
             self._journal.tell(number, self._became_durable)
             return
-        self.delivered = turn
+        self.delivered = self._ledger.delivered = turn
         self.touch()
         unclaimed = self._receiver.deliver(self._ledger.turns.get(turn, []))
         if unclaimed:

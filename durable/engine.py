@@ -284,9 +284,8 @@ class Engine:
         reason = "by hand" if reason is None else checked_text(reason, "the reason of a cancel")
         if not runtime.state.is_unfinished(run_id):
             await self._found(run_id)
-        records = runtime.journal.post_all(
-            runtime.causes.close(run_id, "cancelled", runtime.clock.now(), reason=reason)
-        )
+        now = runtime.clock.now()
+        records = runtime.journal.post_all(runtime.causes.close(run_id, "cancelled", now, reason=reason))
         await runtime.journal.synced()
         return bool(records)
 

@@ -15,12 +15,14 @@ from datetime import datetime, timedelta
 from typing import Any, assert_never
 
 from durable.awaitable import StepCoroutine
+from durable.bus import lacking, path_of, view
+from durable.causes import Acting
 from durable.claims import Call, Claim, Handler, check_not_nested
 from durable.codec import ABSENT
 from durable.ids import part
 from durable.log import Log
 from durable.misuse import misplaced
-from durable.records import Event, ForEvent, ForSignal, Ok, StepKind, Until, Wait
+from durable.records import Event, ForEvent, ForSignal, StepKind, Until, Wait
 from durable.request import (
     InvokeRequest,
     Request,
@@ -104,6 +106,18 @@ class RunExecution:
         """Refuse data that no signal can carry."""
         self._session.machine.causes.check_signal(signal, data)
 
+    def check_match(self, step_id: str, match: str) -> None:
+        """Refuse the path of a wait that could match nothing: see `Execution.check_match`."""
+        ledger = self._session.ledger
+        lack = lacking(view(ledger.event), path_of(match))
+        waits = (facts.wait for facts in ledger.steps.values())
+        if lack is None or any(isinstance(wait, ForEvent) and wait.match == match for wait in waits):
+            return  # recorded by a release that did not refuse it, it stands: it is answered by nothing
+        raise ValueError(
+            f"match={match!r} of step {step_id!r} can never match: of the own event of run {ledger.run!r}, "
+            f"{ledger.event.name!r}, {lack}"
+        )
+
     def resolve(self, function: object, what: str) -> tuple[str, object]:
         """Return the id of a function that is to be invoked, and the type of what it returns."""
         return self._session.machine.resolve(function, what)
@@ -118,9 +132,9 @@ class RunExecution:
             case RunRequest():  # first, for it is the most frequent
                 return self._tried(claim, request.handler)
             case SendRequest():
-                return self._acted(claim, lambda: self._sent(claim, request.events))
+                return self._acted(claim, lambda now: self._sent(claim, request.events, now))
             case SignalRequest():
-                return self._acted(claim, lambda: self._signalled(request))
+                return self._acted(claim, lambda now: self._signalled(request, now))
             case _:
                 stand_in = session.machine.stand_in
                 if stand_in is not None and stand_in.replaces(claim.step_id):
@@ -145,16 +159,16 @@ class RunExecution:
     ) -> Asked:
         match request:
             case SleepRequest(until=until):
-                return self._wait(claim, Until(self._after(until) if isinstance(until, timedelta) else until))
-            case WaitForEventRequest():
-                until = self._after(request.timeout)
-                return self._wait(claim, ForEvent(request.event, until, request.match, request.if_exp))
-            case WaitForSignalRequest():
-                wait = ForSignal(request.signal, self._after(request.timeout))
-                return self._wait(claim, wait, replace=request.replace)
+                if isinstance(until, datetime):
+                    return self._wait(claim, Until(until), None)
+                return self._wait(claim, Until(self._after(until)), until)
+            case WaitForEventRequest(timeout=span):
+                wait = ForEvent(request.event, self._after(span), request.match, request.if_exp)
+                return self._wait(claim, wait, span)
+            case WaitForSignalRequest(timeout=span):
+                return self._wait(claim, ForSignal(request.signal, self._after(span)), span, replace=request.replace)
             case InvokeRequest():
-                deadline = None if request.timeout is None else self._after(request.timeout)
-                self._session.begin_invoke(claim, request.function, request.event, deadline)
+                self._session.begin_invoke(claim, request.function, request.event, request.timeout)
                 return StepCoroutine(self._session, claim, request.type)
             case _:
                 assert_never(request)
@@ -162,8 +176,8 @@ class RunExecution:
     def _after(self, span: timedelta) -> datetime:
         return after(self._session.machine.clock.now(), span)
 
-    def _wait(self, claim: Claim, wait: Wait, *, replace: bool = False) -> Asked:
-        self._session.begin_wait(claim, wait, replace=replace)
+    def _wait(self, claim: Claim, wait: Wait, span: timedelta | None, *, replace: bool = False) -> Asked:
+        self._session.begin_wait(claim, wait, span, replace=replace)
         return StepCoroutine(self._session, claim, ABSENT)
 
     def _stood_in(self, claim: Claim, request: Request) -> Asked:
@@ -174,25 +188,21 @@ class RunExecution:
         session = self._session
         return StepCoroutine(session, claim, work.type, lambda: session.begin_work(claim, Tries(session, claim, work)))
 
-    def _acted(self, claim: Claim, act: Callable[[], object]) -> Asked:
+    def _acted(self, claim: Claim, act: Callable[[datetime], Acting]) -> Asked:
         session = self._session
-        encode = session.machine.causes.encode
-        return StepCoroutine(session, claim, ABSENT, lambda: session.close_step(claim, Ok(encode(act()))))
+        now = session.machine.clock.now
+        return StepCoroutine(session, claim, ABSENT, lambda: session.close_after(claim, act(now())))
 
-    def _sent(self, claim: Claim, events: tuple[Event, ...]) -> list[str]:
-        machine, ids = self._session.machine, []
-        for number, event in enumerate(events):
-            now = machine.clock.now()
-            id = f"{self._session.ledger.run}/{part(claim.key)}#{number}"
-            ids.append(machine.causes.repeat_of(event, now) or id)
-            machine.journal.post_all(machine.causes.send(id, event, now))
+    def _sent(self, claim: Claim, events: tuple[Event, ...], now: datetime) -> Acting:
+        run, ids = self._session.ledger.run, list[str]()
+        named = [(f"{run}/{part(claim.key)}#{number}", event) for number, event in enumerate(events)]
+        yield from self._session.machine.causes.send_all(named, ids, now)
         return ids
 
-    def _signalled(self, request: SignalRequest) -> str | None:
-        machine = self._session.machine
-        now = machine.clock.now()
-        place = machine.causes.waiter(request.signal, now)
-        machine.journal.post_all(machine.causes.signal(request.signal, request.data, now))
+    def _signalled(self, request: SignalRequest, now: datetime) -> Acting:
+        causes = self._session.machine.causes
+        place = causes.waiter(request.signal, now)
+        yield from causes.signal(request.signal, request.data, now)
         return None if place is None else place[0]
 
 

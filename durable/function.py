@@ -70,8 +70,10 @@ class Cancel:
 
     Attributes:
         event: the name; it must be sent after the run was opened.
-        match: a path that must be equal in the run's event and in this one, such as "data.order_id".
-        if_exp: a CEL expression over `event` (the run's) and `async` (this one).
+        match: a path that must be equal in the run's event and in this one, such as "data.order_id". Absent in this one
+            it does not match; of a run in whose own event it is absent, one WARNING says that it never can.
+        if_exp: a CEL expression over `event` (the run's) and `async` (this one), in which a missing field is null: one
+            that is absent in both is equal there.
         timeout: how long after its opening, first or again, a run can be cancelled so; None: for as long as it runs.
     """
 

@@ -24,14 +24,17 @@ async def ledger_of(entries: AsyncIterator[Entry]) -> Ledger | None:
     ledger: Ledger | None = None
     async for entry in entries:
         record = read(entry.kind, entry.body)
-        if isinstance(record, RunOpened):
+        if isinstance(record, RunOpened) and ledger is None:
             ledger = Ledger.opened(record)
         elif isinstance(record, EventSent | KeyClaimed | MessageTaken | EngineClosed):
             return None  # a scheduled event or a message, which is kept like a run of its own
         elif ledger is None:
             raise StoreCorruptError(f"a {entry.kind} of run {entry.run!r} is recorded, but not its opening")
         else:
-            ledger.fold(record)
+            try:
+                ledger.fold(record)
+            except ValueError as error:
+                raise StoreCorruptError(f"the records of run {entry.run!r} contradict each other: {error}") from error
     if ledger is not None:
         ledger.close_turns()
     return ledger

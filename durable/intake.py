@@ -172,18 +172,13 @@ class Intake:
             if message.id in self._posted:
                 continue
             try:
-                records = self._decided(message, now)
-            except Exception as error:  # whatever a message holds, those behind it must not wait for it
-                self._refuse(message, error)
-                continue
-            self._machine.journal.post(MessageTaken(message.id, now))
-            self._posted.add(message.id)
-            try:
-                self._machine.journal.post_all(records)
+                self._machine.journal.post_all(chain([MessageTaken(message.id, now)], self._decided(message, now)))
             except StoreError:
                 raise
-            except Exception:  # it counts as taken: what was posted of it by then must not be posted again
-                self._machine.logger.exception("message %s of the inbox was taken in part only", message.id)
+            except Exception as error:  # whatever a message holds, those behind it must not wait for it
+                self._refuse(message, error)
+            else:
+                self._posted.add(message.id)
 
     def _decided(self, message: Message, now: datetime) -> Iterator[Record]:
         """Return what follows from a message, which is decided as it is iterated over; everything is checked now."""
@@ -192,7 +187,7 @@ class Intake:
         match sent:
             case SentEvents(at, events):
                 checked = [(id, _dated(causes.check_event(event), at, now)) for id, event in events]
-                return chain.from_iterable([causes.send(id, event, now) for id, event in checked])
+                return causes.send_all(checked, [], now)
             case SentSignal(_, signal, data):
                 causes.check_signal(signal, data)
                 return causes.signal(signal, data, now)

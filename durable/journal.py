@@ -9,6 +9,11 @@ append was in flight into the next one, so a thousand runs that step at once sha
 posted between two awaits is kept or lost as one. Records are numbered as they are posted; `durable` is the number up
 to which the store has them. A failed append is final: it is never tried again, since nobody can know how much of it
 is on disk, and everyone who waits gets a `StoreError`.
+
+What cannot be kept is the error of who posts it, before anything of its cause has happened. A record's entry is made,
+and so checked for whatever store, before the record is folded. A cause of several records is decided as it is folded;
+if a later one fails, those before it are taken back, nobody having heard of them: followers are told, and the queue is
+added to, when the whole of it is there (R31).
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from functools import partial
 
 from durable.codec import EventTexts, write
 from durable.errors import StoreError
+from durable.ledger import Ledger
 from durable.records import (
     EngineClosed,
     EventSent,
@@ -33,6 +39,7 @@ from durable.records import (
     StepClosed,
     StepOpened,
 )
+from durable.retraction import PutBack, retraction
 from durable.spelling import keepable
 from durable.state import KEPT, State
 from durable.stores.inbox import message_run
@@ -84,27 +91,66 @@ class Journal:
         """
         if self.failure is not None:
             self.check()
-        data = self._texts.of(record.event) if isinstance(record, (EventSent, RunOpened)) else None
-        body = write(record, data)
-        scheduled = isinstance(record, EventSent) and record.id in self._state.scheduled
+        entry = self._entry(record)
         self._state.fold(record)
-        self._queue.append(_entry(record, body, self._state, scheduled=scheduled))
+        self._queue.append(entry)
         self.posted += 1
-        self._follow(record)
+        self._tell_follower(record)
+        self._write_soon()
+        return self.posted
+
+    def post_all(self, cause: Iterable[Record]) -> list[Record]:
+        """Post the records of one cause, all or none, each folded before the next is decided; return them.
+
+        Raises:
+            StoreError: the store has failed; nothing was folded.
+            ValueError, CodecError: a record cannot be kept. So does whatever else deciding, writing or folding raises:
+                nothing has happened then.
+        """
+        if self.failure is not None:
+            self.check()
+        records: list[Record] = []
+        entries: list[Entry] = []
+        retractions: list[PutBack] = []
+        try:
+            for record in cause:
+                entries.append(self._entry(record))
+                retractions.append(retraction(self._state, record))
+                self._state.fold(record)
+                records.append(record)
+        except BaseException:
+            for put_back in reversed(retractions):
+                put_back()
+            raise
+        self._queue += entries
+        self.posted += len(entries)
+        for record in records:
+            self._tell_follower(record)
+        if records:
+            self._write_soon()
+        return records
+
+    def _entry(self, record: Record) -> Entry:
+        """Return a record as it will be kept, before it is folded.
+
+        Raises:
+            ValueError, CodecError: it cannot be kept, in whatever store.
+        """
+        data = self._texts.of(record.event) if isinstance(record, (EventSent, RunOpened)) else None
+        return _entry(record, write(record, data), self._state)
+
+    def _tell_follower(self, record: Record) -> None:
+        try:
+            self._follow(record)
+        except RecursionError:  # the stack is full of a function's own calls: on the loop's there is room
+            self._loop.call_soon(self._follow, record)
+
+    def _write_soon(self) -> None:
         if not self.immediate:
             self._more.set()
         elif not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush_soon)
-        return self.posted
-
-    def post_all(self, records: Iterable[Record]) -> list[Record]:
-        """Post each record before the next is decided; return them."""
-        posted = []
-        for record in records:
-            self.post(record)
-            posted.append(record)
-        return posted
 
     def tell(self, number: int, told: Told) -> None:
         """Call `told(None)` once record `number` is durable, at once if it is; `told(error)` if the store fails.
@@ -227,18 +273,20 @@ def _resolve(reached: asyncio.Future[None], error: StoreError | None) -> None:
         reached.set_exception(error)
 
 
-def _entry(record: Record, body: str, state: State, *, scheduled: bool) -> Entry:
+def _entry(record: Record, body: str, state: State) -> Entry:
     kind = type(record).__name__
     match record:
         case StepClosed() | StepOpened():  # first, for they are the most frequent
             return Entry(record.run, kind, body)
         case EventSent():
             # A scheduled event is kept like a run of its own, which its delivery ends: however long the process was
-            # down, it is not lost. Its id counts for 24 h, as every id given from outside.
+            # down, it is not lost. Its id counts until then and for 24 h more, if it was given from outside.
             keep_until = after(record.at, KEPT) if record.event.id != record.id else None
-            if record.due is None and not scheduled:
+            if record.due is not None:
+                return Entry(f"durable/event/{record.id}", kind, body)
+            if record.id not in state.scheduled:
                 return Entry("", kind, body, keep_until=keep_until or after(record.at, KEPT))
-            return Entry(f"durable/event/{record.id}", kind, body, record.due is None, keep_until)
+            return Entry(f"durable/event/{record.id}", kind, body, ends_run=True, keep_until=keep_until)
         case KeyClaimed():
             return Entry("", kind, body, keep_until=after(record.at, KEPT))
         case MessageTaken():
@@ -249,7 +297,7 @@ def _entry(record: Record, body: str, state: State, *, scheduled: bool) -> Entry
             row = RunRow(record.run, record.function, record.event.name, record.at)
             return Entry(record.run, kind, body, row=row)
         case RunClosed():
-            ledger = state.ended[record.run]
+            ledger = _known(state, record.run)
             said = str(record.error) if record.error is not None else record.reason
             error = None if said is None else keepable(said)  # A1: what a message holds comes from anywhere
             row = RunRow(
@@ -257,8 +305,15 @@ def _entry(record: Record, body: str, state: State, *, scheduled: bool) -> Entry
             )
             return Entry(record.run, kind, body, ends_run=True, row=row)
         case RunRetried() if record.reopened:
-            ledger = state.ledgers[record.run]
+            ledger = _known(state, record.run)
             row = RunRow(record.run, ledger.function, ledger.event.name, ledger.opened_at)
             return Entry(record.run, kind, body, row=row)
         case _:
             return Entry(record.run, kind, body)
+
+
+def _known(state: State, run: str) -> Ledger:
+    ledger = state.ledger(run) or state.ended.get(run)
+    if ledger is None:
+        raise KeyError(f"there is no run {run!r} that has not ended")
+    return ledger

@@ -105,10 +105,10 @@ class StepFacts:
 class Ledger:
     """The fold of one run's records.
 
-    `turns` holds the keys of each turn in journal order. `open_turn` is the one that new outcomes join: the only
-    thing here that is not a fact but a mark of this process (see `delivery`: turns that were read from the
-    store are closed). `latest` is the time of the latest record. One of a run that was parked is not `is_whole`: it
-    knows the step that was open, and what came since; the rest is in the store.
+    `turns` holds the keys of each turn in journal order. `open_turn` is the one that new outcomes join, `delivered` the
+    last that was delivered, None without an execution: no facts but marks of this process (see `delivery`: turns that
+    were read from the store are closed). `latest` is the time of the latest record. One of a run that was parked is not
+    `is_whole`: it knows the step that was open, and what came since; the rest is in the store.
     """
 
     run: str
@@ -118,6 +118,7 @@ class Ledger:
     steps: dict[str, StepFacts] = attrs.field(factory=dict)
     turns: dict[int, list[str]] = attrs.field(factory=dict)
     open_turn: int = 1
+    delivered: int | None = None
     size: int = 0
     attempt: int = 0
     due: datetime | None = None
@@ -178,6 +179,8 @@ class Ledger:
                 assert_never(record)
 
     def _close_step(self, record: StepClosed) -> None:
+        if record.turn is not None and record.turn > self.open_turn + 1:
+            raise ValueError(f"step {record.key!r} ended in turn {record.turn}, where {self.open_turn} was the last")
         facts = self.steps.setdefault(record.key, StepFacts(record.kind, record.at))
         facts.outcome, facts.turn, facts.closed_at, facts.due = record.outcome, record.turn, record.at, None
         facts.attempt = max(facts.attempt, record.tries)
@@ -189,6 +192,8 @@ class Ledger:
         if record.turn is not None and not isinstance(record.outcome, Cancelled):
             self.turns.setdefault(record.turn, []).append(record.key)
             self.open_turn = max(self.open_turn, record.turn)
+            if self.delivered is not None and self.open_turn == self.delivered + 1:
+                self.open_turn += 1  # it holds an outcome, and is next: what the same cause answers comes after it
 
     def _retry(self, record: RunRetried) -> None:
         self.attempt, self.due, self.error = record.attempt, record.due, record.error

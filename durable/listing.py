@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import attrs
 
 from durable.records import RunStatus
-from durable.stores.store import RunQuery, Store
-from durable.views import RunInfo
+from durable.stores.store import RunQuery, RunRow, Store
+from durable.views import RunInfo, row_info
 
 LIVE = ("queued", "running", "waiting")
 _ROWS_AT_FIRST = 100
@@ -25,28 +25,32 @@ async def listed(
     info: Callable[[str], Awaitable[RunInfo]],
 ) -> list[RunInfo]:
     """Return the runs that a query names, newest first. `status_of(run)` is what is known in memory of the status of
-    one that has not ended; only the runs that are shown are read, by `info`.
+    one that has not ended; only the runs that are shown are read, by `info`. One whose record cannot be read is shown
+    by its row, and why that is as its error.
 
     Raises:
-        StoreError: the store failed, or is damaged.
+        StoreError: the store failed, or is damaged as a whole.
     """
     found: list[RunInfo] = []
-    async for run in _named(store, query):
+    async for row in _named(store, query):
         if len(found) >= query.limit:
             break
-        if query.status in LIVE and status_of(run) != query.status:
+        if query.status in LIVE and status_of(row.id) != query.status:
             continue
-        one = await info(run)
+        try:
+            one = await info(row.id)
+        except Exception as error:  # the others can be shown all the same
+            one = row_info(row, status_of(row.id), error)
         if query.status in (None, one.status):  # it may have gone on while it was read
             found.append(one)
     return found
 
 
-async def _named(store: Store, query: RunQuery) -> AsyncIterator[str]:
-    """Yield the runs of the rows that a query names; of a status that no row has, those of all that have not ended."""
+async def _named(store: Store, query: RunQuery) -> AsyncIterator[RunRow]:
+    """Yield the rows that a query names; of a status that no row has, those of all runs that have not ended."""
     if query.status not in LIVE:
         for row in await store.find(query):
-            yield row.id
+            yield row
         return
     seen: set[str] = set()
     limit = max(query.limit, _ROWS_AT_FIRST)
@@ -55,7 +59,7 @@ async def _named(store: Store, query: RunQuery) -> AsyncIterator[str]:
         for row in rows:
             if row.id not in seen:  # others may have been opened since, which come first
                 seen.add(row.id)
-                yield row.id
+                yield row
         if len(rows) < limit:
             return
         limit *= 4

@@ -7,15 +7,11 @@ Leaves to `parking` which runs are parked, and when the rest is read again.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
+from durable.codec import decode, enclose
 from durable.ledger import Ledger, StepFacts
-from durable.records import Event, Json, StepKind, Wait
-
-Encode = Callable[[object], Json]
-Decode = Callable[[Json], Any]
+from durable.records import Event, StepKind, Wait
 
 
 class Parked:
@@ -50,7 +46,7 @@ class Parked:
     wait: Wait | None
     _kind: StepKind
 
-    def __init__(self, ledger: Ledger, key: str, encode: Encode) -> None:
+    def __init__(self, ledger: Ledger, key: str) -> None:
         ledger.close_turns()
         event, facts = ledger.event, ledger.steps[key]
         self.run = ledger.run
@@ -61,23 +57,23 @@ class Parked:
         self.wait = facts.wait
         self._event_name = sys.intern(event.name)
         self._event_id, self._event_ts, self._event_v = event.id, event.ts, event.v
-        self._data = encode(event.data)
+        self._data = enclose(event.data)
         self._kind = facts.kind
         self._open_turn = ledger.open_turn
         self._size = ledger.size
         self._reopenings = ledger.reopenings
         self._count = ledger.count
 
-    def event(self, decode: Decode) -> Event:
+    def event(self) -> Event:
         """Return the event of the run."""
         return Event(self._event_name, decode(self._data), self._event_id, self._event_ts, self._event_v)
 
-    def ledger(self, decode: Decode) -> Ledger:
+    def ledger(self) -> Ledger:
         """Return a ledger that takes the next records in like the whole one; of the steps it knows the open one."""
         return Ledger(
             self.run,
             self.function,
-            self.event(decode),
+            self.event(),
             self.opened_at,
             steps={self.key: StepFacts(self._kind, self.opened_at, self.wait, is_waiting=True)},
             open_turn=self._open_turn,

@@ -131,5 +131,12 @@ class Execution(Protocol):
     def check_signal(self, signal: str, data: object) -> None:
         """Refuse data that no signal can carry."""
 
+    def check_match(self, step_id: str, match: str) -> None:
+        """Refuse the path of a wait that could match nothing, since the run's own event has nothing there (R20).
+
+        Raises:
+            ValueError: it names the keys there are.
+        """
+
     def resolve(self, function: object, what: str) -> tuple[str, object]:
         """Return the id of a function that is to be invoked, and the type of what it returns."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from durable.codec import encode
+from durable.codec import enclose
 from durable.function import Function
 from durable.ledger import Ledger
 from durable.records import Event
@@ -121,4 +121,4 @@ def check_same(known: Ledger, function: str, event: Event) -> None:
 
 def _in_order(event: Event) -> str:
     # The same mapping in another order is the same data: dicts are equal so. As text, since True == 1 in Python.
-    return json.dumps(json.loads(encode(event.data)), sort_keys=True)
+    return json.dumps(json.loads(enclose(event.data)), sort_keys=True)

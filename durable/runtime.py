@@ -24,7 +24,7 @@ import attrs
 from durable.causes import Causes
 from durable.claims import StandIn, outside
 from durable.clock import Clock
-from durable.codec import decode, encode, read
+from durable.codec import read
 from durable.deadlines import TimerKey
 from durable.delivery import QUIET
 from durable.eager import Spare
@@ -82,8 +82,8 @@ class Runtime:
         self.ids = Ids()
         self.store = opening_of(settings.store)
         self.logger = Log(settings.logger)
-        self.state = State(self._complain, encode, decode)
-        self.causes = Causes(self.state, settings.limits, encode, decode, self._complain)
+        self.state = State(self._complain)
+        self.causes = Causes(self.state, settings.limits, self._complain)
         self.rounds = Rounds()
         self.journal = Journal(self.store, self.state, self._follow, self._fail)
         self.timers: Timers[TimerKey] = Timers(self.clock, self._on_due, self.loop.call_soon)
@@ -240,7 +240,7 @@ class Runtime:
         record = read(entry.kind, entry.body)
         try:
             self.state.fold(record)
-        except (KeyError, ValueError) as error:
+        except Exception as error:  # a record that contradicts another, or asks for what no release has written
             raise StoreCorruptError(
                 f"a {entry.kind} of run {entry.run!r} is recorded, but not what must come before it ({error}): the "
                 "store has lost records; restore a copy"
@@ -353,15 +353,11 @@ class Runtime:
             StoreError: it is not known to be recorded.
         """
         await self.admission.passed()
-        ids, opened = [], []
-        for event in [self.causes.check_event(event) for event in events]:
-            now = self.clock.now()
-            fresh = self.ids.fresh(now)
-            ids.append(self.causes.repeat_of(event, now) or fresh)
-            records = self.journal.post_all(self.causes.send(fresh, event, now))
-            opened += [record.run for record in records if isinstance(record, RunOpened)]
+        now, ids = self.clock.now(), list[str]()
+        checked = [(self.ids.fresh(now), self.causes.check_event(event)) for event in events]
+        records = self.journal.post_all(self.causes.send_all(checked, ids, now))
         await self.journal.synced()
-        return ids, opened
+        return ids, [record.run for record in records if isinstance(record, RunOpened)]
 
     async def start(self, function: str, event: Event, run: str, *, is_named: bool) -> str:
         """Open a run; return the id of the run there is, when it is durable.
@@ -374,13 +370,9 @@ class Runtime:
         """
         now = self.clock.now()
         event = Event(INVOKED, event.data, run, now)
-        claimant = None
-        if is_named:
-            self.journal.post(RunOpened(run, function, event, now))
-        else:
-            _, claimant = self.causes.claimed_by(function, event, now)
-            if claimant is None:
-                self.journal.post_all(self.causes.open(function, run, event, now))
+        claimant = None if is_named else self.causes.claimed_by(function, event, now)[1]
+        if claimant is None:
+            self.journal.post_all(self.causes.open(function, run, event, now, is_named=is_named))
         await self.journal.synced()
         return claimant or run
 

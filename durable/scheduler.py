@@ -255,9 +255,7 @@ class Scheduler:
         ledger, now = session.ledger, self._machine.clock.now()
         verdict = Verdict()
         if error is None:
-            unasked = session.unasked()
-            if unasked:
-                self._machine.logger.info("run %r ended without asking for recorded steps %s", ledger.run, unasked)
+            session.tell_unasked()
             try:
                 output = self._written(session)
             except Exception as failure:  # CodecError, LimitError, or what a user's own hook raises: never retried

@@ -14,7 +14,6 @@ from typing import Any, Self
 from durable.causes import Causes
 from durable.claims import check_not_in_function
 from durable.clock import SystemClock
-from durable.codec import decode, encode
 from durable.equipment import checked_limits
 from durable.ids import Ids
 from durable.ledger import Limits
@@ -52,7 +51,7 @@ class Sender:
         self.path = FileReader(path).path
         self._inbox = Inbox(os.path.realpath(self.path))
         # The engine's own rules, over no runs: what they let pass here, they let pass there.
-        self._causes = Causes(State(_ignore, encode, decode), checked_limits(limits), encode, decode, _ignore)
+        self._causes = Causes(State(_ignore), checked_limits(limits), _ignore)
         self._clock = SystemClock()
         self._ids = Ids()
         self._pid = 0

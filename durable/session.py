@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import timedelta
 from typing import Any, NoReturn
 
 import attrs
 
+from durable.causes import Acting
 from durable.claims import BRANCH, Branch, Claim, Work
 from durable.codec import decode, raised
 from durable.delivery import Delivery
+from durable.drift import tell_late, tell_other_child, tell_other_wait, tell_unasked
 from durable.errors import CodecError, DriftError, LimitError
 from durable.ledger import Ledger, StepFacts
 from durable.machine import Machine
@@ -59,7 +61,8 @@ class Session:
         self.machine = machine
         self.ledger = ledger
         self.now = ledger.opened_at
-        self.refused = self.is_stopped = self.tells_start = self.did_more = self._told = False
+        self.refused = self.is_stopped = self.tells_start = self.did_more = False
+        self._told: tuple[str, ...] = ()
         self.fault: DriftError | LimitError | None = None
         self.works = _NO_WORKS
         self.claims: dict[str, Claim] = {}
@@ -90,13 +93,17 @@ class Session:
 
     @property
     def waits(self) -> list[str]:
-        """The keys of the steps that the function waits for."""
-        return list(self.claims)
+        """The keys of the steps that the function waits for and that may still be answered.
+
+        One that is recorded as cancelled is none of them: nothing answers it, the code will cancel it again (R9).
+        """
+        facts = self.ledger.steps
+        return [key for key in self.claims if key not in facts or facts[key].outcome is None]
 
     @property
     def is_settled(self) -> bool:
         """Whether nothing can move without time or input from outside."""
-        return self.refused or (bool(self.claims) and not self.working and self.delivery.is_idle)
+        return self.refused or (bool(self.waits) and not self.working and self.delivery.is_idle)
 
     @property
     def waits_only_in(self) -> str | None:
@@ -148,8 +155,10 @@ class Session:
                     f"{kind}: give the step a new id"
                 )
             )
-        elif facts.outcome is None and self._behind:
-            self._behind.discard(key)
+        else:
+            self.machine.changed()  # nothing is recorded of this, yet the run has come on
+            if facts.outcome is None and self._behind:
+                self._behind.discard(key)
         if self.tells_start and self.ledger.started_at is None:
             self.machine.journal.post(RunStarted(self.ledger.run, self.machine.clock.now()))
         claim = self.claims[key] = Claim(key, step_id, kind, called_by=task)
@@ -179,10 +188,15 @@ class Session:
         """Return what is recorded of a claimed step."""
         return self.ledger.steps.get(claim.key)
 
-    def begin_wait(self, claim: Claim, wait: Wait, *, replace: bool = False) -> None:
-        """Record that a claimed step waits, unless that is recorded; a recorded deadline stands."""
+    def begin_wait(self, claim: Claim, wait: Wait, span: timedelta | None, *, replace: bool = False) -> None:
+        """Record that a claimed step waits, unless that is recorded; a recorded deadline stands.
+
+        `span` is what the deadline counts, None for an instant. A wait that is open stands as it is recorded (R6).
+        """
         facts = self.facts(claim)
         if facts is not None and (facts.outcome is not None or facts.is_waiting):
+            if facts.outcome is None:
+                tell_other_wait(self.machine, self.ledger, claim.key, wait, span)
             return
         if facts is not None and facts.wait is not None and facts.wait.until is not None:
             wait = attrs.evolve(wait, until=facts.wait.until)  # R9: cancelled in an earlier attempt
@@ -207,12 +221,19 @@ class Session:
         if inline:
             self.machine.journal.flush()
 
-    def begin_invoke(self, claim: Claim, function: str, event: Event, until: datetime | None) -> None:
-        """Record that a claimed step invokes a function, unless that is recorded."""
+    def close_after(self, claim: Claim, acting: Acting) -> None:
+        """Record what a claimed step sends and that it has ended with that, as one (R22)."""
+        causes, now = self.machine.causes, self.machine.clock.now()
+        self.machine.journal.post_all(causes.act(self.ledger, claim.key, claim.kind, acting, now))
+
+    def begin_invoke(self, claim: Claim, function: str, event: Event, span: timedelta | None) -> None:
+        """Record that a claimed step invokes a function, unless that is recorded; `span` as for `begin_wait`."""
         facts = self.facts(claim)
-        if facts is None or (facts.outcome is None and (facts.is_unasked or not facts.is_waiting)):
-            causes, now = self.machine.causes, self.machine.clock.now()
-            self.machine.journal.post_all(causes.invoke((self.ledger.run, claim.key), function, event, until, now))
+        if facts is not None and facts.outcome is None and facts.is_waiting and not facts.is_unasked:
+            tell_other_child(self.machine, self.ledger, claim.key, function, span)
+        elif facts is None or facts.outcome is None:
+            causes, place, now = self.machine.causes, (self.ledger.run, claim.key), self.machine.clock.now()
+            self.machine.journal.post_all(causes.invoke(place, function, event, span, now))
 
     def await_claim(self, claim: Claim) -> None:
         """Note that a task begins to await a claimed step."""
@@ -303,6 +324,7 @@ class Session:
             self.machine.journal.post(StepClosed(self.ledger.run, claim.key, claim.kind, Cancelled(), turn, now))
         elif isinstance(outcome, Cancelled):
             self.delivery.cancelled_again(claim.key)
+            self.machine.changed()
         if claim.work is not None:
             claim.work.stop()
             self.works.pop(claim.work, None)
@@ -342,18 +364,12 @@ class Session:
 
     def tell_stuck(self, keys: Iterable[str]) -> None:
         """Say once that the code does not come to steps that are recorded."""
-        steps = self.ledger.steps
-        late = [key for key in keys if not steps[key].is_unasked]  # R32: those may well come before they are asked for
-        if self._told or not late:
-            return
-        self._told = True
-        names = ", ".join(repr(key) for key in late)
-        self.machine.logger.warning(
-            "run %r: its record goes on with step %s, but the code has not come to it again: the code has changed, or "
-            "awaits something outside its steps",
-            self.ledger.run,
-            names,
-        )
+        if not self._told:
+            self._told = tell_late(self.machine, self.ledger, keys)
+
+    def tell_unasked(self) -> None:
+        """Say which recorded steps the function has not asked for, but for those that were named before."""
+        tell_unasked(self.machine, self.ledger, {*self._asked, *self._told})
 
     def _end_with(self, fault: DriftError | LimitError) -> NoReturn:
         """Raise an error that ends the run whatever the function catches (R6, R7)."""
@@ -376,8 +392,3 @@ class Session:
     def has_loose_ends(self) -> bool:
         """Whether tasks that called or awaited steps, or handlers, still run."""
         return bool(self.works) or any(not task.done() for task in self.branches)
-
-    def unasked(self) -> list[str]:
-        """Return the recorded steps that the code has not asked for."""
-        steps = self.ledger.steps
-        return [key for key in steps if key not in self._asked and isinstance(steps[key].outcome, Ok | Err)]

@@ -17,7 +17,7 @@ import attrs
 from durable.bus import Bus, Complaint, Listener, Place, Trigger, path_of, view
 from durable.expressions import Expression, parse
 from durable.ledger import Ledger
-from durable.parked import Decode, Encode, Parked
+from durable.parked import Parked
 from durable.records import (
     EngineClosed,
     EventSent,
@@ -67,26 +67,31 @@ class Declaration:
     finish_timeout: timedelta | None = None
 
 
+def cancel_place(run: str, number: int) -> Place:
+    """Return where a run's cancel rule of this number listens: no step's key spells that."""
+    return (run, f"»cancel {number}")
+
+
 class State:
     """The fold of the journal.
 
     `ledgers` holds the runs that have not ended, but for those that are `parked`; a record of one of these brings it
     back. `ended` holds those whose end is folded but not yet told to anyone,
-    `scheduled` the events that are due later, `seen` the ids and idempotency keys of the last 24 h.
+    `scheduled` the events that are due later, `coming` their ids where users gave them, `seen` the ids and idempotency
+    keys of the last 24 h.
     """
 
-    def __init__(self, complain: Complaint, encode: Encode, decode: Decode) -> None:
+    def __init__(self, complain: Complaint) -> None:
         self.functions: dict[str, Declaration] = {}
         self.ledgers: dict[str, Ledger] = {}
         self.parked: dict[str, Parked] = {}
         self.ended: dict[str, Ledger] = {}
         self.scheduled: dict[str, EventSent] = {}
+        self.coming: dict[str, str] = {}
         self.seen: dict[tuple[str, str], tuple[str, datetime]] = {}
         self.signals: dict[str, Place] = {}
         self.parents: dict[str, Place] = {}
         self.bus = Bus(complain)
-        self._encode = encode
-        self._decode = decode
 
     def declare(self, declaration: Declaration) -> None:
         """Take a function in, or its newer definition: its triggers, and the cancellations of its unfinished runs."""
@@ -122,8 +127,9 @@ class State:
     def ledger(self, run: str) -> Ledger | None:
         """Return the ledger of a run that has not ended; one that was parked is so no more."""
         ledger = self.ledgers.get(run)
-        if ledger is None and (parked := self.parked.pop(run, None)) is not None:
-            ledger = self.ledgers[run] = parked.ledger(self._decode)
+        if ledger is None and (parked := self.parked.get(run)) is not None:
+            ledger = self.ledgers[run] = parked.ledger()
+            del self.parked[run]
         return ledger
 
     def is_unfinished(self, run: str) -> bool:
@@ -137,6 +143,11 @@ class State:
         ledger = self.ledgers.get(place[0])
         facts = ledger.pending(place[1]) if ledger is not None else None
         return facts is not None and facts.is_waiting
+
+    def child_of(self, place: Place) -> Ledger | Parked | None:
+        """Return what is in memory of the run that a step has invoked and that has not ended."""
+        wait = self.awaited(place)
+        return self.known(wait.child) if isinstance(wait, ForChild) else None
 
     def awaited(self, place: Place) -> Wait | None:
         """Return what a step of an unfinished run waits for, or has waited for."""
@@ -159,7 +170,7 @@ class State:
 
     def park(self, run: str, key: str) -> None:
         """Keep of a run what must be known while it waits in step `key`, its only open one, and no more."""
-        self.parked[run] = Parked(self.ledgers[run], key, self._encode)
+        self.parked[run] = Parked(self.ledgers[run], key)
         del self.ledgers[run]
 
     def fold(self, record: Record) -> None:
@@ -176,6 +187,8 @@ class State:
             case MessageTaken() | EngineClosed():
                 pass
             case RunOpened():
+                if self.is_unfinished(record.run):
+                    raise ValueError(f"run {record.run!r} is opened twice")
                 ledger = self.ledgers[record.run] = Ledger.opened(record)
                 self._listen_for_cancels(ledger)
             case RunClosed():
@@ -198,12 +211,16 @@ class State:
         return ledger
 
     def _fold_event(self, record: EventSent) -> None:
+        given = record.event.id if record.event.id != record.id else None  # by whoever sent it
         if record.due is not None:
             self.scheduled[record.id] = record
-        else:
-            self.scheduled.pop(record.id, None)
-        if record.event.id is not None and record.event.id != record.id:
-            self._keep(("", record.event.id), record.id, record.at)
+            if given is not None:
+                self.coming[given] = record.id
+            return
+        self.scheduled.pop(record.id, None)
+        if given is not None:
+            self.coming.pop(given, None)
+            self._keep(("", given), record.id, record.at)
 
     def _keep(self, key: tuple[str, str], value: str, now: datetime) -> None:
         for old, (_, until) in list(islice(self.seen.items(), 2)):
@@ -259,17 +276,16 @@ class State:
         declaration = self.functions.get(ledger.function)
         if declaration is None or not declaration.cancels:
             return
-        own = view(ledger.event if isinstance(ledger, Ledger) else ledger.event(self._decode))
+        own = view(ledger.event if isinstance(ledger, Ledger) else ledger.event())
         for number, rule in enumerate(declaration.cancels):
             until = None if rule.timeout is None else after(ledger.since, rule.timeout)
             path = None if rule.match is None else path_of(rule.match)
-            place = (ledger.run, f"»cancel {number}")
-            self.bus.listen(Listener(place, rule.event, until, path, rule.expression, own))
+            self.bus.listen(Listener(cancel_place(ledger.run, number), rule.event, until, path, rule.expression, own))
 
     def _leave_cancels(self, ledger: Ledger | Parked) -> None:
         declaration = self.functions.get(ledger.function)
         for number in range(len(declaration.cancels) if declaration else 0):
-            self.bus.leave((ledger.run, f"»cancel {number}"))
+            self.bus.leave(cancel_place(ledger.run, number))
 
     def _leave(self, run: str, key: str, wait: Wait | None) -> None:
         if wait is None:

@@ -123,9 +123,10 @@ class Step:
     ) -> Coroutine[Any, Any, Event | None]:
         """Wait for an event that is sent from now on; None when `timeout` has passed, counted from the call.
 
-        `match` is a path that must be equal in the run's own event and in the new one; absent never matches. `if_exp`
-        is a CEL expression over `event` (the run's) and `async` (the new one); both may be given (R20). One event
-        answers every wait that it matches.
+        `match` is a path that must be equal in the run's own event and in the new one. Absent in the new one, it does
+        not match; absent in the run's own it never could, and is refused. `if_exp` is a CEL expression over `event`
+        (the run's) and `async` (the new one), in which a missing field is null: one that is absent in both events is
+        equal there. Both may be given (R20). One event answers every wait that it matches.
 
         Raises:
             TypeError, ValueError, ExpressionError: at the call.
@@ -136,6 +137,7 @@ class Step:
             raise ValueError(f"step {name!r} waits for one event by its name, not for a pattern: {event!r}")
         if match is not None:
             match = ".".join(checked_path(match, what=f"step {name!r}"))
+            self._execution.check_match(name, match)
         if if_exp is not None:
             if_exp = parse(checked_source(if_exp, what=f"if_exp of step {name!r}"), WAIT_NAMES).source
         span = span_of(timeout, what=f"the timeout of step {name!r}")

@@ -26,7 +26,9 @@ class Line:
 
 
 def span(time: timedelta) -> str:
-    """Return a duration in its largest unit: "3 d", "1.5 h", "12 ms"."""
+    """Return a duration in its largest unit: "3 d", "1.5 h", "12 ms", "-2 h" where the clock was set back."""
+    if time < timedelta(0):
+        return f"-{span(-time)}"
     seconds = time.total_seconds()
     for unit, size in _UNITS:
         if seconds >= size:
@@ -44,9 +46,14 @@ def timeline(lines: Sequence[Line], *, began: datetime, until: datetime) -> str:
     return "\n".join(rows)
 
 
+def _column(when: datetime, began: datetime, whole: float) -> int:
+    # Before the beginning, or after the end, is where the clock was set back meanwhile.
+    return int(min(max((when - began).total_seconds() / whole, 0.0), 1.0) * WIDTH)
+
+
 def _bar(line: Line, began: datetime, until: datetime) -> str:
     whole = max((until - began).total_seconds(), 1e-9)
-    start = min(int((line.began - began).total_seconds() / whole * WIDTH), WIDTH - 1)
-    end = WIDTH if line.ended is None else int((line.ended - began).total_seconds() / whole * WIDTH)
-    length = max(min(end, WIDTH) - start, 1)
+    start = min(_column(line.began, began, whole), WIDTH - 1)
+    end = WIDTH if line.ended is None else _column(line.ended, began, whole)
+    length = max(end - start, 1)
     return (" " * start + ("=" if line.ended else "-") * length).ljust(WIDTH)

@@ -10,6 +10,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Coroutine
 from contextvars import Context, copy_context
+from functools import partial
 from typing import Any
 
 import attrs
@@ -252,7 +253,7 @@ class Tries:
             self._trying.is_over = True
             self._trying.is_cancelled |= self._trying.is_running  # a thread that goes on when nobody waits for it
 
-    def _end(self, error: BaseException | None, value: Any, *, inline: bool = False) -> None:
+    def _end(self, error: BaseException | None, value: Any, *, inline: bool = False, is_again: bool = False) -> None:
         """Judge and record what came of a try. Whatever goes wrong from here on is the step's error, and is logged."""
         self._leave()
         self._machine.changed()
@@ -263,7 +264,10 @@ class Tries:
         except KeyboardInterrupt:
             raise
         except BaseException as broken:
-            if self._machine.journal.failure is not None:
+            if isinstance(broken, RecursionError) and not is_again:
+                # Called in place, it is judged on a stack that may be full of its function's own calls.
+                self._machine.loop.call_soon(partial(self._end, error, value, is_again=True))
+            elif self._machine.journal.failure is not None:
                 self._machine.logger.error("%s ended, but the store has failed: it will run again", self.label)
             elif not self._machine.loop.is_closed():  # else it is over with everything
                 self._give_up(error, broken)

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import attrs
 
-from durable.codec import decode, encode, outline
-from durable.errors import CodecError, RecordedError
+from durable.codec import decode, enclose, outline
+from durable.errors import RecordedError, StoreCorruptError, StoreError
 from durable.ledger import Ledger, StepFacts
 from durable.records import (
     Cancelled,
@@ -30,10 +30,18 @@ from durable.records import (
 )
 from durable.spelling import on_a_line
 from durable.stores.lines import write_lines
-from durable.stores.store import Entry
+from durable.stores.store import Entry, RunRow
 from durable.timeline import Line, timeline
 
 StepStatus = Literal["running", "retrying", "waiting", "completed", "failed", "cancelled"]
+
+
+def brief(value: object) -> str:
+    """Return the value for a person to look at, whatever it is: an int of many digits has no `repr`, say."""
+    try:
+        return repr(value)
+    except Exception as error:
+        return f"<a {type(value).__name__} that cannot be shown: {type(error).__name__}>"
 
 
 @attrs.frozen
@@ -55,7 +63,7 @@ class StepInfo:
     kind: StepKind
     status: StepStatus
     attempts: int
-    output: Any
+    output: Any = attrs.field(repr=brief)
     error: RecordedError | None
     opened_at: datetime
     ended_at: datetime | None
@@ -82,8 +90,8 @@ class RunInfo:
     id: str
     function_id: str
     status: RunStatus
-    event: Event
-    output: Any
+    event: Event = attrs.field(repr=brief)
+    output: Any = attrs.field(repr=brief)
     error: RecordedError | None
     reason: str | None
     attempt: int
@@ -135,13 +143,29 @@ class RunInfo:
 
 
 def shown(text: Json | None, type_: object) -> Any:
-    """Return a recorded value, typed if it fits the type, as plain values if not."""
+    """Return a recorded value, typed if it fits the type, as plain values if not, as its text if it is no value's."""
     if text is None:
         return None
     try:
         return decode(text, type_, deep=False)  # nothing goes on from it: what is inside may be as it was
-    except CodecError:
+    except Exception:  # CodecError, or what a class or a hook of the user's raises
         return outline(text)
+
+
+def row_info(row: RunRow, live: RunStatus | None, error: Exception) -> RunInfo:
+    """Return what is known of a run whose records cannot be read or shown: what its row says, and why as its error.
+
+    `live` is its status if it has not ended.
+
+    Raises:
+        StoreError: `error` is of the store as a whole.
+    """
+    if isinstance(error, StoreError) and not isinstance(error, StoreCorruptError):
+        raise error
+    told = RecordedError(type(error).__name__, f"this run cannot be shown: {error}")
+    event = Event(row.event or "unknown")
+    status = row.status or live or "queued"
+    return RunInfo(row.id, row.function, status, event, None, told, None, 0, row.opened_at, row.ended_at, {}, {})
 
 
 def run_info(
@@ -162,7 +186,7 @@ def run_info(
         ledger.run,
         ledger.function,
         status,
-        decode(encode(ledger.event)),  # R3: who changes what is shown must not change what the run sees
+        decode(enclose(ledger.event)),  # R3: who changes what is shown must not change what the run sees
         shown(ledger.output, output_type),
         ledger.error,
         ledger.reason,

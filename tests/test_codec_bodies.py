@@ -54,7 +54,7 @@ waits = st.one_of(
     st.builds(ForChild, words, st.none() | instants),
 )
 kinds = st.sampled_from(get_args(records.StepKind))
-turns = st.none() | small
+turns = st.none() | st.integers(1, 1_000)
 any_json = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=False, allow_infinity=False) | words,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),

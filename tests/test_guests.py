@@ -296,7 +296,7 @@ def test_a_listener_is_found_where_it_was_put_even_if_its_expression_says_otherw
     one = Listener(("r", "w"), "go", None, None, parse("async.data.id == event.data.id"), {"data": own})
     bus = Bus(lambda about, text: None)
     bus.listen(one)
-    assert bus.at(("r", "w")) is one
+    assert bus.at(("r", "w")) == (one, (("data", "id"), ("number", 1)))
     own["id"] = 2
     bus.leave(("r", "w"))
     assert not bus.is_heard("go") and bus.at(("r", "w")) is None

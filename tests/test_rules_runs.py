@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import attrs
 import pytest
 
 import durable
@@ -189,6 +190,58 @@ def test_runs_of_lifecycle_events_and_of_failure_handlers_emit_none(between: Bet
             functions = Counter(info.function_id for info in await lab.engine.runs())
             assert functions == {"poison": 1, "poison-failure": 1, "watcher": 2, "watcher-failure": 2}
             assert {info.event.data["run_id"] for info in await opened(lab, "watcher")} == {run.id}
+
+    asyncio.run(story())
+
+
+@attrs.frozen
+class Receipt:
+    number: int
+    sizes: dict[str, tuple[int, ...]]
+
+
+def test_what_a_run_ended_with_is_told_in_plain_values_whatever_its_classes(between: Between) -> None:
+    """R16: nobody who hears of it has the annotation; that must not be the end of the run which returned it."""
+
+    @durable.function("work")
+    async def typed(ctx: Context) -> Receipt:
+        return Receipt(7, {"a": (1, 2)})
+
+    async def story() -> None:
+        async with Lab([typed, watcher]) as lab:
+            [run] = await lab.send("work")
+            await between(lab)
+            assert await run.result() == Receipt(7, {"a": (1, 2)})
+            [told] = [info.output for info in await opened(lab, "watcher")]
+            assert told["result"] == {"number": 7, "sizes": {"a": (1, 2)}}
+
+    asyncio.run(story())
+
+
+def test_what_a_run_failed_with_is_told_with_its_causes(between: Between) -> None:
+    """R16, R14: {name, message, stack, causes}, each cause likewise."""
+
+    @durable.function("work", retries=0)
+    async def chained(ctx: Context) -> None:
+        try:
+            try:
+                raise KeyError("first")
+            except KeyError:
+                raise ValueError("then")  # noqa: B904
+        except ValueError as error:
+            raise RuntimeError("last") from error
+
+    async def story() -> None:
+        async with Lab([chained, watcher]) as lab:
+            await lab.send("work")
+            await between(lab)
+            errors = [info.output["error"] for info in await opened(lab, "watcher")]
+            assert len(errors) == 2
+            for error in errors:
+                assert (error["name"], error["message"]) == ("RuntimeError", "last") and "chained" in error["stack"]
+                causes = [(cause["name"], cause["message"]) for cause in error["causes"]]
+                assert causes == [("ValueError", "then"), ("KeyError", "'first'")]
+                assert all("chained" in cause["stack"] for cause in error["causes"])
 
     asyncio.run(story())
 

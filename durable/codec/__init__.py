@@ -7,6 +7,7 @@ Leaves to the stores where the text is kept.
 from durable.codec.annotations import return_type
 from durable.codec.bodies import EventTexts, read, write
 from durable.codec.classes import converter
+from durable.codec.enclosing import enclose
 from durable.codec.failures import raised, recorded
 from durable.codec.fitting import ABSENT
 from durable.codec.remedies import Whose
@@ -18,6 +19,7 @@ __all__ = [
     "Whose",
     "converter",
     "decode",
+    "enclose",
     "encode",
     "outline",
     "raised",

@@ -19,6 +19,7 @@ from typing import Any, get_args
 
 import attrs
 
+from durable.codec.enclosing import enclose
 from durable.codec.readers import OK, READERS
 from durable.codec.tags import MARK, dumps, loads
 from durable.codec.values import decode, encode
@@ -65,16 +66,17 @@ class EventTexts:
         self._text: Json = ""
 
     def of(self, event: Event) -> Json:
-        """Return what `encode(event.data)` gives."""
+        """Return what `enclose(event.data)` gives."""
         if event.data is not self._data:
-            self._data, self._text = event.data, encode(event.data)
+            self._data, self._text = None, ""
+            self._data, self._text = event.data, enclose(event.data)
         return self._text
 
 
 def write(record: Record, data: Json | None = None) -> str:
     """Return the record as text.
 
-    `data` is what `encode(record.event.data)` gives, for a caller that has it already: one event may open a thousand
+    `data` is what `enclose(record.event.data)` gives, for a caller that has it already: one event may open a thousand
     runs.
 
     Raises:
@@ -125,7 +127,7 @@ def _value(record: Record, data: Json | None) -> Json | None:
         case StepClosed():
             return record.outcome.value if type(record.outcome) is Ok else None
         case RunOpened() | EventSent():
-            return encode(record.event.data) if data is None else data
+            return enclose(record.event.data) if data is None else data
         case RunClosed():
             return record.output
         case KeyClaimed():

@@ -224,12 +224,14 @@ def _step_retried(head: Head, value: Json | None) -> StepRetried:
 def _step_closed(head: Head, value: Json | None) -> StepClosed:
     # The most frequent record by far: its checks are one condition, and an Ok is not looked for among the outcomes.
     run, kind, outcome, turn, tries = head["run"], head["kind"], head["outcome"], head["turn"], head.get("tries", 0)
-    if type(run) is not str or type(tries) is not int or (type(turn) is not int and turn is not None):
+    if type(run) is not str or type(tries) is not int or (turn is not None and (type(turn) is not int or turn < 0)):
         raise ValueError(f"its run is {run!r}, its turn {turn!r}, its tries {tries!r}")
     if value is not None and outcome == OK:
         ended: Outcome = Ok(value, _truth(head.get("deep", False)))
     else:
         ended = _outcome_without_value(outcome, value)
+    if turn == 0 and not isinstance(ended, Cancelled):
+        raise ValueError("its turn is 0: the first that is delivered is number 1")
     return StepClosed(run, intern(head["key"]), _STEP_KINDS[kind], ended, turn, _instant(head["at"]), tries)
 
 

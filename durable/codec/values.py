@@ -18,7 +18,7 @@ from typing import Any
 
 import attrs
 
-from durable.codec.atoms import ATOMS, CONTAINERS, is_plain
+from durable.codec.atoms import ATOMS, CONTAINERS, DEPTH, is_plain
 from durable.codec.classes import Vocabulary, vocabulary
 from durable.codec.compiling import compiled
 from durable.codec.fitting import ABSENT, ANYTHING, MISSING, NOTHING, Check, Fit, Look, Misfit, fits, misfits
@@ -93,13 +93,13 @@ def _read_type(annotation: object) -> _Type:
 _UNTYPED = _Type(ABSENT, vocabulary(ABSENT), Fit("anything"), ANYTHING, None)
 
 
-def encode(value: object, type_: object = ABSENT, *, whose: Whose | None = None) -> Json:
+def encode(value: object, type_: object = ABSENT, *, whose: Whose | None = None, room: int = 0) -> Json:
     """Return `value` as JSON text in one line of ASCII characters, so its length is its size in bytes.
 
     `type_` is an annotation: instances of the classes that it names come back, others are refused. Values that need
     no class are kept whatever it says; what is not what it says is marked, so that reading it under the same
-    annotation gives it back. `whose` says for whom a refusal's remedy is: with a type a handler's value, else data. The
-    same value gives the same text; sets are sorted by theirs.
+    annotation gives it back. `whose` says for whom a refusal's remedy is: with a type a handler's value, else data.
+    `room`: see `enclose`. The same value gives the same text; sets are sorted by theirs.
 
     Raises:
         CodecError: the value could not come back equal and of the same types, holds itself, is nested deeper than 200
@@ -110,7 +110,7 @@ def encode(value: object, type_: object = ABSENT, *, whose: Whose | None = None)
     known = _UNTYPED if type_ is ABSENT else _types.get(id(type_)) or _typed(type_)
     try:
         is_proven = known.proof is not None and kind in CONTAINERS and known.proof(value)
-        if is_proven or kind in ATOMS or (kind in CONTAINERS and is_plain(value, 1)):
+        if is_proven or kind in ATOMS or (kind in CONTAINERS and is_plain(value, 1 - room)):
             # Ints of very many digits are not JSON's: one that is a text of these takes long to write and to read.
             written = dumps(value) if kind is str or 0 < _digits() <= LONG or not _holds_long(value) else MARK
             # Halves of a surrogate pair side by side are read as one character, and are spelled as that character is.
@@ -123,7 +123,7 @@ def encode(value: object, type_: object = ABSENT, *, whose: Whose | None = None)
                 return _loosely(written, value, known.fit)
     except Exception:  # NaN, infinities and very long ints; a stack that is nearly full; a check that a class refuses
         pass
-    return _encode_tagged(value, known, whose or (Whose.DATA if type_ is ABSENT else Whose.HANDLER))
+    return _encode_tagged(value, known, whose or (Whose.DATA if type_ is ABSENT else Whose.HANDLER), DEPTH + room)
 
 
 def decode(written: Json, type_: object = ABSENT, *, deep: bool = True) -> Any:
@@ -176,13 +176,13 @@ def _holds_long(value: Any) -> bool:
     return type(value) in CONTAINERS and any(map(_holds_long, value.values() if type(value) is dict else value))
 
 
-def _encode_tagged(value: object, known: _Type, whose: Whose) -> Json:
-    writing = Writing(known.words, is_typed=known is not _UNTYPED, whose=whose)
+def _encode_tagged(value: object, known: _Type, whose: Whose, depth: int) -> Json:
+    writing = Writing(known.words, is_typed=known is not _UNTYPED, whose=whose, depth=depth)
     try:
         tree = writing.tree(value)
         written = dumps(tree)
         if writing.has_instances:
-            _check_same(written, tree, known.words)
+            _check_same(written, tree, known.words, depth)
         return written if fits(value, known.fit.deep) else _loosely(written, value, known.fit)
     except RecursionError:
         raise CodecError(_NO_ROOM) from None
@@ -192,9 +192,9 @@ def _encode_tagged(value: object, known: _Type, whose: Whose) -> Json:
         raise writing.refusal(f"the value cannot be kept, since its own class raises {why(error)}") from error
 
 
-def _check_same(written: Json, tree: object, words: Vocabulary) -> None:
+def _check_same(written: Json, tree: object, words: Vocabulary, depth: int) -> None:
     """Read what was written and write it again: an instance that does not come back as it was must be refused now."""
-    again = Writing(words, is_typed=True, whose=Whose.DATA).tree(Reading(words).value(loads(written)))
+    again = Writing(words, is_typed=True, whose=Whose.DATA, depth=depth).tree(Reading(words).value(loads(written)))
     if dumps(again) != written:
         path = shown_path([step for step in _difference(tree, again) if not step.startswith("~")])
         raise CodecError(f"{path}: the instance would come back with another value here: {HOOKS}")

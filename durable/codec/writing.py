@@ -25,14 +25,15 @@ _OWN = frozenset({Event, Signal, RecordedError})
 
 
 class Writing:
-    """One walk from a value to a tree of JSON's own types; `path` is where it stands."""
+    """One walk from a value to a tree of JSON's own types; `path` is where it stands, at most `depth` levels down."""
 
-    __slots__ = ("has_instances", "is_typed", "path", "whose", "words")
+    __slots__ = ("depth", "has_instances", "is_typed", "path", "whose", "words")
 
-    def __init__(self, words: Vocabulary, *, is_typed: bool, whose: Whose) -> None:
+    def __init__(self, words: Vocabulary, *, is_typed: bool, whose: Whose, depth: int = DEPTH) -> None:
         self.words = words
         self.is_typed = is_typed
         self.whose = whose
+        self.depth = depth
         self.path: list[Any] = []
         self.has_instances = False
 
@@ -54,8 +55,8 @@ class Writing:
         tagged = TO_PAYLOAD.get(kind)
         if tagged is not None:
             return self._tagged(value, *tagged)
-        if len(self.path) >= DEPTH:
-            raise self.refusal(f"the value is nested deeper than {DEPTH} levels, or holds itself")
+        if len(self.path) >= self.depth:
+            raise self.refusal(f"the value is nested deeper than {self.depth} levels, or holds itself")
         written = _WRITERS.get(kind, _instance_tree)
         return written(self, value)
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.torture.faults_at_doors import AT_DOORS
 from tests.torture.faults_odd import ODD_FAULTS
+from tests.torture.faults_of_causes import OF_CAUSES
 from tests.torture.faults_of_errors import OF_ERRORS
 from tests.torture.faults_of_reopening import OF_REOPENING
 from tests.torture.planting import TORTURE, Fault, judged
@@ -129,8 +130,8 @@ FAULTS = [
     Fault(
         "return from send before it is durable",
         "runtime.py",
-        "        await self.journal.synced()\n        return ids, opened",
-        "        return ids, opened",
+        "        await self.journal.synced()\n        return ids, [record",
+        "        return ids, [record",
     ),
     Fault(
         "deliver a repeated event",
@@ -230,7 +231,7 @@ FAULTS = [
     Fault(
         "share a live object instead of its record",
         "causes.py",
-        "return Event(event.name, self._decode(text), event.id, event.ts, event.v)",
+        "return Event(event.name, decode(text), event.id, event.ts, event.v)",
         "return event",
         ("tests/test_rules_events.py",),
     ),
@@ -364,12 +365,13 @@ FAULTS = [
     Fault(
         "read every unfinished run for a list of some",
         "listing.py",
-        "if query.status in LIVE and status_of(run) != query.status:",
+        "if query.status in LIVE and status_of(row.id) != query.status:",
         "if False:",
         ("tests/test_loop.py",),
     ),
     *OF_ERRORS,
     *AT_DOORS,
+    *OF_CAUSES,
 ]
 
 CONTROL = Fault("none", "ids.py", "_CHANCE_BITS = 80", "_CHANCE_BITS = 80", (TORTURE, "tests/test_torture_power.py"))

@@ -108,8 +108,8 @@ AT_DOORS = [
     Fault(
         "ask for the idempotency of a start with an id",
         "runtime.py",
-        "        if is_named:\n",
-        "        if False:\n",
+        "claimant = None if is_named else",
+        "claimant = None if False else",
         USE,
     ),
     Fault(

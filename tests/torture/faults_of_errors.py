@@ -94,8 +94,8 @@ OF_ERRORS = [
     Fault(
         "record a step's outcome without a guard",
         "tries.py",
-        "        except BaseException as broken:\n            if self._machine.journal",
-        "        except LookupError as broken:\n            if self._machine.journal",
+        "        except BaseException as broken:\n            if isinstance(broken, RecursionError)",
+        "        except LookupError as broken:\n            if isinstance(broken, RecursionError)",
         TRIES,
     ),
     Fault(

@@ -70,8 +70,8 @@ OF_REOPENING = [
     Fault(
         "give an invoke no deadline whose child goes on",
         "session.py",
-        "(facts.is_unasked or not facts.is_waiting)",
-        "not facts.is_waiting",
+        "facts.is_waiting and not facts.is_unasked:",
+        "facts.is_waiting:",
         OF_CHILDREN,
     ),
     Fault(
@@ -83,8 +83,8 @@ OF_REOPENING = [
     ),
     Fault(
         "take a child that answers early for drift",
-        "session.py",
-        "if not steps[key].is_unasked]",
+        "drift.py",
+        "if not ledger.steps[key].is_unasked]",
         "]",
         OF_CHILDREN,
     ),

@@ -126,7 +126,7 @@ OF_ERRORS = [
         "if False:",
         TRIES,
     ),
-    Fault("keep a script from ending", "script.py", "    engine._end_with_exits()\n", "", TRIES),
+    Fault("keep a script from ending", "engine.py", "exits=True, ", "", TRIES),
     # Time, and what is tried again.
     Fault(
         "count a try's time before its handler begins",

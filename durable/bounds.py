@@ -19,33 +19,28 @@ class Bounds:
 
     Attributes:
         began: when the first try did; None: none has, or nothing is bounded.
-        has_begun: this try's handler has.
         is_last: the instant that was asked for last is the end of all tries, not of one.
     """
 
-    __slots__ = ("_timeout", "_within", "began", "has_begun", "is_last")
+    __slots__ = ("_timeout", "_within", "began", "is_last")
 
     def __init__(self, timeout: timedelta | None, within: timedelta | None) -> None:
         self._timeout = timeout
         self._within = within
         self.began: datetime | None = None
-        self.has_begun = self.is_last = False
+        self.is_last = False
 
     @property
     def last(self) -> datetime | None:
         """The instant at which the time of all tries is over, once it counts."""
         return None if self._within is None or self.began is None else after(self.began, self._within)
 
-    def begin(self, now: datetime) -> None:
-        """The handler of this try begins."""
-        self.has_begun = True
-        if self.began is None:
+    def until(self, now: datetime, *, has_begun: bool) -> datetime | None:
+        """Return when this try is over at the latest, as far as that is known; `has_begun`: its handler begins now."""
+        if has_begun and self.began is None:
             self.began = now
-
-    def until(self, now: datetime) -> datetime | None:
-        """Return when this try is over at the latest, as far as that is known yet."""
         last = self.last
-        ends = after(now, self._timeout) if self._timeout is not None and self.has_begun else None
+        ends = after(now, self._timeout) if self._timeout is not None and has_begun else None
         self.is_last = last is not None and (ends is None or last <= ends)
         return last if self.is_last else ends
 

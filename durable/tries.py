@@ -40,6 +40,7 @@ class Tries:
         "_claim",
         "_context",
         "_handler",
+        "_has_begun",
         "_in_place",
         "_machine",
         "_recorded",
@@ -60,7 +61,8 @@ class Tries:
         self._handler = handler
         self._context = copy_context()
         self._attempt = 0
-        self._bounds = Bounds(handler.timeout, handler.within)
+        self._bounds = Bounds(handler.timeout, handler.within) if handler.is_bounded else None
+        self._has_begun = False  # this try: its handler, not what it waits for before
         self._recorded = 0
         self._in_place = False
         self._stopped = False
@@ -73,7 +75,7 @@ class Tries:
     @property
     def is_bounded(self) -> bool:
         """Whether a try is stopped when it, or the step, has had its time."""
-        return self._handler.is_bounded
+        return self._bounds is not None
 
     @property
     def label(self) -> str:
@@ -85,11 +87,11 @@ class Tries:
         facts = self._session.facts(self._claim)
         if facts is not None:
             self._attempt = facts.attempt
-            if self._attempt:
+            if self._attempt and self._bounds is not None:
                 self._bounds.began = facts.began or facts.opened_at
             if facts.due is not None and (self._session.ledger.run, self._claim.key) in self._machine.timers:
                 return  # R17: what the timers have given is due, whatever the clock says now
-        self._in_place = facts is None and self._session.gate is None and not self.is_bounded
+        self._in_place = facts is None and self._session.gate is None and self._bounds is None
         self._session.admit(self._try)
         self._in_place = False
 
@@ -98,7 +100,7 @@ class Tries:
         if not self.is_running:
             # The wait before a try is recorded before the try begins: a crash must not give it back (R11).
             self._machine.journal.tell(self._recorded, lambda error: None if error else self._session.admit(self._try))
-        elif self._task is not None and self.is_bounded:  # else: what was due has begun already
+        elif self._task is not None and self._bounds is not None:  # else: what was due has begun already
             self._timed_out = True
             self._cancel(self._task)
 
@@ -133,12 +135,12 @@ class Tries:
         if self._stopped or self.is_running:
             return
         self.is_running = True
-        self._timed_out = self._bounds.has_begun = False
+        self._timed_out = self._has_begun = False
         try:
             trying = self._trying = Trying(
                 self._session.ledger.run, self._claim.key, self._attempt, self._machine.engine
             )
-            if self._bounds.is_past(self._machine.clock.now()):
+            if self._bounds is not None and self._bounds.is_past(self._machine.clock.now()):
                 self._timed_out = self._bounds.is_last = True
                 self._end(None, None)
                 return
@@ -160,7 +162,7 @@ class Tries:
     def _try_in_place(self, spare: Spare, context: Context) -> None:
         try:
             handler = self._stood_in()
-            self._bounds.has_begun = handler.is_async or self._machine.workers is None
+            self._has_begun = handler.is_async or self._machine.workers is None
             if handler.is_async:
                 suspended = spare.begin(handler.call(), context)
                 self._task = spare.go_on(suspended, self._run)
@@ -238,11 +240,14 @@ class Tries:
         return await value if inspect.isawaitable(value) else value
 
     def _begun(self) -> None:
-        self._bounds.begin(self._machine.clock.now())
+        self._has_begun = True
         self._arm()
 
     def _arm(self) -> None:
-        if self.is_bounded and (until := self._bounds.until(self._machine.clock.now())) is not None:
+        if self._bounds is None:
+            return
+        until = self._bounds.until(self._machine.clock.now(), has_begun=self._has_begun)
+        if until is not None:
             self._machine.timers.set_span((self._session.ledger.run, self._claim.key), until)
 
     # What came of it.
@@ -257,7 +262,7 @@ class Tries:
         """Judge and record what came of a try. Whatever goes wrong from here on is the step's error, and is logged."""
         self._leave()
         self._machine.changed()
-        if self.is_bounded:
+        if self._bounds is not None:
             self._machine.timers.drop((self._session.ledger.run, self._claim.key))
         try:
             self._judge(error, value, inline=inline)
@@ -273,25 +278,23 @@ class Tries:
                 self._give_up(error, broken)
 
     def _judge(self, error: BaseException | None, value: Any, *, inline: bool) -> None:
-        if self._was_asked_to_end(error):
-            return
         nested = self._trying.nested if self._trying is not None else None
-        if self._timed_out:
+        if error is None and nested is None and not self._timed_out:
+            self._succeed(value, inline=inline)
+        elif self._timed_out and self._bounds is not None:
             late = self._bounds.error(self.label, self._attempt)
             if error is not None:
                 set_trace(late, trace_of(error))  # where the handler was
             self._fail(late, is_final=self._bounds.is_last)
+        elif error is not None and self._was_asked_to_end(error):
+            return
         elif nested is not None:
             self._fail(nested)
         elif error is not None:
             self._fail(error, is_final=is_failed_call(error))
-        else:
-            self._succeed(value, inline=inline)
 
-    def _was_asked_to_end(self, error: BaseException | None) -> bool:
+    def _was_asked_to_end(self, error: BaseException) -> bool:
         # Not the class of the error tells, but who asked: a handler may make anything of its cancelling.
-        if error is None or self._timed_out:
-            return False
         return self._stopped or (is_of(error, asyncio.CancelledError, GeneratorExit) and self._machine.is_ending())
 
     def _succeed(self, value: Any, *, inline: bool) -> None:
@@ -327,14 +330,13 @@ class Tries:
         verdict = Verdict()
         if not is_final:
             verdict = self._handler.policy.verdict(error, attempt=self._attempt, now=now, seed=seed, final=FINAL)
-        failure = recorded(error, notes=verdict.notes)
-        due = verdict.due
-        if self._timed_out and self._bounds.is_last:
+        failure, due, bounds = recorded(error, notes=verdict.notes), verdict.due, self._bounds
+        if bounds is not None and bounds.is_last and self._timed_out:
             failure = self._with_last(failure)
-        if due is None or self._bounds.is_past(due):
+        if due is None or (bounds is not None and bounds.is_past(due)):
             self._close(Err(attrs.evolve(failure, step_id=claim.key)))
             return
-        began = None if self._bounds.last is None else self._bounds.began
+        began = bounds.began if bounds is not None and bounds.last is not None else None
         self._recorded = self._machine.journal.post(
             StepRetried(ledger.run, claim.key, claim.kind, self._attempt + 1, due, failure, now, began)
         )
@@ -346,7 +348,7 @@ class Tries:
         last = facts.error if facts is not None else None
         if last is None or not self._attempt:
             return late
-        if not self._bounds.has_begun:
+        if not self._has_begun:
             return last
         return attrs.evolve(late, causes=(attrs.evolve(last, causes=()), *last.causes)[:5])
 
@@ -362,7 +364,7 @@ class Tries:
 
     def _close(self, outcome: Outcome, *, inline: bool = False) -> None:
         self._session.works.pop(self, None)
-        tries = self._attempt + self._bounds.has_begun
+        tries = self._attempt + self._has_begun
         self._session.close_step(self._claim, outcome, tries=tries, inline=inline)
 
 

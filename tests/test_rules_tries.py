@@ -75,7 +75,7 @@ def test_the_time_of_a_try_does_not_count_its_wait_for_a_thread(monkeypatch: pyt
             await rounds()
             assert "second" not in (await lab.engine.info("r")).steps or called == []
             first.opened.set()
-            assert await lab.engine.result("r") == ["through", "second"] and called == [0]
+            assert await lab.engine.result("r", 10) == ["through", "second"] and called == [0]
             assert (await lab.engine.info("r")).steps["second"].attempts == 1
 
     asyncio.run(story())

@@ -131,17 +131,21 @@ OF_ERRORS = [
     Fault(
         "count a try's time before its handler begins",
         "bounds.py",
-        "if self._timeout is not None and self.has_begun else None",
+        "if self._timeout is not None and has_begun else None",
         "if self._timeout is not None else None",
         TRIES,
     ),
     Fault(
-        "try past the time of all tries", "tries.py", "due is None or self._bounds.is_past(due)", "due is None", TRIES
+        "try past the time of all tries",
+        "tries.py",
+        "due is None or (bounds is not None and bounds.is_past(due))",
+        "due is None",
+        TRIES,
     ),
     Fault(
         "forget when the first try began",
         "tries.py",
-        "None if self._bounds.last is None else self._bounds.began",
+        "bounds.began if bounds is not None and bounds.last is not None else None",
         "None",
         TRIES,
     ),

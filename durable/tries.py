@@ -74,8 +74,8 @@ class Tries:
 
     @property
     def is_bounded(self) -> bool:
-        """Whether a try is stopped when it, or the step, has had its time."""
-        return self._bounds is not None
+        """Whether the try is stopped when it, or the step, has had its time; not while it waits for a thread."""
+        return self._bounds is not None and (self._has_begun or self._bounds.last is not None)
 
     @property
     def label(self) -> str:

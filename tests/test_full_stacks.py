@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -64,6 +67,16 @@ async def falls(ctx: Context) -> None:
     await pad(offset)
 
 
+@pytest.fixture
+def low_stack() -> Iterator[None]:
+    """Let a stack be full after some hundred calls: what happens then is the same, and sooner."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 320)
+    yield
+    sys.setrecursionlimit(limit)
+
+
+@pytest.mark.usefixtures("low_stack")
 @pytest.mark.parametrize("offset", [0, 1])
 @pytest.mark.parametrize("goes_on", [False, True])
 @pytest.mark.parametrize("how", ["sleep", "wait_for_event", "run", "send_event", "invoke"])

@@ -109,7 +109,13 @@ async def listens(ctx: Context) -> str:
     return ctx.event.name
 
 
-FUNCTIONS = [parent, child, fails, tells, listens]
+@durable.function(retries=0)
+async def calls(ctx: Context) -> Any:
+    steps = [ctx.step.invoke(id, function=fails, data={"id": 1}) for id in ("one", "two")]
+    return await asyncio.gather(*steps)
+
+
+FUNCTIONS = [parent, child, fails, tells, listens, calls]
 Act = Callable[[Lab], Awaitable[object]]
 ACTS: dict[str, Act] = {
     "events that open runs": lambda lab: lab.engine.send(
@@ -130,6 +136,7 @@ ACTS: dict[str, Act] = {
     "a deadline": lambda lab: _post(lab, "expire", ("r7/child", "paid")),
     "an event that is due": lambda lab: _post(lab, "deliver_scheduled", *lab.engine.opened("").state.scheduled),
     "a retry": lambda lab: lab.engine.retry("over"),
+    "a retry of a parent and its children": lambda lab: lab.engine.retry("calls"),
 }
 
 
@@ -145,6 +152,7 @@ async def _settled(lab: Lab) -> None:
     await lab.start(fails, {"id": 1}, id="f1")
     await lab.start(tells, {"id": 1}, id="t1")
     await lab.start(fails, {"id": 1}, id="over")
+    await lab.start(calls, {"id": 1}, id="calls")
     await lab.engine.send("order", {"id": 8}, id="seen before")
     await lab.advance("10s")
     await lab.send("nothing", {}, id="y")
@@ -169,7 +177,7 @@ def test_a_record_that_cannot_be_kept_takes_its_whole_cause_along(
     async def story() -> None:
         async with lab_of(way, FUNCTIONS, tmp_path) as lab:
             await _settled(lab)
-            if act == "a retry":
+            if act.startswith("a retry"):
                 await lab.advance("1h")
             await lab.crash()
             tried = 0
@@ -226,7 +234,8 @@ def _fold_of_everything(tmp_path: Path) -> list[list[Record]]:
                 await lab.advance("10m")
             await lab.crash()
             await lab.advance("1h")
-            await lab.engine.retry("over")
+            for run in ("over", "calls", "r7"):
+                await lab.engine.retry(run)
             await lab.advance("30h")
             store = lab._store
             assert isinstance(store, DictStore)

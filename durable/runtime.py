@@ -45,7 +45,7 @@ from durable.registry import Registry
 from durable.rounds import Rounds
 from durable.scheduler import Scheduler
 from durable.state import State
-from durable.stores.opening import opening_of
+from durable.stores.opening import begin_writing, hurry, opening_of
 from durable.stores.store import Entry, Store
 from durable.timers import Timers
 from durable.workers import Workers
@@ -85,7 +85,7 @@ class Runtime:
         self.state = State(self._complain)
         self.causes = Causes(self.state, settings.limits, self._complain)
         self.rounds = Rounds()
-        self.journal = Journal(self.store, self.state, self._follow, self._fail)
+        self.journal = Journal(self.store, self.state, lambda record: self.scheduler.follow(record), self._fail)
         self.timers: Timers[TimerKey] = Timers(self.clock, self._on_due, self.loop.call_soon)
         self.workers = Workers()
         self.spare = Spare(self.loop, copy_context())
@@ -162,6 +162,7 @@ class Runtime:
             try:
                 await self._recover()
                 await self.intake.open()
+                await begin_writing(self.store)
                 if self._folded is not None:
                     await self._folded(self)
                 await self.scheduler.deadlines.recover()  # last: nothing may come due in an engine that is refused
@@ -202,6 +203,7 @@ class Runtime:
 
     async def _take_down(self) -> None:
         self._registry.declared = None
+        hurry(self.store)
         await self.intake.close()
         deadline = self.loop.time() + GRACE  # one for both: the scheduler waits for the threads of its steps
         await self.scheduler.close()
@@ -307,9 +309,6 @@ class Runtime:
         return await ends_of(self.store.history(run))
 
     # What the parts tell.
-
-    def _follow(self, record: Record) -> None:
-        self.scheduler.follow(record)
 
     def _stirred(self) -> None:
         self.changes.set()

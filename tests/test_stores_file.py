@@ -117,7 +117,8 @@ def test_the_settings_that_durability_rests_on_are_taken(tmp_path: Path, durabil
     async def main() -> None:
         store = await _opened(tmp_path / "x.db", durability)
         names = ("journal_mode", "synchronous", "fullfsync", "checkpoint_fullfsync", "wal_autocheckpoint")
-        connection = store._writer._connection
+        await store.begin()
+        connection = store._writer.begin().connection
         assert store._worker is not None
         found = await store._worker.post(lambda: [connection.execute(f"PRAGMA {n}").fetchone()[0] for n in names])
         assert found == [b"wal", synchronous, 1, 1, 0]
@@ -168,6 +169,7 @@ def test_an_unknown_format_is_refused_with_both_versions(tmp_path: Path) -> None
 def test_appends_awaited_together_share_a_commit(tmp_path: Path) -> None:
     async def main() -> None:
         store = await _opened(tmp_path / "x.db")
+        await store.begin()
         start = (tmp_path / "x.db-wal").stat().st_size
         await asyncio.gather(*[store.append([_step(body=str(number))]) for number in range(100)])
         assert await _bodies(store) == [str(number) for number in range(100)]
@@ -415,7 +417,7 @@ def test_pages_are_given_back_by_the_hundred_and_appends_go_on_between(tmp_path:
         store = await _opened(tmp_path / "x.db")
         await store.append([*[_step("big", "x" * 10_000)] * 1_000, *_ended("big")])
         assert store._worker is not None
-        connection, freed = store._writer._connection, []
+        connection, freed = store._writer.begin().connection, []
         free = lambda: schema.pragma(connection, "freelist_count")  # noqa: E731
         vacuum = store._writer.vacuum
 

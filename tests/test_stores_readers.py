@@ -16,7 +16,7 @@ import pytest
 
 from durable.errors import StoreCorruptError, StoreError
 from durable.stores.file import FileReader, FileStore
-from durable.stores.reader import Reader
+from durable.stores.reading import ReadConnection
 from durable.stores.store import Entry
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -159,7 +159,7 @@ def test_a_reader_sees_what_was_written_while_it_did_not_look(tmp_path: Path) ->
 @pytest.mark.parametrize("stays", [True, False], ids=["stays", "has_gone_again"])
 def test_what_was_read_while_a_writer_came_is_read_again(tmp_path: Path, stays: bool) -> None:
     asyncio.run(_left(tmp_path / "x.db"))
-    reader, stores, counts = Reader(str(tmp_path / "x.db")), [], []
+    reader, stores, counts = ReadConnection(str(tmp_path / "x.db")), [], []
     reader.open()
 
     async def writes() -> None:
@@ -175,7 +175,7 @@ def test_what_was_read_while_a_writer_came_is_read_again(tmp_path: Path, stays: 
         return counts[-1]
 
     loop = asyncio.new_event_loop()
-    assert (reader._read(task), counts) == (2, [1, 2])
+    assert (reader.read(task), counts) == (2, [1, 2])
     reader.close()
     loop.run_until_complete(stores[0].close())
     loop.close()

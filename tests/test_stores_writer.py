@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from durable.errors import StoreError
-from durable.stores import schema, writer
+from durable.stores import connection, schema
 from durable.stores.file import FileStore
 from durable.stores.store import Entry
 
@@ -39,14 +39,14 @@ class Stubborn(sqlite3.Connection):
 )
 def test_a_setting_that_is_not_taken_is_refused_by_name(tmp_path: Path, name: str, value: str) -> None:
     """R30: durability rests on each of them; the mode stays "delete" where a file system has no shared memory."""
-    connection = sqlite3.connect(tmp_path / "x.db", isolation_level=None, factory=Stubborn)
-    connection.text_factory = bytes
-    schema.create(connection)
-    schema.configure(connection, "x.db", schema.SYNCHRONOUS["power"])
-    connection.answer = name, value
+    stubborn = sqlite3.connect(tmp_path / "x.db", isolation_level=None, factory=Stubborn)
+    stubborn.text_factory = bytes
+    schema.create(stubborn)
+    schema.configure(stubborn, "x.db", schema.SYNCHRONOUS["power"])
+    stubborn.answer = name, value
     with pytest.raises(StoreError, match=rf"{name} = \w+, it stays b?{value}: .*local disk"):
-        schema.configure(connection, "x.db", schema.SYNCHRONOUS["power"])
-    connection.close()
+        schema.configure(stubborn, "x.db", schema.SYNCHRONOUS["power"])
+    stubborn.close()
 
 
 @pytest.mark.parametrize("suffix", ["", "-wal"])
@@ -54,7 +54,7 @@ def test_a_file_that_was_moved_is_noticed_at_the_checkpoint(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """R31: a checkpoint would drop from the -wal what no opener of the path finds in the file."""
-    monkeypatch.setattr(writer, "_LOOK_S", math.inf)
+    monkeypatch.setattr(connection, "_LOOK_S", math.inf)
 
     async def main() -> None:
         store = FileStore(tmp_path / "x.db", durability="none")

@@ -46,6 +46,17 @@ def open_beside(store: str, suffix: str, *, make: bool) -> int | None:
             os.close(folder)
 
 
+def make_beside(store: str, suffix: str) -> int | None:
+    """Return a descriptor of a file that was made now, None if there was something already, which is not looked at."""
+    folder = os.open(os.path.dirname(store), _FOLDER) if _BY_FOLDER else None
+    try:
+        path = f"{store}{suffix}"
+        return _made(path if folder is None else os.path.basename(path), folder, _store(store, folder))
+    finally:
+        if folder is not None:
+            os.close(folder)
+
+
 def _open(store: str, suffix: str, folder: int | None, make: bool) -> int | None:
     path = f"{store}{suffix}"
     name = path if folder is None else os.path.basename(path)

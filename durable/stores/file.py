@@ -24,6 +24,7 @@ from durable.log import Log
 from durable.spelling import shown
 from durable.stores.plain import micros
 from durable.stores.reader import Reader
+from durable.stores.reading import ReadConnection
 from durable.stores.schema import SYNCHRONOUS
 from durable.stores.store import Entry, RunQuery, RunRow
 from durable.stores.worker import Worker, perform_each
@@ -50,7 +51,8 @@ class FileReader:
         self.path = _checked(path)
         self._pid: int | None = None
         self._worker: Worker | None = None
-        self._reader = Reader(self.path)
+        self._connection = ReadConnection(self.path)
+        self._reader = Reader(self._connection)
         self._closing: asyncio.Future[None] | None = None
 
     async def open(self) -> None:
@@ -60,15 +62,26 @@ class FileReader:
             StoreCorruptError: damaged, cut short, rows missing, or not a SQLite file.
             StoreError: there is no store, it cannot be read, or it is something else's.
         """
+        await self._start(ReadConnection.open)
+
+    async def look(self) -> None:
+        """Open the file without changing anything beside it, for a store that holds its lock and has examined it."""
+        await self._start(ReadConnection.look)
+
+    def let_go(self) -> None:
+        """Look no more, in any thread: somebody is about to write."""
+        self._connection.let_go()
+
+    async def _start(self, opening: Callable[[ReadConnection], None]) -> None:
         _check_process(self._pid, self.path)
         if self._worker is not None:
             raise StoreError(f"store {self.path!r} is open to read already: close this reader first, or use another")
         await _ended(self._closing)
-        reader = Reader(self.path)
-        self._worker, self._reader = await _started(
-            "durable-reader", perform_each, reader, opening=reader.open, closing=reader.close
+        connection = ReadConnection(self.path)
+        self._worker, self._connection = await _started(
+            "durable-reader", perform_each, connection, opening=partial(opening, connection), closing=connection.close
         )
-        self._pid = os.getpid()
+        self._reader, self._pid = Reader(connection), os.getpid()
 
     async def history(self, run: str) -> AsyncIterator[Entry]:
         """Yield every entry of the run in append order; "" are the facts of no single run.
@@ -106,7 +119,7 @@ class FileReader:
         _check_process(self._pid, self.path)
         worker, self._worker = self._worker, None
         if worker is not None:
-            self._closing = worker.post(self._reader.close)
+            self._closing = worker.post(self._connection.close)
             self._pid = None
             worker.stop()
         if self._closing is not None:
@@ -150,17 +163,24 @@ class FileStore:
         self._pid: int | None = None
         self._reader = FileReader(self.path)
         self._worker: Worker | None = None
-        self._writer = Writer(self.path, SYNCHRONOUS[self.durability])
+        self._writer = self._new_writer()
         self._closing: asyncio.Task[None] | None = None
 
+    def _new_writer(self) -> Writer:
+        return Writer(self.path, SYNCHRONOUS[self.durability], said=_LOG.warning, lets_go=self._reader.let_go)
+
     async def open(self) -> None:
-        """Take the lock and open the file, at once or not at all.
+        """Take the lock and look at the file, at once or not at all; make one if there is none.
+
+        It is opened to write when something is appended, or by `begin`. Until then not a byte in its folder changes,
+        but in the lock's file, and whatever is refused leaves that, too, as it was.
 
         Raises:
-            StoreLockedError: another process, or another opener in this one, has it; the message names the pid.
-            StoreCorruptError: damaged, cut short, rows missing, or not a SQLite file. Nothing was changed.
-            StoreError: no folder or no right to write, another application's database, an unknown format, a file
-                system without WAL.
+            StoreLockedError: another process, or another opener in this one, has it; the message names the holder.
+            StoreCorruptError: damaged, cut short, rows missing, not a SQLite file, or beside a `-wal` or a `-journal`
+                of another file.
+            StoreError: no folder or no right to write, another application's database, an unknown format, a second
+                name, a trigger on its tables.
         """
         _check_process(self._pid, self.path)
         if self._worker is not None:
@@ -169,14 +189,27 @@ class FileStore:
                 "or share that"
             )
         await _ended(self._closing)
-        writer = Writer(self.path, SYNCHRONOUS[self.durability])
+        writer = self._new_writer()
         worker, _ = await _started("durable-writer", writer.perform, writer, opening=writer.open, closing=writer.close)
         try:
-            await self._reader.open()
+            await self._reader.look()
         except BaseException:
             await _stopped(worker, writer.close)
             raise
         self._worker, self._writer, self._pid = worker, writer, os.getpid()
+
+    async def begin(self) -> None:
+        """Open the file to write now: for who has looked at all that may be a reason to refuse it.
+
+        Raises:
+            StoreError: it does not take a setting on which durability rests (WAL on a network file system), or cannot
+                be written to.
+        """
+        await self._open_worker().post(self._writer.begin)
+
+    def hurry(self) -> None:
+        """Wait for a lock of another program's for 5 s more at the most, since the store is to close."""
+        self._writer.patience.hurry()
 
     async def append(self, entries: Sequence[Entry]) -> None:
         """Keep the entries in order, all or none; durable, as far as `durability` says, when it returns.
@@ -238,6 +271,7 @@ class FileStore:
         _check_process(self._pid, self.path)
         worker, self._worker = self._worker, None
         if worker is not None:
+            self.hurry()
             self._closing = asyncio.ensure_future(self._close(worker))
             self._pid = None
         if self._closing is not None:

@@ -7,8 +7,9 @@ It is Linux's lock of an open file description, on a byte far behind all that SQ
 or of any other is refused, and it dies with its holder. Where there is none, `lock` alone must do.
 
 A process that closes any descriptor of a file drops all locks that SQLite has on that file for it. So the descriptor is
-never closed while the file is there: it is kept aside, and taken again when this process opens the store anew. Only
-those of files that were deleted are closed, and the oldest of very many.
+not closed while any connection of this process has a lock there, be it a user's own: it is kept aside, taken again when
+this process opens the store anew, and closed when that is harmless. Where it cannot be told, it is kept, but for those
+of files that were deleted, and the oldest of very many.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def seize(path: str) -> Identity | None:
         return None
     if which in _held:
         raise PermissionError(errno.EDEADLK, "held by this process")
-    if sys.platform == "linux":
+    if sys.platform != "win32":
         _sweep()
         file = _kept.get(which)
         if file is None:
@@ -62,9 +63,19 @@ def seize(path: str) -> Identity | None:
             found = os.fstat(file)
             which = found.st_dev, found.st_ino
             _kept[which] = file
-        _lock(file, fcntl.F_WRLCK)
+        if sys.platform == "linux":
+            _lock(file, fcntl.F_WRLCK)
     _held.add(which)
     return which
+
+
+def head(path: str, count: int) -> bytes:
+    """Return the first bytes of the file at a real path whose guard this process has."""
+    which = identity(path)
+    if which in _kept:
+        return os.pread(_kept[which], count, 0)
+    with open(path, "rb", buffering=0) as file:
+        return file.read(count)
 
 
 def release(which: Identity) -> None:
@@ -73,6 +84,7 @@ def release(which: Identity) -> None:
         _held.discard(which)
         if sys.platform == "linux":
             _lock(_kept[which], fcntl.F_UNLCK)
+        _sweep()
 
 
 def _lock(file: int, kind: int) -> None:
@@ -87,10 +99,26 @@ def _lock(file: int, kind: int) -> None:
 
 
 def _sweep() -> None:
-    gone = [which for which, file in _kept.items() if which not in _held and not os.fstat(file).st_nlink]
     idle = [which for which in _kept if which not in _held]
-    for which in {*gone, *idle[: max(0, len(idle) - MOST_KEPT)]}:
-        os.close(_kept.pop(which))
+    if not idle:
+        return
+    locked = _locked_here()
+    for number, which in enumerate(idle):
+        is_needed = locked is None or which[1] in locked
+        if not is_needed or number < len(idle) - MOST_KEPT or not os.fstat(_kept[which]).st_nlink:
+            os.close(_kept.pop(which))
+
+
+def _locked_here() -> set[int] | None:
+    """Return the inodes of files on which this process has locks that closing a descriptor would drop; None if the
+    system does not say."""
+    try:
+        with open("/proc/locks", "rb") as locks:
+            fields = [line.split() for line in locks]
+        mine = str(os.getpid()).encode()
+        return {int(one[5].rpartition(b":")[2]) for one in fields if one[1] == b"POSIX" and one[4] == mine}
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def forget() -> None:

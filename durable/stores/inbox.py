@@ -35,6 +35,7 @@ import attrs
 from durable.errors import StoreCorruptError, StoreError
 from durable.stores import schema
 from durable.stores.beside import open_beside
+from durable.stores.recognition import check_name, is_blank, recognise
 from durable.stores.seal import seal_values
 
 APPLICATION_ID = 0x64757269  # "duri"
@@ -122,11 +123,12 @@ class Inbox:
             StoreError: there is no store, store or inbox is something else's or of another format, or writing failed:
                 then the messages are not known to be kept.
         """
-        if not schema.recognise(self.store):
+        check_name(self.store)
+        if not recognise(self.store):
             raise StoreError(f"there is no store at {self.store!r} to send to: name one that an engine has opened")
 
         def keep(connection: sqlite3.Connection) -> None:
-            if _is_blank(connection):
+            if is_blank(connection):
                 self._create(connection)
             last, taken = self._check(connection)
             for no, message in enumerate(messages, last + 1):
@@ -147,7 +149,7 @@ class Inbox:
         """
 
         def find(connection: sqlite3.Connection) -> list[Message]:
-            if _is_blank(connection):  # whoever began to make it was killed: SQLite has taken that back just now
+            if is_blank(connection):  # whoever began to make it was killed: SQLite has taken that back just now
                 return []
             last, taken = self._check(connection)
             found: dict[int, Message] = {}
@@ -173,7 +175,7 @@ class Inbox:
         """
 
         def forget(connection: sqlite3.Connection) -> None:
-            if _is_blank(connection):
+            if is_blank(connection):
                 return
             last, taken = self._check(connection)
             chosen = "SELECT value FROM json_each(?)"
@@ -190,7 +192,7 @@ class Inbox:
         """
 
         def find(connection: sqlite3.Connection) -> set[str]:
-            if _is_blank(connection):
+            if is_blank(connection):
                 return set()
             self._check(connection)
             return {_plain(id) for (id,) in connection.execute("SELECT id FROM message NOT INDEXED")}
@@ -247,7 +249,7 @@ class Inbox:
     ) -> _T | None:
         connection = schema.connect(self.path, "rw", busy=_ASK_AGAIN)
         try:
-            if make and _is_blank(connection):
+            if make and is_blank(connection):
                 connection.execute("PRAGMA auto_vacuum = 1")  # is taken only before there are tables
             self._configure(connection)
             connection.execute(begin)
@@ -270,7 +272,7 @@ class Inbox:
         try:
             connection = schema.connect(self.path, "ro&immutable=1")
             try:
-                if _is_blank(connection):  # whoever began to make it was killed, or is about to go on
+                if is_blank(connection):  # whoever began to make it was killed, or is about to go on
                     return True
                 self._check_owner(connection)
             finally:
@@ -354,11 +356,6 @@ class Inbox:
             f"the inbox {self.path!r} is damaged, {how}: restore a copy, or move it away with the messages that no "
             "engine has taken yet"
         )
-
-
-def _is_blank(connection: sqlite3.Connection) -> bool:
-    owner, version = schema.pragma(connection, "application_id"), schema.pragma(connection, "user_version")
-    return not owner and not version and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
 
 
 def _write_mark(connection: sqlite3.Connection, last: int, taken: int) -> None:

@@ -4,8 +4,9 @@ Separate because it must hold between processes, inside one, and across a fork, 
 Leaves to `guard` the lock on the store's file itself, to `writer` what is done under both.
 
 The lock is on a file of its own, `<path>.lock`, because SQLite drops the locks on a database when anything else in the
-process opens and closes that file. It is never deleted: a newcomer that locks a deleted file's successor would hold
-another lock. It dies with its holder, so a file that a dead process left behind is no obstacle. It says who holds it.
+process opens and closes that file. It is not deleted, but where it was made for an opening that was refused: whoever
+has locked a file looks whether it is still the one of that name. It dies with its holder, so a file that a dead process
+left behind is no obstacle. It says who holds it.
 
 It is taken in two steps, since whoever is refused must have changed nothing: `acquire` takes what is there already,
 `claim` makes what is not. Should somebody delete or replace the lock's file while it is held, the guard still refuses
@@ -47,7 +48,7 @@ class StoreLock:
         self.path = path
         self._file: int | None = None
         self._guarded: guard.Identity | None = None
-        self._before = b""
+        self._before: bytes | None = b""
 
     def acquire(self) -> None:
         """Take the lock as far as its files are there, or fail at once; nothing is made.
@@ -80,6 +81,7 @@ class StoreLock:
         with _turn:
             self._lock_file(make=True)
             self._sign()
+            self._before = None
         return True
 
     def guard(self) -> None:
@@ -101,8 +103,7 @@ class StoreLock:
             if error.errno == errno.EDEADLK:
                 raise _locked_here(self.path) from None
             raise StoreError(
-                f"store {self.path!r} cannot be opened to write: {error}: give this user the right to write to it, or "
-                "only read here"
+                f"store {self.path!r} cannot be opened to write: {error}: {_remedy(error)}, or only read here"
             ) from error
 
     def check(self) -> None:
@@ -122,13 +123,15 @@ class StoreLock:
             os.utime(self._file)
 
     def release(self, *, refused: bool = False) -> None:
-        """Give the lock back; without it, nothing happens. After a refusal the lock's file says what it said before."""
+        """Give the lock back; without it, nothing happens. Where all was refused, its file is as it was before."""
         with _turn:
             try:
                 if _held.get(self.path) is self:
                     del _held[self.path]
-                    if self._file is not None:
-                        _write(self._file, self._before if refused else b"")
+                    if self._file is not None and refused and self._before is None:
+                        os.unlink(f"{self.path}{SUFFIX}")  # who has it open by now sees that it is no longer there
+                    elif self._file is not None:
+                        _write(self._file, self._before if refused and self._before else b"")
             finally:
                 self._let_go()
 
@@ -138,8 +141,8 @@ class StoreLock:
                 file = open_beside(self.path, SUFFIX, make=make)
             except OSError as error:
                 raise StoreError(
-                    f"store {self.path!r} cannot be opened to write, its lock cannot be made: {error}: give this user "
-                    "the right to write there, or only read here"
+                    f"store {self.path!r} cannot be opened to write, its lock cannot be made: {error}: "
+                    f"{_remedy(error)}, or only read here"
                 ) from error
             if file is None:
                 return
@@ -174,6 +177,10 @@ class StoreLock:
         if self._file is not None:
             os.close(self._file)
         self._file = self._guarded = None
+
+
+def _remedy(error: OSError) -> str:
+    return "give this user the right to write there" if isinstance(error, PermissionError) else "mend that"
 
 
 def _write(file: int, text: bytes) -> None:

@@ -1,6 +1,7 @@
-"""One opening of a store that anybody may open again without closing it: it knows whether it is still the newest.
+"""A store as one engine opens it: what some stores can do beside the protocol, asked of those that can.
 
-Separate because a store that is one object for two engines cannot tell which of them calls.
+Separate because a store that is one object for two engines cannot tell which of them calls, and an engine should know
+no kind of store. Anybody may open some stores again without closing them: an opening knows if it is still the newest.
 Leaves to the store everything else, to `dict` how openings are counted.
 """
 
@@ -26,6 +27,24 @@ class Counted(Store, Protocol):
 def opening_of(store: Store) -> Store:
     """Return what one engine works on: the store, or its opening where another engine may take it over. R29"""
     return Opening(store) if isinstance(store, Counted) else store
+
+
+async def begin_writing(store: Store) -> None:
+    """Tell a store that can be looked at before it is written to that all has been looked at.
+
+    Raises:
+        StoreError: it cannot be written to.
+    """
+    begin = getattr(store, "begin", None)
+    if begin is not None:
+        await begin()
+
+
+def hurry(store: Store) -> None:
+    """Tell a store that can wait for other programs that it is to close."""
+    tell = getattr(store, "hurry", None)
+    if tell is not None:
+        tell()
 
 
 class Opening:

@@ -1,7 +1,7 @@
-"""The connection that only reads a store's file, and the proof that what it read is whole.
+"""What is read from a store's file, and the proof that it is whole.
 
 Separate because reading needs no lock and may happen in another process, beside the writer.
-Leaves to `seal` the check of a single row, to `file` the event loop.
+Leaves to `reading` how the file is opened, to `seal` the check of a single row, to `file` the event loop.
 
 Every row knows the number of the row before it in its run, and the table of runs a row that must be there: so a row
 that is missing inside a run, or at the end of one that has ended, is found by whoever reads the run. The last rows of
@@ -10,21 +10,15 @@ an unfinished run are found missing by the count when the file is opened (`schem
 What recovery folds is chosen in one short transaction, by number only, and read in chunks, each in a transaction of
 its own: neither 300,000 rows in memory nor a snapshot that keeps the writer's checkpoints waiting. Rows never change,
 so later chunks fit; only prune can take them meanwhile, and then it says so in the mark.
-
-A closed store, which has no `-wal`, is opened as immutable: SQLite would make a `-wal` and a `-shm` to read it, which
-needs the right to write and, where that is another user's, shuts the writer out. It takes no locks, so what was read
-counts only if the file is still at rest and the same afterwards; otherwise it is opened anew and read again.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
-from typing import TypeVar
 
 import attrs
 
@@ -32,6 +26,7 @@ from durable.errors import StoreCorruptError, StoreError
 from durable.stores import schema
 from durable.stores.inbox import Inbox, message_of
 from durable.stores.plain import row_of
+from durable.stores.reading import ReadConnection
 from durable.stores.seal import ENDS_RUN, ENTRY_COLUMNS, RUN_COLUMNS, EntryRow, Place, RunRecord, unseal
 from durable.stores.store import Entry, RunQuery, RunRow
 from durable.stores.witness import place_in, values_in
@@ -42,8 +37,6 @@ _OPEN = f"SELECT {RUN_COLUMNS} FROM runs WHERE open = 1"
 _OPEN_ROWS = "SELECT seq FROM journal WHERE run IN (SELECT no FROM runs WHERE open = 1)"
 _CHUNK = 2_000
 _PATIENCE = 1.0  # with an inbox that is locked: the engine's own reading waits meanwhile
-
-_T = TypeVar("_T")
 
 
 @attrs.define(eq=False, repr=False)
@@ -68,74 +61,16 @@ class Choice:
 
 
 class Reader:
-    """The reading side of the store at `path`, a real path; every method runs in a worker's thread."""
+    """What is read from a store's file through a connection; every method runs in a worker's thread."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._connection: sqlite3.Connection | None = None
-        self._rest: tuple[int, ...] | None = None
+    def __init__(self, connection: ReadConnection) -> None:
+        self._connection = connection
+        self._read = connection.read
 
-    def open(self) -> None:
-        """Connect, and refuse a file that is not a store, or not a whole one. R30"""
-        self.path = os.path.realpath(self.path)
-        try:
-            if not schema.recognise(self.path):
-                raise StoreError(f"there is no store at {self.path!r}: name one that has been written to")
-            self._rest = _at_rest(self.path)
-            self._connection = schema.connect(self.path, "ro" if self._rest is None else "ro&immutable=1")
-        except (sqlite3.Error, OSError) as error:
-            raise schema.failed(self.path, "opening it to read", error) from error
-        try:
-            self._read(self._check)
-        except BaseException:
-            self.close()
-            raise
-
-    def _check(self, connection: sqlite3.Connection) -> None:
-        schema.check_owner(connection, self.path)
-        schema.check_tables(connection, self.path)
-        schema.check_whole(connection, self.path)
-
-    def close(self) -> None:
-        """Disconnect; nothing if it is not connected."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-
-    def _read(self, task: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Return what the task reads, in one transaction; it may be called again, on a newer state of the store."""
-        while True:
-            if self._connection is None:
-                raise StoreError(f"store {self.path!r} is not open: open() it first")
-            try:
-                found = self._transact(self._connection, task)
-            except StoreError:
-                if not self._has_moved():
-                    raise
-            else:
-                if not self._has_moved():
-                    return found
-            self._renew()
-
-    def _transact(self, connection: sqlite3.Connection, task: Callable[[sqlite3.Connection], _T]) -> _T:
-        try:
-            connection.execute("BEGIN")
-            try:
-                return task(connection)
-            finally:
-                connection.execute("ROLLBACK")
-        except sqlite3.Error as error:
-            raise schema.failed(self.path, "reading it", error) from error
-
-    def _has_moved(self) -> bool:
-        return self._rest is not None and self._rest != _at_rest(self.path)
-
-    def _renew(self) -> None:
-        """Connect anew; if the file cannot be read now, this reader stays open and the next call tries again."""
-        newer = Reader(self.path)
-        newer.open()
-        self.close()
-        self._connection, self._rest = newer._connection, newer._rest
+    @property
+    def path(self) -> str:
+        """Where the file is."""
+        return self._connection.path
 
     def history(self, run: str) -> list[Entry]:
         """Return every entry of the run in append order."""
@@ -256,17 +191,6 @@ class Reader:
 
 def _places(connection: sqlite3.Connection, records: Iterable[RunRecord]) -> list[Place]:
     return [place_in(connection, record) for record in records]
-
-
-def _at_rest(path: str) -> tuple[int, ...] | None:
-    """Return what marks this state of a closed store's file; None if a writer has it open, or left it so."""
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return None
-    if any(os.path.lexists(f"{path}{beside}") for beside in ("-wal", "-journal")):
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _prunable(before: int, connection: sqlite3.Connection) -> dict[int, str]:

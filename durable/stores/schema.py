@@ -1,12 +1,13 @@
 """What makes a SQLite file a store: its tables, its marks of ownership, the settings it is opened with.
 
-Separate because writer and reader must recognise the same file, and neither may touch one that is not a store.
-Leaves to `seal` what stands in a row, to `writer` and `reader` what they do with the tables.
+Separate because whoever writes and whoever reads must mean the same file.
+Leaves to `seal` what stands in a row, to `recognition` what is at a path, to `writer` and `reader` what they do.
 
 `journal` is append-only. Its only index over every row is the run's rising number: an index over the run's text costs
 two thirds of the rate. `runs` is written when a run opens, ends or is opened again, never per step. `mark` has one row,
 written at a clean close and by prune: the highest numbers ever given and how many rows prune has taken, so that numbers
-are never given twice and a row that is missing is missed, whichever it is: `count(journal) + pruned == last`.
+are never given twice and a row that is missing is missed, whichever it is: `count(journal) + pruned == last`. A second
+row of it, which only `wal` reads, says whose a `-wal` is.
 
 The file is created in SQLite's rollback mode and only then turned to WAL. So the header of the file itself, not a WAL
 beside it, says from the first instant whose it is: a foreign file can be refused by reading it as immutable, without
@@ -15,7 +16,6 @@ a lock, a recovery or a checkpoint that would change it.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,10 +49,14 @@ Mark = tuple[int, int, int, int]
 
 def failed(path: str, doing: str, error: Exception) -> StoreError:
     """Return what an error of SQLite or of the system means for the store."""
-    code = getattr(error, "sqlite_errorcode", None) or 0
     if isinstance(error, StoreError):
         return error
-    if code & 0xFF in _CORRUPT:
+    if is_busy(error):
+        return StoreError(
+            f"another program has store {path!r} locked, found while {doing}: end that, or wait until it is done, and "
+            "try again; nothing recorded is lost"
+        )
+    if is_damage(error):
         return StoreCorruptError(f"store {path!r} is damaged, found while {doing}: {error}: restore a copy")
     return StoreError(f"store {path!r} failed while {doing}: {error}: mend that and restart, nothing recorded is lost")
 
@@ -62,92 +66,26 @@ def is_busy(error: BaseException) -> bool:
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
+def is_damage(error: BaseException) -> bool:
+    """Return whether an error says that the file is damaged."""
+    code = getattr(error, "sqlite_errorcode", None) or 0
+    return isinstance(error, StoreCorruptError) or code & 0xFF in _CORRUPT
+
+
 def connect(path: str, mode: str, *, busy: float = _BUSY_S) -> sqlite3.Connection:
     """Open the file through SQLite, in one of SQLite's modes; text comes back as bytes, for the checksums.
 
     Where another program has it locked, SQLite waits for `busy` seconds.
     """
     uri = f"{Path(path).as_uri()}?mode={mode}"
-    connection = sqlite3.connect(uri, uri=True, timeout=busy, isolation_level=None)
+    connection = sqlite3.connect(uri, uri=True, timeout=busy, isolation_level=None, check_same_thread=False)
     connection.text_factory = bytes
     return connection
 
 
-def check_folder(path: str) -> None:
-    """Refuse a path at which no file can be."""
-    if os.path.isdir(path):
-        raise StoreError(f"store {path!r} is a directory: name a file")
-    if not os.path.isdir(os.path.dirname(path)):
-        raise StoreError(f"store {path!r} cannot be made, its folder does not exist: create the folder first")
-
-
-def recognise(path: str) -> bool:
-    """Return whether the file is a store; False if there is none yet. Nothing is changed.
-
-    Raises:
-        StoreCorruptError: not a SQLite file, cut short, or gone while its `-wal` is still there.
-        StoreError: a directory, no folder to be in, another application's database, another format.
-    """
-    check_folder(path)
-    if not _size(path):
-        if _size(f"{path}-wal"):
-            raise StoreCorruptError(f"store {path!r} is gone but its -wal is there: restore both, or remove that too")
-        return False
-    try:
-        connection = connect(path, "ro&immutable=1")
-    except sqlite3.Error as error:
-        raise StoreError(f"store {path!r} cannot be read: {error}: give this user the right to read it") from error
-    try:
-        check_owner(connection, path)
-        if _size(path) % pragma(connection, "page_size") and not _size(f"{path}-wal"):
-            raise StoreCorruptError(f"store {path!r} is cut short, its last page is not whole: restore a copy")
-    except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_CORRUPT and _size(f"{path}-wal"):
-            return True  # a crash amid a checkpoint leaves the file short and the rest in the -wal
-        raise StoreCorruptError(f"{path!r} is not a store, or a damaged one, and was left as it is: {error}") from error
-    finally:
-        connection.close()
-    return True
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return 0
-
-
-def check_owner(connection: sqlite3.Connection, path: str) -> None:
-    """Refuse another application's database, and a format that this version does not know."""
-    owner, version = pragma(connection, "application_id"), pragma(connection, "user_version")
-    if owner != APPLICATION_ID:
-        if not owner and not version and _has_tables(connection):
-            raise StoreError(
-                f"{path!r} has the tables of a store, but lost its application_id, as whatever is read in from a "
-                "`.dump`, and was left as it is: restore a copy that `VACUUM INTO` made, or one of the closed file"
-            )
-        raise StoreError(
-            f"{path!r} is a SQLite database of something else (application_id {owner:#x}, a store has "
-            f"{APPLICATION_ID:#x}) and was left as it is: choose another path"
-        )
-    if version != FORMAT:
-        raise StoreError(
-            f"store {path!r} has format {version}, this version of durable reads format {FORMAT}: "
-            "use the version that wrote it, or a newer one"
-        )
-
-
-def _has_tables(connection: sqlite3.Connection) -> bool:
-    try:
-        check_tables(connection, "")
-    except StoreError:
-        return False
-    return True
-
-
 def create(connection: sqlite3.Connection) -> None:
-    """Make an empty file a store."""
-    connection.execute("PRAGMA synchronous = 2")
+    """Make an empty file a store. EXTRA: a `-journal` that comes back after a loss of power would take it all back."""
+    connection.execute("PRAGMA synchronous = 3")
     connection.execute("PRAGMA auto_vacuum = 2")
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -190,7 +128,7 @@ def check_tables(connection: sqlite3.Connection, path: str, wanted: Mapping[str,
     """
     found: dict[str, object] = {}
     for kind, name, table, sql in connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"):
-        kind, name, table, sql = _text(kind), _text(name), _text(table), _text(sql)
+        kind, name, table, sql = text(kind), text(name), text(table), text(sql)
         if kind in ("table", "index") and name in wanted:
             found[str(name)] = sql
         elif kind in ("trigger", "index") and str(table).lower() in wanted and sql is not None:
@@ -229,60 +167,6 @@ def read_mark(connection: sqlite3.Connection, path: str) -> Mark:
     return last, pruned, runs, forgotten
 
 
-def check_whole(connection: sqlite3.Connection, path: str) -> Mark:
-    """Return the mark as it should stand now, after counting that no row is missing. R30
-
-    Costs a pass over two indexes, about 10 ms for a million entries.
-
-    Raises:
-        StoreCorruptError: a row is missing, named with its run where the rows that are left can tell.
-    """
-    last, pruned, runs, forgotten = read_mark(connection, path)
-    rows = connection.execute("SELECT count(*) FROM journal").fetchone()[0]
-    places = connection.execute("SELECT count(*) FROM runs").fetchone()[0]
-    last = max(last, connection.execute("SELECT max(seq) FROM journal").fetchone()[0] or 0)
-    for table in ("SELECT max(run) FROM journal", "SELECT max(no) FROM runs"):
-        runs = max(runs, connection.execute(table).fetchone()[0] or 0)
-    if places + forgotten != runs:
-        raise StoreCorruptError(
-            f"store {path!r} lacks {runs - places - forgotten} row(s) of its table of runs{_unlisted(connection)}: "
-            "it is damaged, restore a copy"
-        )
-    if rows + pruned != last:
-        raise StoreCorruptError(
-            f"store {path!r} lacks {last - rows - pruned} row(s) of its journal{_gap(connection, pruned)}: "
-            "it is damaged, restore a copy"
-        )
-    return last, pruned, runs, forgotten
-
-
-def _unlisted(connection: sqlite3.Connection) -> str:
-    gap = connection.execute(
-        "SELECT run, seq FROM journal WHERE run > 0 AND run NOT IN (SELECT no FROM runs) LIMIT 1"
-    ).fetchone()
-    return "" if gap is None else f" (row {gap[1]} of the journal is of run number {gap[0]}, which is not there)"
-
-
-def _gap(connection: sqlite3.Connection, pruned: int) -> str:
-    gap = (
-        connection.execute(
-            "SELECT j.prev, r.id, j.run FROM journal j LEFT JOIN runs r ON r.no = j.run "
-            "WHERE j.prev > 0 AND j.prev NOT IN (SELECT seq FROM journal) LIMIT 1"
-        ).fetchone()
-        or connection.execute(
-            "SELECT r.last, r.id, r.no FROM runs r WHERE r.last NOT IN (SELECT seq FROM journal) LIMIT 1"
-        ).fetchone()
-    )
-    if gap is not None:
-        return f" (row {gap[0]} of run {_text(gap[1])!r}, number {gap[2]})"
-    if pruned:
-        return " (the last one of a run)"
-    hole = connection.execute(
-        "SELECT min(seq + 1) FROM (SELECT 0 AS seq UNION ALL SELECT seq FROM journal) "
-        "WHERE seq + 1 NOT IN (SELECT seq FROM journal)"
-    ).fetchone()
-    return f" (row {hole[0]}, the last one of a run)"
-
-
-def _text(value: object) -> object:
+def text(value: object) -> object:
+    """Return what a column holds, text as a string: connections give bytes."""
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value

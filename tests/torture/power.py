@@ -5,9 +5,9 @@ checkpoint syncs the database before the -wal is begun anew.
 Leaves to `simulated` the deaths of a process, which lose nothing that was written.
 
 After each batch the files are copied twice: when it is acknowledged, and when the checkpoint that may follow is done. A
-commit writes to the -wal alone, a checkpoint to the database alone. The power goes between two copies: what the first
-has is synced, of what the second has in addition any sectors may be there, up to any byte. Then the store is opened:
-every acknowledged batch must be there, and of the next one all or nothing.
+commit writes to the -wal alone, a checkpoint first to the -wal, then to the database alone. The power goes between two
+copies: what the first has is synced, of what the second has in addition any sectors may be there, up to any byte. Then
+the store is opened: every acknowledged batch must be there, and of the next one all or nothing.
 """
 
 from __future__ import annotations
@@ -70,15 +70,17 @@ async def written(path: Path, batches: Sequence[list[Entry]]) -> list[Step]:
         steps.append(Step(number if is_full else 0, number + 1, synced, (calm[0], acknowledged[1])))
         await store._worker.post(lambda: None)  # done when a checkpoint that follows the commit is
         after = _files(path)
-        base = (calm[0], acknowledged[1]) if is_full else synced
-        steps.append(Step(number + 1 if is_full else 0, number + 1, base, (after[0], base[1])))
+        known = number + 1 if is_full else 0
+        steps.append(Step(known, number + 1, (calm[0], acknowledged[1]) if is_full else synced, (calm[0], after[1])))
+        base = (calm[0], after[1]) if is_full else synced
+        steps.append(Step(known, number + 1, base, (after[0], base[1])))
         calm, synced = after, (after if is_full else synced)
     await store.close()
     return steps
 
 
 def _pragma(store: FileStore) -> int:
-    return int(store._writer._connection.execute("PRAGMA synchronous").fetchone()[0])
+    return int(store._writer.begin().connection.execute("PRAGMA synchronous").fetchone()[0])
 
 
 def _files(path: Path) -> Files:

@@ -26,7 +26,7 @@ from durable.claims import CURRENT, Trying
 from durable.codec import raised
 from durable.context import Group
 from durable.errors import NestedStepError, RecordedError
-from durable.retries import FINAL_FOR_RUN, is_final
+from durable.retries import FINAL, FINAL_FOR_RUN, is_final
 from durable.times import duration
 from tests.torture.facts import Fact, ModelRun, Time, matches, named, rounds
 
@@ -147,7 +147,7 @@ class Execution:
                     raise trying.nested
                 self.model.close(fact, value)
             except Exception as error:
-                fact.until, fact.tries = self.model.again(self.of, error, fact.tries), fact.tries + 1
+                fact.until, fact.tries = self.model.again(self.of, error, fact.tries, FINAL), fact.tries + 1
                 if fact.until is None:
                     self.model.close(fact, error=named(error))
 
@@ -185,7 +185,7 @@ class Model:
             self.executions[run] = Execution(self, run)
 
     def returned(self, run: ModelRun, error: BaseException | None, output: Any) -> None:
-        due = None if error is None else self.again(run, error, run.attempt)
+        due = None if error is None else self.again(run, error, run.attempt, FINAL_FOR_RUN)
         if error is None:
             self.end(run, "completed", output=output)
         elif due is None:
@@ -279,8 +279,10 @@ class Model:
             if any(matches(attrs.asdict(one), event, event) for one in function.triggers):
                 self.open(function.id, event)
 
-    def again(self, run: ModelRun, error: BaseException, attempt: int) -> datetime | None:
+    def again(
+        self, run: ModelRun, error: BaseException, attempt: int, final: tuple[type[BaseException], ...]
+    ) -> datetime | None:
         policy = run.function.policy
         due = self.time.now + policy.backoff.first * policy.backoff.factor**attempt
         self.time.alarm(due)
-        return None if is_final(error, FINAL_FOR_RUN) or attempt >= policy.retries else due
+        return None if is_final(error, final) or attempt >= policy.retries else due

@@ -76,7 +76,7 @@ SHOWN_STILL = {
     "DictStore": "immediate generation",
     "Engine": "opened rehearse",
     "FailingStore": "immediate generation",
-    "FileStore": "immediate",
+    "FileStore": "begin hurry immediate",
     "Function": "declaration origin output_type policy",
     "Lab": "ask restart",
     "StepOptions": "policy",

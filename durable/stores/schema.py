@@ -17,6 +17,7 @@ a lock, a recovery or a checkpoint that would change it.
 from __future__ import annotations
 
 import sqlite3
+import urllib.parse  # noqa: F401  # as_uri would import it late, when a process may have given up the right to read it
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

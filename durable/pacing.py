@@ -66,8 +66,9 @@ class Pace(Generic[T]):
 
 
 class Admission:
-    """Lets sends and starts in one after the other: 200 in each turn of the loop, and none while 2,000 records are not
-    durable yet, or 2,000 runs are still to begin, as `to_begin()` says.
+    """Lets sends and starts in one after the other: 200 in each turn of the loop, and none while more than 2,000
+    records are not durable yet or runs still to begin, as `to_begin()` says. The two are counted together: what begins
+    ends soon, and is to be written again.
 
     Who gathers a hundred thousand sends waits here with them, before anything is made of them.
     """
@@ -111,14 +112,15 @@ class Admission:
             self._turn_soon()
 
     def _turn_soon(self) -> None:
-        if self._is_written_full():
+        if self._unwritten > BACKLOG and self._journal.failure is None:
             self._journal.tell(self._journal.posted, lambda error: self._turn())  # nothing changes before
         else:
             self._loop.call_soon(self._turn)
 
     def _is_full(self) -> bool:
-        return self._is_written_full() or (self._to_begin() > BACKLOG and self._journal.failure is None)
-
-    def _is_written_full(self) -> bool:
         # A store that has failed makes nobody wait: each is told so.
-        return self._journal.posted - self._journal.durable > BACKLOG and self._journal.failure is None
+        return self._unwritten + self._to_begin() > BACKLOG and self._journal.failure is None
+
+    @property
+    def _unwritten(self) -> int:
+        return self._journal.posted - self._journal.durable

@@ -344,8 +344,8 @@ class Scheduler:
 
     @property
     def backlog(self) -> int:
-        """How many runs are still to begin."""
-        return len(self._begins)
+        """How many runs are still to begin: also those whose opening is not durable, or not told of yet."""
+        return len(self._starting) + len(self._begins)
 
     def unsettled(self) -> list[Session]:
         """Return the sessions in which something is running or moving."""

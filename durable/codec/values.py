@@ -37,7 +37,8 @@ _last_written: Json | None = None
 _last_type: _Type | None = None
 _digits = sys.get_int_max_str_digits
 _LOOSE = f'{{"{LOOSE}":'
-_MOST_MISFITS = 1_000  # more of them, and all of the value is exempt: to look for each takes time
+# In a value of more text, or with more of them, what does not fit is not looked for one by one: all of it is exempt.
+_MOST_TEXT, _MOST_MISFITS = 64 * 1024, 1_000
 _NO_ROOM = "$: the value is nested deeper than what is left of the stack: keep it flatter"
 
 
@@ -218,7 +219,7 @@ def _difference(tree: Any, again: Any) -> list[str]:
 
 def _loosely(written: Json, value: object, fit: Fit) -> Json:
     """Mark a value with the places in it that do not fit."""
-    found = list(islice(misfits(value, fit), _MOST_MISFITS))
+    found = list(islice(misfits(value, fit), _MOST_MISFITS)) if len(written) <= _MOST_TEXT else []
     places = list({misfit.place: None for misfit in found})
     if () in places or not 0 < len(found) < _MOST_MISFITS:
         return f"{_LOOSE}{written}}}"

@@ -26,7 +26,7 @@ from tests.shapes import SHAPES
 from tests.torture.corpus import case, one, send, signal, slow
 from tests.torture.oddities import MISUSES, RAISED, TEXTS, check_data, failing_filter, misused, odd_data, told_of
 
-DEEP = 150
+DEEP = 199  # and the mapping around it: as deep as a user's data may be
 
 
 def nested(levels: int, value: Any = 1) -> Any:

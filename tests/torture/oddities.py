@@ -49,7 +49,7 @@ def odd_id(path: str, number: int) -> str:
 def odd_data(number: int) -> Any:
     """Return data of some kind that JSON does not have, or that is as deep as any may be."""
     deep: Any = number
-    for level in range(150):
+    for level in range(196):
         deep = [deep] if level % 2 else {f"~{level % 3}": deep}
     kinds: tuple[Any, ...] = (
         None, number, "\ud83d", "\ud83d\ude00 \0 \u2028", {"~dict": 1, "": [()]}, deep, 7**5_000, float("inf"),

@@ -266,7 +266,8 @@ class FileStore:
     async def close(self) -> None:
         """Commit what is queued, take the `-wal` into the file and give the lock back; one not open stays so.
 
-        A caller that is cancelled meanwhile does not stop it.
+        Where another program has the file locked, that is waited for, 5 s at the most; then the `-wal` stays beside
+        the file, and the log says so. A caller that is cancelled meanwhile does not stop it.
         """
         _check_process(self._pid, self.path)
         worker, self._worker = self._worker, None

@@ -63,6 +63,7 @@ class Writer:
         self.path = path
         self.failure: StoreError | None = None
         self.patience = Patience(path, said)
+        self._said = said
         self._synchronous = synchronous
         self._lets_go = lets_go
         self._lock: StoreLock | None = None
@@ -129,7 +130,11 @@ class Writer:
         return self._begun
 
     def close(self) -> None:
-        """Write the mark, close the file, which takes its `-wal` in, and give the lock back; nothing if not open."""
+        """Write the mark, close the file, which takes its `-wal` in, and give the lock back; nothing if not open.
+
+        Where another program has the file locked for too long, the mark is not written, and the `-wal` stays: as after
+        a crash, the next opening takes it in. All that was acknowledged is there.
+        """
         lock, self._lock = self._lock, None
         if lock is None:
             return
@@ -137,7 +142,7 @@ class Writer:
             if self._begun is not None:
                 try:
                     if self.failure is None:
-                        self._sign(self._begun)
+                        self._sign_if_free(self._begun)
                 finally:
                     self._begun.close()
         except (sqlite3.Error, OSError, StoreError) as error:
@@ -244,6 +249,17 @@ class Writer:
         self.failure.__cause__ = error
         if self._begun is not None:
             self._begun.roll_back()
+
+    def _sign_if_free(self, begun: WriteConnection) -> None:
+        try:
+            self._sign(begun)
+        except StoreError as error:
+            if error.__cause__ is None or not schema.is_busy(error.__cause__):
+                raise
+            self._said(
+                f"store {self.path!r} is closed while another program has it locked: all that is recorded is there, "
+                "in the file and in its -wal, which stays beside it until the store is opened next: copy both, or none"
+            )
 
     def _sign(self, begun: WriteConnection) -> None:
         mark = self._last, self._pruned, self._runs, self._forgotten

@@ -242,7 +242,7 @@ class FileStore:
 
         With them go kept facts that are past by then, and ended runs of which no row says when they ended, if their
         last entry is older than that of a run that goes; these are not counted. That a message of the inbox was taken
-        stays until it has gone from there. At most 1,000 rows are deleted between two commits, so that appends go on
+        stays until it has gone from there. At most 250 rows are deleted between two commits, so that appends go on
         beside it; then the file shrinks, in steps. Where its auto_vacuum is off, since somebody's VACUUM, it does not,
         and the log says so.
         """

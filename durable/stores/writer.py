@@ -42,7 +42,7 @@ _NUMBERED = f"SELECT {RUN_COLUMNS} FROM runs WHERE no = ?"
 _PLACES = 20_000
 _COMMIT_BYTES = 2 * 4096
 _ROW_BYTES = 100
-_PRUNE_ROWS = 1_000
+_PRUNE_ROWS = 250  # what is appended meanwhile waits for all of them: as long as for a few commits
 _VACUUM_PAGES = 500
 
 
@@ -269,7 +269,7 @@ class Writer:
     # Pruning.
 
     def forget(self, runs: list[int]) -> int:
-        """Delete the newest of these ended runs, at most 1,000 rows of them, taking what is done off the list.
+        """Delete the newest of these ended runs, at most 250 rows of them, taking what is done off the list.
 
         A run that has more rows loses its id first: it is gone for everyone, and a crash leaves a rest without an id
         that the next prune takes. Return how many runs that `find` knew have gone.
@@ -309,7 +309,7 @@ class Writer:
         return taken
 
     def forget_facts(self, before: int) -> int:
-        """Delete at most 1,000 facts of no single run that were to be kept until then; return how many."""
+        """Delete at most 250 facts of no single run that were to be kept until then; return how many."""
         return self._change(
             lambda connection: self._delete(connection, "run = 0 AND keep_until <= ?", before, _PRUNE_ROWS)
         )

@@ -213,7 +213,7 @@ def test_a_store_that_is_closed_under_a_foreign_lock_says_so_and_lets_go_of_ever
         elif prepares == "prunes":
             assert await store.prune(NOON) == 0
         with _locked(path, "BEGIN IMMEDIATE"):
-            await store.close()
+            await asyncio.wait_for(store.close(), 10)
             assert _open_files(path) == [] and _lock_and_wal(path) == ("", True)
             again = FileStore(path)
             await again.open()
@@ -245,7 +245,7 @@ def test_appends_that_a_close_cannot_wait_for_are_refused_and_the_close_lets_go(
         with _locked(path, "BEGIN IMMEDIATE"):
             late = [asyncio.ensure_future(store.append([Entry("r", "StepClosed", str(n))])) for n in range(3)]
             await asyncio.sleep(0)
-            await store.close()
+            await asyncio.wait_for(store.close(), 10)
             refused = await asyncio.gather(*late, return_exceptions=True)
             assert [type(one) for one in refused] == [durable.StoreError] * 3
             assert all("what still waited is not recorded" in str(one) for one in refused)
@@ -273,7 +273,7 @@ def test_a_begin_that_waits_for_a_lock_and_is_cancelled_lets_go_of_everything_wh
             assert not beginning.done()
             beginning.cancel()
             await asyncio.wait([beginning])
-            await store.close()
+            await asyncio.wait_for(store.close(), 10)
             assert _open_files(path) == [] and _lock_and_wal(path)[0] == ""
         async with durable.Engine([work], store=path) as engine:
             assert await engine.invoke(work) == [0, 1, 2, 3, 4]

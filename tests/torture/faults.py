@@ -14,6 +14,7 @@ from tests.torture.faults_odd import ODD_FAULTS
 from tests.torture.faults_of_causes import OF_CAUSES
 from tests.torture.faults_of_errors import OF_ERRORS
 from tests.torture.faults_of_reopening import OF_REOPENING
+from tests.torture.faults_on_disk import ON_DISK
 from tests.torture.planting import TORTURE, Fault, judged
 
 MEMORY = (TORTURE, "-k", "memory")
@@ -107,13 +108,6 @@ FAULTS = [
         "                    pass\n                if not",
     ),
     Fault(
-        "skip the lock",
-        "stores/lock.py",
-        "            _lock(file)\n",
-        "            pass\n",
-        ("tests/test_lock.py", "tests/test_processes.py"),
-    ),
-    Fault(
         "answer a wait after its deadline",
         "bus.py",
         "if self.until is not None and now >= self.until:",
@@ -194,20 +188,6 @@ FAULTS = [
         "return self._session.machine.clock.now()",
     ),
     Fault(
-        "believe a row without its checksum",
-        "stores/seal.py",
-        "crc32(head + words + _END)) == crc",
-        "crc32(head + words + _END)) >= 0",
-        ("tests/test_stores_damage.py",),
-    ),
-    Fault(
-        "not miss a missing row",
-        "stores/recognition.py",
-        "if rows + pruned != last:",
-        "if False:",
-        ("tests/test_stores_damage.py",),
-    ),
-    Fault(
         "open no run for a pattern",
         "bus.py",
         'yield name[: position + 1] + "*"',
@@ -248,13 +228,6 @@ FAULTS = [
         "        self.scheduler.stop()  # now",
         "        # now",
         ("tests/test_store_failure.py",),
-    ),
-    Fault(
-        "go on after a checkpoint that failed",
-        "stores/writer.py",
-        "checkpoint_in_time()\n            except Exception as error:\n                self._fail(error)",
-        "checkpoint_in_time()\n            except Exception:\n                pass",
-        ("tests/test_io_errors.py",),
     ),
     Fault(
         "tear what one cause leads to apart",
@@ -298,13 +271,6 @@ FAULTS = [
         "if count != ledger.count:",
         "if False:",
         ("tests/test_rules_deaths.py",),
-    ),
-    Fault(
-        "prune a run that was opened again",
-        "stores/writer.py",
-        "if place is None or place.open:",
-        "if place is None:",
-        ("tests/test_stores_file.py",),
     ),
     Fault(
         "believe an armed timer without looking at the clock",
@@ -372,6 +338,7 @@ FAULTS = [
     *OF_ERRORS,
     *AT_DOORS,
     *OF_CAUSES,
+    *ON_DISK,
 ]
 
 CONTROL = Fault("none", "ids.py", "_CHANCE_BITS = 80", "_CHANCE_BITS = 80", (TORTURE, "tests/test_torture_power.py"))

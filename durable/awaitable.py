@@ -18,7 +18,10 @@ from types import CodeType, FrameType
 from typing import Any
 
 from durable.claims import Claim
+from durable.codec import decode, raised
+from durable.errors import CodecError, DriftError
 from durable.misuse import misplaced
+from durable.records import Err, Ok, Outcome
 from durable.session import Session
 
 
@@ -50,7 +53,7 @@ class StepCoroutine(Coroutine[Any, Any, Any]):
             raise misplaced("a step can be awaited only once, and not after its coroutine was closed: call it again")
         if self._step is None:
             if self._claim is None:
-                self._step = _refused()
+                self._step = self._session.refusals.refuse()
             else:
                 self._step = _taken(self._session, self._claim, self._type, self._begin)
         return self._step
@@ -121,16 +124,11 @@ def _thrown(error: Any, value: Any = None, traceback: Any = None) -> Any:
     raise error if isinstance(error, BaseException) else value or error
 
 
-async def _refused() -> Any:
-    # R8: one yield, so that a loop which swallows the cancelling cannot block the event loop.
-    await asyncio.sleep(0)
-    raise asyncio.CancelledError
-
-
 async def _taken(session: Session, claim: Claim, type_: object, begin: Callable[[], object] | None) -> Any:
     session.await_claim(claim)
     if session.refused:
-        return await _refused()
+        session.refusals.check_own(claim.key)
+        await session.refusals.refuse()
     outcome = session.recalled(claim)
     if outcome is None and begin is not None and session.is_due(claim):
         begin()
@@ -143,4 +141,20 @@ async def _taken(session: Session, claim: Claim, type_: object, begin: Callable[
         except BaseException:
             session.abandon(claim)  # R9: recorded before the cancelling goes on
             raise
-    return session.value(claim, outcome, type_)
+    return _value(session, claim, outcome, type_)
+
+
+def _value(session: Session, claim: Claim, outcome: Outcome, type_: object) -> Any:
+    if isinstance(outcome, Err):
+        raise raised(outcome.error, claim.key)
+    if not isinstance(outcome, Ok):
+        raise asyncio.CancelledError
+    try:
+        return decode(outcome.value, type_, deep=outcome.deep)
+    except CodecError as error:
+        session.end_with(
+            DriftError(
+                f"what is recorded for step {claim.key!r} of run {session.ledger.run!r} no longer fits its type: "
+                f"{error}; keep the type able to read it, or give the step a new id"
+            )
+        )

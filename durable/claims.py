@@ -126,6 +126,12 @@ BODY: ContextVar[Body | None] = ContextVar("durable_body", default=None)
 """In a function's own task and in those that it starts: its execution. A handler's context has `CURRENT` besides."""
 
 
+def is_own(body: object) -> bool:
+    """Say whether the task that asks is an execution's own: its function's, or one that this has started."""
+    mine: object = BODY.get()
+    return mine is body and CURRENT.get() is None
+
+
 def running_body() -> Body | None:
     """Return the execution of the function in whose own code this is called; None elsewhere: in a step's handler, and
     in a task that has outlived its function."""
@@ -238,6 +244,10 @@ class Work(Protocol):
     """A handler at work: what a session must know to end."""
 
     is_running: bool
+
+    @property
+    def is_in_thread(self) -> bool:
+        """Whether a thread runs it, which nobody can stop."""
 
     @property
     def is_bounded(self) -> bool:

@@ -7,56 +7,165 @@ Leaves to `scheduler` what is recorded of the end, to `session` to refuse.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from durable.claims import Work
+from durable.refusals import leave_behind
 from durable.session import Session
 
 GRACE = 5.0  # seconds
+# For the others, once a task of a run is answered no more: whoever waits for that one does not end, either.
+AFTER_SILENCE = 0.2
 
 
-async def stop(session: Session, grace: float | None = None) -> None:
-    """End a session whose function has not ended by itself; record nothing of it (R8)."""
+class ClosingTime:
+    """How long handlers that run may go on once an engine closes. `is_up` is done when they are to be stopped; None:
+    nothing was given yet."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.is_up: asyncio.Future[None] | None = None
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+        self._given_at = self._ends = 0.0
+
+    def give(self, seconds: float) -> None:
+        """Give handlers so long from now on. Given again, the shorter time counts."""
+        now = self._loop.time()
+        if self.is_up is None:
+            self._given_at, self.is_up = now, self._loop.create_future()
+        elif now + seconds >= self._ends:
+            return
+        self._ends = now + seconds
+        self.forget()
+        if seconds > 0:
+            self._timer = self._loop.call_at(self._ends, self._end)
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        if self.is_up is not None and not self.is_up.done():
+            self.is_up.set_result(None)
+
+    def forget(self) -> None:
+        """Take back what was armed: nobody waits any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def left_for_threads(self) -> float:
+        """Return the seconds that blocking handlers still have: 5 from the closing on, or the longer time given."""
+        return max(0.1, max(self._given_at + GRACE, self._ends) - self._loop.time())
+
+    def left_after_all(self) -> float:
+        """Return the seconds after which nobody is waited for, whatever becomes of it."""
+        return self._ends + 3 * GRACE - self._loop.time()
+
+
+async def stop(session: Session, time: asyncio.Future[None] | None = None, patience: float | None = None) -> None:
+    """End a session whose function has not ended by itself; record nothing of it (R8).
+
+    Handlers that run go on until `time` is done, if it is given, and what they return is recorded.
+    """
     session.is_stopped = True
     session.stop()
     await has_left(session)
-    await end(session, grace)
+    await end(session, time, patience)
 
 
 async def has_left(session: Session) -> None:
     """Wait until a function that was cancelled has ended."""
-    await _wait_for(session, [session.main], GRACE)
+    await _wait_for(session, [session.main])
 
 
-async def end(session: Session, grace: float | None = None) -> None:
+async def end(session: Session, time: asyncio.Future[None] | None = None, patience: float | None = None) -> None:
     """Cancel the tasks that called or awaited steps, and the running handlers; wait until they have ended.
 
-    A task that swallows its cancelling is named in the log after 5 s and left behind; a handler is waited for, at the
-    most `grace` seconds.
+    A task that swallows its cancelling is named in the log, after 5 s at the most, and left behind. Handlers have until
+    `time` to end by themselves; then they are cancelled, and waited for, at the most `patience` seconds.
     """
     tasks = [task for task in session.branches if not task.done()]
     if tasks and not session.is_stopped:
         _tell_waiting(session, tasks)
     session.stop()
-    for work in list(session.works):
+    if time is None:
+        _stop_all(session.works)
+    await _wait_for(session, tasks)
+    works = list(session.works)
+    if time is not None:
+        await _ended(works, until=time)
+        _stop_all(works)
+    for work in await _ended(works, patience=patience):
+        if not work.is_in_thread:  # those are named when the threads are closed
+            session.machine.logger.error("%s does not end although it was cancelled; it is left behind", work.label)
+
+
+def _stop_all(works: Iterable[Work]) -> None:
+    for work in list(works):
         work.stop()
-    await _wait_for(session, tasks, GRACE)
-    endings = [session.machine.loop.create_task(work.ended()) for work in session.works]
-    await _wait_for(session, endings, grace)
-    for ending in endings:
+
+
+async def _ended(
+    works: Sequence[Work], *, until: asyncio.Future[None] | None = None, patience: float | None = None
+) -> list[Work]:
+    """Wait until handlers have ended, or for so long; return those that have not."""
+    if not works:
+        return []
+    loop = asyncio.get_running_loop()
+    endings = {asyncio.Task(work.ended(), loop=loop): work for work in works}
+    pending: set[asyncio.Future[None]] = set(endings)
+    if until is None:
+        _, pending = await asyncio.wait(pending, timeout=patience)
+    while until is not None and pending and not until.done():
+        await asyncio.wait({*pending, until}, return_when=asyncio.FIRST_COMPLETED)
+        pending = {ending for ending in pending if not ending.done()}
+    for ending in pending:
         ending.cancel()
+    return [work for ending, work in endings.items() if ending in pending]
 
 
-async def _wait_for(session: Session, tasks: list[asyncio.Task[Any]], grace: float | None) -> None:
-    if not tasks:
-        return
-    _, pending = await asyncio.wait(tasks, timeout=grace)
-    if pending:
+async def _wait_for(session: Session, tasks: Sequence[asyncio.Task[Any]]) -> None:
+    left = await _left(session, tasks)
+    if left:
+        if session.refusals.silent:
+            for task in left:
+                leave_behind(task)
         session.machine.logger.error(
             "run %r: %d of its tasks do not end although they were cancelled; they are left behind: %s",
             session.ledger.run,
-            len(pending),
-            ", ".join(sorted(task.get_name() for task in pending)),
+            len(left),
+            ", ".join(sorted(task.get_name() for task in left)),
         )
+
+
+async def _left(session: Session, tasks: Sequence[asyncio.Task[Any]]) -> list[asyncio.Task[Any]]:
+    """Wait until tasks have ended, 5 s at the most; less, if one of them is answered no more. Return who is left."""
+    awaited = {task for task in tasks if not task.done()}
+    if awaited:
+        loop = asyncio.get_running_loop()
+        gone = loop.create_future()
+
+        def end() -> None:
+            if not gone.done():
+                gone.set_result(None)
+
+        def leave(task: asyncio.Task[Any]) -> None:
+            awaited.discard(task)
+            if not awaited:
+                end()
+
+        def fall_silent(task: asyncio.Task[Any]) -> None:
+            leave(task)
+            loop.call_later(AFTER_SILENCE, end)
+
+        for task in list(awaited):
+            task.add_done_callback(leave)
+        for task in list(session.refusals.silent):
+            fall_silent(task)
+        with session.refusals.watched(fall_silent):
+            await asyncio.wait([gone], timeout=GRACE)
+        for task in tasks:
+            task.remove_done_callback(leave)
+    return [task for task in tasks if not task.done()]
 
 
 def _tell_waiting(session: Session, tasks: list[asyncio.Task[Any]]) -> None:

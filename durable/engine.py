@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar, overload
 
 import attrs
 
-from durable.claims import StandIn, check_not_in_function, check_outside
+from durable.claims import check_not_in_function, check_outside
 from durable.clock import Clock
 from durable.equipment import checked_clock, checked_limits, checked_logger, checked_store
 from durable.function import Function
 from durable.ledger import Ledger, Limits
 from durable.listing import listed
-from durable.misuse import misplaced
+from durable.neighbours import IfOpen, checked_if_open, make_way, move_in, place_of, usual
 from durable.options import checked_signal
+from durable.owner import Owner
 from durable.records import INVOKED, Event, RunClosed, RunStatus
 from durable.registry import Registry
 from durable.reopening import family, reopen
@@ -52,6 +52,10 @@ class Engine:
         resident: how many waiting runs keep their coroutine. Of more, those that do nothing but wait in one step are
             parked, the first begun first: the coroutine is cancelled, unrecorded, and called again when what it waits
             for has come. Clocks outside the steps stand still meanwhile.
+        threads: how many blocking handlers run at once; others wait for a thread.
+        if_open: what to do where an engine of this process and loop has the same file open: "error", or "replace",
+            which closes it first. Default: "replace" in IPython, where cells are run again, else "error".
+        grace: how long `close` lets handlers that run go on, a duration.
         logger: default the logger "durable".
 
     Open it with `async with engine`, or `open` and `close`, which may be called from different tasks. Opening recovers
@@ -67,6 +71,9 @@ class Engine:
         limits: Limits | None = None,
         max_crashes: int = 10,
         resident: int = RESIDENT,
+        threads: int = 40,
+        if_open: IfOpen | None = None,
+        grace: Duration = 0,
         logger: logging.Logger | None = None,
     ) -> None:
         self._registry = Registry(functions)
@@ -78,54 +85,56 @@ class Engine:
             logger=checked_logger(logger),
             max_crashes=checked_count(max_crashes, "max_crashes", least=1),
             resident=checked_count(resident, "resident"),
+            threads=checked_count(threads, "threads", least=1),
+            grace=duration(grace, what="grace").total_seconds(),
         )
-        self._runtime: Runtime | None = None
-        self._pid = 0
+        self._if_open = checked_if_open(if_open)
+        self._place = place_of(self._settings.store)
+        self._owner: Owner | None = None
 
-    def rehearse(self, stand_in: StandIn, *, threads: bool) -> None:
-        """Let a stand-in take the place of handlers, and blocking ones run in threads or not. For `durable.testing`."""
-        self._settings = attrs.evolve(self._settings, stand_in=stand_in, threads=threads)
-
-    def _serve_script(self, folded: Callable[[Runtime], Awaitable[None]]) -> None:
-        # For `durable.run`: an exit of a handler ends the process (R14), and `folded` looks before anything begins.
-        self._settings = attrs.evolve(self._settings, exits=True, folded=folded)
+    def set_up(self, **settings: Any) -> None:
+        """Change what it was told once: for `durable.testing` and `durable.run`, before it is opened."""
+        self._settings = attrs.evolve(self._settings, **settings)
 
     async def open(self) -> None:
         """Take the store, recover what is unfinished and let it go on.
 
         Raises:
-            RuntimeError: it is open already.
+            RuntimeError: it is open already, or was closed meanwhile.
             StoreLockedError, StoreCorruptError, StoreError: the store cannot be opened.
         """
-        if self._runtime is not None:
-            raise RuntimeError("the engine is open already")
-        self._pid = os.getpid()
-        runtime = self._runtime = Runtime(self._settings, self._registry)
-        try:
-            await runtime.open()
-        except BaseException:
-            self._runtime = None
-            raise
+        await self._closed()
+        await make_way(self._place, self._if_open or usual())
+        await self._closed()
+        owner = self._owner = Owner(self._settings, self._registry)
+        move_in(self._place, owner)
+        await owner.open()
 
-    async def close(self) -> None:
+    async def _closed(self) -> None:
+        """Wait until this engine is closed: a close that was cut short goes on by itself."""
+        while (owner := self._owner) is not None and not owner.has_ended:
+            if not owner.is_closing:
+                raise RuntimeError("the engine is open already")
+            await owner.ended()
+
+    async def close(self, *, grace: Duration | None = None) -> None:
         """Stop every run where it is, make what was posted durable, give the store back. Closing twice does nothing.
 
-        Functions and async handlers are cancelled; what a handler returns nevertheless is recorded. Blocking handlers
-        get 5 s, then they are named in the log.
+        Functions are cancelled. Handlers that run go on for `grace`, a duration, by default the engine's own; what ends
+        in that time is recorded, and no new try begins. Then async handlers are cancelled, and blocking ones, which
+        nobody can stop, get what is missing to 5 s and are named in the log. Closed by two callers, both wait, and the
+        shorter time counts. If the caller is cancelled, the closing goes on: `close` or `open` waits for it.
 
         Raises:
             RuntimeError: called from another loop, a forked child, or a handler of this engine.
+            StoreError: the store could not be closed.
         """
-        if (runtime := self._runtime) is None:
+        seconds = self._settings.grace if grace is None else duration(grace, what="grace").total_seconds()
+        if (owner := self._owner) is None or owner.has_ended:
             return
-        if runtime.journal.failure is None:  # a store that has failed is given back too
-            self.opened("close")
+        owner.check_place("close")
         check_outside(self, "close")
-        try:
-            await runtime.close()
-        finally:
-            if self._runtime is runtime:
-                self._runtime = None
+        await owner.close(seconds)
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -153,7 +162,9 @@ class Engine:
             StoreError: it is not known to be recorded.
         """
         runtime = self._asked("send", "ctx.step.send_event")
-        ids, _ = await runtime.send(checked_events(name, data, id=id, ts=ts))
+        events = checked_events(name, data, id=id, ts=ts)
+        await runtime.admission.enter()
+        ids, _ = await runtime.send(events)
         return ids
 
     async def send_signal(self, signal: str, data: Any = None) -> str | None:
@@ -197,7 +208,7 @@ class Engine:
         if name not in self._registry.functions:
             raise LookupError(f"there is no function {name!r} in this engine: pass it in Engine(functions=[...])")
         event = runtime.causes.check_event(Event(INVOKED, {} if data is None else data), reserved=True)
-        await runtime.admission.passed()
+        await runtime.admission.enter()
         if id is None:
             fresh = runtime.ids.fresh(runtime.clock.now())
             return Run(self, await runtime.start(name, event, fresh, is_named=False))
@@ -379,20 +390,10 @@ class Engine:
             RuntimeError: it is not open, was opened by another process, or belongs to another loop.
             StoreError: its store has failed.
         """
-        runtime = self._runtime
-        if runtime is None:
+        owner = self._owner
+        if owner is None or (owner.has_ended and not owner.runtime.is_abandoned):
             raise RuntimeError(
                 f"{what}: the engine is not open: write `async with engine:` or `await engine.open()` before, and do "
                 "not use it after `close`"
             )
-        if os.getpid() != self._pid:
-            raise misplaced(
-                f"{what}: the engine was opened by process {self._pid}, this is a forked child: open its own"
-            )
-        if asyncio._get_running_loop() is not runtime.loop:
-            raise misplaced(
-                f"{what}: the engine belongs to another event loop: from another thread write "
-                "asyncio.run_coroutine_threadsafe(engine...., loop).result()"
-            )
-        runtime.journal.check()
-        return runtime
+        return owner.entered(what)

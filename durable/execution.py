@@ -145,6 +145,7 @@ class RunExecution:
         session = self._session
         check_call(session, step_id)
         if session.refused or session.machine.is_ending():
+            session.refusals.check_own(step_id)
             return None
         stand_in = session.machine.stand_in
         if stand_in is None:

@@ -69,6 +69,7 @@ class Journal:
         self.posted = 0
         self.durable = 0
         self.failure: StoreError | None = None
+        self._refusal: StoreError | None = None  # the failure, or that it is closed
         self.immediate = bool(getattr(store, "immediate", False))
         self._store = store
         self._state = state
@@ -87,10 +88,10 @@ class Journal:
         """Fold a record, queue it, and return its number.
 
         Raises:
-            StoreError: the store has failed; nothing was folded.
+            StoreError: the store has failed, or this is closed; nothing was folded.
         """
-        if self.failure is not None:
-            self.check()
+        if self._refusal is not None:
+            self._refuse()
         entry = self._entry(record)
         self._state.fold(record)
         self._queue.append(entry)
@@ -107,8 +108,8 @@ class Journal:
             ValueError, CodecError: a record cannot be kept. So does whatever else deciding, writing or folding raises:
                 nothing has happened then.
         """
-        if self.failure is not None:
-            self.check()
+        if self._refusal is not None:
+            self._refuse()
         records: list[Record] = []
         entries: list[Entry] = []
         retractions: list[PutBack] = []
@@ -165,6 +166,10 @@ class Journal:
             self._order += 1
             heapq.heappush(self._waiting, (number, self._order, told))
 
+    def _refuse(self) -> None:
+        if self._refusal is not None:
+            raise StoreError(str(self._refusal)) from self._refusal
+
     def check(self) -> None:
         """Refuse, once the store has failed, with an error of each caller's own: one that is raised again and again
         collects the traceback of every caller.
@@ -205,6 +210,15 @@ class Journal:
         else:
             appending.close()
             self.fail(RuntimeError("a store that says immediate = True suspended in append"))
+
+    def close(self, last: Record) -> None:
+        """Post the last record: whatever comes after it is refused.
+
+        Raises:
+            StoreError: the store has failed.
+        """
+        self.post(last)
+        self._refusal = StoreError("the engine was closed: this is not recorded; open it and ask again")
 
     def abandon(self) -> None:
         """Lose what has queued, as a process does that dies."""
@@ -258,7 +272,7 @@ class Journal:
         self._on_failure(failure)
 
     def _tell_failure(self, failure: StoreError) -> None:
-        self.failure = failure
+        self.failure = self._refusal = failure
         waiting, self._waiting = self._waiting, []
         for number, _, told in sorted(waiting, key=lambda entry: entry[:2]):
             told(failure if number > self.durable else None)

@@ -50,6 +50,7 @@ class Machine:
     changed: Callable[[], None]
     stirred: Callable[[], None]
     is_ending: Callable[[], bool]
+    is_cut: Callable[[], bool]
     resolve: Callable[[Any, str], tuple[str, object]]
     read: Callable[[str], Awaitable[Ledger | None]]
     resident: int

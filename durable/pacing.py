@@ -78,20 +78,22 @@ class Admission:
         self._journal = journal
         self._to_begin = to_begin
         self._room = ADMITTED_AT_ONCE
+        self._entered: asyncio.Future[None] = self._loop.create_future()
+        self._entered.set_result(None)
         self._is_counting = False
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    async def passed(self) -> None:
-        """Wait until there is room, in the order of the calls; at once where nobody waits."""
+    def enter(self) -> asyncio.Future[None]:
+        """Return what is to be awaited: until there is room, in the order of the calls."""
         if not self._is_counting:
             self._is_counting = True
             self._turn_soon()
         if self._room and not self._waiting and not self._is_full():
             self._room -= 1
-            return
-        entering = self._loop.create_future()
+            return self._entered
+        entering: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append(entering)
-        await entering
+        return entering
 
     def close(self, error: Callable[[], Exception]) -> None:
         """Refuse all who wait, each with an error of its own."""

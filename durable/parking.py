@@ -20,6 +20,7 @@ from durable.ending import has_left
 from durable.errors import StoreCorruptError
 from durable.machine import Machine
 from durable.session import Session
+from durable.strays import Strays
 
 _LOOKED_AT_ONCE = 100
 _SHARE = 8  # a look goes through all coroutines: there is one when an eighth of them has stirred
@@ -37,12 +38,14 @@ class Parking:
         sessions: dict[str, Session],
         begin: Callable[[str], None],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
+        strays: Strays,
     ) -> None:
         self._machine = machine
         self._state = machine.causes.state
         self._sessions = sessions
         self._begin = begin
         self._spawn = spawn
+        self._strays = strays
         self._stirs = 0
         self._is_looking = False
         self._leaving: dict[str, asyncio.Future[None]] = {}
@@ -74,11 +77,12 @@ class Parking:
 
     async def _park_some(self) -> None:
         try:
+            busy = await self._strays.busy()
             for number, session in enumerate(list(self._sessions.values()), 1):
                 if len(self._sessions) <= self._machine.resident or self._machine.is_ending():
                     break
                 key = session.waits_only_in
-                if key is not None and self._sessions.get(session.ledger.run) is session:
+                if key is not None and session not in busy and self._sessions.get(session.ledger.run) is session:
                     self._park(session, key)
                 if number % _LOOKED_AT_ONCE == 0:
                     await asyncio.sleep(0)

@@ -1,11 +1,7 @@
-"""The runtime: the parts of one open engine, put together, recovered and taken down in order.
+"""The runtime: the parts of one open engine, put together, and what each tells the others.
 
-Separate because opening and closing are one story: everything here lives from `open` to `close` and no longer.
-Leaves to `engine` what users ask of it.
-
-It owns its task group inside a task of its own, since an anyio task group may not be entered in one task and left in
-another, which notebook cells and fixtures do. Closing, in order: refuse, stop the runs, drain the journal, close the
-store.
+Separate because everything here lives from an opening to a closing and no longer.
+Leaves to `owner` in which order they are opened and closed, to `engine` what users ask of them.
 """
 
 from __future__ import annotations
@@ -18,7 +14,6 @@ from datetime import datetime
 from typing import Any
 from weakref import WeakValueDictionary
 
-import anyio
 import attrs
 
 from durable.causes import Causes
@@ -28,7 +23,6 @@ from durable.codec import read
 from durable.deadlines import TimerKey
 from durable.delivery import QUIET
 from durable.eager import Spare
-from durable.ending import GRACE
 from durable.errors import StoreCorruptError, StoreError
 from durable.function import Function
 from durable.history import ends_of, ledger_of
@@ -45,7 +39,7 @@ from durable.registry import Registry
 from durable.rounds import Rounds
 from durable.scheduler import Scheduler
 from durable.state import State
-from durable.stores.opening import begin_writing, hurry, opening_of
+from durable.stores.opening import opening_of
 from durable.stores.store import Entry, Store
 from durable.timers import Timers
 from durable.workers import Workers
@@ -56,9 +50,10 @@ FOLDED_AT_ONCE = 200  # records, a few milliseconds: the loop has others to serv
 
 @attrs.frozen(eq=False, repr=False)
 class Settings:
-    """What an engine is told once. `threads`: blocking handlers run in threads, as live. `resident`: how many waiting
-    runs keep their coroutine. `exits`: a SystemExit of a blocking handler ends the process. `folded`: is awaited when
-    what is unfinished is folded, before anything begins; what it raises is the opening's."""
+    """What an engine is told once. `threads`: how many blocking handlers run at once, unless `is_inline`: then they run
+    on the loop's own. `grace`: seconds for which closing lets handlers go on. `resident`: how many waiting runs keep
+    their coroutine. `exits`: a SystemExit of a blocking handler ends the process. `folded`: is awaited when what is
+    unfinished is folded, before anything begins; what it raises is the opening's."""
 
     engine: object
     store: Store
@@ -67,10 +62,16 @@ class Settings:
     logger: logging.Logger
     max_crashes: int = 10
     resident: int = RESIDENT
+    threads: int = 40
+    grace: float = 0.0
     stand_in: StandIn | None = None
-    threads: bool = True
     exits: bool = False
+    is_inline: bool = False
     folded: Callable[[Runtime], Awaitable[None]] | None = None
+
+
+class Unwanted(RuntimeError):
+    """What is being opened is to be closed."""
 
 
 class Runtime:
@@ -87,16 +88,16 @@ class Runtime:
         self.rounds = Rounds()
         self.journal = Journal(self.store, self.state, lambda record: self.scheduler.follow(record), self._fail)
         self.timers: Timers[TimerKey] = Timers(self.clock, self._on_due, self.loop.call_soon)
-        self.workers = Workers()
+        self.workers = Workers(settings.threads)
         self.spare = Spare(self.loop, copy_context())
         self.changes = asyncio.Event()
         self.endings: dict[str, list[asyncio.Future[RunClosed]]] = {}
         self.starting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._registry = registry
-        self._folded = settings.folded
-        self._closing = asyncio.Event()
+        self.closing = asyncio.Event()
+        self.owned_by: asyncio.Task[None] | None = None
+        self.is_drained = self.is_abandoned = False
         self._stopping: asyncio.Task[None] | None = None
-        self._owner: asyncio.Task[None] | None = None
         registry.declared = self.declare
         machine = self._machine(settings)
         self.recovery = Recovery(machine, settings.max_crashes)
@@ -115,11 +116,12 @@ class Runtime:
             rounds=self.rounds,
             variables=outside(),
             logger=self.logger,
-            workers=self.workers if settings.threads else None,
+            workers=None if settings.is_inline else self.workers,
             spare=self.spare,
             changed=self.changes.set,
             stirred=self._stirred,
             is_ending=self._is_ending,
+            is_cut=self._is_cut,
             resolve=self._registry.resolve,
             read=self.load,
             resident=settings.resident,
@@ -127,103 +129,49 @@ class Runtime:
             exits=settings.exits,
         )
 
-    async def open(self) -> None:
-        """Open the store, recover what is unfinished, and let it go on.
-
-        Raises:
-            StoreError: the store cannot be opened, is locked or damaged.
-        """
-        opened: asyncio.Future[None] = self.loop.create_future()
-        self._owner = asyncio.Task(self._own(opened), loop=self.loop, name="durable engine")
-        try:
-            await asyncio.shield(opened)
-        except asyncio.CancelledError:
-            self._closing.set()
-            raise
-
-    async def close(self) -> None:
-        """Close in order, and wait for it."""
-        self._closing.set()
-        if self._owner is not None:
-            await asyncio.shield(self._owner)
-
     async def abandon(self) -> None:
         """Stop as if the process had died: record nothing more, not even what has queued."""
+        self.is_abandoned = True
         self.journal.abandon()
         await self.scheduler.close()
         self.timers.close()
-        if self._owner is not None:
-            self._owner.cancel()
-            await asyncio.wait([self._owner])
+        if self.owned_by is not None:
+            self.owned_by.cancel()
+            await asyncio.wait([self.owned_by])
 
-    async def _own(self, opened: asyncio.Future[None]) -> None:
-        try:
-            await self.store.open()
-            try:
-                await self._recover()
-                await self.intake.open()
-                await begin_writing(self.store)
-                if self._folded is not None:
-                    await self._folded(self)
-                await self.scheduler.deadlines.recover()  # last: nothing may come due in an engine that is refused
-                await self._serve(opened)
-            except BaseException as error:
-                await self._give_back(error)
-                raise
-            await self.store.close()
-        except BaseException as error:
-            self.spare.close()
-            if opened.done():
-                raise
-            opened.set_exception(error)
+    # Opening and closing, as the owner asks for it.
 
-    async def _give_back(self, error: BaseException) -> None:
-        self.timers.close()
-        await self.scheduler.close()
-        try:
-            await self.store.close()
-        except StoreError as failure:
-            error.add_note(f"the store could not be closed either: {failure}")
+    def check_wanted(self) -> None:
+        """Refuse to go on opening what is to be closed.
 
-    async def _serve(self, opened: asyncio.Future[None]) -> None:
-        async with anyio.create_task_group() as group:
-            group.start_soon(self.journal.write)
-            group.start_soon(self.intake.take)
-            try:
-                self.intake.begin()
-                for run in list(self.state.ledgers):
-                    self.scheduler.begin(run)
-                if not opened.done():
-                    opened.set_result(None)
-                await self._closing.wait()
-            finally:
-                self._closing.set()
-                await self._take_down()
-                group.cancel_scope.cancel()
+        Raises:
+            Unwanted
+        """
+        if self.closing.is_set():
+            raise Unwanted("the engine was closed while it was being opened")
 
-    async def _take_down(self) -> None:
-        self._registry.declared = None
-        hurry(self.store)
-        await self.intake.close()
-        deadline = self.loop.time() + GRACE  # one for both: the scheduler waits for the threads of its steps
-        await self.scheduler.close()
-        self.spare.close()
-        self.timers.close()
-        for label in await self.workers.close(max(0.1, deadline - self.loop.time())):
-            self.logger.error("%s does not end: its thread is left behind, and it will run again", label)
+    def begin(self) -> None:
+        """Begin what was recovered, after what has waited longest in the inbox."""
+        self.intake.begin()
+        for run in list(self.state.ledgers):
+            self.scheduler.begin(run)
+
+    def park_all(self) -> None:
+        """Tell all who wait that their runs are parked: from now on nobody is let in, and nothing more is recorded."""
+        self.is_drained = True
+        self.admission.close(lambda: RuntimeError("the engine was closed: this was not recorded"))
         for run, waiting in self.endings.items():
-            error = RuntimeError(f"the engine was closed: run {run!r} is parked, and goes on when its store is opened")
-            self._tell(waiting, error)
-        if self.journal.failure is None:
-            try:
-                self.journal.post(EngineClosed(self.clock.now()))
-                await self.journal.synced()
-            except StoreError as error:
-                self.logger.error("the store failed while the engine closed: %s", error)
+            self._tell(waiting, _parked(run))
 
     # Recovery.
 
-    async def _recover(self) -> None:
+    async def recover(self) -> None:
+        """Fold what the store has recorded of what is unfinished, a few records at a time: the loop stays free.
+
+        Raises:
+            StoreError: it cannot be read, or is damaged.
+            Unwanted: the engine was closed meanwhile.
+        """
         for function in self._registry.functions.values():
             self.state.declare(function.declaration)
         last: Record | None = None
@@ -232,11 +180,14 @@ class Runtime:
             last = self._fold(entry)
             if (number := number + 1) % FOLDED_AT_ONCE == 0:
                 await asyncio.sleep(0)
+                self.check_wanted()
         self.state.ended.clear()
         ledgers = list(self.state.ledgers.values())
         self.recovery.recover(ledgers, was_clean=last is None or isinstance(last, EngineClosed))
-        for ledger in ledgers:
+        for number, ledger in enumerate(ledgers):
             ledger.close_turns()
+            if number % FOLDED_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     def _fold(self, entry: Entry) -> Record:
         record = read(entry.kind, entry.body)
@@ -283,6 +234,8 @@ class Runtime:
         while True:
             self.changes.clear()
             self.timers.fire()
+            if not self.scheduler.strays.is_idle:
+                self.scheduler.strays.look()
             await self.journal.synced()
             await self.rounds.passed(QUIET + 2)
             if self._is_settled():
@@ -318,8 +271,12 @@ class Runtime:
         self.scheduler.deadlines.on_due(self.intake.on_due(due))
 
     def _is_ending(self) -> bool:
-        owner = self._owner
-        return self._closing.is_set() or owner is None or owner.done() or owner.cancelling() > 0
+        return self.closing.is_set() or self._is_cut()
+
+    def _is_cut(self) -> bool:
+        # By asyncio.run, which cancels every task once an exit has left the loop.
+        owner = self.owned_by
+        return owner is None or owner.done() or owner.cancelling() > 0
 
     def _complain(self, about: str, text: str) -> None:
         self.logger.warn_once(about, "%s", text)
@@ -331,6 +288,7 @@ class Runtime:
         self.endings.clear()
         self.timers.close()
         self.changes.set()
+        self.scheduler.time.give(0.0)
         self.scheduler.stop()  # now: a function whose step call was refused by the journal would see the StoreError
         self._stopping = asyncio.Task(self.scheduler.close(), loop=self.loop, name="durable engine stopping")
 
@@ -351,7 +309,6 @@ class Runtime:
             TypeError, ValueError, CodecError, LimitError: nothing was sent.
             StoreError: it is not known to be recorded.
         """
-        await self.admission.passed()
         now, ids = self.clock.now(), list[str]()
         checked = [(self.ids.fresh(now), self.causes.check_event(event)) for event in events]
         records = self.journal.post_all(self.causes.send_all(checked, ids, now))
@@ -376,7 +333,13 @@ class Runtime:
         return claimant or run
 
     async def ending(self, run: str) -> RunClosed:
-        """Wait for the end of a run that has not ended, or whose end is not durable yet."""
+        """Wait for the end of a run that has not ended, or whose end is not durable yet.
+
+        Raises:
+            RuntimeError: the engine was closed before.
+        """
+        if self.is_drained:
+            raise _parked(run)
         ending: asyncio.Future[RunClosed] = self.loop.create_future()
         waiting = self.endings.setdefault(run, [])
         waiting.append(ending)
@@ -387,3 +350,7 @@ class Runtime:
                 waiting.remove(ending)
             if not waiting and self.endings.get(run) is waiting:
                 del self.endings[run]
+
+
+def _parked(run: str) -> RuntimeError:
+    return RuntimeError(f"the engine was closed: run {run!r} is parked, and goes on when its store is opened")

@@ -11,20 +11,20 @@ arms and drops its timers, and hands outcomes to the session that waits for them
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from durable.claims import BODY
-from durable.codec import Whose, encode, recorded
+from durable.codec import recorded
 from durable.context import Context
 from durable.deadlines import Deadlines
-from durable.ending import GRACE, end, stop
-from durable.errors import LimitError, StoreError
+from durable.ending import GRACE, ClosingTime, end, has_left, stop
+from durable.errors import StoreError
 from durable.execution import RunExecution
 from durable.function import Function
-from durable.guests import is_of
+from durable.judging import Judge
 from durable.ledger import Ledger
 from durable.machine import Machine
 from durable.misuse import misuse
@@ -40,8 +40,8 @@ from durable.records import (
     StepClosed,
 )
 from durable.recovery import Recovery
-from durable.retries import FINAL_FOR_RUN, Verdict
 from durable.session import Session
+from durable.strays import Strays
 
 # In one turn of the loop. A run that begins takes up to 96 rounds until its first outcome is delivered: with more at a
 # time, thousands of them would be half way at once.
@@ -65,14 +65,17 @@ class Scheduler:
         self._recovery = recovery
         self._ended = ended
         self._closing = False
+        self.time = ClosingTime(machine.loop)
         self._on_main_ended = self._main_ended
         self._endings: set[asyncio.Task[None]] = set()
         self._begins = Pace(machine.loop, self._begin_now, BEGUN_AT_ONCE)
+        self._judge = Judge(machine, functions)
         self._stops = Pace(machine.loop, self._begin_stop, STOPPED_AT_ONCE)
         self._starting: set[str] = set()
         self._leaving: set[str] = set()
         self._told_missing: set[str] = set()
-        self.parking = Parking(machine, self.sessions, self._begin_now, self._spawn)
+        self.strays = Strays(machine.engine, machine.loop, machine.logger, self._spawn)
+        self.parking = Parking(machine, self.sessions, self._begin_now, self._spawn, self.strays)
         self.deadlines = Deadlines(machine, self._begin_when_durable, self._try_again)
 
     # What follows from a record.
@@ -108,6 +111,7 @@ class Scheduler:
         session = self.sessions.pop(record.run, None)
         if session is not None and (not session.main.done() or session.has_loose_ends):
             session.refuse()
+            self.strays.look_soon()
             self._leaving.add(record.run)
             self._stops.add(session)
         self._machine.journal.tell(number, partial(self._tell_ended, record))
@@ -194,97 +198,29 @@ class Scheduler:
         main = session.main
         self._machine.changed()
         if self.sessions.get(session.ledger.run) is not session or session.is_stopped:
-            if not main.cancelled():
+            if main.done() and not main.cancelled():
                 main.exception()  # what a function raises after its session refused is not recorded (R8)
             return
         session.refuse()
-        if session.has_loose_ends:
+        self.strays.look_soon()
+        if session.has_loose_ends or not main.done():
             self._spawn(self._end(session))
         else:
-            self._post_end(session)
+            self._judge_end(session)
 
     async def _end(self, session: Session) -> None:
         try:
+            await has_left(session)  # a function that is never done has ended all the same (R7)
             await end(session)
         except Exception as error:  # a task of the user's own class, say: the run has ended all the same
             stack = recorded(error).stack
             self._machine.logger.error("what run %r left running could not be ended: %s", session.ledger.run, stack)
         if not session.is_stopped and session.ledger.status is None:
-            self._post_end(session)
+            self._judge_end(session)
 
-    def _post_end(self, session: Session) -> None:
-        """Judge and record how a run's function ended. Whatever goes wrong here is the run's error, and is logged."""
-        main, ledger = session.main, session.ledger
-        self.sessions.pop(ledger.run, None)
-        error: BaseException | None
-        if main.cancelled():
-            error = asyncio.CancelledError("the function's task was cancelled, but not by its engine")
-        else:
-            error = main.exception()
-        error = session.fault or error
-        if error is not None and self._is_exit(error, ledger.run):
-            return
-        try:
-            self._post_outcome(session, error)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as broken:
-            if self._machine.journal.failure is not None:
-                self._machine.logger.error("run %r ended, but the store has failed: it will run again", ledger.run)
-            else:
-                self._give_up(ledger, error, broken)
-
-    def _is_exit(self, error: BaseException, run: str) -> bool:
-        """Say whether the process ends, so that nothing is recorded and the run stays as it is (R14)."""
-        if is_of(error, SystemExit):
-            self._machine.logger.error("run %r called sys.exit(), which ends the process: it goes on at the next", run)
-        ends = is_of(error, asyncio.CancelledError) and self._machine.is_ending()
-        return ends or is_of(error, KeyboardInterrupt, SystemExit)
-
-    def _give_up(self, ledger: Ledger, error: BaseException | None, broken: BaseException) -> None:
-        failure = recorded(broken, before=error)
-        self._machine.logger.error(
-            "how run %r ended could not be judged or recorded, so it has failed: %s", ledger.run, failure.stack
-        )
-        try:
-            self._post(self._machine.causes.close(ledger.run, "failed", self._machine.clock.now(), error=failure))
-        except Exception as again:
-            self._machine.logger.error("nor could that be recorded: %s", recorded(again).stack)
-
-    def _post_outcome(self, session: Session, error: BaseException | None) -> None:
-        ledger, now = session.ledger, self._machine.clock.now()
-        verdict = Verdict()
-        if error is None:
-            session.tell_unasked()
-            try:
-                output = self._written(session)
-            except Exception as failure:  # CodecError, LimitError, or what a user's own hook raises: never retried
-                error = failure
-            else:
-                self._post(self._machine.causes.close(ledger.run, "completed", now, output=output))
-                return
-        else:
-            policy = self._functions[ledger.function].policy
-            verdict = policy.verdict(error, attempt=ledger.attempt, now=now, seed=ledger.run, final=FINAL_FOR_RUN)
-        failed = recorded(error, notes=verdict.notes)
-        if verdict.due is None:
-            self._post(self._machine.causes.close(ledger.run, "failed", now, error=failed))
-        else:
-            self._machine.journal.post(RunRetried(ledger.run, ledger.attempt + 1, verdict.due, failed, now))
-
-    def _written(self, session: Session) -> str:
-        type_ = self._functions[session.ledger.function].output_type
-        text = encode(session.main.result(), type_, whose=Whose.FUNCTION)
-        limit = self._machine.causes.limits.step_bytes
-        if len(text) > limit:
-            raise LimitError(
-                f"what run {session.ledger.run!r} returned is {len(text):,} bytes, the limit is {limit:,}: keep it "
-                "elsewhere and return a reference to it, or pass Limits(step_bytes=...) to the engine"
-            )
-        return text
-
-    def _post(self, records: Iterator[Record]) -> None:
-        self._machine.journal.post_all(records)
+    def _judge_end(self, session: Session) -> None:
+        self.sessions.pop(session.ledger.run, None)
+        self._judge.post_end(session)
 
     def _spawn(self, ending: Coroutine[Any, Any, None]) -> None:
         task = asyncio.Task(ending, loop=self._machine.loop, context=self._machine.variables.copy())
@@ -298,16 +234,22 @@ class Scheduler:
             self._machine.logger.error("a run could not be ended", exc_info=ending.exception())
 
     async def close(self) -> None:
-        """Refuse every step, cancel every function and handler, and wait until they have ended, 5 s at the most."""
+        """Refuse every step, cancel every function, give handlers the time that was given, cancel them, and wait until
+        they have ended, 15 s at the most."""
+        if self.time.is_up is None:
+            self.time.give(0.0)
         self.stop()
-        deadline = self._machine.loop.time() + 3 * GRACE
-        while self._endings and (left := deadline - self._machine.loop.time()) > 0:
+        self.strays.look()
+        while self._endings and (left := self.time.left_after_all()) > 0:
             await asyncio.wait(list(self._endings), timeout=left)
+        self.time.forget()
 
     def stop(self) -> None:
-        """Refuse every step from now on, and begin to cancel every function and handler."""
+        """Refuse every step from now on, begin no try, and begin to cancel every function."""
         self._closing = True
         self._begins.clear()
+        if self._machine.workers is not None:
+            self._machine.workers.hold()
         sessions = [*self._stops.clear(), *self.sessions.values()]
         self.sessions.clear()
         for session in sessions:
@@ -318,8 +260,8 @@ class Scheduler:
 
     async def _stop(self, sessions: list[Session]) -> None:
         for number, session in enumerate(sessions, 1):
-            self._spawn(stop(session, GRACE))
-            if number % BEGUN_AT_ONCE == 0:
+            self._spawn(stop(session, self.time.is_up, GRACE))
+            if number % STOPPED_AT_ONCE == 0:
                 await asyncio.sleep(0)  # the loop stays free
 
     def _try_again(self, run: str, key: str) -> None:
@@ -337,6 +279,7 @@ class Scheduler:
             and self._stops.is_idle
             and not self._starting
             and not self._endings
+            and self.strays.is_idle
             and self._recovery.is_settled
             and self.parking.is_settled
             and all(session.is_settled for session in self.sessions.values())

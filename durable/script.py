@@ -19,6 +19,7 @@ from durable.foreground import Foreground
 from durable.function import Function
 from durable.ledger import Ledger, Limits
 from durable.misuse import misplaced
+from durable.neighbours import IfOpen
 from durable.records import INVOKED, EngineClosed, Event, Ok
 from durable.requests import check_same, checked_run_id
 from durable.run import Run
@@ -43,6 +44,9 @@ def run(
     limits: Limits | None = None,
     max_crashes: int = 10,
     resident: int = RESIDENT,
+    threads: int = 40,
+    if_open: IfOpen | None = None,
+    grace: Duration = 0,
     logger: logging.Logger | None = None,
 ) -> T:
     """Run a function to its end and return what it returns. For scripts: it blocks, in an engine of its own.
@@ -60,7 +64,7 @@ def run(
         id: the run's own id; None: a fresh one.
         functions: other functions that it invokes or whose unfinished runs are in the store.
         timeout: real time after which to stop waiting; the run stays parked.
-        clock, limits, max_crashes, resident, logger: as `Engine` takes them.
+        clock, limits, max_crashes, resident, threads, if_open, grace, logger: as `Engine` takes them.
 
     Raises:
         RuntimeError: called where a loop runs already, as in a notebook.
@@ -70,13 +74,7 @@ def run(
         KeyboardInterrupt: Ctrl-C; the run is parked.
         SystemExit: what a handler raises, or SIGTERM (status 143) or SIGHUP (129); the run is parked.
     """
-    if asyncio._get_running_loop() is not None:
-        name = function.id if isinstance(function, Function) else "function"
-        raise misplaced(
-            "durable.run blocks, and an event loop runs here already, as in a notebook: write "
-            f"`engine = durable.Engine([{name}], store=...); await engine.open()` and "
-            f"`await engine.invoke({name}, {{...}})` instead"
-        )
+    _check_no_loop(function)
     engine = Engine(
         [function, *functions],
         store=store,
@@ -84,12 +82,25 @@ def run(
         limits=limits,
         max_crashes=max_crashes,
         resident=resident,
+        threads=threads,
+        if_open=if_open,
+        grace=grace,
         logger=logger,
     )
     if timeout is not None:
         duration(timeout, what="timeout")
     where = None if store is None else str(store) if isinstance(store, str | Path) else "its store"
     return _Script(engine, function, data, None if id is None else checked_run_id(id), timeout, where).run()
+
+
+def _check_no_loop(function: object) -> None:
+    if asyncio._get_running_loop() is not None:
+        name = function.id if isinstance(function, Function) else "function"
+        raise misplaced(
+            "durable.run blocks, and an event loop runs here already, as in a notebook: write "
+            f"`engine = durable.Engine([{name}], store=...); await engine.open()` and "
+            f"`await engine.invoke({name}, {{...}})` instead"
+        )
 
 
 class _Script(Generic[T]):
@@ -115,7 +126,7 @@ class _Script(Generic[T]):
         self._known: Ledger | None = None
         self._run: Run[T] | None = None
         self._has_ended = False
-        engine._serve_script(self._folded)
+        engine.set_up(exits=True, folded=self._folded)  # R14: an exit of a handler ends the process
 
     def run(self) -> T:
         try:
@@ -147,7 +158,7 @@ class _Script(Generic[T]):
 
     async def _left(self) -> None:
         # R26: a second Ctrl-C is no crash. What it is not waited for does not count as what killed the process.
-        if self._runtime is not None and self._runtime.journal.failure is None:
+        if self._runtime is not None and self._runtime.journal.failure is None and not self._runtime.is_drained:
             self._runtime.scheduler.stop()
             self._runtime.journal.post(EngineClosed(self._runtime.clock.now()))
             await self._runtime.journal.synced()

@@ -7,21 +7,22 @@ Leaves to `ledger` what is recorded, to `delivery` the order, to `tries` the han
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, NoReturn
 
 import attrs
 
 from durable.causes import Acting
-from durable.claims import BRANCH, Branch, Claim, Work
-from durable.codec import decode, raised
+from durable.claims import BRANCH, Branch, Claim, Work, is_own
 from durable.delivery import Delivery
 from durable.drift import tell_late, tell_other_child, tell_other_wait, tell_unasked
-from durable.errors import CodecError, DriftError, LimitError
+from durable.errors import DriftError, LimitError
 from durable.ledger import Ledger, StepFacts
 from durable.machine import Machine
 from durable.records import Cancelled, Err, Event, Ok, Outcome, RunStarted, StepClosed, StepKind, Wait
+from durable.refusals import Refusals
 
 # Shared, and never written to: of a hundred thousand sessions that wait, most have none of these.
 _LEVEL: set[str] = set()
@@ -36,6 +37,7 @@ class Session:
         "_asked",
         "_behind",
         "_ended",
+        "_refusals",
         "_root",
         "_told",
         "branches",
@@ -58,6 +60,7 @@ class Session:
 
     def __init__(self, machine: Machine, ledger: Ledger, ended: Callable[[Session], None]) -> None:
         self._ended = ended
+        self._refusals: Refusals | None = None
         self.machine = machine
         self.ledger = ledger
         self.now = ledger.opened_at
@@ -135,7 +138,7 @@ class Session:
             NestedStepError, LimitError, DriftError: see the rules R7, R28, R6.
         """
         if len(self._asked) >= self.machine.causes.limits.steps:
-            self._end_with(
+            self.end_with(
                 LimitError(
                     f"run {self.ledger.run!r} calls more than {self.machine.causes.limits.steps:,} steps with "
                     f"{step_id!r}: let it invoke other functions for parts of the work, or pass Limits(steps=...) to "
@@ -149,7 +152,7 @@ class Session:
         if facts is None:
             self.did_more = True  # whatever is recorded beside it, this is no replay any more
         elif facts.kind != kind:
-            self._end_with(
+            self.end_with(
                 DriftError(
                     f"step {key!r} of run {self.ledger.run!r} is recorded as a {facts.kind}, but the code asks for a "
                     f"{kind}: give the step a new id"
@@ -168,7 +171,7 @@ class Session:
     def _branch(self, task: asyncio.Task[Any] | None) -> Branch:
         if task is None or task is self.main:
             return self._root
-        branch = self.branches.get(task)
+        branch = self._tasks().get(task)
         if branch is None:
             inherited = BRANCH.get()
             parent = inherited[1] if inherited is not None and inherited[0] is self else self._root
@@ -179,10 +182,13 @@ class Session:
             BRANCH.set((self, branch))
         return branch
 
+    def _tasks(self) -> MutableMapping[asyncio.Task[Any], Branch | None]:
+        return self.branches if is_own(self) else self.refusals.strangers
+
     def _note(self, task: asyncio.Task[Any], branch: Branch | None) -> None:
         if self.branches is _NO_BRANCHES:
             self.branches = {}
-        self.branches[task] = branch
+        self._tasks()[task] = branch
 
     def facts(self, claim: Claim) -> StepFacts | None:
         """Return what is recorded of a claimed step."""
@@ -240,7 +246,7 @@ class Session:
         claim.was_awaited = True
         claim.awaited_by = task = asyncio.current_task(self.machine.loop)
         if task is not None and task is not self.main:
-            self._note(task, self.branches.get(task))
+            self._note(task, self._tasks().get(task))
 
     def is_due(self, claim: Claim) -> bool:
         """Whether a claimed step is still to be done: it has no outcome on record, not even a cancelling."""
@@ -281,27 +287,6 @@ class Session:
         claim.outcome = facts.outcome
         if claim.future is not None and facts.outcome is not None and not claim.future.done():
             claim.future.set_result(facts.outcome)
-
-    def value(self, claim: Claim, outcome: Outcome, type_: object) -> Any:
-        """Return the value of an outcome, or raise its error.
-
-        Raises:
-            StepError: the step failed.
-            DriftError: what is recorded no longer fits the type.
-        """
-        if isinstance(outcome, Err):
-            raise raised(outcome.error, claim.key)
-        if not isinstance(outcome, Ok):
-            raise asyncio.CancelledError
-        try:
-            return decode(outcome.value, type_, deep=outcome.deep)
-        except CodecError as error:
-            self._end_with(
-                DriftError(
-                    f"what is recorded for step {claim.key!r} of run {self.ledger.run!r} no longer fits its type: "
-                    f"{error}; keep the type able to read it, or give the step a new id"
-                )
-            )
 
     def abandon(self, claim: Claim) -> None:
         """The code cancelled a pending step: record it, without awaiting; its handler ends, its wait is freed."""
@@ -371,7 +356,7 @@ class Session:
         """Say which recorded steps the function has not asked for, but for those that were named before."""
         tell_unasked(self.machine, self.ledger, {*self._asked, *self._told})
 
-    def _end_with(self, fault: DriftError | LimitError) -> NoReturn:
+    def end_with(self, fault: DriftError | LimitError) -> NoReturn:
         """Raise an error that ends the run whatever the function catches (R6, R7)."""
         self.fault = self.fault or fault
         self.stop()
@@ -381,6 +366,15 @@ class Session:
         """Refuse every further step call, record nothing that the function does from now on (R8)."""
         self.refused = True
         self.delivery.stop()
+        if self._refusals is not None:
+            self._refusals.turn_away(self.claims.values())
+
+    @property
+    def refusals(self) -> Refusals:
+        """The calls that are refused."""
+        if self._refusals is None:
+            self._refusals = Refusals(self, self.machine.logger, partial(self._ended, self))
+        return self._refusals
 
     def stop(self) -> None:
         """Refuse, and cancel the function and all tasks seen in its steps: it may wait for one that cleans up."""

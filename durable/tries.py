@@ -20,7 +20,7 @@ from durable.bounds import Bounds
 from durable.claims import CURRENT, Claim, Handler, Trying
 from durable.codec import Whose, encode, recorded
 from durable.eager import Spare
-from durable.errors import LimitError, RecordedError
+from durable.errors import LimitError, RecordedError, StoreError
 from durable.guests import is_of, set_trace, trace_of
 from durable.handlers import without_loop
 from durable.misuse import is_failed_call
@@ -73,6 +73,11 @@ class Tries:
         self._trying: Trying | None = None
 
     @property
+    def is_in_thread(self) -> bool:
+        """Whether a thread runs it, which nobody can stop."""
+        return self._thread is not None and self._thread.running
+
+    @property
     def is_bounded(self) -> bool:
         """Whether the try is stopped when it, or the step, has had its time; not while it waits for a thread."""
         return self._bounds is not None and (self._has_begun or self._bounds.last is not None)
@@ -107,10 +112,9 @@ class Tries:
     def stop(self) -> None:
         """Cancel the try that is running, and try no more. A thread that a step still waits for is let run."""
         self._stopped = True
-        in_thread = self._thread is not None and self._thread.running
         if self._trying is not None and (self._claim.was_dropped or self._session.ledger.status is not None):
             self._trying.is_cancelled = True
-        if self._task is not None and (self._claim.was_dropped or not in_thread):
+        if self._task is not None and (self._claim.was_dropped or not self.is_in_thread):
             self._cancel(self._task)
 
     def _cancel(self, task: asyncio.Task[None]) -> None:
@@ -132,7 +136,7 @@ class Tries:
     # Calling the handler.
 
     def _try(self) -> None:
-        if self._stopped or self.is_running:
+        if self._stopped or self.is_running or self._session.refused:  # while an engine closes, no try begins
             return
         self.is_running = True
         self._timed_out = self._has_begun = False
@@ -272,8 +276,8 @@ class Tries:
             if isinstance(broken, RecursionError) and not is_again:
                 # Called in place, it is judged on a stack that may be full of its function's own calls.
                 self._machine.loop.call_soon(partial(self._end, error, value, is_again=True))
-            elif self._machine.journal.failure is not None:
-                self._machine.logger.error("%s ended, but the store has failed: it will run again", self.label)
+            elif isinstance(broken, StoreError):
+                self._machine.logger.error("%s ended, unrecorded, and will run again: %s", self.label, broken)
             elif not self._machine.loop.is_closed():  # else it is over with everything
                 self._give_up(error, broken)
 
@@ -295,7 +299,9 @@ class Tries:
 
     def _was_asked_to_end(self, error: BaseException) -> bool:
         # Not the class of the error tells, but who asked: a handler may make anything of its cancelling.
-        return self._stopped or (is_of(error, asyncio.CancelledError, GeneratorExit) and self._machine.is_ending())
+        if self._stopped or self._machine.is_cut():
+            return True
+        return is_of(error, asyncio.CancelledError, GeneratorExit) and self._machine.is_ending()
 
     def _succeed(self, value: Any, *, inline: bool) -> None:
         try:

@@ -84,7 +84,7 @@ class Workers:
         self._queued: deque[Call[Any]] = deque()
         self._running: dict[Call[Any], None] = {}
         self._quiet = asyncio.Event()
-        self._closed = False
+        self._held = self._closed = False
 
     def submit(
         self,
@@ -106,7 +106,10 @@ class Workers:
             raise RuntimeError(f"the worker threads are closed: {label} cannot run")
         loop = asyncio.get_running_loop()
         call = Call(label, function, context, loop.create_future(), begun=begun)
-        if self._idle:
+        if self._held:
+            call.result.cancel()
+            call.ended.set()
+        elif self._idle:
             self._begin(call, self._idle.pop())
         elif self._threads < self._limit:
             self._begin(call, self._started(loop))
@@ -115,13 +118,18 @@ class Workers:
             call.result.add_done_callback(lambda _: self._withdraw(call))
         return call
 
+    def hold(self) -> None:
+        """Begin no more calls: those that wait for a thread are cancelled, and those to come."""
+        self._held = True
+        while self._queued:
+            self._queued.popleft().result.cancel()
+
     async def close(self, grace: float) -> list[str]:
         """Take no more calls, cancel those not begun, give the running ones `grace` seconds; return the labels of
         those that still run then, in the order in which they began. Their threads end when they do.
         """
         self._closed = True
-        while self._queued:
-            self._queued.popleft().result.cancel()
+        self.hold()
         while self._idle:
             self._end(self._idle.pop())
         try:

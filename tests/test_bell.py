@@ -313,7 +313,7 @@ async def main():
         async with durable.Engine([paid], store=sys.argv[1]) as engine:
             child = os.fork()
             if not child:
-                engine._runtime.intake._bell.close()
+                engine._owner.runtime.intake._bell.close()
                 os.close(end)
                 os.read(until, 1)
                 os._exit(0)

@@ -172,7 +172,8 @@ def test_steps_in_finally_record_nothing_after_the_session_refused() -> None:
 
 @pytest.mark.parametrize("ends", ["crash", "cancel", "close"])
 def test_a_loop_that_swallows_its_cancelling_does_not_hang_the_engine(ends: str) -> None:
-    """R8: a refused step yields once and raises CancelledError, so the loop goes round and the engine goes on."""
+    """R8: a refused step yields once and raises CancelledError, so the loop goes round and the engine goes on; after
+    the tenth it answers no more, so that it does not spin. Cancelled in there, it is refused once more."""
     ticks, swallowed = [0], []
 
     @function
@@ -198,7 +199,8 @@ def test_a_loop_that_swallows_its_cancelling_does_not_hang_the_engine(ends: str)
             elif ends == "cancel":
                 assert await run.cancel()
         ticking.cancel()
-        assert len(set(swallowed)) == 50
+        lives = 2 if ends == "crash" else 1
+        assert len(set(swallowed)) == len(swallowed) and 11 * lives <= len(swallowed) <= 13 * lives
 
     asyncio.run(asyncio.wait_for(story(), 4))
 

@@ -14,9 +14,10 @@ ROOT = Path(durable.__file__).parent
 FLOORS = """
     spelling stderr times headers guests misuse errors words log records codec.* expressions.* bus retries ledger parked
     state retraction ids causes reopening clock timers workers stores.store stores.* messages history journal rounds
-    pacing delivery claims arguments eager machine deadlines drift session ending handlers bounds tries awaitable
-    options request step context execution function recovery parking scheduler registry intake runtime timeline views
-    listing run requests equipment sender engine foreground script cli testing.virtual testing.* __init__ __main__
+    pacing delivery claims arguments eager machine deadlines drift refusals session ending strays handlers bounds tries
+    awaitable options request step context execution function recovery parking judging scheduler registry intake runtime
+    owner neighbours timeline views listing run requests equipment sender engine foreground script cli testing.virtual
+    testing.* __init__ __main__
 """.split()
 LONGEST_MODULE = 400
 LONGEST_FUNCTION = 40

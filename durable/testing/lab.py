@@ -106,7 +106,7 @@ class Lab:
 
     def _new_engine(self) -> Engine:
         engine = Engine(self._functions, store=self._store, clock=self.clock)
-        engine.rehearse(self._stubs, threads=self._threads)
+        engine.set_up(stand_in=self._stubs, is_inline=not self._threads)
         return engine
 
     async def __aenter__(self) -> Self:

@@ -114,7 +114,7 @@ async def replay(function: Function[Any], file: str | Path, *, functions: Iterab
     closed = EngineClosed(recorded.at)
     await store.append([Entry("", EngineClosed.__name__, write(closed), keep_until=after(closed.at, KEPT))])
     engine = Engine([function, *functions], store=store, clock=clock, logger=logger)
-    engine.rehearse(audience, threads=False)
+    engine.set_up(stand_in=audience, is_inline=True)
     async with engine:
         runtime = engine.opened("replay")
         waiting = await _still(runtime, recorded.run)

@@ -118,7 +118,7 @@ class Stage(Lab):
 
     def _new_engine(self) -> Engine:
         engine = Engine(self._functions, store=self._store, clock=self.clock, logger=self._logger)
-        engine.rehearse(self.actors, threads=False)
+        engine.set_up(stand_in=self.actors, is_inline=True)
         return engine
 
     async def ask(self, question: Callable[[Engine], Awaitable[T]]) -> T:

@@ -13,7 +13,7 @@ import os
 import platform
 from collections.abc import Awaitable, Callable
 
-from tests.bench import peers, processes, steps
+from tests.bench import peers, processes, steps, stops
 from tests.bench.figures import Figure, Size
 
 ROWS: dict[str, Callable[[Size], Awaitable[list[Figure]]]] = {
@@ -29,6 +29,8 @@ ROWS: dict[str, Callable[[Size], Awaitable[list[Figure]]]] = {
     "recovering": processes.recovering,
     "import": processes.importing,
     "idle": processes.idling,
+    "stops": stops.stops,
+    "crowds": stops.crowds,
 }
 
 

@@ -11,6 +11,7 @@ import gc
 import itertools
 import json
 import os
+import resource
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -66,6 +67,11 @@ async def scanned(ctx: durable.Context) -> None:
     """Wait by an expression that has to be evaluated for each wait."""
     asked = "event.data.number >= async.data.number && event.data.number <= async.data.number"
     await ctx.step.wait_for_event("answer", event="bench/answer", timeout="30d", if_exp=asked)
+
+
+@durable.function("bench/ends")
+async def ended(ctx: durable.Context) -> None:
+    """End at once."""
 
 
 class _Nowhere:
@@ -174,6 +180,16 @@ def _answering(function: durable.Function[Any], rounds: int) -> Callable[[str, i
     return answer
 
 
+async def _crowd(store: str, count: int) -> None:
+    before = _resident()
+    async with durable.Engine([ended], store=store or None) as engine:
+        sends = [engine.send("bench/ends", {"number": number}) for number in range(count)]
+        await asyncio.gather(*sends)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1_024
+        _report(bytes=(peak - before) / count)
+        os._exit(0)
+
+
 async def _timed_send(engine: durable.Engine, number: int) -> float:
     data = {"number": number, "plan": "pro"}
     began = time.perf_counter()
@@ -195,6 +211,7 @@ _WHATS = {
     "weigh listening": _weighing(listener),
     "weigh matching": _weighing(matcher),
     "weigh conjunct": _weighing(conjunct),
+    "crowd": _crowd,
     "answer match": _answering(matcher, 500),
     "answer conjunct": _answering(conjunct, 500),
     "answer scanned": _answering(scanned, 3),

@@ -34,7 +34,8 @@ _ENVIRONMENT = {**ENVIRONMENT, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREF
 _TIMED = "import time; began = time.process_time(); {}; print(time.process_time() - began)"
 
 
-async def _child(what: str, store: str | Path, count: int) -> dict[str, float]:
+async def child(what: str, store: str | Path, count: int) -> dict[str, float]:
+    """Return what a child process tells of one thing that it measures, and how long it `took` to tell."""
     command = [sys.executable, str(Path(__file__).with_name("child.py")), what, str(store), str(count)]
     began = time.perf_counter()
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, env=_ENVIRONMENT, cwd=ROOT)
@@ -51,10 +52,10 @@ async def sleeping(size: Size) -> list[Figure]:
     count = size.of(_MANY)
     with tempfile.TemporaryDirectory(prefix="durable-bench-") as folder:
         store = Path(folder) / "sleeping.db"
-        made = await _child("prepare sleeping", store, count)
-        opened = [await _child("open sleeping", store, count) for _ in range(min(size.rounds, 3))]
-        parked = await _child("weigh parked", "", count)
-        again = await _child("open parked", store, count)
+        made = await child("prepare sleeping", store, count)
+        opened = [await child("open sleeping", store, count) for _ in range(min(size.rounds, 3))]
+        parked = await child("weigh parked", "", count)
+        again = await child("open parked", store, count)
     live = max(made["bytes"], median(one["bytes"] for one in opened))
     seconds, settled = (median(one[name] for one in opened) for name in ("opened", "settled"))
     return [
@@ -76,8 +77,8 @@ async def recovering(size: Size) -> list[Figure]:
     count = size.of(1_000)
     with tempfile.TemporaryDirectory(prefix="durable-bench-") as folder:
         store = Path(folder) / "ten.db"
-        await _child("prepare ten", store, count)
-        lives = [await _child("open ten", store, count) for _ in range(size.rounds)]
+        await child("prepare ten", store, count)
+        lives = [await child("open ten", store, count) for _ in range(size.rounds)]
     took, cpu = (median(life[name] for life in lives) for name in ("took", "cpu"))
     what = f"recovering {count:,} unfinished runs of 10 steps"
     return [_absolute(what, took, _RECOVERING_SECONDS, "s", f"; {cpu:.2f} s of CPU")]
@@ -88,11 +89,11 @@ async def matching(size: Size) -> list[Figure]:
     count = size.of(_MANY)
     figures = []
     for what, by in (("answer match", "match"), ("answer conjunct", "an expression with an equality")):
-        found = await _child(what, "", count)
+        found = await child(what, "", count)
         for name, says in (("hit", "one answers"), ("missed", "none answers")):
             text = f"one event, {count:,} waits by {by}, {says}"
             figures.append(_absolute(text, 1e6 * found[name], _SEND_MICROSECONDS, "µs"))
-    found = await _child("answer scanned", "", count)
+    found = await child("answer scanned", "", count)
     each = f"{1e9 * found['missed'] / count:,.0f} ns a wait"
     what = f"one event, {count:,} waits by an expression without one"
     return [*figures, Figure(what, f"{1e3 * found['missed']:,.0f} ms", each)]
@@ -102,8 +103,8 @@ async def waits(size: Size) -> list[Figure]:
     """The memory that a wait takes, beyond that of a run that sleeps."""
     count = size.of(_MANY)
     names = ("listening", "matching", "conjunct")
-    sleeping = (await _child("weigh sleeping", "", count))["bytes"]
-    found = {name: (await _child(f"weigh {name}", "", count))["bytes"] for name in names}
+    sleeping = (await child("weigh sleeping", "", count))["bytes"]
+    found = {name: (await child(f"weigh {name}", "", count))["bytes"] for name in names}
     return [
         Figure(
             f"memory of a {name} wait, {count:,} of them",

@@ -100,7 +100,7 @@ OF_ERRORS = [
     ),
     Fault(
         "record a function's outcome without a guard",
-        "scheduler.py",
+        "judging.py",
         "        except BaseException as broken:\n            if self._machine.journal",
         "        except LookupError as broken:\n            if self._machine.journal",
         TRIES,
@@ -115,8 +115,8 @@ OF_ERRORS = [
     Fault(
         "take what a handler makes of its cancelling for a failure",
         "tries.py",
-        "return self._stopped or (",
-        "return (",
+        "        if self._stopped or self._machine.is_cut():\n",
+        "        if self._machine.is_cut():\n",
         TRIES,
     ),
     Fault(
@@ -126,7 +126,7 @@ OF_ERRORS = [
         "if False:",
         TRIES,
     ),
-    Fault("keep a script from ending", "engine.py", "exits=True, ", "", TRIES),
+    Fault("keep a script from ending", "script.py", "exits=True, ", "", TRIES),
     # Time, and what is tried again.
     Fault(
         "count a try's time before its handler begins",

@@ -121,7 +121,7 @@ class WatchedLab(Lab):
         return engine
 
     def _runtime(self) -> Runtime:
-        runtime = self.engine._runtime  # `opened` refuses a handler that sees no loop
+        runtime = self.engine._owner and self.engine._owner.runtime  # `opened` refuses a handler that sees no loop
         assert runtime is not None
         return runtime
 

@@ -1,0 +1,117 @@
+"""Strays: tasks that a function started, and that have called no step, found by their context.
+
+Separate because Python tells of them only from 3.12 on, and only who looks at every task there is.
+Leaves to `scheduler` which executions are over, to `session` the tasks that it has seen in its steps.
+
+A task inherits the context of whoever starts it, and so its execution, in `BODY`. What a handler starts is not the
+function's: a connection pool that was made in a step outlives it. One look at all tasks serves all runs that have ended
+or may be parked since the last one; there is at most one in 100 ms, and they take at most a twentieth of the time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextvars import Context
+from typing import Any
+from weakref import WeakSet
+
+from durable.claims import BODY, CURRENT
+from durable.ending import GRACE
+from durable.log import Log
+from durable.session import Session
+
+LOOK_SECONDS = 0.1
+_SHARE = 20
+CAN_LOOK = sys.version_info >= (3, 12)
+
+
+class Strays:
+    """The tasks of one engine's functions beside those that its executions know. `spawn` runs what takes longer."""
+
+    def __init__(
+        self,
+        engine: object,
+        loop: asyncio.AbstractEventLoop,
+        log: Log,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._engine = engine
+        self._loop = loop
+        self._log = log
+        self._spawn = spawn
+        self._not_before = 0.0
+        self._timer: asyncio.Handle | None = None
+        self._told: list[asyncio.Future[set[Session]]] = []
+        self._stopped: WeakSet[asyncio.Task[Any]] = WeakSet()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits for a look."""
+        return self._timer is None
+
+    def look_soon(self) -> None:
+        """Look, now or when it is time: an execution is over, and may have left tasks."""
+        if CAN_LOOK and self._timer is None:
+            wait = self._not_before - self._loop.time()
+            self._timer = self._loop.call_later(wait, self.look) if wait > 0 else self._loop.call_soon(self.look)
+
+    async def busy(self) -> set[Session]:
+        """Return the executions that have tasks beside those that they know: they are not parked."""
+        if not CAN_LOOK:
+            return set()
+        told: asyncio.Future[set[Session]] = self._loop.create_future()
+        self._told.append(told)
+        self.look_soon()
+        return await told
+
+    def look(self) -> None:
+        """Look now: cancel the tasks of executions that are over."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        began = self._loop.time()
+        busy, over = set[Session](), list[tuple[Session, asyncio.Task[Any]]]()
+        for session, task in self._found():
+            if not session.refused:
+                busy.add(session)
+            elif task not in self._stopped:
+                self._stopped.add(task)
+                over.append((session, task))
+        for _, task in over:
+            task.cancel()
+        if over:
+            self._spawn(self._see_off(over))
+        told, self._told = self._told, []
+        for waiting in told:
+            if not waiting.done():
+                waiting.set_result(busy)
+        now = self._loop.time()
+        self._not_before = now + max(LOOK_SECONDS, _SHARE * (now - began))
+
+    def _found(self) -> Iterator[tuple[Session, asyncio.Task[Any]]]:
+        for task in asyncio.all_tasks(self._loop) if CAN_LOOK else ():
+            context = _context_of(task)
+            session = context.get(BODY)
+            if not isinstance(session, Session) or session.machine.engine is not self._engine:
+                continue
+            if context.get(CURRENT) is None and task is not session.main and task not in session.branches:
+                yield session, task
+
+    async def _see_off(self, over: list[tuple[Session, asyncio.Task[Any]]]) -> None:
+        _, left = await asyncio.wait([task for _, task in over], timeout=GRACE)
+        for session, task in over:
+            if task in left:
+                self._log.error(
+                    "run %r: task %s, which its function started, does not end although it was cancelled; it is left "
+                    "behind",
+                    session.ledger.run,
+                    task.get_name(),
+                )
+
+
+def _context_of(task: asyncio.Task[Any]) -> Context:
+    if sys.version_info >= (3, 12):
+        return task.get_context()
+    return Context()

@@ -17,8 +17,9 @@ import attrs
 
 from durable.claims import current_try
 from durable.codec import decode, enclose
+from durable.errors import checked_calls
 from durable.log import Log
-from durable.misuse import checked_calls, misuse
+from durable.misuse import misuse
 from durable.records import Event
 from durable.request import Execution
 from durable.retries import Policy

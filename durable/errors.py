@@ -6,17 +6,40 @@ Leaves to `codec` how an exception is turned into a `RecordedError`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 import attrs
 
 from durable.headers import retry_after_of
-from durable.misuse import about_arguments, checked_calls
 from durable.times import Duration, aware, duration
 
+T = TypeVar("T")
+
+HOME = os.path.dirname(os.path.abspath(__file__)) + os.sep
+"""The folder of the library's own code: lines below it are not the user's."""
+
 _SHOWN = 60
+
+
+def checked_calls(cls: type[T]) -> type[T]:
+    """Let a call that does not fit the signature of a public method of the class, or of its constructor, be an error of
+    durable's own: a line of this module stands between, since the interpreter raises it where the call is written."""
+    for name, method in list(vars(cls).items()):
+        if callable(method) and not isinstance(method, type) and (name == "__init__" or not name.startswith("_")):
+            setattr(cls, name, _checked(method))
+    return cls
+
+
+def _checked(method: Callable[..., T]) -> Callable[..., T]:
+    @wraps(method)
+    def call(*args: Any, **kwargs: Any) -> T:
+        return method(*args, **kwargs)
+
+    return call
 
 
 @attrs.frozen
@@ -160,7 +183,6 @@ class CodecError(DurableError):
     """A value cannot be kept and come back as it was: the message names the path inside the value. R10."""
 
 
-@about_arguments
 class ExpressionError(DurableError):
     """An expression that does not parse. `position` is the offset in the text; the message has line, column, caret."""
 

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar, overload
 import attrs
 
 from durable.bus import Trigger, checked_path, checked_pattern, checked_source
-from durable.codec import return_type
+from durable.codec.annotations import return_type
 from durable.context import Context
 from durable.expressions import Expression, parse
 from durable.retries import Backoff, Policy, RetryOn, checked_retries, chosen_errors

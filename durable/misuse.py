@@ -13,29 +13,20 @@ handler written in C has no line of its own.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from functools import wraps
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from durable.errors import HOME, ExpressionError
 from durable.guests import is_of, trace_of
 
-T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
 
 _MARK = "_durable_misuse"
-_OWN = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_TESTING = _OWN + "testing" + os.sep
+_TESTING = HOME + "testing" + os.sep
 _CALLING = ("arguments", "claims", "faults")  # modules whose lines call handlers
 _PASSING_ON = (*_CALLING, "context", "eager", "scheduler", "session", "tries", "workers")
 
-_of_arguments: list[type[BaseException]] = [TypeError, ValueError]  # classes whose errors say that an argument is wrong
-
-
-def about_arguments(cls: type[E]) -> type[E]:
-    """Take in another class of errors that say, where durable raises them, that an argument is wrong."""
-    _of_arguments.append(cls)
-    return cls
+_OF_ARGUMENTS = (TypeError, ValueError, ExpressionError)  # they say, where durable raises them, that one is wrong
 
 
 def misuse(error: E) -> E:
@@ -54,7 +45,7 @@ def is_misuse(error: BaseException) -> bool:
     try:
         return bool(object.__getattribute__(error, _MARK))
     except AttributeError:
-        return is_of(error, *_of_arguments) and _is_own(trace_of(error))
+        return is_of(error, *_OF_ARGUMENTS) and _is_own(trace_of(error))
 
 
 def is_failed_call(error: BaseException) -> bool:
@@ -75,24 +66,7 @@ def _own_module(trace: TracebackType | None) -> str | None:
     while trace.tb_next is not None:
         trace = trace.tb_next
     file = trace.tb_frame.f_code.co_filename
-    if not file.startswith(_OWN):
+    if not file.startswith(HOME):
         return None
     module = os.path.basename(file).removesuffix(".py")
     return f"testing.{module}" if file.startswith(_TESTING) else module
-
-
-def checked_calls(cls: type[T]) -> type[T]:
-    """Let a call that does not fit the signature of a public method of the class, or of its constructor, be an error of
-    durable's own: a line of this module stands between, since the interpreter raises it where the call is written."""
-    for name, method in list(vars(cls).items()):
-        if callable(method) and not isinstance(method, type) and (name == "__init__" or not name.startswith("_")):
-            setattr(cls, name, _checked(method))
-    return cls
-
-
-def _checked(method: Callable[..., T]) -> Callable[..., T]:
-    @wraps(method)
-    def call(*args: Any, **kwargs: Any) -> T:
-        return method(*args, **kwargs)
-
-    return call

@@ -16,8 +16,7 @@ from typing import Any, Literal
 
 import attrs
 
-from durable.errors import RecordedError
-from durable.misuse import checked_calls
+from durable.errors import RecordedError, checked_calls
 from durable.spelling import shown
 from durable.times import aware
 from durable.words import is_str, plain, spelled

@@ -21,9 +21,10 @@ from durable.errors import (
     NonRetriableError,
     RetryAfterError,
     StepError,
+    checked_calls,
 )
 from durable.guests import all_in, brief_of, is_of
-from durable.misuse import checked_calls, is_misuse
+from durable.misuse import is_misuse
 from durable.spelling import shown
 from durable.times import after, aware, duration
 from durable.words import checked_count, checked_number

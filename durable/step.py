@@ -18,10 +18,10 @@ from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from durable.bus import checked_path, checked_pattern, checked_source
 from durable.claims import Handler
-from durable.codec import return_type
+from durable.codec.annotations import return_type
+from durable.errors import checked_calls
 from durable.expressions import parse
 from durable.handlers import checked_handler
-from durable.misuse import checked_calls
 from durable.options import StepId, StepOptions, checked_id, checked_signal, checked_step_id
 from durable.records import INVOKED, Event, Signal
 from durable.request import (

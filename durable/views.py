@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import attrs
 
@@ -164,7 +164,7 @@ def row_info(row: RunRow, live: RunStatus | None, error: Exception) -> RunInfo:
         raise error
     told = RecordedError(type(error).__name__, f"this run cannot be shown: {error}")
     event = Event(row.event or "unknown")
-    status = row.status or live or "queued"
+    status = cast("RunStatus | None", row.status) or live or "queued"  # the row is the engine's own
     return RunInfo(row.id, row.function, status, event, None, told, None, 0, row.opened_at, row.ended_at, {}, {})
 
 

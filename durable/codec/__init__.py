@@ -4,7 +4,6 @@ Separate because what is durable is text, and only here is it known how to read 
 Leaves to the stores where the text is kept.
 """
 
-from durable.codec.annotations import return_type
 from durable.codec.bodies import EventTexts, read, write
 from durable.codec.classes import converter
 from durable.codec.enclosing import enclose
@@ -25,6 +24,5 @@ __all__ = [
     "raised",
     "read",
     "recorded",
-    "return_type",
     "write",
 ]

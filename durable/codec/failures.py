@@ -12,13 +12,12 @@ pair, which no encoding holds, are written as `\\ud83d`.
 
 from __future__ import annotations
 
-import os
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from types import FrameType, TracebackType
 
-from durable.errors import InvokeTimeoutError, RecordedError, SignalConflictError, StepError
+from durable.errors import HOME, InvokeTimeoutError, RecordedError, SignalConflictError, StepError
 from durable.guests import cause_of, is_of, members_of, name_of, text_of, trace_of
 from durable.spelling import keepable
 
@@ -34,7 +33,6 @@ _MEMBER_BYTES = 600  # less of the stack of a group's member says nothing
 _NOTES = 20
 _FRAMES = 100
 _LAST_LINE = 1_000
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _RAISED = {cls.__name__: cls for cls in (InvokeTimeoutError, SignalConflictError)}
 
 
@@ -201,7 +199,7 @@ def _shown(frames: list[tuple[FrameType, int]]) -> str:
 def _frames(trace: TracebackType | None) -> list[tuple[FrameType, int]]:
     frames = list(traceback.walk_tb(trace))
     # Who reads it looks for lines of their own; an error raised by the library alone keeps its frames.
-    frames = [frame for frame in frames if not frame[0].f_code.co_filename.startswith(_PACKAGE)] or frames
+    frames = [frame for frame in frames if not frame[0].f_code.co_filename.startswith(HOME)] or frames
     return frames if len(frames) <= 2 * _FRAMES else frames[:_FRAMES] + frames[-_FRAMES:]
 
 

@@ -7,9 +7,7 @@ Leaves to each store where the values are kept, to `seal` how a file guards them
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import cast
 
-from durable.records import Ending
 from durable.stores.store import RunRow
 from durable.times import aware
 
@@ -40,7 +38,7 @@ def row_of(run: str, fields: Fields) -> RunRow:
     """Return the row that `fields_of` took apart."""
     function, event, opened_at, ended_at, status, error = fields
     ended = None if ended_at is None else instant(ended_at)
-    return RunRow(run, function, event, instant(opened_at), ended, cast("Ending | None", status), error)
+    return RunRow(run, function, event, instant(opened_at), ended, status, error)
 
 
 def reopened(fields: Fields | None) -> Fields | None:

@@ -12,7 +12,6 @@ from typing import Protocol
 
 import attrs
 
-from durable.records import Ending
 from durable.spelling import shown
 from durable.times import aware
 from durable.words import checked_count, checked_text
@@ -33,7 +32,7 @@ class RunRow:
     event: str
     opened_at: datetime
     ended_at: datetime | None = None
-    status: Ending | None = None
+    status: str | None = None
     error: str | None = None
 
     def __attrs_post_init__(self) -> None:

@@ -14,9 +14,11 @@ import sysconfig
 from types import FrameType
 from typing import Any
 
+from durable.errors import HOME
+
 # Where no user's code is: the standard library, installed packages, this one.
 _INSTALLED = map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib"))
-FOREIGN = ("<frozen ", *(path + os.sep for path in (*_INSTALLED, os.path.dirname(os.path.dirname(__file__)))))
+FOREIGN = ("<frozen ", *(path + os.sep for path in _INSTALLED), HOME)
 
 _LINE = re.compile(r'File "(.+)", line (\d+)')
 

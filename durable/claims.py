@@ -25,7 +25,6 @@ from durable.errors import NestedStepError
 from durable.misuse import misplaced
 from durable.records import Outcome, StepKind
 from durable.retries import Policy
-from durable.workers import Call as InThread
 
 PREFIX_END = "»"
 
@@ -58,6 +57,12 @@ class CurrentStep:
         return self._trying is not None and self._trying.is_cancelled
 
 
+class InThread(Protocol):
+    """A blocking handler's call: the thread runs on when nobody waits for it any more."""
+
+    running: bool
+
+
 @attrs.define(eq=False, repr=False)
 class Trying:
     """One try of a handler, as long as it runs: what code in it stands for, and what it must not do.
@@ -77,7 +82,7 @@ class Trying:
     key: str
     attempt: int
     engine: object
-    thread: InThread[Any] | None = None
+    thread: InThread | None = None
     nested: NestedStepError | None = None
     is_over: bool = False
     is_cancelled: bool = False

@@ -12,7 +12,6 @@ handler written in C has no line of its own.
 
 from __future__ import annotations
 
-import os
 from types import TracebackType
 from typing import TypeVar
 
@@ -22,8 +21,7 @@ from durable.guests import is_of, trace_of
 E = TypeVar("E", bound=BaseException)
 
 _MARK = "_durable_misuse"
-_TESTING = HOME + "testing" + os.sep
-_CALLING = ("arguments", "claims", "faults")  # modules whose lines call handlers
+_CALLING = ("arguments", "claims", "testing/faults")  # modules whose lines call handlers
 _PASSING_ON = (*_CALLING, "context", "eager", "scheduler", "session", "tries", "workers")
 
 _OF_ARGUMENTS = (TypeError, ValueError, ExpressionError)  # they say, where durable raises them, that one is wrong
@@ -51,16 +49,16 @@ def is_misuse(error: BaseException) -> bool:
 def is_failed_call(error: BaseException) -> bool:
     """Say whether the call of a handler itself failed: a TypeError of which no line is the handler's (R13a)."""
     module = _own_module(trace_of(error)) if is_of(error, TypeError) else None
-    return module is not None and module.removeprefix("testing.") in _CALLING
+    return module in _CALLING
 
 
 def _is_own(trace: TracebackType | None) -> bool:
     module = _own_module(trace)
-    return module is not None and module not in _PASSING_ON and not module.startswith("testing.")
+    return module is not None and module not in _PASSING_ON and not module.startswith("testing/")
 
 
 def _own_module(trace: TracebackType | None) -> str | None:
-    """Return the module of the line that raised, None if it is not one of durable's."""
+    """Return the module of the line that raised, as a path below the library; None if it is not of durable."""
     if trace is None:
         return None
     while trace.tb_next is not None:
@@ -68,5 +66,4 @@ def _own_module(trace: TracebackType | None) -> str | None:
     file = trace.tb_frame.f_code.co_filename
     if not file.startswith(HOME):
         return None
-    module = os.path.basename(file).removesuffix(".py")
-    return f"testing.{module}" if file.startswith(_TESTING) else module
+    return file.removeprefix(HOME).removesuffix(".py").replace("\\", "/")

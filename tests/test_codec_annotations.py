@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 import attrs
 import pytest
 
-from durable.codec import ABSENT, return_type
+from durable.codec import ABSENT
+from durable.codec.annotations import return_type
 
 
 @attrs.define

@@ -14,7 +14,8 @@ import pytest
 
 import durable
 from durable import Context, RunFailed, StepError, StepOptions, current_step
-from durable.codec import ABSENT, return_type
+from durable.codec import ABSENT
+from durable.codec.annotations import return_type
 from durable.handlers import checked_handler
 from durable.testing import Lab
 

@@ -163,7 +163,7 @@ OF_ERRORS = [
     Fault("try again what cannot get better", "retries.py", " or is_misuse(one) for one in", " for one in", MISTAKES),
     Fault(
         "leave a call that does not fit to the interpreter",
-        "misuse.py",
+        "errors.py",
         "            setattr(cls, name, _checked(method))\n",
         "            pass\n",
         MISTAKES,

@@ -17,6 +17,9 @@ was when it ran first. Three shortcuts that look safe are not: fewer rounds whil
 none (a background task may have started but not called yet), and delivering outcomes of one turn one by one.
 
 A step that the code cancelled holds its place: the turns after it wait until the code has cancelled it again (R9).
+What the code had not asked for when its turn was delivered waits for neither: it comes when it is asked for and the run
+is quiet. Changed code asks late, and so does a run that fails, is opened again (R32) and has the failed step to do anew
+before it comes to what is recorded after it.
 """
 
 from __future__ import annotations
@@ -140,9 +143,11 @@ class Delivery:
             return
         if not self.is_quiet:
             self._watch()
+        elif self._deliver_late():
+            return  # first of all: it may be what the code cancels a step for
         elif self._is_held():
             self._wait_for_cancels()
-        elif not self._deliver_late():
+        else:
             self._deliver_turn()
 
     def _is_held(self) -> bool:

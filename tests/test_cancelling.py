@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from durable import Context, function
+from durable import Backoff, Context, DictStore, FileStore, StepOptions, function
 from durable.records import RunClosed, StepClosed, StepOpened
 from durable.testing import Lab
 from tests.retold import again, live, outcomes, record, records, store_of, value
@@ -71,6 +72,57 @@ def test_a_turn_waits_until_a_recorded_cancelling_is_repeated() -> None:
 
     asyncio.run(story())
     assert seen == ["gave up", "slept"] * 2
+
+
+@pytest.mark.parametrize("kind", [DictStore, FileStore])
+@pytest.mark.parametrize("how", ["opened again", "another attempt", "changed code"])
+def test_what_comes_late_may_lead_to_a_recorded_cancelling(how: str, kind: Any, tmp_path: Path) -> None:
+    """R9, R14, R32, section 5, 3: an outcome whose turn was delivered before it was asked for waits for no other."""
+    seconds: list[bool] = []
+
+    def work() -> str:
+        if not seconds:
+            raise ValueError("not yet")
+        return "mended"
+
+    @function(retries=1 if how == "another attempt" else 0, backoff=Backoff(first="1m", jitter=0))
+    async def racing(ctx: Context) -> Any:
+        is_second = bool(ctx.attempt or seconds)
+        if how == "opened again":  # it fails at first: when it has run anew, what came after it stands before it
+            await asyncio.wait([asyncio.ensure_future(ctx.step.run(StepOptions("before", retries=0), work))])
+        elif is_second:
+            await ctx.step.run("before", value, rounds=1)
+        first = asyncio.create_task(ctx.step.sleep("first", "1s"))
+        loser = asyncio.create_task(ctx.step.sleep(f"loser {is_second}", "1d"))
+        await first
+        loser.cancel()
+        await asyncio.wait([loser])
+        if not is_second and how != "changed code":
+            raise RuntimeError("not yet")
+        event = await ctx.step.wait_for_event("end", event="end", timeout="1d")
+        return [loser.cancelled(), event is not None]
+
+    async def story() -> None:
+        store = DictStore() if kind is DictStore else FileStore(tmp_path / "x.db")
+        async with Lab([racing], store=store) as lab:
+            run = await lab.start(racing, id="r")
+            await lab.advance("1h")
+            seconds.append(True)
+            if how == "opened again":
+                await lab.engine.retry("r")
+            elif how == "changed code":
+                await lab.restart()
+            await lab.settle()
+            cancelled = outcomes(await record(lab))["loser True"]
+            assert cancelled[0] == "Cancelled"
+            for _ in range(2):
+                await lab.crash()
+                assert (await run.info()).waiting_for.keys() == {"end"}
+            await lab.send("end")
+            assert await lab.result(run) == [True, True]
+            assert outcomes(await record(lab))["loser True"] == cancelled
+
+    asyncio.run(story())
 
 
 def test_a_cancelled_step_is_pending_on_replay_and_its_handler_does_not_run_again() -> None:

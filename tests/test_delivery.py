@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import pytest
 
-from durable import Context, DictStore, function
+from durable import Context, DictStore, StepOptions, function
 from durable.codec import read, write
 from durable.records import StepClosed, StepOpened
 from durable.stores.store import Entry
@@ -294,6 +294,45 @@ def test_an_outcome_that_is_claimed_late_is_delivered_then(caplog: pytest.LogCap
     with caplog.at_level(logging.WARNING, "durable"):
         asyncio.run(story())
     assert ["its record goes on with step 'a'" in text for text in caplog.messages] == [True]
+
+
+def test_what_is_claimed_late_comes_before_the_turns_after_it_live_and_on_replay() -> None:
+    """R32, section 5, 3: after a failed step, which is done anew, the code comes to what is recorded already."""
+    mended: list[bool] = []
+
+    def work() -> None:
+        if not mended:
+            raise ValueError("not yet")
+
+    @function(retries=0)
+    async def ordered(ctx: Context) -> list[str]:
+        order: list[str] = []
+
+        async def told(step: Awaitable[Any], name: str) -> None:
+            await step
+            order.append(name)
+
+        failed = asyncio.ensure_future(ctx.step.run(StepOptions("mended", retries=0), work))
+        await asyncio.wait([failed])
+        new = [told(ctx.step.run("new", value, rounds=1), "new")] if failed.exception() is None else []
+        await asyncio.gather(*new, told(ctx.step.sleep("late", "1s"), "late"))
+        if failed.exception() is not None:
+            raise RuntimeError("not yet")
+        await ctx.step.wait_for_event("end", event="end", timeout="1d")
+        return order
+
+    async def story() -> None:
+        async with Lab([ordered]) as lab:
+            run = await lab.start(ordered, id="r")
+            await lab.advance("1h")
+            mended.append(True)
+            await lab.engine.retry("r")
+            await lab.settle()
+            await lab.crash()
+            await lab.send("end")
+            assert await lab.result(run) == ["late", "new"]
+
+    asyncio.run(story())
 
 
 def test_repeats_are_numbered_and_skip_what_the_code_uses_itself() -> None:

@@ -6,12 +6,14 @@ Leaves to `faults` to plant them.
 
 from __future__ import annotations
 
+from tests.torture.faults_of_delivery import OF_DELIVERY
 from tests.torture.planting import Fault
 
 OF_A_RUN = ("tests/test_rules_reopening.py",)
 OF_CHILDREN = ("tests/test_rules_reopening_children.py",)
 
 OF_REOPENING = [
+    *OF_DELIVERY,
     Fault(
         "let a failed step stay failed when its run is opened again",
         "ledger.py",

@@ -7,19 +7,22 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from random import Random
 from typing import Any
 
 import attrs
 import pytest
 
 import tests.torture.corpus_bugs  # noqa: F401
-from durable import Cancel, Context, DictStore, Engine, Event, function
+from durable import Cancel, Context, DictStore, Engine, Event, NonRetriableError, StepError, function
 from durable.clock import Handle
 from durable.testing import Lab, VirtualClock
 from durable.testing.lab import START
+from tests.torture.cases import Case, Move, Seen, in_lab, in_model
 from tests.torture.corpus import CORPUS
 from tests.torture.invariants import sizes
 from tests.torture.ordeals import agrees_with_the_model, survives_every_death
+from tests.torture.simulated import difference
 
 GENERATED = 40
 
@@ -53,6 +56,53 @@ def test_generated_workflows_come_to_what_the_model_comes_to(part: int) -> None:
 
     total = asyncio.run(story())
     assert total["deaths"] > 3 and total["ambiguous"] < 0.1 * total["cases"]
+
+
+def _opened_again() -> Case:
+    calls: list[int] = []
+
+    def fails_once() -> int:
+        calls.append(1)
+        if len(calls) == 1:
+            raise NonRetriableError("once")
+        return 7
+
+    @function(id="f", retries=0)
+    async def f(ctx: Context) -> Any:
+        try:
+            value = await ctx.step.run("mended", fails_once)
+        except StepError:
+            value = 0
+        side = asyncio.create_task(ctx.step.sleep("side", 20))
+        await ctx.step.sleep("main", 10)
+        side.cancel()
+        await asyncio.wait([side])
+        await ctx.step.sleep("rest", 30)
+        if not value:
+            raise RuntimeError("not yet")
+        return [value, side.cancelled(), ctx.now().minute]
+
+    moves = (Move(0, "start", "f", {}, "r"), Move(300, "retry", "r"))
+    return Case("opened again", [f], moves, 1_000)
+
+
+def test_the_model_gives_late_what_is_asked_for_late_as_the_engine_does() -> None:
+    """Section 5, 3: not at the call, but when all is quiet: a task that is cancelled then has begun."""
+
+    async def story() -> None:
+        case = _opened_again()
+        async with Lab(case.functions) as lab:
+            seen = await in_lab(case, lab)
+        assert "side sleep cancelled None None 300" in seen.runs[0] and "completed [7, True, 5]" in seen.runs[0]
+        for number in range(8):
+            assert (await in_model(_opened_again(), Random(number))).runs == seen.runs
+
+    asyncio.run(story())
+
+
+def test_a_run_that_is_there_twice_is_a_difference() -> None:
+    once, twice = Seen(("f",), Counter()), Seen(("f", "f"), Counter(a=1))
+    assert difference(once, twice) == "+ f" and difference(twice, once) == "- f"
 
 
 # Memory.

@@ -77,7 +77,7 @@ async def make(lab: Lab, case: Case, move: Move) -> Any:
         case "cancel":
             return await lab.engine.cancel(move.name)
         case "retry":
-            with contextlib.suppress(ValueError):  # done already, by a process that died before it could say so
+            with contextlib.suppress(ValueError):  # it has completed, or has not ended: there is nothing to do
                 await lab.engine.retry(move.name)
             return None
 

@@ -113,6 +113,34 @@ async def a_run_that_fails_again_and_again(ctx: Context) -> Any:
     return await ctx.step.invoke("i", function=leaf)
 
 
+async def told(ctx: Context) -> str:
+    return await ctx.step.run("told", lambda: ctx.event.name)
+
+
+@case(("failed", "ValueError"), retry(100), retry(200), retries=0, on_failure=told)
+async def a_run_that_fails_at_once_whenever_it_is_opened_again(ctx: Context) -> Any:
+    """Whoever dies while opening it again must not do so twice: each failure opens a run."""
+    return await mended(ctx)
+
+
+@case(["mended", True, "rested"], retry(600), retries=0)
+async def a_race_whose_winner_was_there_before_what_is_mended(ctx: Context) -> Any:
+    """What the code gets late leads to a recorded cancelling, which all that is new comes after."""
+    try:
+        value = await mended(ctx)
+    except StepError:
+        value = "not yet"
+    loser = asyncio.ensure_future(ctx.step.sleep("loser", 900))
+    await ctx.step.sleep("winner", 10)
+    loser.cancel()
+    await asyncio.wait([loser])
+    await ctx.step.sleep("rest", 30)
+    if value == "not yet":
+        raise RuntimeError(value)
+    await ctx.step.sleep("rest", 40)
+    return [value, loser.cancelled(), "rested"]
+
+
 @case([[1, "mended"], 1], retry(600), others=(leaf,), retries=1, backoff=QUICK)
 async def a_run_of_several_attempts_whose_child_has_failed(ctx: Context) -> Any:
     if ctx.attempt == 0:

@@ -38,6 +38,7 @@ class Execution:
         self.model, self.of, self.step, self.group, self.run_id = model, run, self, Group(), run.id
         self.event, self.attempt, self.latest, self.over = run.event, run.attempt, run.opened_at, False
         self.counts: Counter[str] = Counter()
+        self.asked: set[str] = set()
         self.works: dict[str, asyncio.Task[None]] = {}
         self.futures: dict[str, asyncio.Future[None]] = {}
         self.main = asyncio.create_task(run.function.code(self))  # type: ignore[arg-type]
@@ -92,6 +93,7 @@ class Execution:
             self.model.time.alarm(self.model.time.now + limit, lambda: self.model.time_out(self.of, openings))
         number, self.counts[id] = self.counts[id], self.counts[id] + 1
         key = f"{id}:{number}" if number else id
+        self.asked.add(key)
         return Fact(self.of, key, kind) if self.over else self.of.steps.setdefault(key, Fact(self.of, key, kind))
 
     async def _taken(self, fact: Fact, act: Callable[[Fact], None] | None = None) -> Any:
@@ -118,16 +120,25 @@ class Execution:
         return self.futures.setdefault(fact.key, asyncio.get_running_loop().create_future())
 
     async def _deliver(self) -> None:
-        recorded, place = len(self.of.order), 0
+        """Hand the outcomes out, one after the other; those that had come when nobody asked, all that are asked for."""
+        recorded, place, late = len(self.of.order), 0, list[Fact]()
         while True:
-            while place == len(self.of.order):
+            while place == len(self.of.order) and not self._asked(late):
                 await asyncio.sleep(0)
-            await rounds(40 if place < recorded else self.model.time.random.choice((0, 1, 3, 20)))
-            fact, place = self.of.order[place], place + 1
-            self.latest = max(self.latest, fact.at or self.latest)
-            if not self._future(fact).done():
-                self._future(fact).set_result(None)
+            await rounds(40 if late or place < recorded else self.model.time.random.choice((0, 1, 3, 20)))
+            come = self._asked(late)
+            if not come:
+                late, place = [*late, self.of.order[place]], place + 1
+                come = self._asked(late[-1:])
+            for fact in come:
+                late.remove(fact)
+                self.latest = max(self.latest, fact.at or self.latest)
+                if not self._future(fact).done():
+                    self._future(fact).set_result(None)
             self.model.time.moved += 1
+
+    def _asked(self, facts: list[Fact]) -> list[Fact]:
+        return [fact for fact in facts if fact.key in self.asked]
 
     def _work(self, fact: Fact, tries: Coroutine[Any, Any, None]) -> None:
         self.works[fact.key] = asyncio.create_task(tries)

@@ -10,6 +10,7 @@ between. Whoever dies before the sync may find all of the batch later, nothing, 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from random import Random
@@ -159,11 +160,18 @@ class Simulation:
         return [run.run for run in self.lab.engine.opened("quiet").state.unfinished()]
 
     async def _make(self, move: Move) -> None:
+        before = self._reopenings(move.name)
         while not (await self._survives(lambda: self._acknowledged(move)))[0]:
             if move.kind == "signal":
                 self.signals_lost += 1
                 break
+            if move.kind == "retry" and self._reopenings(move.name) > before:
+                break  # done, by a process that died before it could say so: the run may have failed again since
         await self._asked(self.lab.settle)
+
+    def _reopenings(self, run: str) -> int:
+        entries = [entry for entry in self.store.disk if entry.run == run and entry.kind == "RunRetried"]
+        return sum(read(entry.kind, entry.body).reopened for entry in entries)  # type: ignore[union-attr]
 
     async def _acknowledged(self, move: Move) -> None:
         await make(self.lab, self.case, move)
@@ -228,7 +236,7 @@ def often(random: Random, share: float) -> Plan:
 
 
 def difference(want: Seen, got: Seen) -> str:
-    """Return the first lines in which two plays differ."""
-    lines = [f"- {run}" for run in want.runs if run not in got.runs]
-    lines += [f"+ {run}" for run in got.runs if run not in want.runs]
+    """Return the first lines in which two plays differ: a run may be there more than once."""
+    wanted, came = Counter(want.runs), Counter(got.runs)
+    lines = [f"- {run}" for run in (wanted - came).elements()] + [f"+ {run}" for run in (came - wanted).elements()]
     return "\n".join(lines[:6]) or f"- {want.calls - got.calls}\n+ {got.calls - want.calls}"

@@ -187,7 +187,11 @@ class Act:
     async def _step(self, part: Part, path: str) -> Any:
         if part.manner == "changes":
             return await self.step.run(path, _changes, [part.number])
-        return await self.step.run(path, self._nests(part, path) if part.manner in NESTS else _handler(part))
+        value = await self.step.run(path, self._nests(part, path) if part.manner in NESTS else _handler(part))
+        if part.manner != "odd":
+            return value
+        check_data(part.number, value)
+        return part.number  # odd data may be as deep as any: a list around it, which is returned, would be too deep
 
     def _nests(self, part: Part, path: str) -> Callable[[], Any]:
         async def nests() -> Any:
@@ -232,7 +236,7 @@ class Act:
         if signal is None:
             return None
         _check(signal.data)
-        return signal.data
+        return signal.data["n"]
 
     async def _send(self, part: Part, path: str) -> None:
         data = {"n": path, "k": part.number % 2, "z": part.number, "odd": odd_data(part.number)}

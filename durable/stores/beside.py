@@ -6,6 +6,9 @@ Leaves to `lock` and `inbox` what is in them.
 A name is opened without following links, and what was opened is judged by its descriptor: a regular file, of one name,
 owned by somebody who may write to the store as well. Rights and owner are given by the descriptor, too. So nobody who
 owns the folder can have another user create, truncate or give away a file through a link. Source: CWE-59, CWE-367.
+
+SQLite opens its own files by name. It follows no link there, but it writes into a file that has another name too, and
+whoever reads from a named pipe waits for ever: so what lies at these names is looked at before SQLite is let near.
 """
 
 from __future__ import annotations
@@ -17,12 +20,15 @@ import sys
 
 from durable.errors import StoreError
 
+COMPANIONS = ("-wal", "-shm", "-journal")
 PRIVATE = 0o600  # of a store, where it is made: what its functions are sent may be anybody's data
 _OPEN = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _LINKS = frozenset({errno.ELOOP, getattr(errno, "EMLINK", errno.ELOOP)})
 _BY_FOLDER = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd
 _TRIES = 10
+_AWAY = "take it away"
+_OWN = "put the file itself there, or move it away if it is not the store's own"
 
 
 def open_beside(store: str, suffix: str, *, make: bool) -> int | None:
@@ -67,9 +73,9 @@ def _open(store: str, suffix: str, folder: int | None, make: bool) -> int | None
         return _made(name, folder, like) if make else None
     except OSError as error:
         if error.errno in _LINKS:
-            raise StoreError(f"{path!r} is a link, which is not followed: take it away") from error
+            raise StoreError(f"{path!r} is a link, which is not followed: {_AWAY}") from error
         if error.errno in (errno.EISDIR, errno.ENXIO):
-            raise StoreError(f"{path!r} is no regular file: take it away") from error
+            raise StoreError(f"{path!r} is no regular file: {_AWAY}") from error
         raise OSError(error.errno, error.strerror, path) from error
     try:
         check_file(path, os.fstat(file), like)
@@ -113,19 +119,37 @@ def _hand_over(file: int, like: os.stat_result) -> None:
     os.fchmod(file, stat.S_IMODE(like.st_mode) & 0o666)
 
 
-def check_file(path: str, found: os.stat_result, like: os.stat_result | None) -> None:
+def check_companions(path: str, store: str) -> None:
+    """Refuse to let SQLite open a file while something else lies at the name of a file that it keeps beside that.
+
+    Raises:
+        StoreError: it is a link, not a regular file, has another name too, or is somebody's who has no say here.
+    """
+    like = _store(store, None)
+    for suffix in COMPANIONS:
+        name = f"{path}{suffix}"
+        try:
+            found = os.stat(name, follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        if stat.S_ISLNK(found.st_mode):
+            raise StoreError(f"{name!r} is a link, which is not followed: {_OWN}")
+        check_file(name, found, like, _OWN)
+
+
+def check_file(path: str, found: os.stat_result, like: os.stat_result | None, remedy: str = _AWAY) -> None:
     """Refuse a file that somebody may have put there who has no say; `like` is the store's, None if there is none.
 
     Raises:
         StoreError: it is not a regular file, has another name too, or is somebody's who may not write to the store.
     """
     if not stat.S_ISREG(found.st_mode):
-        raise StoreError(f"{path!r} is no regular file: take it away")
+        raise StoreError(f"{path!r} is no regular file: {remedy}")
     if found.st_nlink > 1:
-        raise StoreError(f"{path!r} has {found.st_nlink} names, so it may be another file's: take it away")
+        raise StoreError(f"{path!r} has {found.st_nlink} names, so it may be another file's: {remedy}")
     if not _is_trusted(found, like):
         raise StoreError(
-            f"{path!r} belongs to user {found.st_uid}, who may not write to the store: take it away, or give it to "
+            f"{path!r} belongs to user {found.st_uid}, who may not write to the store: {remedy}, or give it to "
             "the store's owner"
         )
 

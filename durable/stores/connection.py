@@ -25,6 +25,7 @@ from typing import TypeVar
 
 from durable.errors import StoreError
 from durable.stores import schema, wal
+from durable.stores.beside import check_companions
 from durable.stores.lock import StoreLock
 
 HURRY = 5.0  # seconds for which a store that is to close still waits for another program
@@ -109,6 +110,7 @@ class WriteConnection:
 
     def _connected(self, synchronous: int) -> sqlite3.Connection:
         until = monotonic() + _LETTING_GO_S
+        check_companions(self._path, self._path)
         while True:
             connection = schema.connect(self._path, "rw", busy=_BUSY_S)
             try:

@@ -34,7 +34,7 @@ import attrs
 
 from durable.errors import StoreCorruptError, StoreError
 from durable.stores import schema
-from durable.stores.beside import open_beside
+from durable.stores.beside import check_companions, open_beside
 from durable.stores.recognition import check_name, is_blank, recognise
 from durable.stores.seal import seal_values
 
@@ -240,6 +240,7 @@ class Inbox:
             return None
         try:  # open until SQLite has closed it: no other file can have its number meanwhile
             found = os.fstat(file)
+            check_companions(self.path, self.store)
             return None if self._is_none(found.st_size) and not make else self._within(found, begin, work, make)
         finally:
             os.close(file)

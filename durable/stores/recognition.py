@@ -22,7 +22,7 @@ from typing import NoReturn
 
 from durable.errors import StoreCorruptError, StoreError
 from durable.stores import guard, schema, wal
-from durable.stores.beside import make_beside
+from durable.stores.beside import check_companions, make_beside
 from durable.stores.rollback import journal_of
 from durable.stores.schema import APPLICATION_ID, FORMAT, Mark, pragma, text
 
@@ -48,9 +48,11 @@ def recognise(path: str) -> bool:
     Raises:
         StoreCorruptError: not a SQLite file, cut short, gone while its `-wal` is still there, or beside a `-journal`
             that SQLite would destroy it with.
-        StoreError: a directory, no folder to be in, another application's database, another format.
+        StoreError: a directory, no folder to be in, another application's database, another format; or what lies at the
+            name of a file that SQLite keeps beside it is none.
     """
     check_folder(path)
+    check_companions(path, path)
     has_wal = size(f"{path}-wal") > 0
     if not size(path):
         if has_wal:

@@ -13,6 +13,7 @@ HARMLESS = ("tests/test_opening_harmless.py",)
 WAL = ("tests/test_wal.py",)
 GUARD = ("tests/test_guard.py",)
 NEIGHBOURS = ("tests/test_neighbours.py",)
+COMPANIONS = ("tests/test_companions.py", "-k", "hard_link or after")
 INBOX = ("tests/test_inbox_damage.py", "tests/test_inbox.py", "-k", "missed or place or taken")
 LOCKS = ("tests/test_foreign_locks.py",)
 
@@ -74,6 +75,13 @@ ON_DISK = [
         ' | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)\n_FOLDER',
         ' | getattr(os, "O_NONBLOCK", 0)\n_FOLDER',
         NEIGHBOURS,
+    ),
+    Fault(
+        "let SQLite open whatever lies beside a store",
+        "stores/beside.py",
+        "        check_file(name, found, like, _OWN)\n",
+        "",
+        COMPANIONS,
     ),
     Fault(
         "take a file with two names for one's own",

@@ -38,7 +38,7 @@ from durable.errors import (
 )
 from durable.expressions import EvaluationError
 from durable.function import Cancel, Function, Timeouts, TriggerEvent, function
-from durable.ledger import Limits
+from durable.limits import Limits
 from durable.options import StepOptions
 from durable.records import Event, Signal
 from durable.retries import Backoff

@@ -3,7 +3,7 @@
 Separate because a wait is posted at the call, so one that nobody comes to await must be taken back, and a plain
 coroutine cannot tell: cancelled before its first part ran, it is thrown away without a word, and the traceback may keep
 its arguments alive for as long as somebody holds the task.
-Leaves to `session` what awaiting, cancelling and dropping a step mean.
+Leaves to `calls` what awaiting, cancelling and dropping a step mean.
 
 The coroutine inside is made when the first part runs. Whatever ends the outer one before that (thrown into, closed,
 collected) takes the step back (R19); so asyncio's "was never awaited" is said here, with the step's name.
@@ -11,51 +11,37 @@ collected) takes the step back (R19); so asyncio's "was never awaited" is said h
 
 from __future__ import annotations
 
-import asyncio
 import warnings
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from types import CodeType, FrameType
 from typing import Any
 
-from durable.claims import Claim
-from durable.codec import decode, raised
-from durable.errors import CodecError, DriftError
+from durable.calls import StepCall
 from durable.misuse import misplaced
-from durable.records import Err, Ok, Outcome
 from durable.session import Session
 
 
 class StepCoroutine(Coroutine[Any, Any, Any]):
-    """A call of a step method, to be awaited once, or put into a task.
+    """A call of a step method, to be awaited once, or put into a task. Without a call it refuses (R8)."""
 
-    `begin` starts what acts when it is first awaited. Without a claim it refuses (R8).
-    """
+    __slots__ = ("__weakref__", "_call", "_is_over", "_session", "_step")
 
-    __slots__ = ("__weakref__", "_begin", "_claim", "_is_over", "_session", "_step", "_type")
-
-    def __init__(
-        self, session: Session, claim: Claim | None, type_: object, begin: Callable[[], object] | None = None
-    ) -> None:
+    def __init__(self, session: Session, call: StepCall | None) -> None:
         self._session = session
-        self._claim = claim
-        self._type = type_
-        self._begin = begin
+        self._call = call
         self._is_over = False
         self._step: Coroutine[Any, Any, Any] | None = None
 
     def __repr__(self) -> str:
-        if self._claim is None:
+        if self._call is None:
             return f"<a step of run {self._session.ledger.run!r}, refused>"
-        return f"<step {self._claim.key!r} of run {self._session.ledger.run!r}>"
+        return f"<step {self._call.key!r} of run {self._session.ledger.run!r}>"
 
     def _running(self) -> Coroutine[Any, Any, Any]:
         if self._is_over:
             raise misplaced("a step can be awaited only once, and not after its coroutine was closed: call it again")
         if self._step is None:
-            if self._claim is None:
-                self._step = self._session.refusals.refuse()
-            else:
-                self._step = _taken(self._session, self._claim, self._type, self._begin)
+            self._step = self._session.refusals.refuse() if self._call is None else self._call.answer()
         return self._step
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -81,15 +67,15 @@ class StepCoroutine(Coroutine[Any, Any, Any]):
             self._step.close()
 
     def _drop(self) -> None:
-        if not self._is_over and self._claim is not None:
+        if not self._is_over and self._call is not None:
             self._is_over = True
-            self._session.abandon_unawaited(self._claim)
+            self._call.abandon_unawaited()
 
     def __del__(self) -> None:
-        if self._step is not None or self._is_over or self._claim is None or self._session.refused:
+        if self._step is not None or self._is_over or self._call is None or self._session.refused:
             return
         self._drop()
-        name = f"step {self._claim.key!r} of run {self._session.ledger.run!r}"
+        name = f"step {self._call.key!r} of run {self._session.ledger.run!r}"
         warnings.warn(f"{name} was called, but never awaited: write `await`", RuntimeWarning, stacklevel=1, source=self)
 
     # What inspect.getcoroutinestate and asyncio's debugging ask of a coroutine.
@@ -117,44 +103,9 @@ class StepCoroutine(Coroutine[Any, Any, Any]):
     @property
     def cr_code(self) -> CodeType:
         """Its code."""
-        return _taken.__code__
+        return StepCall.answer.__code__
 
 
 def _thrown(error: Any, value: Any = None, traceback: Any = None) -> Any:
+    # The old form, `throw(class, value, traceback)`, is still allowed.
     raise error if isinstance(error, BaseException) else value or error
-
-
-async def _taken(session: Session, claim: Claim, type_: object, begin: Callable[[], object] | None) -> Any:
-    session.await_claim(claim)
-    if session.refused:
-        session.refusals.check_own(claim.key)
-        await session.refusals.refuse()
-    outcome = session.recalled(claim)
-    if outcome is None and begin is not None and session.is_due(claim):
-        begin()
-        outcome = session.recalled(claim)
-    if outcome is None:
-        outcome = claim.outcome
-    if outcome is None:
-        try:
-            outcome = await session.future(claim)
-        except BaseException:
-            session.abandon(claim)  # R9: recorded before the cancelling goes on
-            raise
-    return _value(session, claim, outcome, type_)
-
-
-def _value(session: Session, claim: Claim, outcome: Outcome, type_: object) -> Any:
-    if isinstance(outcome, Err):
-        raise raised(outcome.error, claim.key)
-    if not isinstance(outcome, Ok):
-        raise asyncio.CancelledError
-    try:
-        return decode(outcome.value, type_, deep=outcome.deep)
-    except CodecError as error:
-        session.end_with(
-            DriftError(
-                f"what is recorded for step {claim.key!r} of run {session.ledger.run!r} no longer fits its type: "
-                f"{error}; keep the type able to read it, or give the step a new id"
-            )
-        )

@@ -19,10 +19,11 @@ import attrs
 
 from durable.bus import Complaint, Place, lacking, path_of, view
 from durable.codec import decode, enclose, encode, outline
-from durable.errors import InvokeTimeoutError, LimitError, RecordedError, RunCancelled, SignalConflictError
+from durable.errors import InvokeTimeoutError, RecordedError, RunCancelled, SignalConflictError
 from durable.expressions import Budget
 from durable.ids import part
-from durable.ledger import Ledger, Limits
+from durable.ledger import Ledger
+from durable.limits import Limits, check_data
 from durable.records import (
     CANCELLED,
     FAILED,
@@ -127,7 +128,7 @@ class Causes:
         if "*" in event.name:
             raise ValueError(f"event {event.name!r} cannot be sent: a * is for patterns in triggers")
         text = encode(event.data)
-        self._check_size(text, f"the data of event {event.name!r}")
+        check_data(self.limits, len(text), f"the data of event {event.name!r}")
         return Event(event.name, decode(text), event.id, event.ts, event.v)
 
     def check_signal(self, signal: str, data: object) -> None:
@@ -136,15 +137,7 @@ class Causes:
         Raises:
             CodecError, LimitError
         """
-        self._check_size(encode(data), f"the data of signal {signal!r}")
-
-    def _check_size(self, text: Json, what: str) -> None:
-        limit = self.limits.event_bytes
-        if len(text) > limit:
-            raise LimitError(
-                f"{what} are {len(text):,} bytes, the limit is {limit:,}: keep them elsewhere and send a reference, or "
-                "pass Limits(event_bytes=...) to the engine"
-            )
+        check_data(self.limits, len(encode(data)), f"the data of signal {signal!r}")
 
     def send_all(self, events: Iterable[tuple[str, Event]], ids: list[str], now: datetime) -> Iterator[Record]:
         """Events were sent together, each with the id that is to be the runtime's own. What that has become stands in

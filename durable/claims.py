@@ -1,13 +1,7 @@
-"""Calls of steps: which step a handler runs for, which key a call has, who waits for its outcome.
+"""Which code is running: the handler of which step, or the function of which run.
 
-Separate because keys decide what replay finds: they must come from the order of calls alone.
-Leaves to `session` everything that is recorded.
-
-A step called again gets the next number: `id`, `id:1`, `id:2`, skipping what its branch already uses. A task that the
-function started is a branch of its own, whose keys carry a prefix that no step id can spell, so that parallel tasks
-which use the same ids cannot exchange results. Branches are numbered by their first step call under the branch that
-started them, keys when the step method is called, not when it is awaited: `asyncio.wait` and `as_completed` put their
-arguments into sets, so the order of awaiting is no order at all (R4).
+Separate because handlers and functions, in any thread or task, are told apart without holding anything.
+Leaves to `tries` and `scheduler` to set it around what they call.
 """
 
 from __future__ import annotations
@@ -15,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
-from contextvars import Context, ContextVar, copy_context
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -23,7 +17,7 @@ import attrs
 
 from durable.errors import NestedStepError
 from durable.misuse import misplaced
-from durable.records import Outcome, StepKind
+from durable.records import StepKind
 from durable.retries import Policy
 
 PREFIX_END = "»"
@@ -243,90 +237,3 @@ class StandIn(Protocol):
 
     def handler(self, step_id: str, handler: Handler) -> Handler:
         """Return the handler that is to be called."""
-
-
-class Work(Protocol):
-    """A handler at work: what a session must know to end."""
-
-    is_running: bool
-
-    @property
-    def is_in_thread(self) -> bool:
-        """Whether a thread runs it, which nobody can stop."""
-
-    @property
-    def is_bounded(self) -> bool:
-        """Whether a try is stopped when it, or the step, has had its time."""
-
-    @property
-    def label(self) -> str:
-        """The step and its run, for messages."""
-
-    def begin(self) -> None:
-        """Begin the next try, or wait for the instant that is recorded for it."""
-
-    def stop(self) -> None:
-        """Cancel the try that is running, and try no more."""
-
-    def come_due(self) -> None:
-        """The next try is due, or the running one has had its time."""
-
-    async def ended(self) -> None:
-        """Wait until no try is running."""
-
-
-@attrs.define(eq=False, repr=False)
-class Claim:
-    """One call of a step method: its key, and the future through which its outcome comes."""
-
-    key: str
-    step_id: str
-    kind: StepKind
-    future: asyncio.Future[Outcome] | None = None
-    outcome: Outcome | None = None
-    called_by: asyncio.Task[Any] | None = None
-    awaited_by: asyncio.Task[Any] | None = None
-    was_awaited: bool = False
-    was_dropped: bool = False
-    work: Work | None = None
-
-
-class Branch:
-    """The steps of one task of a function: repeats are counted in each branch of its own (R4)."""
-
-    __slots__ = ("children", "counts", "prefix")
-
-    def __init__(self, prefix: str, counts: dict[str, int]) -> None:
-        self.prefix = prefix
-        self.children = 0
-        self.counts = counts  # by key; one for all branches of a session, whose prefixes keep them apart
-
-    def key(self, step_id: str) -> str:
-        """Count one more call of `step_id` and return its key, skipping those that the branch already uses."""
-        name = key = self.prefix + step_id
-        count = self.counts.get(name, 0)
-        while key in self.counts:
-            key = f"{name}:{count}"
-            count += 1
-        self.counts[key] = 1
-        self.counts[name] = max(count, 1)
-        return key
-
-    def child(self) -> Branch:
-        """Return the branch of a task that this branch started and that now calls its first step."""
-        number, self.children = self.children, self.children + 1
-        return Branch(
-            f"{self.prefix.removesuffix(PREFIX_END)}{'.' if self.prefix else ''}{number}{PREFIX_END}", self.counts
-        )
-
-
-BRANCH: ContextVar[tuple[object, Branch] | None] = ContextVar("durable_branch", default=None)
-
-
-def outside() -> Context:
-    """Return a copy of the context that is no handler's, no function's and no branch's: an engine may be opened inside
-    a handler, as a test of one does."""
-    context = copy_context()
-    for variable in (CURRENT, BODY, BRANCH):
-        context.run(variable.set, None)
-    return context

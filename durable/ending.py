@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from durable.claims import Work
+from durable.calls import Work
 from durable.refusals import leave_behind
 from durable.session import Session
 
@@ -169,7 +169,7 @@ async def _left(session: Session, tasks: Sequence[asyncio.Task[Any]]) -> list[as
 
 
 def _tell_waiting(session: Session, tasks: list[asyncio.Task[Any]]) -> None:
-    waiting = [claim.key for claim in session.claims.values() if claim.awaited_by in tasks]
+    waiting = [call.key for call in session.calls.values() if call.awaited_by in tasks]
     if waiting:
         session.machine.logger.warning(
             "run %r: the function ended while tasks of its own still waited in steps: %s; they are cancelled",

@@ -20,7 +20,8 @@ from durable.claims import check_not_in_function, check_outside
 from durable.clock import Clock
 from durable.equipment import checked_clock, checked_limits, checked_logger, checked_store
 from durable.function import Function
-from durable.ledger import Ledger, Limits
+from durable.ledger import Ledger
+from durable.limits import Limits
 from durable.listing import listed
 from durable.neighbours import IfOpen, checked_if_open, make_way, move_in, place_of, usual
 from durable.options import checked_signal

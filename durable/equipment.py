@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 
 from durable.clock import Clock, SystemClock, exact
-from durable.ledger import Limits
+from durable.limits import Limits
 from durable.spelling import shown
 from durable.stores.dict import DictStore
 from durable.stores.file import FileStore

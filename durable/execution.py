@@ -1,4 +1,4 @@
-"""What a step's request sets off: a claim, a record where it waits, and the coroutine of its outcome.
+"""What a step's request sets off: a call that is counted, a record where it waits, the coroutine of its outcome.
 
 Separate because it is the one place where the kinds of steps differ in what they do.
 Leaves to `step` what is checked before, to `session` keys and outcomes, to `tries` the handlers.
@@ -10,15 +10,19 @@ first awaited (R19).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, assert_never
+
+import attrs
 
 from durable.awaitable import StepCoroutine
 from durable.bus import lacking, path_of, view
+from durable.calls import StepCall
 from durable.causes import Acting
-from durable.claims import Call, Claim, Handler, check_not_nested
-from durable.codec import ABSENT
+from durable.claims import Call, Handler, check_not_nested
+from durable.drift import tell_other_child, tell_other_wait
 from durable.ids import part
 from durable.log import Log
 from durable.misuse import misplaced
@@ -36,7 +40,7 @@ from durable.request import (
 from durable.retries import Policy
 from durable.session import Session
 from durable.times import after
-from durable.tries import Tries
+from durable.tries import begin_attempts
 
 Asked = Coroutine[Any, Any, Any]
 
@@ -123,25 +127,30 @@ class RunExecution:
         return self._session.machine.resolve(function, what)
 
     def ask(self, request: Request) -> Asked:
-        """Claim the step that a request names, and return the coroutine of its outcome: see `Execution.ask`."""
+        """Count the step that a request names, and return the coroutine of its outcome: see `Execution.ask`."""
         session = self._session
-        claim = self._claim(request.step_id, _KINDS[type(request)])
-        if claim is None:
-            return StepCoroutine(session, None, ABSENT)
+        kind = _KINDS[type(request)]
+        call = self._counted(request.step_id, kind)
+        if call is None:
+            return StepCoroutine(session, None)
         match request:
             case RunRequest():  # first, for it is the most frequent
-                return self._tried(claim, request.handler)
+                call.type, call.begin = request.handler.type, partial(begin_attempts, call, request.handler)
             case SendRequest():
-                return self._acted(claim, lambda now: self._sent(claim, request.events, now))
+                call.begin = partial(_send, call, request)
             case SignalRequest():
-                return self._acted(claim, lambda now: self._signalled(request, now))
+                call.begin = partial(_signal, call, request)
             case _:
+                if isinstance(request, InvokeRequest):
+                    call.type = request.type
                 stand_in = session.machine.stand_in
-                if stand_in is not None and stand_in.replaces(claim.step_id):
-                    return self._stood_in(claim, request)
-                return self._waiting(claim, request)
+                if stand_in is not None and stand_in.replaces(call.step_id):
+                    call.begin = partial(begin_attempts, call, _stood_in(call.type))
+                else:
+                    _post(call, request)
+        return StepCoroutine(session, call)
 
-    def _claim(self, step_id: str, kind: StepKind) -> Claim | None:
+    def _counted(self, step_id: str, kind: StepKind) -> StepCall | None:
         session = self._session
         check_call(session, step_id)
         if session.refused or session.machine.is_ending():
@@ -149,62 +158,93 @@ class RunExecution:
             return None
         stand_in = session.machine.stand_in
         if stand_in is None:
-            return session.claim(step_id, kind)
+            return session.count(step_id, kind)
         turn, was_quiet = session.delivery.delivered, session.delivery.is_quiet
-        claim = session.claim(step_id, kind)
-        stand_in.asked(Call(session.ledger.run, claim.key, kind, session.ledger.attempt, turn, was_quiet))
-        return claim
+        call = session.count(step_id, kind)
+        stand_in.asked(Call(session.ledger.run, call.key, kind, session.ledger.attempt, turn, was_quiet))
+        return call
 
-    def _waiting(
-        self, claim: Claim, request: SleepRequest | WaitForEventRequest | WaitForSignalRequest | InvokeRequest
-    ) -> Asked:
-        match request:
-            case SleepRequest(until=until):
-                if isinstance(until, datetime):
-                    return self._wait(claim, Until(until), None)
-                return self._wait(claim, Until(self._after(until)), until)
-            case WaitForEventRequest(timeout=span):
-                wait = ForEvent(request.event, self._after(span), request.match, request.if_exp)
-                return self._wait(claim, wait, span)
-            case WaitForSignalRequest(timeout=span):
-                return self._wait(claim, ForSignal(request.signal, self._after(span)), span, replace=request.replace)
-            case InvokeRequest():
-                self._session.begin_invoke(claim, request.function, request.event, request.timeout)
-                return StepCoroutine(self._session, claim, request.type)
-            case _:
-                assert_never(request)
 
-    def _after(self, span: timedelta) -> datetime:
-        return after(self._session.machine.clock.now(), span)
+# What waits is posted at the call.
 
-    def _wait(self, claim: Claim, wait: Wait, span: timedelta | None, *, replace: bool = False) -> Asked:
-        self._session.begin_wait(claim, wait, span, replace=replace)
-        return StepCoroutine(self._session, claim, ABSENT)
 
-    def _stood_in(self, claim: Claim, request: Request) -> Asked:
-        type_ = request.type if isinstance(request, InvokeRequest) else ABSENT
-        return self._tried(claim, Handler(_nothing, (), {}, False, Policy(retries=0), None, type_))
+def _post(call: StepCall, request: SleepRequest | WaitForEventRequest | WaitForSignalRequest | InvokeRequest) -> None:
+    now = call.session.machine.clock.now()
+    match request:
+        case SleepRequest(until=until):
+            if isinstance(until, datetime):
+                _wait(call, Until(until), now, None)
+            else:
+                _wait(call, Until(after(now, until)), now, until)
+        case WaitForEventRequest(timeout=span):
+            _wait(call, ForEvent(request.event, after(now, span), request.match, request.if_exp), now, span)
+        case WaitForSignalRequest(timeout=span):
+            _wait(call, ForSignal(request.signal, after(now, span)), now, span, replace=request.replace)
+        case InvokeRequest():
+            _invoke(call, request, now)
+        case _:
+            assert_never(request)
 
-    def _tried(self, claim: Claim, work: Handler) -> Asked:
-        session = self._session
-        return StepCoroutine(session, claim, work.type, lambda: session.begin_work(claim, Tries(session, claim, work)))
 
-    def _acted(self, claim: Claim, act: Callable[[datetime], Acting]) -> Asked:
-        session = self._session
-        now = session.machine.clock.now
-        return StepCoroutine(session, claim, ABSENT, lambda: session.close_after(claim, act(now())))
+def _wait(call: StepCall, wait: Wait, now: datetime, span: timedelta | None, *, replace: bool = False) -> None:
+    """Record that a step waits, unless that is recorded; a recorded deadline stands.
 
-    def _sent(self, claim: Claim, events: tuple[Event, ...], now: datetime) -> Acting:
-        run, ids = self._session.ledger.run, list[str]()
-        named = [(f"{run}/{part(claim.key)}#{number}", event) for number, event in enumerate(events)]
-        yield from self._session.machine.causes.send_all(named, ids, now)
-        return ids
+    `span` is what the deadline counts, None for an instant. A wait that is open stands as it is recorded (R6).
+    """
+    machine, ledger, facts = call.session.machine, call.session.ledger, call.facts
+    if facts is not None and (facts.outcome is not None or facts.is_waiting):
+        if facts.outcome is None:
+            tell_other_wait(machine, ledger, call.key, wait, span)
+        return
+    if facts is not None and facts.wait is not None and facts.wait.until is not None:
+        wait = attrs.evolve(wait, until=facts.wait.until)  # R9: cancelled in an earlier attempt
+    machine.journal.post_all(machine.causes.wait((ledger.run, call.key), call.kind, wait, now, replace=replace))
 
-    def _signalled(self, request: SignalRequest, now: datetime) -> Acting:
-        causes = self._session.machine.causes
-        place = causes.waiter(request.signal, now)
-        yield from causes.signal(request.signal, request.data, now)
-        return None if place is None else place[0]
+
+def _invoke(call: StepCall, request: InvokeRequest, now: datetime) -> None:
+    """Record that a step invokes a function, unless that is recorded."""
+    machine, ledger, facts = call.session.machine, call.session.ledger, call.facts
+    if facts is not None and facts.outcome is None and facts.is_waiting and not facts.is_unasked:
+        tell_other_child(machine, ledger, call.key, request.function, request.timeout)
+    elif facts is None or facts.outcome is None:
+        place = (ledger.run, call.key)
+        machine.journal.post_all(machine.causes.invoke(place, request.function, request.event, request.timeout, now))
+
+
+def _stood_in(type_: object) -> Handler:
+    return Handler(_nothing, (), {}, False, Policy(retries=0), None, type_)
+
+
+# What is sent is recorded with the step's end, as one (R22).
+
+
+def _send(call: StepCall, request: SendRequest) -> None:
+    now = call.session.machine.clock.now()
+    _act(call, _sent(call, request.events, now), now)
+
+
+def _sent(call: StepCall, events: tuple[Event, ...], now: datetime) -> Acting:
+    run, ids = call.session.ledger.run, list[str]()
+    named = [(f"{run}/{part(call.key)}#{number}", event) for number, event in enumerate(events)]
+    yield from call.session.machine.causes.send_all(named, ids, now)
+    return ids
+
+
+def _signal(call: StepCall, request: SignalRequest) -> None:
+    now = call.session.machine.clock.now()
+    _act(call, _signalled(call, request, now), now)
+
+
+def _signalled(call: StepCall, request: SignalRequest, now: datetime) -> Acting:
+    causes = call.session.machine.causes
+    place = causes.waiter(request.signal, now)
+    yield from causes.signal(request.signal, request.data, now)
+    return None if place is None else place[0]
+
+
+def _act(call: StepCall, acting: Acting, now: datetime) -> None:
+    machine = call.session.machine
+    machine.journal.post_all(machine.causes.act(call.session.ledger, call.key, call.kind, acting, now))
 
 
 def check_call(session: Session, step_id: str) -> None:

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from durable.codec import Whose, encode, recorded
-from durable.errors import LimitError
 from durable.function import Function
 from durable.guests import is_of
 from durable.ledger import Ledger
+from durable.limits import check_output
 from durable.machine import Machine
 from durable.records import Record, RunRetried
 from durable.retries import FINAL_FOR_RUN, Verdict
@@ -94,12 +94,7 @@ class Judge:
     def _written(self, session: Session) -> str:
         type_ = self._functions[session.ledger.function].output_type
         text = encode(session.main.result(), type_, whose=Whose.FUNCTION)
-        limit = self._machine.causes.limits.step_bytes
-        if len(text) > limit:
-            raise LimitError(
-                f"what run {session.ledger.run!r} returned is {len(text):,} bytes, the limit is {limit:,}: keep it "
-                "elsewhere and return a reference to it, or pass Limits(step_bytes=...) to the engine"
-            )
+        check_output(self._machine.causes.limits, len(text), f"what run {session.ledger.run!r} returned")
         return text
 
     def _post(self, records: Iterator[Record]) -> None:

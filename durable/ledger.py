@@ -11,7 +11,8 @@ from typing import assert_never
 
 import attrs
 
-from durable.errors import LimitError, RecordedError
+from durable.errors import RecordedError
+from durable.limits import Limits, run_outgrown
 from durable.records import (
     Cancelled,
     Ending,
@@ -33,34 +34,6 @@ from durable.records import (
     StepRetried,
     Wait,
 )
-from durable.words import checked_count
-
-
-@attrs.frozen
-class Limits:
-    """What one run, step and event may be at the most. A larger one is a `LimitError`. Source: rule R28.
-
-    Bytes are those that are recorded: JSON in ASCII, in which a character beyond it takes six, an emoji twelve.
-
-    Attributes:
-        steps: steps a run may call.
-        step_bytes: bytes of JSON that a step's output may have.
-        run_bytes: bytes of JSON of all the outputs of a run's steps together.
-        event_bytes: bytes of JSON of an event's data.
-
-    Raises:
-        TypeError, ValueError: at the call, for one that is no int, or negative.
-    """
-
-    steps: int = 1_000
-    step_bytes: int = 4 * 1024 * 1024
-    run_bytes: int = 32 * 1024 * 1024
-    event_bytes: int = 512 * 1024
-
-    def __attrs_post_init__(self) -> None:
-        for field in attrs.fields(Limits):
-            count = checked_count(getattr(self, field.name), f"Limits({field.name}=...)")
-            object.__setattr__(self, field.name, count)
 
 
 @attrs.define(eq=False, repr=False)
@@ -240,11 +213,5 @@ class Ledger:
         """Return the record that ends a step in the open turn, or inline; one that outgrows the run's limit ends in an
         error."""
         if isinstance(outcome, Ok) and self.size + len(outcome.value) > limits.run_bytes:
-            size = self.size + len(outcome.value)
-            message = (
-                f"the state of run {self.run!r} would be {size:,} bytes with step {key!r}, the limit is "
-                f"{limits.run_bytes:,}: keep large values elsewhere and return a reference to them, or pass "
-                "Limits(run_bytes=...) to the engine"
-            )
-            outcome = Err(RecordedError(LimitError.__name__, message, step_id=key))
+            outcome = Err(run_outgrown(limits, self.run, key, self.size + len(outcome.value)))
         return StepClosed(self.run, key, kind, outcome, None if inline else self.open_turn, at, tries)

@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol
-from weakref import WeakKeyDictionary
 
-from durable.claims import Branch, Claim, is_own
+from durable.claims import is_own
 from durable.log import Log
 from durable.misuse import misplaced
 
@@ -58,10 +57,18 @@ class Refused(Protocol):
     fault: Any
 
 
+class Awaited(Protocol):
+    """A step that somebody awaits."""
+
+    key: str
+    awaited_by: asyncio.Task[Any] | None
+    future: asyncio.Future[Any] | None
+
+
 class Refusals:
     """The refused calls of one execution. `ended()` is called where it has a fault, and its function is never done."""
 
-    __slots__ = ("_count", "_ended", "_gone", "_is_counted", "_is_told", "_log", "_of", "silent", "strangers")
+    __slots__ = ("_count", "_ended", "_gone", "_is_counted", "_is_told", "_log", "_of", "silent")
 
     def __init__(self, of: Refused, log: Log, ended: Callable[[], None]) -> None:
         self._of = of
@@ -71,8 +78,6 @@ class Refusals:
         self._is_counted = self._is_told = False
         self.silent: set[asyncio.Task[Any]] = set()  # those that wait for an answer which they do not get
         self._gone: list[Gone] = []
-        # Tasks that are none of the run's own and have called its steps: never cancelled with it.
-        self.strangers: WeakKeyDictionary[asyncio.Task[Any], Branch | None] = WeakKeyDictionary()
 
     def check_own(self, step: str) -> None:
         """Refuse a call of a task that is none of the run's own.
@@ -99,11 +104,11 @@ class Refusals:
             f"{state}: steps can be called while its function runs; to begin another run use engine.start"
         )
 
-    def turn_away(self, claims: Iterable[Claim]) -> None:
+    def turn_away(self, calls: Iterable[Awaited], strangers: Container[asyncio.Task[Any]]) -> None:
         """Tell tasks that are none of the run's own, and wait in its steps, that these will not be answered."""
-        for claim in claims:
-            if claim.awaited_by in self.strangers and claim.future is not None and not claim.future.done():
-                claim.future.set_exception(self._told_away(claim.key))
+        for call in calls:
+            if call.awaited_by in strangers and call.future is not None and not call.future.done():
+                call.future.set_exception(self._told_away(call.key))
 
     async def refuse(self) -> NoReturn:
         """Refuse one call: raise, or answer no more. Those of one turn of the loop count once: a fan-out that cleans up

@@ -16,8 +16,9 @@ from weakref import WeakValueDictionary
 
 import attrs
 
+from durable.branches import outside
 from durable.causes import Causes
-from durable.claims import StandIn, outside
+from durable.claims import StandIn
 from durable.clock import Clock
 from durable.codec import read
 from durable.deadlines import TimerKey
@@ -29,7 +30,8 @@ from durable.history import ends_of, ledger_of
 from durable.ids import Ids
 from durable.intake import Intake
 from durable.journal import Journal
-from durable.ledger import Ledger, Limits
+from durable.ledger import Ledger
+from durable.limits import Limits
 from durable.log import Log
 from durable.machine import Machine
 from durable.pacing import Admission

@@ -266,9 +266,9 @@ class Scheduler:
 
     def _try_again(self, run: str, key: str) -> None:
         session = self.sessions.get(run)
-        claim = session.claims.get(key) if session is not None else None
-        if claim is not None and claim.work is not None:
-            claim.work.come_due()
+        call = session.calls.get(key) if session is not None else None
+        if call is not None and call.work is not None:
+            call.work.come_due()
 
     # Looking on.
 
@@ -310,7 +310,7 @@ class Scheduler:
         if session is None:
             return ("waiting" if ledger.steps or ledger.attempt else "queued"), {}
         working = session.working
-        running = {key: session.now for key, claim in session.claims.items() if claim.work in working}
+        running = {key: session.now for key, call in session.calls.items() if call.work in working}
         if running or not session.waits or session.delivery.is_delivering:
             return "running", running
         return "waiting", {}

@@ -17,7 +17,8 @@ from durable.clock import Clock
 from durable.engine import Engine
 from durable.foreground import Foreground
 from durable.function import Function
-from durable.ledger import Ledger, Limits
+from durable.ledger import Ledger
+from durable.limits import Limits
 from durable.misuse import misplaced
 from durable.neighbours import IfOpen
 from durable.records import INVOKED, EngineClosed, Event, Ok

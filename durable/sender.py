@@ -16,7 +16,7 @@ from durable.claims import check_not_in_function
 from durable.clock import SystemClock
 from durable.equipment import checked_limits
 from durable.ids import Ids
-from durable.ledger import Limits
+from durable.limits import Limits
 from durable.messages import Sent, SentEvents, SentSignal, write_sent
 from durable.misuse import misplaced
 from durable.options import checked_signal

@@ -7,41 +7,36 @@ Leaves to `ledger` what is recorded, to `delivery` the order, to `tries` the han
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, MutableMapping, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
-import attrs
-
-from durable.causes import Acting
-from durable.claims import BRANCH, Branch, Claim, Work, is_own
+from durable.branches import Branches
+from durable.calls import StepCall, Work
 from durable.delivery import Delivery
-from durable.drift import tell_late, tell_other_child, tell_other_wait, tell_unasked
+from durable.drift import tell_late, tell_unasked
 from durable.errors import DriftError, LimitError
-from durable.ledger import Ledger, StepFacts
+from durable.ledger import Ledger
+from durable.limits import too_many_steps
 from durable.machine import Machine
-from durable.records import Cancelled, Err, Event, Ok, Outcome, RunStarted, StepClosed, StepKind, Wait
+from durable.records import RunStarted, StepKind
 from durable.refusals import Refusals
 
 # Shared, and never written to: of a hundred thousand sessions that wait, most have none of these.
 _LEVEL: set[str] = set()
 _NO_WORKS: dict[Work, None] = {}
-_NO_BRANCHES: dict[asyncio.Task[Any], Branch | None] = {}  # None: it only awaits what another task called
 
 
 class Session:
     """One execution of one run. `main` is the task that runs the function."""
 
     __slots__ = (
-        "_asked",
-        "_behind",
         "_ended",
         "_refusals",
-        "_root",
         "_told",
+        "behind",
         "branches",
-        "claims",
+        "calls",
         "delivery",
         "did_more",
         "fault",
@@ -68,12 +63,10 @@ class Session:
         self._told: tuple[str, ...] = ()
         self.fault: DriftError | LimitError | None = None
         self.works = _NO_WORKS
-        self.claims: dict[str, Claim] = {}
-        self._asked: dict[str, int] = {}
+        self.calls: dict[str, StepCall] = {}
         self.gate: Callable[[Callable[[], None]], None] | None = None
-        self._root = Branch("", self._asked)
-        self.branches = _NO_BRANCHES
-        self._behind = set(ledger.steps) if ledger.steps else _LEVEL  # recorded, but not come to again
+        self.branches = Branches(self)
+        self.behind = set(ledger.steps) if ledger.steps else _LEVEL  # recorded, but not come to again
         self.delivery = Delivery(ledger, machine.journal, machine.rounds, self)
 
     def begin(self, main: asyncio.Task[Any]) -> None:
@@ -87,12 +80,12 @@ class Session:
     @property
     def is_replaying(self) -> bool:
         """Whether the function has only repeated what is recorded, and there is more to come."""
-        return bool(self._behind) and not self.did_more
+        return bool(self.behind) and not self.did_more
 
     @property
     def is_level(self) -> bool:
         """Whether the code has come to everything that is recorded: what ends from now on comes after it."""
-        return not self._behind
+        return not self.behind
 
     @property
     def waits(self) -> list[str]:
@@ -101,7 +94,7 @@ class Session:
         One that is recorded as cancelled is none of them: nothing answers it, the code will cancel it again (R9).
         """
         facts = self.ledger.steps
-        return [key for key in self.claims if key not in facts or facts[key].outcome is None]
+        return [key for key in self.calls if key not in facts or facts[key].outcome is None]
 
     @property
     def is_settled(self) -> bool:
@@ -111,14 +104,14 @@ class Session:
     @property
     def waits_only_in(self) -> str | None:
         """The key of the step that the function's own task waits in, if that is all there is of the run."""
-        if self.refused or self.has_loose_ends or len(self.claims) != 1 or not self.delivery.is_idle:
+        if self.refused or self.has_loose_ends or len(self.calls) != 1 or not self.delivery.is_idle:
             return None
-        if any(self.ledger.steps[key].outcome is None for key in self._behind):
+        if any(self.ledger.steps[key].outcome is None for key in self.behind):
             return None  # open since an earlier attempt: what answers it must find it
-        [claim] = self.claims.values()
-        facts = self.facts(claim)
-        is_awaited = claim.awaited_by is self.main and claim.future is not None and not claim.future.done()
-        return claim.key if is_awaited and facts is not None and facts.is_waiting else None
+        [call] = self.calls.values()
+        facts = call.facts
+        is_awaited = call.awaited_by is self.main and call.future is not None and not call.future.done()
+        return call.key if is_awaited and facts is not None and facts.is_waiting else None
 
     @property
     def working(self) -> set[Work]:
@@ -131,221 +124,53 @@ class Session:
         working = self.working
         return bool(working) and all(work.is_bounded for work in working)
 
-    def claim(self, step_id: str, kind: StepKind) -> Claim:
-        """Count a call of a step method and return its claim.
+    def count(self, step_id: str, kind: StepKind) -> StepCall:
+        """Count a call of a step method, and return it.
 
         Raises:
             NestedStepError, LimitError, DriftError: see the rules R7, R28, R6.
         """
-        if len(self._asked) >= self.machine.causes.limits.steps:
-            self.end_with(
-                LimitError(
-                    f"run {self.ledger.run!r} calls more than {self.machine.causes.limits.steps:,} steps with "
-                    f"{step_id!r}: let it invoke other functions for parts of the work, or pass Limits(steps=...) to "
-                    "the engine"
-                )
-            )
-        task = asyncio.current_task(self.machine.loop)
-        branch = self._branch(task)
-        key = branch.key(step_id)
-        facts = self.ledger.steps.get(key)
+        machine, ledger = self.machine, self.ledger
+        if len(self.branches.asked) >= machine.causes.limits.steps:
+            self.end_with(too_many_steps(machine.causes.limits, ledger.run, step_id))
+        task = asyncio.current_task(machine.loop)
+        key = self.branches.key(step_id, task, self.main)
+        facts = ledger.steps.get(key)
         if facts is None:
             self.did_more = True  # whatever is recorded beside it, this is no replay any more
         elif facts.kind != kind:
             self.end_with(
                 DriftError(
-                    f"step {key!r} of run {self.ledger.run!r} is recorded as a {facts.kind}, but the code asks for a "
+                    f"step {key!r} of run {ledger.run!r} is recorded as a {facts.kind}, but the code asks for a "
                     f"{kind}: give the step a new id"
                 )
             )
         else:
-            self.machine.changed()  # nothing is recorded of this, yet the run has come on
-            if facts.outcome is None and self._behind:
-                self._behind.discard(key)
-        if self.tells_start and self.ledger.started_at is None:
-            self.machine.journal.post(RunStarted(self.ledger.run, self.machine.clock.now()))
-        claim = self.claims[key] = Claim(key, step_id, kind, called_by=task)
+            machine.changed()  # nothing is recorded of this, yet the run has come on
+            if facts.outcome is None and self.behind:
+                self.behind.discard(key)
+        if self.tells_start and ledger.started_at is None:
+            machine.journal.post(RunStarted(ledger.run, machine.clock.now()))
+        call = self.calls[key] = StepCall(self, key, step_id, kind, task)
         self.delivery.touch()
-        return claim
-
-    def _branch(self, task: asyncio.Task[Any] | None) -> Branch:
-        if task is None or task is self.main:
-            return self._root
-        branch = self._tasks().get(task)
-        if branch is None:
-            inherited = BRANCH.get()
-            parent = inherited[1] if inherited is not None and inherited[0] is self else self._root
-            branch = parent.child()
-            self._note(task, branch)
-        inherited = BRANCH.get()
-        if inherited is None or inherited[1] is not branch:
-            BRANCH.set((self, branch))
-        return branch
-
-    def _tasks(self) -> MutableMapping[asyncio.Task[Any], Branch | None]:
-        return self.branches if is_own(self) else self.refusals.strangers
-
-    def _note(self, task: asyncio.Task[Any], branch: Branch | None) -> None:
-        if self.branches is _NO_BRANCHES:
-            self.branches = {}
-        self._tasks()[task] = branch
-
-    def facts(self, claim: Claim) -> StepFacts | None:
-        """Return what is recorded of a claimed step."""
-        return self.ledger.steps.get(claim.key)
-
-    def begin_wait(self, claim: Claim, wait: Wait, span: timedelta | None, *, replace: bool = False) -> None:
-        """Record that a claimed step waits, unless that is recorded; a recorded deadline stands.
-
-        `span` is what the deadline counts, None for an instant. A wait that is open stands as it is recorded (R6).
-        """
-        facts = self.facts(claim)
-        if facts is not None and (facts.outcome is not None or facts.is_waiting):
-            if facts.outcome is None:
-                tell_other_wait(self.machine, self.ledger, claim.key, wait, span)
-            return
-        if facts is not None and facts.wait is not None and facts.wait.until is not None:
-            wait = attrs.evolve(wait, until=facts.wait.until)  # R9: cancelled in an earlier attempt
-        causes, now = self.machine.causes, self.machine.clock.now()
-        self.machine.journal.post_all(causes.wait((self.ledger.run, claim.key), claim.kind, wait, now, replace=replace))
-
-    def close_step(self, claim: Claim, outcome: Outcome, *, tries: int = 0, inline: bool = False) -> None:
-        """Record that a step has ended, unless its run or the step itself has ended by now."""
-        facts = self.facts(claim)
-        if self.ledger.status is not None or (facts is not None and facts.outcome is not None):
-            return
-        record = self.ledger.closing(
-            claim.key,
-            claim.kind,
-            outcome,
-            at=self.machine.clock.now(),
-            limits=self.machine.causes.limits,
-            tries=tries,
-            inline=inline,
-        )
-        self.machine.journal.post(record)
-        if inline:
-            self.machine.journal.flush()
-
-    def close_after(self, claim: Claim, acting: Acting) -> None:
-        """Record what a claimed step sends and that it has ended with that, as one (R22)."""
-        causes, now = self.machine.causes, self.machine.clock.now()
-        self.machine.journal.post_all(causes.act(self.ledger, claim.key, claim.kind, acting, now))
-
-    def begin_invoke(self, claim: Claim, function: str, event: Event, span: timedelta | None) -> None:
-        """Record that a claimed step invokes a function, unless that is recorded; `span` as for `begin_wait`."""
-        facts = self.facts(claim)
-        if facts is not None and facts.outcome is None and facts.is_waiting and not facts.is_unasked:
-            tell_other_child(self.machine, self.ledger, claim.key, function, span)
-        elif facts is None or facts.outcome is None:
-            causes, place, now = self.machine.causes, (self.ledger.run, claim.key), self.machine.clock.now()
-            self.machine.journal.post_all(causes.invoke(place, function, event, span, now))
-
-    def await_claim(self, claim: Claim) -> None:
-        """Note that a task begins to await a claimed step."""
-        claim.was_awaited = True
-        claim.awaited_by = task = asyncio.current_task(self.machine.loop)
-        if task is not None and task is not self.main:
-            self._note(task, self._tasks().get(task))
-
-    def is_due(self, claim: Claim) -> bool:
-        """Whether a claimed step is still to be done: it has no outcome on record, not even a cancelling."""
-        facts = self.facts(claim)
-        return facts is None or facts.outcome is None
-
-    def begin_work(self, claim: Claim, work: Work) -> None:
-        """Begin a claimed step's handler."""
-        claim.work = work
-        if self.works is _NO_WORKS:
-            self.works = {}
-        self.works[work] = None
-        work.begin()
-
-    def future(self, claim: Claim) -> asyncio.Future[Outcome]:
-        """Return the future through which the outcome of a claimed step will come."""
-        claim.future = self.machine.loop.create_future()
-        return claim.future
-
-    def recalled(self, claim: Claim) -> Outcome | None:
-        """Return the outcome of a step that was returned inline, at the call, when it ran first."""
-        facts = self.facts(claim)
-        if facts is None or facts.turn is not None or not isinstance(facts.outcome, (Ok, Err)):
-            return None
-        if self.machine.journal.failure is not None:
-            return None  # R31: not known to be recorded, so nobody sees it
-        self.take(claim, facts)
-        return facts.outcome
-
-    def take(self, claim: Claim, facts: StepFacts) -> None:
-        """Note that the function receives an outcome now."""
-        if facts.closed_at is not None and facts.closed_at > self.now:
-            self.now = facts.closed_at
-        if self._behind:
-            self._behind.discard(claim.key)
-        self.claims.pop(claim.key, None)
-        claim.work = None
-        claim.outcome = facts.outcome
-        if claim.future is not None and facts.outcome is not None and not claim.future.done():
-            claim.future.set_result(facts.outcome)
-
-    def abandon(self, claim: Claim) -> None:
-        """The code cancelled a pending step: record it, without awaiting; its handler ends, its wait is freed."""
-        if claim.was_dropped or self.refused or self.ledger.status is not None:
-            return
-        if self.machine.is_ending():  # R14: asyncio.run cancels every task once an exit has left the loop
-            self.is_stopped = True
-            self.refuse()
-            return
-        claim.was_dropped = True
-        if self._behind:
-            self._behind.discard(claim.key)
-        self.claims.pop(claim.key, None)
-        facts = self.facts(claim)
-        outcome = facts.outcome if facts is not None else None
-        was_awaited = claim.was_awaited
-        if outcome is None and (was_awaited or facts is not None) and self.machine.journal.failure is None:
-            turn = self.delivery.delivered if was_awaited else None
-            now = self.machine.clock.now()
-            self.machine.journal.post(StepClosed(self.ledger.run, claim.key, claim.kind, Cancelled(), turn, now))
-        elif isinstance(outcome, Cancelled):
-            self.delivery.cancelled_again(claim.key)
-            self.machine.changed()
-        if claim.work is not None:
-            claim.work.stop()
-            self.works.pop(claim.work, None)
-        self.delivery.touch()
-
-    def abandon_unawaited(self, claim: Claim) -> None:
-        """A step's coroutine is gone and nobody has awaited it; the collector may say so in any thread."""
-        loop = self.machine.loop
-        if asyncio._get_running_loop() is loop:
-            self.abandon(claim)
-        elif not loop.is_closed():
-            loop.call_soon_threadsafe(self.abandon, claim)
-
-    def admit(self, begin: Callable[[], None]) -> None:
-        """Begin a handler's try, once the scheduler lets this run call handlers (R26)."""
-        if self.gate is None:
-            begin()
-        else:
-            self.gate(begin)
+        return call
 
     def deliver(self, keys: Sequence[str]) -> list[str]:
         """Hand outcomes out to those who wait for them; return the keys that nobody has claimed yet."""
         unclaimed = []
         for key in keys:
-            claim = self.claims.get(key)
-            if claim is None:
-                if key not in self._asked:
+            call = self.calls.get(key)
+            if call is None:
+                if key not in self.branches.asked:
                     unclaimed.append(key)
-            elif claim.future is None or not claim.future.cancelled():
-                self.take(claim, self.ledger.steps[key])
+            elif call.future is None or not call.future.cancelled():
+                call.receive(self.ledger.steps[key])
         self.machine.stirred()
         return unclaimed
 
     def has_asked(self, key: str) -> bool:
         """Whether the code has called the step of this key."""
-        return key in self._asked
+        return key in self.branches.asked
 
     def tell_stuck(self, keys: Iterable[str]) -> None:
         """Say once that the code does not come to steps that are recorded."""
@@ -354,7 +179,7 @@ class Session:
 
     def tell_unasked(self) -> None:
         """Say which recorded steps the function has not asked for, but for those that were named before."""
-        tell_unasked(self.machine, self.ledger, {*self._asked, *self._told})
+        tell_unasked(self.machine, self.ledger, {*self.branches.asked, *self._told})
 
     def end_with(self, fault: DriftError | LimitError) -> NoReturn:
         """Raise an error that ends the run whatever the function catches (R6, R7)."""
@@ -366,8 +191,8 @@ class Session:
         """Refuse every further step call, record nothing that the function does from now on (R8)."""
         self.refused = True
         self.delivery.stop()
-        if self._refusals is not None:
-            self._refusals.turn_away(self.claims.values())
+        if self.branches.strangers:
+            self.refusals.turn_away(self.calls.values(), self.branches.strangers)
 
     @property
     def refusals(self) -> Refusals:

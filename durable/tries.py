@@ -1,7 +1,7 @@
-"""The tries of one step's handler: call it, record what came of it, or when to try again.
+"""The attempts of one step's handler: call it, record what came of it, or when to try again.
 
 Separate because a handler is the only place where user code does anything that is kept.
-Leaves to `retries` the arithmetic, to `session` what the function receives, to `workers` the threads.
+Leaves to `retries` the arithmetic, to `calls` what the function receives, to `workers` the threads.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ import attrs
 
 from durable.arguments import watched
 from durable.bounds import Bounds
-from durable.claims import CURRENT, Claim, Handler, Trying
+from durable.calls import StepCall
+from durable.claims import CURRENT, Handler, Trying
 from durable.codec import Whose, encode, recorded
 from durable.eager import Spare
-from durable.errors import LimitError, RecordedError, StoreError
+from durable.errors import RecordedError, StoreError
 from durable.guests import is_of, set_trace, trace_of
 from durable.handlers import without_loop
+from durable.limits import check_output
 from durable.misuse import is_failed_call
 from durable.records import Err, Json, Ok, Outcome, StepRetried
 from durable.retries import FINAL, Verdict
-from durable.session import Session
 from durable.workers import Call
 
 
-class Tries:
-    """A claimed step's handler: its tries, one after the other. A `Work` for its session."""
+class Attempts:
+    """The handler of a step: its tries, one after the other. A `Work` for its call."""
 
     __slots__ = (
         "_attempt",
         "_bounds",
         "_calling",
-        "_claim",
         "_context",
         "_handler",
         "_has_begun",
@@ -45,6 +45,7 @@ class Tries:
         "_machine",
         "_recorded",
         "_session",
+        "_step",
         "_stopped",
         "_task",
         "_thread",
@@ -53,11 +54,11 @@ class Tries:
         "is_running",
     )
 
-    def __init__(self, session: Session, claim: Claim, handler: Handler) -> None:
+    def __init__(self, call: StepCall, handler: Handler) -> None:
         self.is_running = False
-        self._session = session
-        self._machine = session.machine
-        self._claim = claim
+        self._session = call.session
+        self._machine = call.session.machine
+        self._step = call
         self._handler = handler
         self._context = copy_context()
         self._attempt = 0
@@ -85,26 +86,33 @@ class Tries:
     @property
     def label(self) -> str:
         """The step and its run, for messages."""
-        return f"step {self._claim.key!r} of run {self._session.ledger.run!r}"
+        return f"step {self._step.key!r} of run {self._session.ledger.run!r}"
 
     def begin(self) -> None:
         """Begin the next try, or wait for the instant that is recorded for it."""
-        facts = self._session.facts(self._claim)
+        facts = self._step.facts
         if facts is not None:
             self._attempt = facts.attempt
             if self._attempt and self._bounds is not None:
                 self._bounds.began = facts.began or facts.opened_at
-            if facts.due is not None and (self._session.ledger.run, self._claim.key) in self._machine.timers:
+            if facts.due is not None and (self._session.ledger.run, self._step.key) in self._machine.timers:
                 return  # R17: what the timers have given is due, whatever the clock says now
         self._in_place = facts is None and self._session.gate is None and self._bounds is None
-        self._session.admit(self._try)
+        self._admit()
         self._in_place = False
+
+    def _admit(self) -> None:
+        # R26: once the scheduler lets this run call handlers.
+        if self._session.gate is None:
+            self._try()
+        else:
+            self._session.gate(self._try)
 
     def come_due(self) -> None:
         """The next try is due, or the running one has had its time."""
         if not self.is_running:
             # The wait before a try is recorded before the try begins: a crash must not give it back (R11).
-            self._machine.journal.tell(self._recorded, lambda error: None if error else self._session.admit(self._try))
+            self._machine.journal.tell(self._recorded, lambda error: None if error else self._admit())
         elif self._task is not None and self._bounds is not None:  # else: what was due has begun already
             self._timed_out = True
             self._cancel(self._task)
@@ -112,9 +120,9 @@ class Tries:
     def stop(self) -> None:
         """Cancel the try that is running, and try no more. A thread that a step still waits for is let run."""
         self._stopped = True
-        if self._trying is not None and (self._claim.was_dropped or self._session.ledger.status is not None):
+        if self._trying is not None and (self._step.was_dropped or self._session.ledger.status is not None):
             self._trying.is_cancelled = True
-        if self._task is not None and (self._claim.was_dropped or not self.is_in_thread):
+        if self._task is not None and (self._step.was_dropped or not self.is_in_thread):
             self._cancel(self._task)
 
     def _cancel(self, task: asyncio.Task[None]) -> None:
@@ -142,7 +150,7 @@ class Tries:
         self._timed_out = self._has_begun = False
         try:
             trying = self._trying = Trying(
-                self._session.ledger.run, self._claim.key, self._attempt, self._machine.engine
+                self._session.ledger.run, self._step.key, self._attempt, self._machine.engine
             )
             if self._bounds is not None and self._bounds.is_past(self._machine.clock.now()):
                 self._timed_out = self._bounds.is_last = True
@@ -193,7 +201,7 @@ class Tries:
         # returns inline must come in the same order on replay (see `delivery`). And only when level:
         # else it could overtake an outcome that is recorded.
         immediate = self._machine.journal.immediate
-        return immediate and self._session.is_level and self._claim.called_by is self._claim.awaited_by
+        return immediate and not self._session.behind and self._step.called_by is self._step.awaited_by
 
     async def _run(self, calling: Awaitable[Any]) -> None:
         try:
@@ -220,7 +228,7 @@ class Tries:
     def _stood_in(self) -> Handler:
         handler = self._handler
         if self._machine.stand_in is not None:
-            handler = self._machine.stand_in.handler(self._claim.step_id, handler)
+            handler = self._machine.stand_in.handler(self._step.step_id, handler)
         return watched(handler, self._machine.logger, self.label) if self._machine.is_debugging else handler
 
     async def _call(self, context: Context) -> Any:
@@ -252,7 +260,7 @@ class Tries:
             return
         until = self._bounds.until(self._machine.clock.now(), has_begun=self._has_begun)
         if until is not None:
-            self._machine.timers.set_span((self._session.ledger.run, self._claim.key), until)
+            self._machine.timers.set_span((self._session.ledger.run, self._step.key), until)
 
     # What came of it.
 
@@ -267,7 +275,7 @@ class Tries:
         self._leave()
         self._machine.changed()
         if self._bounds is not None:
-            self._machine.timers.drop((self._session.ledger.run, self._claim.key))
+            self._machine.timers.drop((self._session.ledger.run, self._step.key))
         try:
             self._judge(error, value, inline=inline)
         except KeyboardInterrupt:
@@ -320,19 +328,16 @@ class Tries:
             LimitError: it is too large.
         """
         text = encode(value, self._handler.type, whose=Whose.HANDLER)
-        limit = self._machine.causes.limits.step_bytes
-        if len(text) > limit:
-            raise LimitError(
-                f"the output of {self.label} is {len(text):,} bytes, the limit is {limit:,}: keep it elsewhere and "
-                "return a reference to it, or pass Limits(step_bytes=...) to the engine"
-            )
+        limits = self._machine.causes.limits
+        if len(text) > limits.step_bytes:
+            check_output(limits, len(text), f"the output of {self.label}")
         return text
 
     def _fail(self, error: BaseException, *, is_final: bool = False) -> None:
-        ledger, claim, now = self._session.ledger, self._claim, self._machine.clock.now()
-        if ledger.status is not None or claim.was_dropped:
+        ledger, step, now = self._session.ledger, self._step, self._machine.clock.now()
+        if ledger.status is not None or step.was_dropped:
             return
-        seed = f"{ledger.run}/{claim.key}"
+        seed = f"{ledger.run}/{step.key}"
         verdict = Verdict()
         if not is_final:
             verdict = self._handler.policy.verdict(error, attempt=self._attempt, now=now, seed=seed, final=FINAL)
@@ -340,17 +345,17 @@ class Tries:
         if bounds is not None and bounds.is_last and self._timed_out:
             failure = self._with_last(failure)
         if due is None or (bounds is not None and bounds.is_past(due)):
-            self._close(Err(attrs.evolve(failure, step_id=claim.key)))
+            self._close(Err(attrs.evolve(failure, step_id=step.key)))
             return
         began = bounds.began if bounds is not None and bounds.last is not None else None
         self._recorded = self._machine.journal.post(
-            StepRetried(ledger.run, claim.key, claim.kind, self._attempt + 1, due, failure, now, began)
+            StepRetried(ledger.run, step.key, step.kind, self._attempt + 1, due, failure, now, began)
         )
         self._attempt += 1
 
     def _with_last(self, late: RecordedError) -> RecordedError:
         """Return the error of a step whose time is over: the last one; of a try that was running, its own before."""
-        facts = self._session.facts(self._claim)
+        facts = self._step.facts
         last = facts.error if facts is not None else None
         if last is None or not self._attempt:
             return late
@@ -359,7 +364,7 @@ class Tries:
         return attrs.evolve(late, causes=(attrs.evolve(last, causes=()), *last.causes)[:5])
 
     def _give_up(self, error: BaseException | None, broken: BaseException) -> None:
-        failure = attrs.evolve(recorded(broken, before=error), step_id=self._claim.key)
+        failure = attrs.evolve(recorded(broken, before=error), step_id=self._step.key)
         self._machine.logger.error(
             "what came of %s could not be judged or recorded, so the step has failed: %s", self.label, failure.stack
         )
@@ -371,7 +376,17 @@ class Tries:
     def _close(self, outcome: Outcome, *, inline: bool = False) -> None:
         self._session.works.pop(self, None)
         tries = self._attempt + self._has_begun
-        self._session.close_step(self._claim, outcome, tries=tries, inline=inline)
+        self._step.record(outcome, tries=tries, inline=inline)
+
+
+def begin_attempts(call: StepCall, handler: Handler) -> None:
+    """Begin the handler of a step."""
+    attempts = call.work = Attempts(call, handler)
+    session = call.session
+    if not session.works:
+        session.works = {}  # the empty one is shared
+    session.works[attempts] = None
+    attempts.begin()
 
 
 async def _raising(error: BaseException) -> None:

@@ -145,7 +145,7 @@ async def _still(runtime: Runtime, run: str) -> str | None:
     while True:
         await runtime.rounds.passed(QUIET + 2)
         session = runtime.scheduler.sessions.get(run)
-        if session is None or (session.claims and session.delivery.is_idle):
+        if session is None or (session.calls and session.delivery.is_idle):
             return None
         if runtime.loop.time() > deadline:
             return f"  it awaits something outside its steps, at {awaited_line(session.main)}"

@@ -250,5 +250,5 @@ async def _look(stage: Stage) -> None:
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         for session in list(stage.engine.opened("torture").scheduler.sessions.values()):
-            if session.delivery.is_quiet and not session.claims and not session.refused and not session.main.done():
+            if session.delivery.is_quiet and not session.calls and not session.refused and not session.main.done():
                 stage.actors.lived.outside.append(f"at {awaited_line(session.main)}")

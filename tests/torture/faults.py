@@ -63,12 +63,12 @@ FAULTS = [
         "facts.attempt, facts.due, facts.error = record.attempt,",
         "facts.attempt, facts.due, facts.error = 0,",
     ),
-    Fault("run a finished step again", "session.py", "return facts is None or facts.outcome is None", "return True"),
+    Fault("run a finished step again", "calls.py", "return facts is None or facts.outcome is None", "return True"),
     Fault(
         "forget a cancelled wait",
-        "session.py",
-        "            self.machine.journal.post("
-        "StepClosed(self.ledger.run, claim.key, claim.kind, Cancelled(), turn, now))",
+        "calls.py",
+        "            machine.journal.post("
+        "StepClosed(session.ledger.run, self.key, self.kind, Cancelled(), turn, now))",
         "            pass",
     ),
     Fault(
@@ -175,7 +175,7 @@ FAULTS = [
     ),
     Fault(
         "give parallel branches one count",
-        "session.py",
+        "branches.py",
         "            branch = parent.child()\n",
         "            branch = parent\n",
         ("tests/test_rules_steps.py", "tests/test_replay.py"),
@@ -238,7 +238,7 @@ FAULTS = [
     ),
     Fault(
         "return at the call what came in a turn",
-        "session.py",
+        "calls.py",
         "if facts is None or facts.turn is not None or not",
         "if facts is None or not",
         ("tests/test_delivery.py", "tests/test_replay.py"),
@@ -379,9 +379,9 @@ FAULTS = [
     ),
     Fault(
         "take a task that is none of the run's own for one",
-        "session.py",
-        "return self.branches if is_own(self) else self.refusals.strangers",
-        "return self.branches",
+        "branches.py",
+        "        if is_own(self._of):\n            return self._tasks\n",
+        "        if True:\n            return self._tasks\n",
         ("tests/test_user_code_that_goes_on.py",),
     ),
     Fault(

@@ -33,7 +33,7 @@ ODD_FAULTS = [
     ),
     Fault(
         "take an old record for one that was compared all the way down",
-        "awaitable.py",
+        "calls.py",
         "deep=outcome.deep",
         "deep=True",
         ("tests/test_rules_types.py",),

@@ -61,8 +61,8 @@ OF_CAUSES = [
     Fault(
         "take a step that was cancelled for one that is pending",
         "session.py",
-        "return [key for key in self.claims if key not in facts or facts[key].outcome is None]",
-        "return list(self.claims)",
+        "return [key for key in self.calls if key not in facts or facts[key].outcome is None]",
+        "return list(self.calls)",
         ("tests/test_rules_otherwise.py",),
     ),
     Fault(

@@ -71,7 +71,7 @@ OF_REOPENING = [
     ),
     Fault(
         "give an invoke no deadline whose child goes on",
-        "session.py",
+        "execution.py",
         "facts.is_waiting and not facts.is_unasked:",
         "facts.is_waiting:",
         OF_CHILDREN,

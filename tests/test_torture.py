@@ -15,9 +15,9 @@ import pytest
 
 import durable
 from durable import Backoff, Context, Event, StepError, StepOptions
+from durable.calls import StepCall
 from durable.codec import read
 from durable.records import StepClosed
-from durable.session import Session
 from durable.testing import Lab, StuckError, TortureReport, torture
 from tests.lives import note
 
@@ -375,8 +375,8 @@ def test_torture_leaves_the_loop_and_the_clock_as_they_were() -> None:
 
 def test_a_finished_handler_that_is_called_again_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """R1, planted: recorded outcomes are not recalled inline, and every step is held to be due."""
-    monkeypatch.setattr(Session, "is_due", lambda session, claim: True)
-    monkeypatch.setattr(Session, "recalled", lambda session, claim: None)
+    monkeypatch.setattr(StepCall, "_is_due", lambda call: True)
+    monkeypatch.setattr(StepCall, "_recalled", lambda call: None)
 
     @durable.function
     async def simple(ctx: Context) -> Any:

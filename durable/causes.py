@@ -18,18 +18,17 @@ from typing import Any
 import attrs
 
 from durable.bus import Complaint, Place, lacking, path_of, view
-from durable.codec import decode, enclose, encode, outline
+from durable.codec import enclose, encode, outline
 from durable.errors import InvokeTimeoutError, RecordedError, RunCancelled, SignalConflictError
 from durable.expressions import Budget
 from durable.ids import part
 from durable.ledger import Ledger
-from durable.limits import Limits, check_data
+from durable.limits import Limits
 from durable.records import (
     CANCELLED,
     FAILED,
     FINISHED,
     LIFECYCLE,
-    RESERVED,
     Ending,
     Err,
     Event,
@@ -47,11 +46,10 @@ from durable.records import (
     StepKind,
     StepOpened,
     Wait,
+    event_of,
 )
-from durable.spelling import shown
 from durable.state import State
 from durable.times import after
-from durable.words import checked_name, checked_name_or_none
 
 Acting = Generator[Record, None, object]  # what a step sends, and the value that it ends with
 
@@ -96,12 +94,12 @@ class Causes:
         self.limits = limits
         self._complain = complain
 
-    def repeat_of(self, event: Event, now: datetime) -> str | None:
+    def repeat_of(self, id: str, event: Event, now: datetime) -> str | None:
         """Return the runtime's id of the event of which this is a repeat, None for a new one (R21).
 
-        An id counts while its event is still to come, and for 24 h from its delivery.
+        An id counts while its event is still to come, and for 24 h from its delivery. `id` is the runtime's own.
         """
-        if event.id is None:
+        if event.id is None or event.id == id:
             return None
         coming = self.state.coming.get(event.id)
         if coming is not None:
@@ -109,54 +107,23 @@ class Causes:
         first = self.state.seen.get(("", event.id))
         return first[0] if first is not None and first[1] > now else None
 
-    def check_event(self, event: object, *, reserved: bool = False) -> Event:
-        """Return an event that may be sent, as it is recorded; `reserved`: by the runtime itself.
-
-        Its data are a copy, which nobody can change any more: what is matched live is what is matched after a crash.
-
-        Raises:
-            TypeError, ValueError: not an Event, a text that cannot be kept, or a name of the runtime's own.
-            CodecError, LimitError: data that cannot be kept, or are too large.
-        """
-        if not isinstance(event, Event):
-            raise TypeError(f"only an Event can be sent, not {shown(event)} ({type(event).__name__})")
-        checked_name(event.name, "an event's name")
-        checked_name_or_none(event.id, f"the id of event {event.name!r}")
-        checked_name_or_none(event.v, f"the v of event {event.name!r}")
-        if not reserved and event.name.startswith(RESERVED):
-            raise ValueError(f"event {event.name!r} cannot be sent: names under {RESERVED!r} are the runtime's own")
-        if "*" in event.name:
-            raise ValueError(f"event {event.name!r} cannot be sent: a * is for patterns in triggers")
-        text = encode(event.data)
-        check_data(self.limits, len(text), f"the data of event {event.name!r}")
-        return Event(event.name, decode(text), event.id, event.ts, event.v)
-
-    def check_signal(self, signal: str, data: object) -> None:
-        """Refuse data that no signal can carry.
-
-        Raises:
-            CodecError, LimitError
-        """
-        check_data(self.limits, len(encode(data)), f"the data of signal {signal!r}")
-
     def send_all(self, events: Iterable[tuple[str, Event]], ids: list[str], now: datetime) -> Iterator[Record]:
-        """Events were sent together, each with the id that is to be the runtime's own. What that has become stands in
-        `ids` afterwards: for a repeat, the id of the first."""
-        for id, event in events:
-            ids.append(self.repeat_of(event, now) or id)
-            yield from self.send(id, event, now)
+        """Events were sent together: schedule each, or deliver it at once. A repeat calls for nothing.
 
-    def send(self, id: str, event: Event, now: datetime) -> Iterator[Record]:
-        """An event was sent: schedule it, or deliver it at once. A repeat calls for nothing."""
-        if self.repeat_of(event, now) is not None:
-            return
-        full = Event(event.name, event.data, event.id or id, event.ts or now, event.v)
-        if full.ts is not None and full.ts > now:
-            yield EventSent(id, full, now, due=full.ts)
-            return
-        if event.id is not None:
-            yield EventSent(id, full, now)
-        yield from self.deliver(id, full, now)
+        Each is as it was accepted, with the id that is to be the runtime's own. What that has become stands in `ids`
+        afterwards: for a repeat, the id of the first.
+        """
+        for id, event in events:
+            first = self.repeat_of(id, event, now)
+            ids.append(first or id)
+            if first is not None:
+                continue
+            if event.ts is not None and event.ts > now:
+                yield EventSent(id, event, now, due=event.ts)
+                continue
+            if event.id != id:  # given by whoever sent it
+                yield EventSent(id, event, now)
+            yield from self.deliver(id, event, now)
 
     def deliver_scheduled(self, id: str, now: datetime) -> Iterator[Record]:
         """A scheduled event is due."""
@@ -343,7 +310,7 @@ class Causes:
             if failing is None and (is_silent or not self.state.bus.is_heard(name)):
                 continue
             id = f"{ledger.run}#{name.rpartition('.')[2]}{again}"
-            event = Event(name, self._ending_data(ledger, name), id, now)
+            event = event_of(name, self._ending_data(ledger, name), id, now, None)
             if not is_silent:
                 yield from self.deliver(id, event, now)
             if failing is not None:

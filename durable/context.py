@@ -13,14 +13,12 @@ from datetime import datetime
 from random import Random
 from typing import Any, TypeVar
 
-import attrs
-
 from durable.claims import current_try
 from durable.codec import decode, enclose
 from durable.errors import checked_calls
 from durable.log import Log
 from durable.misuse import misuse
-from durable.records import Event
+from durable.records import Event, event_of
 from durable.request import Execution
 from durable.retries import Policy
 from durable.spelling import on_a_line, shown
@@ -143,7 +141,7 @@ class Context:
         """The event that opened the run: a copy of this execution's own (R3)."""
         if self._event is None:
             event = self._execution.event
-            self._event = attrs.evolve(event, data=decode(enclose(event.data)))
+            self._event = event_of(event.name, decode(enclose(event.data)), event.id, event.ts, event.v)
         assert self._event is not None
         return self._event
 

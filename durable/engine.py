@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar, overload
 
 import attrs
 
+from durable.acceptance import accepted, check_signal
 from durable.claims import check_not_in_function, check_outside
 from durable.clock import Clock
 from durable.equipment import checked_clock, checked_limits, checked_logger, checked_store
@@ -165,8 +166,7 @@ class Engine:
         runtime = self._asked("send", "ctx.step.send_event")
         events = checked_events(name, data, id=id, ts=ts)
         await runtime.admission.enter()
-        ids, _ = await runtime.send(events)
-        return ids
+        return (await runtime.send(events))[0]
 
     async def send_signal(self, signal: str, data: Any = None) -> str | None:
         """Send a signal to the one run that waits for it; return its id, or None: then the signal is not kept.
@@ -176,7 +176,7 @@ class Engine:
         """
         runtime = self._asked("send_signal", "ctx.step.send_signal")
         signal = checked_signal(signal, what="send_signal")
-        runtime.causes.check_signal(signal, data)
+        check_signal(signal, data, runtime.causes.limits)
         now = runtime.clock.now()
         place = runtime.causes.waiter(signal, now)
         runtime.journal.post_all(runtime.causes.signal(signal, data, now))
@@ -208,7 +208,7 @@ class Engine:
         name, _ = self._registry.resolve(function, "start")
         if name not in self._registry.functions:
             raise LookupError(f"there is no function {name!r} in this engine: pass it in Engine(functions=[...])")
-        event = runtime.causes.check_event(Event(INVOKED, {} if data is None else data), reserved=True)
+        event = accepted(Event(INVOKED, {} if data is None else data), runtime.causes.limits, reserved=True)
         await runtime.admission.enter()
         if id is None:
             fresh = runtime.ids.fresh(runtime.clock.now())

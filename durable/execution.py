@@ -17,6 +17,7 @@ from typing import Any, assert_never
 
 import attrs
 
+from durable.acceptance import accepted, check_signal, stamped
 from durable.awaitable import StepCoroutine
 from durable.bus import lacking, path_of, view
 from durable.calls import StepCall
@@ -103,12 +104,12 @@ class RunExecution:
         return self._session.machine.logger
 
     def check_event(self, event: object, *, reserved: bool = False) -> Event:
-        """Return an event as it may be sent: see `Causes.check_event`."""
-        return self._session.machine.causes.check_event(event, reserved=reserved)
+        """Return an event as it may be sent: see `acceptance.accepted`."""
+        return accepted(event, self._session.machine.causes.limits, reserved=reserved)
 
     def check_signal(self, signal: str, data: object) -> None:
         """Refuse data that no signal can carry."""
-        self._session.machine.causes.check_signal(signal, data)
+        check_signal(signal, data, self._session.machine.causes.limits)
 
     def check_match(self, step_id: str, match: str) -> None:
         """Refuse the path of a wait that could match nothing: see `Execution.check_match`."""
@@ -226,7 +227,8 @@ def _send(call: StepCall, request: SendRequest) -> None:
 def _sent(call: StepCall, events: tuple[Event, ...], now: datetime) -> Acting:
     run, ids = call.session.ledger.run, list[str]()
     named = [(f"{run}/{part(call.key)}#{number}", event) for number, event in enumerate(events)]
-    yield from call.session.machine.causes.send_all(named, ids, now)
+    sent = [(id, stamped(event, id, now)) for id, event in named]
+    yield from call.session.machine.causes.send_all(sent, ids, now)
     return ids
 
 

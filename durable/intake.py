@@ -26,12 +26,11 @@ from functools import partial
 from itertools import chain
 from typing import TypeVar, assert_never
 
-import attrs
-
+from durable.acceptance import accepted, check_signal
 from durable.errors import StoreError
 from durable.machine import Machine
 from durable.messages import SentEvents, SentSignal, read_sent
-from durable.records import Event, MessageTaken, Record
+from durable.records import MessageTaken, Record
 from durable.spelling import on_a_line
 from durable.stores.bell import Bell
 from durable.stores.file import FileStore
@@ -186,10 +185,11 @@ class Intake:
         sent = read_sent(message.kind, message.body)
         match sent:
             case SentEvents(at, events):
-                checked = [(id, _dated(causes.check_event(event), at, now)) for id, event in events]
+                # With the time at which it was sent; never one to come, which would delay it.
+                checked = [(id, accepted(event, causes.limits, id, min(at, now))) for id, event in events]
                 return causes.send_all(checked, [], now)
             case SentSignal(_, signal, data):
-                causes.check_signal(signal, data)
+                check_signal(signal, data, causes.limits)
                 return causes.signal(signal, data, now)
             case _:
                 assert_never(sent)
@@ -226,11 +226,6 @@ class Intake:
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.stop()
-
-
-def _dated(event: Event, at: datetime, now: datetime) -> Event:
-    """Return the event with the time at which it was sent, if it has none; never one to come, which would delay it."""
-    return event if event.ts is not None else attrs.evolve(event, ts=min(at, now))
 
 
 def _stamp(inbox: Inbox) -> tuple[int, int, int] | None:

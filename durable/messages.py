@@ -13,7 +13,7 @@ import attrs
 
 from durable.codec import decode, encode
 from durable.errors import CodecError
-from durable.records import Event
+from durable.records import Event, text_of
 
 
 @attrs.frozen
@@ -44,7 +44,10 @@ def write_sent(sent: Sent) -> tuple[str, str]:
     """
     match sent:
         case SentEvents(at, events):
-            written = [{**attrs.asdict(event, recurse=False), "data": encode(event.data)} for _, event in events]
+            written = [
+                {**attrs.asdict(event, recurse=False), "data": text_of(event) or encode(event.data)}
+                for _, event in events
+            ]
             return "events", encode({"at": at, "ids": [id for id, _ in events], "events": written})
         case SentSignal(at, signal, data):
             return "signal", encode({"at": at, "signal": signal, "data": encode(data)})

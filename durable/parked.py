@@ -11,7 +11,7 @@ from datetime import datetime
 
 from durable.codec import decode, enclose
 from durable.ledger import Ledger, StepFacts
-from durable.records import Event, StepKind, Wait
+from durable.records import Event, StepKind, Wait, event_of
 
 
 class Parked:
@@ -66,7 +66,7 @@ class Parked:
 
     def event(self) -> Event:
         """Return the event of the run."""
-        return Event(self._event_name, decode(self._data), self._event_id, self._event_ts, self._event_v)
+        return event_of(self._event_name, decode(self._data), self._event_id, self._event_ts, self._event_v)
 
     def ledger(self) -> Ledger:
         """Return a ledger that takes the next records in like the whole one; of the steps it knows the open one."""

@@ -61,9 +61,16 @@ def _checked_data(event: Event) -> dict[str, Any] | None:
     return plainly
 
 
+class _Written:
+    """An event's data as text, until that is written: no field of the event, and not copied with it."""
+
+    __slots__ = ("_text",)
+    _text: Json
+
+
 @checked_calls
 @attrs.frozen
-class Event:
+class Event(_Written):
     """Something that happened: a name and data.
 
     Attributes:
@@ -99,6 +106,37 @@ class Event:
         ts = self.ts
         if ts is not None and (type(ts) is not datetime or ts.tzinfo is not UTC):
             put(self, "ts", aware(ts, what=f"the ts of event {self.name!r}"))
+
+
+def event_of(
+    name: str, data: Mapping[str, Any], id: str | None, ts: datetime | None, v: str | None, text: Json | None = None
+) -> Event:
+    """Return an event of parts that the library has checked or read itself: nothing is checked again or copied.
+
+    `text` is what the codec wrote of the data, which nobody else may hold then.
+    """
+    event, put = Event.__new__(Event), object.__setattr__
+    put(event, "name", name)
+    put(event, "data", data)
+    put(event, "id", id)
+    put(event, "ts", ts)
+    put(event, "v", v)
+    if text is not None:
+        put(event, "_text", text)
+    return event
+
+
+def text_of(event: Event) -> Json | None:
+    """Return the text of an event's data, None where it has none at hand."""
+    return getattr(event, "_text", None)
+
+
+def take_text(event: Event) -> Json | None:
+    """Return the text of an event's data, which the event then keeps no more: it is written once."""
+    text = text_of(event)
+    if text is not None:
+        object.__delattr__(event, "_text")
+    return text
 
 
 @checked_calls

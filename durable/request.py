@@ -126,7 +126,7 @@ class Execution(Protocol):
         """
 
     def check_event(self, event: object, *, reserved: bool = False) -> Event:
-        """Return an event as it may be sent: see `Causes.check_event`."""
+        """Return an event as it may be sent: see `acceptance.accepted`."""
 
     def check_signal(self, signal: str, data: object) -> None:
         """Refuse data that no signal can carry."""

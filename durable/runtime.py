@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 
 import attrs
 
+from durable.acceptance import accepted, stamped
 from durable.branches import outside
 from durable.causes import Causes
 from durable.claims import StandIn
@@ -35,7 +36,7 @@ from durable.limits import Limits
 from durable.log import Log
 from durable.machine import Machine
 from durable.pacing import Admission
-from durable.records import INVOKED, EngineClosed, Event, Record, RunClosed, RunOpened
+from durable.records import EngineClosed, Event, Record, RunClosed, RunOpened
 from durable.recovery import Recovery
 from durable.registry import Registry
 from durable.rounds import Rounds
@@ -312,8 +313,9 @@ class Runtime:
             StoreError: it is not known to be recorded.
         """
         now, ids = self.clock.now(), list[str]()
-        checked = [(self.ids.fresh(now), self.causes.check_event(event)) for event in events]
-        records = self.journal.post_all(self.causes.send_all(checked, ids, now))
+        fresh = [self.ids.fresh(now) for _ in events]
+        sent = [(id, accepted(event, self.causes.limits, id, now)) for id, event in zip(fresh, events, strict=True)]
+        records = self.journal.post_all(self.causes.send_all(sent, ids, now))
         await self.journal.synced()
         return ids, [record.run for record in records if isinstance(record, RunOpened)]
 
@@ -327,7 +329,7 @@ class Runtime:
             StoreError: it is not known to be recorded.
         """
         now = self.clock.now()
-        event = Event(INVOKED, event.data, run, now)
+        event = stamped(event, run, now)
         claimant = None if is_named else self.causes.claimed_by(function, event, now)[1]
         if claimant is None:
             self.journal.post_all(self.causes.open(function, run, event, now, is_named=is_named))

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from durable.acceptance import accepted
 from durable.clock import Clock
 from durable.engine import Engine
 from durable.foreground import Foreground
@@ -176,7 +177,7 @@ class _Script(Generic[T]):
             ValueError: it is another run.
             TypeError, CodecError, LimitError, StoreError
         """
-        event = runtime.causes.check_event(Event(INVOKED, self._data), reserved=True)
+        event = accepted(Event(INVOKED, self._data), runtime.causes.limits, reserved=True)
         if self._id is None:
             return
         known = self._known = runtime.state.whole(self._id) or await runtime.load(self._id)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
-from durable.causes import Causes
+from durable.acceptance import accepted, check_signal
 from durable.claims import check_not_in_function
 from durable.clock import SystemClock
 from durable.equipment import checked_limits
@@ -22,7 +22,6 @@ from durable.misuse import misplaced
 from durable.options import checked_signal
 from durable.records import Event
 from durable.requests import checked_events
-from durable.state import State
 from durable.stores.bell import ring
 from durable.stores.file import FileReader
 from durable.stores.inbox import Inbox, Message
@@ -50,8 +49,7 @@ class Sender:
     def __init__(self, path: str | os.PathLike[str], *, limits: Limits | None = None) -> None:
         self.path = FileReader(path).path
         self._inbox = Inbox(os.path.realpath(self.path))
-        # The engine's own rules, over no runs: what they let pass here, they let pass there.
-        self._causes = Causes(State(_ignore), checked_limits(limits), _ignore)
+        self._limits = checked_limits(limits)
         self._clock = SystemClock()
         self._ids = Ids()
         self._pid = 0
@@ -112,7 +110,7 @@ class Sender:
             StoreError: they are not known to be sent.
         """
         worker = self._asked("send", "ctx.step.run with a handler that calls it")
-        events = [self._causes.check_event(event) for event in checked_events(name, data, id=id, ts=ts)]
+        events = [accepted(event, self._limits) for event in checked_events(name, data, id=id, ts=ts)]
         if not events:
             return []
         now = self._clock.now()
@@ -128,7 +126,7 @@ class Sender:
         """
         worker = self._asked("send_signal", "ctx.step.run with a handler that calls it")
         signal = checked_signal(signal, what="send_signal")
-        self._causes.check_signal(signal, data)
+        check_signal(signal, data, self._limits)
         now = self._clock.now()
         await worker.post((self._message(SentSignal(now, signal, data), now),))
 
@@ -161,7 +159,3 @@ class Sender:
         deliver(jobs)
         if messages:
             ring(self._inbox.store)
-
-
-def _ignore(_about: str, _text: str) -> None:
-    """Hear of an expression that fails: there are none here."""

@@ -40,6 +40,7 @@ from durable.records import (
     StepRetried,
     Until,
     Wait,
+    take_text,
 )
 
 _MEMBERS = frozenset((*get_args(Outcome), *get_args(Wait)))
@@ -69,7 +70,8 @@ class EventTexts:
         """Return what `enclose(event.data)` gives."""
         if event.data is not self._data:
             self._data, self._text = None, ""
-            self._data, self._text = event.data, enclose(event.data)
+            text = take_text(event)
+            self._data, self._text = event.data, enclose(event.data) if text is None else text
         return self._text
 
 

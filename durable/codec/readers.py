@@ -44,6 +44,7 @@ from durable.records import (
     StepRetried,
     Until,
     Wait,
+    event_of,
 )
 
 Head = dict[str, Any]
@@ -51,6 +52,7 @@ Head = dict[str, Any]
 _STEP_KINDS = {kind: kind for kind in get_args(StepKind)}
 _ENDINGS = {ending: ending for ending in get_args(Ending)}
 OK = {"_type": "Ok"}
+_KEYS = frozenset({str})
 
 
 def _text(value: Any) -> str:
@@ -106,7 +108,12 @@ def _refuse_value(value: Json | None) -> None:
 def _event(head: Head, data: Json | None, at: datetime) -> Event:
     text = head["ts"]
     ts = None if text is None else _instant(text)
-    return Event(intern(head["name"]), decode(_following(data)), head["id"], at if ts == at else ts, head["v"])
+    name, values, id, v = intern(head["name"]), decode(_following(data)), head["id"], head["v"]
+    ts = at if ts == at else ts  # one datetime for both: a store may hold a hundred thousand runs
+    is_plain = (id is None or type(id) is str) and (v is None or type(v) is str) and type(values) is dict
+    if name and id != "" and v != "" and is_plain and _KEYS.issuperset(map(type, values)):
+        return event_of(name, values, id, ts, v)
+    return Event(name, values, id, ts, v)  # which says what is wrong
 
 
 def _error(head: Head) -> RecordedError:

@@ -134,7 +134,8 @@ def _instance_tree(writing: Writing, value: Any) -> Any:
         known = writing.words.names
         can_be_kept = form(cls) is not None
         raise writing.refusal(why_not(value, known, writing.whose, can_be_kept=can_be_kept, is_typed=writing.is_typed))
-    writing.has_instances = writing.has_instances or cls not in _OWN
+    is_own = cls in _OWN
+    writing.has_instances = writing.has_instances or not is_own
     try:
         parts = how.taken(value)
     except (RecursionError, KeyboardInterrupt, SystemExit):
@@ -145,7 +146,7 @@ def _instance_tree(writing: Writing, value: Any) -> Any:
         name = short_name(cls)
         raise writing.refusal(f"the unstructure hook of {name} returned a {name}: return plain values")
     payload = _named_trees(writing, parts) if how.is_named else writing.tree(parts)
-    extra = beyond_fields(value, how)
+    extra = () if is_own else beyond_fields(value, how)
     if extra:
         _check_extra(writing, value, extra, how, payload)
     return {tag: payload}

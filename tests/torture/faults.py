@@ -67,8 +67,7 @@ FAULTS = [
     Fault(
         "forget a cancelled wait",
         "calls.py",
-        "            machine.journal.post("
-        "StepClosed(session.ledger.run, self.key, self.kind, Cancelled(), turn, now))",
+        "            machine.journal.post(StepClosed(session.ledger.run, self.key, self.kind, Cancelled(), turn, now))",
         "            pass",
     ),
     Fault(
@@ -210,9 +209,9 @@ FAULTS = [
     ),
     Fault(
         "share a live object instead of its record",
-        "causes.py",
-        "return Event(event.name, decode(text), event.id, event.ts, event.v)",
-        "return event",
+        "acceptance.py",
+        "return event_of(name, decode(text), given",
+        "return event_of(name, event.data, given",
         ("tests/test_rules_events.py",),
     ),
     Fault(

@@ -11,7 +11,7 @@ was encoded before; what is put around these counts against no limit of theirs (
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -51,7 +51,7 @@ from durable.records import (
 from durable.state import State
 from durable.times import after
 
-Acting = Generator[Record, None, object]  # what a step sends, and the value that it ends with
+Acting = tuple[object, Iterator[Record]]  # the value that a step ends with, and what it sends
 
 NOTHING = Ok("null")
 _TOLD: dict[Ending, tuple[str, ...]] = {
@@ -59,6 +59,11 @@ _TOLD: dict[Ending, tuple[str, ...]] = {
     "failed": (FINISHED, FAILED),
     "cancelled": (FINISHED, CANCELLED),
 }
+
+
+def sent_id(ledger: Ledger, key: str, number: int) -> str:
+    """Return the id of an event that a step sends. One that is sent anew in a run that was opened again is another."""
+    return f"{ledger.run}/{part(key)}#{number}{_again(ledger.reopenings)}"
 
 
 def child_id(run: str, key: str, openings: int) -> str:
@@ -107,16 +112,22 @@ class Causes:
         first = self.state.seen.get(("", event.id))
         return first[0] if first is not None and first[1] > now else None
 
-    def send_all(self, events: Iterable[tuple[str, Event]], ids: list[str], now: datetime) -> Iterator[Record]:
+    def ids_of(self, events: Sequence[tuple[str, Event]], now: datetime) -> list[str]:
+        """Return the runtime's id of each event that is sent together with others: for a repeat, that of the first."""
+        ids, firsts = list[str](), dict[str, str]()
+        for id, event in events:
+            first = self.repeat_of(id, event, now) or id
+            given = event.id if event.id != id else None
+            ids.append(first if given is None else firsts.setdefault(given, first))
+        return ids
+
+    def send_all(self, events: Sequence[tuple[str, Event]], now: datetime) -> Iterator[Record]:
         """Events were sent together: schedule each, or deliver it at once. A repeat calls for nothing.
 
-        Each is as it was accepted, with the id that is to be the runtime's own. What that has become stands in `ids`
-        afterwards: for a repeat, the id of the first.
+        Each is as it was accepted, with the id that is to be the runtime's own; what that becomes says `ids_of`.
         """
         for id, event in events:
-            first = self.repeat_of(id, event, now)
-            ids.append(first or id)
-            if first is not None:
+            if self.repeat_of(id, event, now) is not None:
                 continue
             if event.ts is not None and event.ts > now:
                 yield EventSent(id, event, now, due=event.ts)
@@ -197,8 +208,15 @@ class Causes:
                 )
 
     def act(self, ledger: Ledger, key: str, kind: StepKind, acting: Acting, now: datetime) -> Iterator[Record]:
-        """A step sends something and has ended with that (R22), unless what it sent has ended its own run."""
-        value = yield from acting
+        """A step sends something and has ended with that (R22): before its own run, where what it sends ends that."""
+        value, records = acting
+        for record in records:
+            if isinstance(record, RunClosed) and record.run == ledger.run:
+                yield from self._act_ended(ledger, key, kind, value, now)
+            yield record
+        yield from self._act_ended(ledger, key, kind, value, now)
+
+    def _act_ended(self, ledger: Ledger, key: str, kind: StepKind, value: object, now: datetime) -> Iterator[Record]:
         if ledger.status is None and (key not in ledger.steps or ledger.pending(key) is not None):
             yield ledger.closing(key, kind, Ok(encode(value)), at=now, limits=self.limits)
 

@@ -21,10 +21,9 @@ from durable.acceptance import accepted, check_signal, stamped
 from durable.awaitable import StepCoroutine
 from durable.bus import lacking, path_of, view
 from durable.calls import StepCall
-from durable.causes import Acting
+from durable.causes import Acting, sent_id
 from durable.claims import Call, Handler, check_not_nested
 from durable.drift import tell_other_child, tell_other_wait
-from durable.ids import part
 from durable.log import Log
 from durable.misuse import misplaced
 from durable.records import Event, ForEvent, ForSignal, StepKind, Until, Wait
@@ -220,28 +219,16 @@ def _stood_in(type_: object) -> Handler:
 
 
 def _send(call: StepCall, request: SendRequest) -> None:
-    now = call.session.machine.clock.now()
-    _act(call, _sent(call, request.events, now), now)
-
-
-def _sent(call: StepCall, events: tuple[Event, ...], now: datetime) -> Acting:
-    run, ids = call.session.ledger.run, list[str]()
-    named = [(f"{run}/{part(call.key)}#{number}", event) for number, event in enumerate(events)]
-    sent = [(id, stamped(event, id, now)) for id, event in named]
-    yield from call.session.machine.causes.send_all(sent, ids, now)
-    return ids
+    causes, ledger, now = call.session.machine.causes, call.session.ledger, call.session.machine.clock.now()
+    ids = [sent_id(ledger, call.key, number) for number in range(len(request.events))]
+    sent = [(id, stamped(event, id, now)) for id, event in zip(ids, request.events, strict=True)]
+    _act(call, (causes.ids_of(sent, now), causes.send_all(sent, now)), now)
 
 
 def _signal(call: StepCall, request: SignalRequest) -> None:
-    now = call.session.machine.clock.now()
-    _act(call, _signalled(call, request, now), now)
-
-
-def _signalled(call: StepCall, request: SignalRequest, now: datetime) -> Acting:
-    causes = call.session.machine.causes
+    causes, now = call.session.machine.causes, call.session.machine.clock.now()
     place = causes.waiter(request.signal, now)
-    yield from causes.signal(request.signal, request.data, now)
-    return None if place is None else place[0]
+    _act(call, (None if place is None else place[0], causes.signal(request.signal, request.data, now)), now)
 
 
 def _act(call: StepCall, acting: Acting, now: datetime) -> None:

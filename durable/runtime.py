@@ -312,10 +312,11 @@ class Runtime:
             TypeError, ValueError, CodecError, LimitError: nothing was sent.
             StoreError: it is not known to be recorded.
         """
-        now, ids = self.clock.now(), list[str]()
+        now = self.clock.now()
         fresh = [self.ids.fresh(now) for _ in events]
         sent = [(id, accepted(event, self.causes.limits, id, now)) for id, event in zip(fresh, events, strict=True)]
-        records = self.journal.post_all(self.causes.send_all(sent, ids, now))
+        ids = self.causes.ids_of(sent, now)
+        records = self.journal.post_all(self.causes.send_all(sent, now))
         await self.journal.synced()
         return ids, [record.run for record in records if isinstance(record, RunOpened)]
 

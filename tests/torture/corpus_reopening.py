@@ -10,7 +10,7 @@ import asyncio
 from datetime import datetime
 from typing import Any
 
-from durable import Context, StepError, StepOptions, function
+from durable import Cancel, Context, Event, StepError, StepOptions, function
 from tests.torture.cases import Move, instant
 from tests.torture.corpus import QUICK, cancel, case, one
 
@@ -139,6 +139,18 @@ async def a_race_whose_winner_was_there_before_what_is_mended(ctx: Context) -> A
         raise RuntimeError(value)
     await ctx.step.sleep("rest", 40)
     return [value, loser.cancelled(), "rested"]
+
+
+@function("stop", id="hears of the stop", retries=0)
+async def hears_of_the_stop(ctx: Context) -> Any:
+    return await ctx.step.run("heard", one, ctx.event.data)
+
+
+@case([[1], 1], retry(100_000), others=(hears_of_the_stop,), cancel=[Cancel("stop")], retries=0)
+async def a_run_that_cancels_itself_by_what_it_sends_and_is_opened_again(ctx: Context) -> Any:
+    """A day later no id of an event is known any more: what was sent stands in the step's record alone."""
+    sent = await ctx.step.send_event("send", Event("stop", {"n": 1}))
+    return [[len(sent)], await ctx.step.run("a", one)]
 
 
 @case([[1, "mended"], 1], retry(600), others=(leaf,), retries=1, backoff=QUICK)

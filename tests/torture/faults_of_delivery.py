@@ -1,4 +1,4 @@
-"""Of the planted faults: those in when a run is given what is recorded of it.
+"""Of the planted faults: those in when a run is given what is recorded of it, and in what it sends.
 
 Separate because one table would be too long to read.
 Leaves to `faults` to plant them.
@@ -7,6 +7,8 @@ Leaves to `faults` to plant them.
 from __future__ import annotations
 
 from tests.torture.planting import Fault
+
+OF_OWN_EVENTS = ("tests/test_rules_own_events.py",)
 
 OF_DELIVERY = [
     Fault(
@@ -22,5 +24,26 @@ OF_DELIVERY = [
         "        elif self._deliver_late():\n            return",
         "        elif self.delivered == self._last and self._deliver_late():\n            return",
         ("tests/test_cancelling.py", "tests/test_delivery.py"),
+    ),
+    Fault(
+        "let a run end before the step whose event ends it",
+        "causes.py",
+        "if isinstance(record, RunClosed) and record.run == ledger.run:",
+        "if False:",
+        OF_OWN_EVENTS,
+    ),
+    Fault(
+        "send anew under the id of what was sent before",
+        "causes.py",
+        "#{number}{_again(ledger.reopenings)}",
+        "#{number}",
+        OF_OWN_EVENTS,
+    ),
+    Fault(
+        "give a repeat in one send an id of its own",
+        "causes.py",
+        "firsts.setdefault(given, first)",
+        "first",
+        OF_OWN_EVENTS,
     ),
 ]

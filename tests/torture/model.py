@@ -65,7 +65,8 @@ class Execution:
         return self._wait("invoke", id, until, function=function, data=data)
 
     def send_event(self, id: str, event: Event) -> Awaitable[Any]:
-        return self._act("send_event", id, lambda fact: self.model.close(fact, [self.model.send(event)]))
+        """It has ended with what it sends, also where that ends its own run."""
+        return self._act("send_event", id, lambda fact: fact.end([self.model.send(event)], None, self.model.time.now))
 
     def send_signal(self, id: str, signal: str, data: Any = None) -> Awaitable[Any]:
         return self._act("send_signal", id, lambda fact: self.model.close(fact, self.model.signal(signal, data)))

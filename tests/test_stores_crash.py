@@ -10,7 +10,11 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from durable.stores.file import FileStore
+from tests.crashing import worked
+from tests.crashing.stories import AT_WORK, KINDS, MAKING, Story
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 _ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent.parent), *sys.path])}
@@ -77,3 +81,17 @@ def test_what_was_acknowledged_survives_being_killed(tmp_path: Path) -> None:
         acknowledged = _killed(tmp_path / "x.db", kept, places.randrange(1, 120))
         kept = asyncio.run(_batches(tmp_path / "x.db"))
         assert kept > acknowledged
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_whatever_befalls_a_store_it_opens_or_is_refused_as_it_was_and_no_acknowledged_step_is_lost(
+    tmp_path: Path,
+) -> None:
+    """Each kind once; at random and for long it is `python -m tests.crashing --rounds 200`."""
+    told = Story(tmp_path, random.Random(datetime.now(UTC).toordinal()))
+    told.round(MAKING)
+    told.round(AT_WORK)
+    for kind in KINDS:
+        told.round(kind)
+    expected = asyncio.run(worked(None, tmp_path / "quiet"))
+    assert told.end(expected)["executions"]

@@ -3,38 +3,34 @@
     python -m tests.crashing --rounds 200 --seed 1
 
 Separate because the same rounds run short in `tests/test_processes.py` and long by hand.
-Leaves to the simulated store what a loss of power does.
+Leaves to `stories` which rounds there are, to `hostile` what else befalls a store between them, and to the simulated
+store what a loss of power does.
 
 A child works on 20 runs at once: blocking and async steps, parallel steps, sleeps, retries, events that open runs and
 answer waits. Handlers and functions write to one log, opened with O_APPEND, so that its lines are in their true order:
-"does" when a handler is called, "has" when the function goes on after a step, which acknowledges it. One round is one
-kill; a story is a store from its beginning until a child of it ends by itself, and then its log is judged.
+"does" when a handler is called, "has" when the function goes on after a step, which acknowledges it.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
 import durable
 
 RUNS = 20
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "PYTHONUNBUFFERED": "1"}
 
 # The child.
@@ -116,6 +112,8 @@ async def worked(store: str | None, log: str | Path) -> list[Any]:
     """Work on the store until all runs have ended; return what they returned, and how many replies there were."""
     global _log
     _log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    if store is not None:
+        print("begins")
     async with durable.Engine([work, reply], store=store) as engine:
         if store is not None:
             print("open")
@@ -223,12 +221,16 @@ def launch(folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=ROOT)
 
 
-def life(folder: Path, after: float | None, *, from_opening: bool = True) -> list[Any] | None:
-    """Let a child live, and kill it after so many seconds; return what it printed if it ended by itself before."""
+def life(folder: Path, after: float | None, *, since: Literal["begins", "open"] = "open") -> list[Any] | None:
+    """Let a child live, and kill it so many seconds after it has begun to open its store, or opened it.
+
+    Return what it printed if it ended by itself before.
+    """
     with launch(folder) as process:
         assert process.stdout is not None
-        first = process.stdout.readline() if from_opening else "open\n"
-        assert first == "open\n", f"the child could not open its store: exit code {process.wait()}"
+        for line in ("begins", "open") if since == "open" else ("begins",):
+            said = process.stdout.readline()
+            assert said == f"{line}\n", f"the child could not open its store: exit code {process.wait()}"
         try:
             process.wait(after)
         except subprocess.TimeoutExpired:
@@ -240,66 +242,3 @@ def life(folder: Path, after: float | None, *, from_opening: bool = True) -> lis
     assert code == 0, f"the child ended with {code}"
     result: list[Any] = json.loads(printed.splitlines()[-1])
     return result
-
-
-def story(folder: Path, chance: Random, expected: list[Any], most: int) -> tuple[int, Counter[str]]:
-    """Kill children of one store until one ends by itself, at most so many; return the kills and what was executed.
-
-    Raises:
-        AssertionError: a rule is broken, or the results are others than without crashes.
-    """
-    kills = 0
-    while kills < most:
-        at_start = chance.random() < 0.1
-        after = chance.uniform(0, chance.choice((0.02, 0.1, 0.4)) if not at_start else 0.5)
-        result = life(folder, after, from_opening=not at_start)
-        if result is not None:
-            break
-        kills += 1
-    else:
-        result = life(folder, None)
-    assert result == expected, f"after {kills} crashes: {result}, without: {expected}"
-    return kills, judge(folder / "log", kills)
-
-
-def rounds(folder: Path, number: int, seed: int) -> Counter[str]:
-    """Do so many rounds of `kill -9`; return the counts.
-
-    Raises:
-        AssertionError: the message begins with seed and story, and says where the store is.
-    """
-    expected = asyncio.run(worked(None, folder / "quiet"))
-    assert not judge(folder / "quiet", 0)["again"]
-    chance, total = Random(seed), Counter[str]()
-    while total["kills"] < number:
-        place = folder / str(total["stories"])
-        place.mkdir()
-        try:
-            kills, executed = story(place, chance, expected, number - total["kills"])
-        except AssertionError as error:
-            raise AssertionError(f"seed {seed}, story {total['stories']} in {place}: {error}") from error
-        total += executed
-        total.update(kills=kills, stories=1)
-    return total
-
-
-def main() -> None:
-    """Do what the command line asks for."""
-    parser = argparse.ArgumentParser(prog="python -m tests.crashing", description="kill -9, again and again")
-    parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--child", nargs=2, metavar=("STORE", "LOG"), help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.child:
-        print(json.dumps(asyncio.run(worked(*asked.child))))
-        return
-    folder = Path(tempfile.mkdtemp(prefix="crashing-"))  # stays, where a rule was broken
-    total = rounds(folder, asked.rounds, asked.seed)
-    shutil.rmtree(folder)
-    print(f"seed {asked.seed}: {total['kills']} kills in {total['stories']} stories of {RUNS} runs")
-    print(f"{total['executions']:,} calls of handlers, {total['again']} of them again after a crash")
-    print("results as without crashes, no acknowledged step again")
-
-
-if __name__ == "__main__":
-    main()

@@ -150,15 +150,9 @@ class Trigger:
     event: str
     expression: Expression | None = None
 
-    def hears(self, seen: Mapping[str, Any], complain: Complaint, budget: Budget | None = None) -> bool:
-        """Say whether the trigger's expression, if any, holds for an event of its name."""
-        if self.expression is None:
-            return True
-        try:
-            return truthy(self.expression.evaluate({"event": seen}, budget))
-        except Exception as error:
-            _complain_of(self.expression, f"a trigger of function {self.function!r}", self.function, error, complain)
-            return False
+    def hears(self, seen: Mapping[str, Any], budget: Budget | None = None) -> bool:
+        """Say whether the trigger's expression, if any, holds for an event of its name. It may raise anything."""
+        return self.expression is None or truthy(self.expression.evaluate({"event": seen}, budget))
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -177,17 +171,11 @@ class Listener:
     own: Mapping[str, Any] | None = None
     number: int = attrs.field(factory=count().__next__, init=False)
 
-    def hears(self, seen: Mapping[str, Any], now: datetime, complain: Complaint, budget: Budget | None = None) -> bool:
-        """Say whether an event of the listener's name, seen at `now`, answers it."""
+    def hears(self, seen: Mapping[str, Any], now: datetime, budget: Budget | None = None) -> bool:
+        """Say whether an event of the listener's name, seen at `now`, answers it. It may raise anything."""
         if self.until is not None and now >= self.until:
             return False
-        try:
-            return self._matches(seen) and self._holds(seen, budget)
-        except Exception as error:
-            run, key = self.place
-            what = f"a Cancel of run {run!r}" if key.startswith("»") else f"step {key!r} of run {run!r}"
-            _complain_of(self.expression, what, key, error, complain)
-            return False
+        return self._matches(seen) and self._holds(seen, budget)
 
     def _matches(self, seen: Mapping[str, Any]) -> bool:
         if self.path is None:
@@ -217,15 +205,6 @@ class Listener:
             if key is not None:
                 return equality.path, key
         return None
-
-
-def _complain_of(expression: Expression | None, what: str, whose: str, error: Exception, complain: Complaint) -> None:
-    source = "" if expression is None else expression.source
-    why = str(error) if isinstance(error, EvaluationError) else f"{type(error).__name__}: {error}"
-    # Once for all runs whose step asks it: a wait in a thousand runs is one mistake.
-    complain(
-        f"{whose} {source}", f"the filter {source!r} of {what} cannot be evaluated, which counts as no match: {why}"
-    )
 
 
 Placed = tuple[Listener, tuple[Path, Key] | None]
@@ -266,10 +245,10 @@ class _Listeners:
 
 
 class Bus:
-    """Who listens for what. `complain(about, text)` is told of filters that fail while evaluated."""
+    """Who listens for what. `complain(about, text)` is told of filters that fail: they match nothing."""
 
     def __init__(self, complain: Complaint) -> None:
-        self._complain = complain
+        self.complain = complain
         self._triggers: dict[str, list[Trigger]] = {}
         self._listeners: dict[str, _Listeners] = {}
         self._places: dict[Place, Placed] = {}
@@ -290,8 +269,12 @@ class Bus:
         found: dict[str, None] = {}
         for pattern in _patterns(seen["name"]):
             for trigger in self._triggers.get(pattern, ()):
-                if trigger.function not in found and trigger.hears(seen, self._complain, budget):
-                    found[trigger.function] = None
+                function = trigger.function
+                try:
+                    if function not in found and (trigger.expression is None or trigger.hears(seen, budget)):
+                        found[function] = None
+                except Exception as error:
+                    self._complain_of(trigger.expression, f"a trigger of function {function!r}", function, error)
         return list(found)
 
     def listen(self, listener: Listener) -> None:
@@ -326,7 +309,15 @@ class Bus:
         listeners = self._listeners.get(seen["name"])
         if listeners is None:
             return []
-        hearing = [one for one in listeners.candidates(seen) if one.hears(seen, now, self._complain, budget)]
+        hearing: list[Listener] = []
+        for one in listeners.candidates(seen):
+            try:
+                if one.hears(seen, now, budget):
+                    hearing.append(one)
+            except Exception as error:
+                run, key = one.place
+                what = f"a Cancel of run {run!r}" if key.startswith("»") else f"step {key!r} of run {run!r}"
+                self._complain_of(one.expression, what, key, error)
         hearing.sort(key=lambda one: one.number)  # the index has them by what they ask for
         return hearing
 
@@ -341,6 +332,13 @@ class Bus:
     def near_misses(self, name: str) -> list[Listener]:
         """Return every listener for events of this name, whatever it asks of them."""
         return [listener for listener, _ in self._places.values() if listener.event == name]
+
+    def _complain_of(self, expression: Expression | None, what: str, whose: str, error: Exception) -> None:
+        source = "" if expression is None else expression.source
+        why = str(error) if isinstance(error, EvaluationError) else f"{type(error).__name__}: {error}"
+        # Once for all runs whose step asks it: a wait in a thousand runs is one mistake.
+        about, of = f"{whose} {source}", f"the filter {source!r} of {what}"
+        self.complain(about, f"{of} cannot be evaluated, which counts as no match: {why}")
 
 
 def _patterns(name: str) -> Iterator[str]:

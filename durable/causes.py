@@ -17,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from durable.bus import Complaint, Place, lacking, path_of, view
+from durable.bus import Place, lacking, path_of, view
 from durable.codec import enclose, encode, outline
 from durable.errors import InvokeTimeoutError, RecordedError, RunCancelled, SignalConflictError
 from durable.expressions import Budget
@@ -94,10 +94,10 @@ def child_outcome(child: Ledger, key: str) -> Outcome:
 class Causes:
     """The rules over one state."""
 
-    def __init__(self, state: State, limits: Limits, complain: Complaint) -> None:
+    def __init__(self, state: State, limits: Limits) -> None:
         self.state = state
         self.limits = limits
-        self._complain = complain
+        self._complain = state.bus.complain
 
     def repeat_of(self, id: str, event: Event, now: datetime) -> str | None:
         """Return the runtime's id of the event of which this is a repeat, None for a new one (R21).

@@ -64,7 +64,7 @@ async def _show(options: argparse.Namespace) -> str:
         ledger = await ledger_of(reader.history(options.run))
     if ledger is None:
         raise StoreError(f"there is no run {options.run!r} in {options.store}: `python -m durable runs` lists them")
-    shown = str(run_info(ledger, ledger.status or "waiting", {}, object, ()))
+    shown = str(run_info(ledger))
     return "\n".join(map(on_a_line, shown.split("\n")))
 
 

@@ -87,7 +87,7 @@ class Runtime:
         self.store = opening_of(settings.store)
         self.logger = Log(settings.logger)
         self.state = State(self._complain)
-        self.causes = Causes(self.state, settings.limits, self._complain)
+        self.causes = Causes(self.state, settings.limits)
         self.rounds = Rounds()
         self.journal = Journal(self.store, self.state, lambda record: self.scheduler.follow(record), self._fail)
         self.timers: Timers[TimerKey] = Timers(self.clock, self._on_due, self.loop.call_soon)

@@ -6,6 +6,7 @@ Leaves to `run` how to get one, to `timeline` how to print it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -32,6 +33,8 @@ from durable.spelling import on_a_line
 from durable.stores.lines import write_lines
 from durable.stores.store import Entry, RunRow
 from durable.timeline import Line, timeline
+
+_NOTHING: dict[str, datetime] = {}  # never written to
 
 StepStatus = Literal["running", "retrying", "waiting", "completed", "failed", "cancelled"]
 
@@ -170,12 +173,15 @@ def row_info(row: RunRow, live: RunStatus | None, error: Exception) -> RunInfo:
 
 def run_info(
     ledger: Ledger,
-    status: RunStatus,
-    running: dict[str, datetime],
-    output_type: object,
+    status: RunStatus | None = None,
+    running: Mapping[str, datetime] = _NOTHING,
+    output_type: object = object,
     record: tuple[Entry, ...] = (),
 ) -> RunInfo:
-    """Return what a ledger says of its run; `running` are the steps whose handlers are at work, and since when."""
+    """Return what a ledger says of its run; `running` are the steps whose handlers are at work, and since when.
+
+    Without `status`: what is recorded alone, whoever runs it.
+    """
     steps = {
         key: _step_info(key, facts, running, is_over=ledger.status is not None) for key, facts in ledger.steps.items()
     }
@@ -185,7 +191,7 @@ def run_info(
     return RunInfo(
         ledger.run,
         ledger.function,
-        status,
+        status or ledger.status or "waiting",
         decode(enclose(ledger.event)),  # R3: who changes what is shown must not change what the run sees
         shown(ledger.output, output_type),
         ledger.error,
@@ -203,7 +209,7 @@ def _is_waiting(facts: StepFacts) -> bool:
     return facts.outcome is None and (facts.is_waiting or facts.due is not None)
 
 
-def _step_info(key: str, facts: StepFacts, running: dict[str, datetime], *, is_over: bool) -> StepInfo:
+def _step_info(key: str, facts: StepFacts, running: Mapping[str, datetime], *, is_over: bool) -> StepInfo:
     status: StepStatus
     match facts.outcome:
         case Ok():

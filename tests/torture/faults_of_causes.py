@@ -12,8 +12,8 @@ OF_CAUSES = [
     Fault(
         "let what a filter raises out of the bus",
         "bus.py",
-        "            _complain_of(self.expression, what, key, error, complain)\n            return False",
-        "            raise",
+        "                self._complain_of(one.expression, what, key, error)\n",
+        "                raise\n",
         ("tests/test_guests.py",),
     ),
     Fault(

@@ -138,6 +138,6 @@ class Parking:
                     f"{whole.count if whole else 'none'}: it has lost some, or made some up; restore a copy"
                 )
             if known.count == whole.count:
-                self._state.ledgers[run] = whole
+                self._state.unpark(whole)
                 return True
         return known is not None

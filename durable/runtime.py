@@ -184,7 +184,7 @@ class Runtime:
             if (number := number + 1) % FOLDED_AT_ONCE == 0:
                 await asyncio.sleep(0)
                 self.check_wanted()
-        self.state.ended.clear()
+        self.state.told_all()
         ledgers = list(self.state.ledgers.values())
         self.recovery.recover(ledgers, was_clean=last is None or isinstance(last, EngineClosed))
         for number, ledger in enumerate(ledgers):

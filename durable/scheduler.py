@@ -130,9 +130,7 @@ class Scheduler:
 
     def _tell_ended(self, record: RunClosed, error: StoreError | None) -> None:
         if error is None:
-            ledger = self._machine.causes.state.ended.get(record.run)
-            if ledger is not None and ledger.ended_at == record.at:
-                del self._machine.causes.state.ended[record.run]
+            self._machine.causes.state.told(record)
             self._ended(record)
 
     # Beginning.

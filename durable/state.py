@@ -1,6 +1,7 @@
 """All runs' facts, folded: which runs there are, who waits for what, what is scheduled, which ids were seen.
 
 Separate because it is the one law of the library, `state == fold(journal)`: nothing else changes it but a record.
+What is kept in memory of a run is no fact: whether it is parked, and whether its end was told, has methods of its own.
 Leaves to `causes` which records there are to be.
 """
 
@@ -172,6 +173,22 @@ class State:
         """Keep of a run what must be known while it waits in step `key`, its only open one, and no more."""
         self.parked[run] = Parked(self.ledgers[run], key)
         del self.ledgers[run]
+
+    def unpark(self, whole: Ledger) -> None:
+        """Take the whole ledger of a run that was parked, as the store holds it, for what was kept of it."""
+        if self.ledgers[whole.run].count != whole.count:
+            raise ValueError(f"run {whole.run!r} has records that its ledger lacks")
+        self.ledgers[whole.run] = whole
+
+    def told(self, record: RunClosed) -> None:
+        """Forget a run whose end was told, unless that is another end: it may have been opened again since (R32)."""
+        ledger = self.ended.get(record.run)
+        if ledger is not None and ledger.ended_at == record.at:
+            del self.ended[record.run]
+
+    def told_all(self) -> None:
+        """Forget every run that has ended: whoever opens a store was told of nothing before."""
+        self.ended.clear()
 
     def fold(self, record: Record) -> None:
         """Take one more fact in."""

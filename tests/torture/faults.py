@@ -161,9 +161,9 @@ FAULTS = [
     ),
     Fault(
         "keep ended runs in memory",
-        "scheduler.py",
-        "                del self._machine.causes.state.ended[record.run]\n",
-        "                pass\n",
+        "state.py",
+        "        if ledger is not None and ledger.ended_at == record.at:\n",
+        "        if False:\n",
         MEMORY,
     ),
     Fault(

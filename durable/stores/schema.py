@@ -42,6 +42,15 @@ _TABLES = {
     "runs INTEGER NOT NULL, forgotten INTEGER NOT NULL, crc INTEGER NOT NULL)",
 }
 _CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_KEPT_OUT = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
+_SHARING = frozenset(
+    {
+        sqlite3.SQLITE_IOERR_SHMOPEN,
+        sqlite3.SQLITE_IOERR_SHMSIZE,
+        sqlite3.SQLITE_IOERR_SHMLOCK,
+        sqlite3.SQLITE_IOERR_SHMMAP,
+    }
+)
 _BUSY_S = 5.0
 
 Mark = tuple[int, int, int, int]
@@ -59,12 +68,24 @@ def failed(path: str, doing: str, error: Exception) -> StoreError:
         )
     if is_damage(error):
         return StoreCorruptError(f"store {path!r} is damaged, found while {doing}: {error}: restore a copy")
+    if _is_kept_out(error):
+        return StoreError(
+            f"store {path!r} cannot be used, found while {doing}: {error}: see that this user may write to it and in "
+            "its folder, that it is on a local disk, for SQLite shares memory through its -shm, and that this "
+            "process may open more files; nothing recorded is lost"
+        )
     return StoreError(f"store {path!r} failed while {doing}: {error}: mend that and restart, nothing recorded is lost")
 
 
 def is_busy(error: BaseException) -> bool:
     """Return whether an error only says that another program has the file locked: nothing was done, it may be again."""
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def _is_kept_out(error: BaseException) -> bool:
+    """Return whether an error says that a file here cannot be opened to write, or shared."""
+    code = getattr(error, "sqlite_errorcode", None) or 0
+    return isinstance(error, PermissionError) or code & 0xFF in _KEPT_OUT or code in _SHARING
 
 
 def is_damage(error: BaseException) -> bool:

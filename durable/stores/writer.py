@@ -93,10 +93,11 @@ class Writer:
         try:
             if not self._known:
                 self._make(lock)
+        except StoreError:
+            lock.release(refused=True)
+            raise
         except Exception as error:
             lock.release()
-            if isinstance(error, StoreError):
-                raise
             raise StoreError(
                 f"store {self.path!r} cannot be made: {error}: mend that and try again, there was nothing in it yet"
             ) from error
@@ -104,15 +105,23 @@ class Writer:
         self._lock = lock
 
     def _make(self, lock: StoreLock) -> None:
+        was_there = False
         try:  # before SQLite does, which would let others read it
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), PRIVATE))
         except FileExistsError:
-            pass  # somebody has made it, with the rights that it is to have, or was interrupted
+            was_there = True  # somebody has made it, with the rights that it is to have, or was interrupted
         lock.guard()
         connection = schema.connect(self.path, "rw")
         try:
             schema.create(connection)
             schema.configure(connection, self.path, self._synchronous)
+        except StoreError:  # where no store can be, such as a file system without shared memory, none is left behind
+            connection.close()
+            if was_there:
+                os.truncate(self.path, 0)
+            else:
+                os.unlink(self.path)
+            raise
         finally:
             connection.close()
 

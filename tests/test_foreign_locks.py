@@ -282,6 +282,32 @@ def test_a_begin_that_waits_for_a_lock_and_is_cancelled_lets_go_of_everything_wh
 
 
 @posix
+@pytest.mark.parametrize("waits", [True, False])
+def test_an_engine_whose_opening_waits_for_a_lock_and_is_cancelled_lets_go_of_everything(
+    path: Path, monkeypatch: pytest.MonkeyPatch, waits: bool
+) -> None:
+    """Who closes it waits for that; who does not is not refused as \"open in this process already\" either."""
+    monkeypatch.setattr(connections, "HURRY", 0.2)
+
+    async def story() -> None:
+        with _locked(path, "PRAGMA locking_mode = exclusive; BEGIN EXCLUSIVE"):
+            engine = durable.Engine([work], store=path)
+            opening = asyncio.ensure_future(engine.open())
+            await _rounds(100)
+            assert not opening.done()
+            opening.cancel()
+            await asyncio.wait([opening])
+            assert opening.cancelled()
+            if waits:
+                await asyncio.wait_for(engine.close(), 10)
+                assert _open_files(path) == [] and _lock_and_wal(path)[0] == ""
+        async with engine:
+            assert await engine.invoke(work) == [0, 1, 2, 3, 4]
+
+    asyncio.run(story())
+
+
+@posix
 def test_a_process_that_dies_while_it_waits_leaves_a_store_that_opens(path: Path) -> None:
     with _locked(path, "BEGIN IMMEDIATE"):
         child = start(_WAITER, path)

@@ -134,10 +134,11 @@ def cancelled_openings(path: Path, chance: Random) -> None:
             await _cancelled(store.open(), chance)
             await _cancelled(store.close(), chance)
             await store.close()
-        engine = durable.Engine(store=path, logger=_QUIET)
-        await engine.open()
-        await _cancelled(engine.close(), chance)
-        await engine.close()
+        for _ in range(chance.randrange(1, 4)):
+            engine = durable.Engine(store=path, logger=_QUIET)
+            await _cancelled(engine.open(), chance)
+            await _cancelled(engine.close(), chance)
+            await engine.close()
 
     asyncio.run(story())
 

@@ -18,7 +18,8 @@ from contextvars import Context, ContextVar, copy_context
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from durable.claims import BODY, CURRENT, PREFIX_END, is_own
+from durable.claims import BODY, CURRENT, is_own
+from durable.ids import PREFIX_END
 
 
 class Branch:

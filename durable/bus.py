@@ -29,7 +29,7 @@ from durable.words import plain as plain_text
 
 Path = tuple[str, ...]
 Key = tuple[str, Any]
-Place = tuple[str, str]  # a run and a step's key; for a cancellation, the run and "cancel 0", "cancel 1", ...
+Place = tuple[str, str]  # a run and a step's key; for a cancellation, see `ids.cancel_place`
 Complaint = Callable[[str, str], None]  # about what, to be said once; and what there is to say
 
 SOURCE_BYTES = 128 * 1_024  # the parser reads less, and says so in its own words
@@ -160,6 +160,7 @@ class Listener:
     """Somebody who waits for an event: a step's wait, or the cancellation of a run.
 
     `own` is the view of the run's event, to which paths and expressions are bound; None where there are neither.
+    `cancels`: it cancels its run, and is no step's wait.
     `number` says in which order they came: that is the order in which one event answers them.
     """
 
@@ -169,6 +170,7 @@ class Listener:
     path: Path | None = None
     expression: Expression | None = None
     own: Mapping[str, Any] | None = None
+    cancels: bool = False
     number: int = attrs.field(factory=count().__next__, init=False)
 
     def hears(self, seen: Mapping[str, Any], now: datetime, budget: Budget | None = None) -> bool:
@@ -316,7 +318,7 @@ class Bus:
                     hearing.append(one)
             except Exception as error:
                 run, key = one.place
-                what = f"a Cancel of run {run!r}" if key.startswith("»") else f"step {key!r} of run {run!r}"
+                what = f"a Cancel of run {run!r}" if one.cancels else f"step {key!r} of run {run!r}"
                 self._complain_of(one.expression, what, key, error)
         hearing.sort(key=lambda one: one.number)  # the index has them by what they ask for
         return hearing

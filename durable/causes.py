@@ -21,7 +21,7 @@ from durable.bus import Place, lacking, path_of, view
 from durable.codec import enclose, encode, outline
 from durable.errors import InvokeTimeoutError, RecordedError, RunCancelled, SignalConflictError
 from durable.expressions import Budget
-from durable.ids import part
+from durable.ids import child_run, ending_event, failure_run, opened_run
 from durable.ledger import Ledger
 from durable.limits import Limits
 from durable.records import (
@@ -59,22 +59,6 @@ _TOLD: dict[Ending, tuple[str, ...]] = {
     "failed": (FINISHED, FAILED),
     "cancelled": (FINISHED, CANCELLED),
 }
-
-
-def sent_id(ledger: Ledger, key: str, number: int) -> str:
-    """Return the id of an event that a step sends. One that is sent anew in a run that was opened again is another."""
-    return f"{ledger.run}/{part(key)}#{number}{_again(ledger.reopenings)}"
-
-
-def child_id(run: str, key: str, openings: int) -> str:
-    """Return the id of the run that a step invokes; "failure" is the id of the run's own failure handler (R15)."""
-    name = "~failure" if key == "failure" else part(key)  # no part begins so: of a name, every "~" is spelled "~t"
-    return f"{run}/{name}{_again(openings)}"
-
-
-def _again(number: int) -> str:
-    """Return how an id ends that derives anew. No part of a name ends so, nor does an id from outside, in digits."""
-    return f"~r{number}" if number else ""
 
 
 def _plain(error: RecordedError) -> dict[str, str]:
@@ -148,15 +132,14 @@ class Causes:
         seen, budget = view(event), Budget()
         listeners = self.state.bus.listeners_for(seen, now, budget)
         functions = self.state.bus.functions_for(seen, budget)
-        answer = Ok(enclose(event)) if any(one.place[1][:1] != "»" for one in listeners) else NOTHING
-        for listener in listeners:
-            if listener.place[1][:1] != "»":
-                yield from self.answer(listener.place, answer, now)
-        for listener in listeners:
-            if listener.place[1][:1] == "»":
-                yield from self.close(listener.place[0], "cancelled", now, reason=f"by event {event.name!r}")
+        waits = [one.place for one in listeners if not one.cancels]
+        answer = Ok(enclose(event)) if waits else NOTHING
+        for place in waits:
+            yield from self.answer(place, answer, now)
+        for run in [one.place[0] for one in listeners if one.cancels]:
+            yield from self.close(run, "cancelled", now, reason=f"by event {event.name!r}")
         for function in functions:
-            yield from self.open(function, f"{id}/{part(function)}", event, now)
+            yield from self.open(function, opened_run(id, function), event, now)
 
     def claimed_by(self, function: str, event: Event, now: datetime) -> tuple[Json | None, str | None]:
         """Return the event's idempotency key for a function, and the run of the last 24 h that has claimed it."""
@@ -294,7 +277,7 @@ class Causes:
             error = RecordedError(LookupError.__name__, refusal, step_id=key)
             yield ledger.closing(key, "invoke", Err(error), at=now, limits=self.limits)
             return
-        child = child_id(run, key, facts.openings if facts is not None else 0)
+        child = child_run(run, key, facts.openings if facts is not None else 0)
         yield StepOpened(run, key, "invoke", ForChild(child, until), now)
         yield from self.open(function, child, event, now, place)
 
@@ -319,7 +302,6 @@ class Causes:
         yield from self._tell(ledger, now)
 
     def _tell(self, ledger: Ledger, now: datetime) -> Iterator[Record]:
-        again = _again(ledger.reopenings)
         declaration = self.state.functions.get(ledger.function)
         on_failure = declaration.on_failure if declaration is not None else None
         is_silent = ledger.event.name in LIFECYCLE  # R16; its failure handler is called all the same
@@ -327,12 +309,12 @@ class Causes:
             failing = on_failure if name == FAILED else None
             if failing is None and (is_silent or not self.state.bus.is_heard(name)):
                 continue
-            id = f"{ledger.run}#{name.rpartition('.')[2]}{again}"
+            id = ending_event(ledger.run, name, ledger.reopenings)
             event = event_of(name, self._ending_data(ledger, name), id, now, None)
             if not is_silent:
                 yield from self.deliver(id, event, now)
             if failing is not None:
-                yield from self.open(failing, f"{ledger.run}/failure{again}", event, now)
+                yield from self.open(failing, failure_run(ledger.run, ledger.reopenings), event, now)
 
     def _ending_data(self, ledger: Ledger, name: str) -> dict[str, Any]:
         data: dict[str, Any] = {

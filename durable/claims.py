@@ -20,8 +20,6 @@ from durable.misuse import misplaced
 from durable.records import StepKind
 from durable.retries import Policy
 
-PREFIX_END = "»"
-
 
 @attrs.frozen
 class CurrentStep:

@@ -21,9 +21,10 @@ from durable.acceptance import accepted, check_signal, stamped
 from durable.awaitable import StepCoroutine
 from durable.bus import lacking, path_of, view
 from durable.calls import StepCall
-from durable.causes import Acting, sent_id
+from durable.causes import Acting
 from durable.claims import Call, Handler, check_not_nested
 from durable.drift import tell_other_child, tell_other_wait
+from durable.ids import sent_event
 from durable.log import Log
 from durable.misuse import misplaced
 from durable.records import Event, ForEvent, ForSignal, StepKind, Until, Wait
@@ -220,7 +221,8 @@ def _stood_in(type_: object) -> Handler:
 
 def _send(call: StepCall, request: SendRequest) -> None:
     causes, ledger, now = call.session.machine.causes, call.session.ledger, call.session.machine.clock.now()
-    ids = [sent_id(ledger, call.key, number) for number in range(len(request.events))]
+    numbers = range(len(request.events))
+    ids = [sent_event(ledger.run, call.key, number, ledger.reopenings) for number in numbers]
     sent = [(id, stamped(event, id, now)) for id, event in zip(ids, request.events, strict=True)]
     _act(call, (causes.ids_of(sent, now), causes.send_all(sent, now)), now)
 

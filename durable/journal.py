@@ -26,6 +26,7 @@ from functools import partial
 
 from durable.codec import EventTexts, write
 from durable.errors import StoreError
+from durable.ids import scheduled_run
 from durable.ledger import Ledger
 from durable.records import (
     EngineClosed,
@@ -297,10 +298,10 @@ def _entry(record: Record, body: str, state: State) -> Entry:
             # down, it is not lost. Its id counts until then and for 24 h more, if it was given from outside.
             keep_until = after(record.at, KEPT) if record.event.id != record.id else None
             if record.due is not None:
-                return Entry(f"durable/event/{record.id}", kind, body)
+                return Entry(scheduled_run(record.id), kind, body)
             if record.id not in state.scheduled:
                 return Entry("", kind, body, keep_until=keep_until or after(record.at, KEPT))
-            return Entry(f"durable/event/{record.id}", kind, body, ends_run=True, keep_until=keep_until)
+            return Entry(scheduled_run(record.id), kind, body, ends_run=True, keep_until=keep_until)
         case KeyClaimed():
             return Entry("", kind, body, keep_until=after(record.at, KEPT))
         case MessageTaken():

@@ -10,8 +10,8 @@ from datetime import timedelta
 
 import attrs
 
-from durable.claims import PREFIX_END
 from durable.errors import checked_calls
+from durable.ids import PREFIX_END
 from durable.retries import Backoff, Choice, Policy, RetryOn, checked_retries, chosen_errors
 from durable.spelling import shown
 from durable.times import Duration, duration

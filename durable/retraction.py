@@ -18,6 +18,7 @@ from typing import Any, TypeVar, assert_never
 import attrs
 
 from durable.bus import Place
+from durable.ids import cancel_place
 from durable.ledger import Ledger, StepFacts
 from durable.parked import Parked
 from durable.records import (
@@ -39,7 +40,7 @@ from durable.records import (
     StepRetried,
     Wait,
 )
-from durable.state import State, cancel_place
+from durable.state import State
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -17,6 +17,7 @@ import attrs
 
 from durable.bus import Bus, Complaint, Listener, Place, Trigger, path_of, view
 from durable.expressions import Expression, parse
+from durable.ids import cancel_place
 from durable.ledger import Ledger
 from durable.parked import Parked
 from durable.records import (
@@ -66,11 +67,6 @@ class Declaration:
     on_failure: str | None = None
     start_timeout: timedelta | None = None
     finish_timeout: timedelta | None = None
-
-
-def cancel_place(run: str, number: int) -> Place:
-    """Return where a run's cancel rule of this number listens: no step's key spells that."""
-    return (run, f"»cancel {number}")
 
 
 class State:
@@ -297,7 +293,8 @@ class State:
         for number, rule in enumerate(declaration.cancels):
             until = None if rule.timeout is None else after(ledger.since, rule.timeout)
             path = None if rule.match is None else path_of(rule.match)
-            self.bus.listen(Listener(cancel_place(ledger.run, number), rule.event, until, path, rule.expression, own))
+            place = cancel_place(ledger.run, number)
+            self.bus.listen(Listener(place, rule.event, until, path, rule.expression, own, cancels=True))
 
     def _leave_cancels(self, ledger: Ledger | Parked) -> None:
         declaration = self.functions.get(ledger.function)

@@ -12,8 +12,8 @@ import durable
 ROOT = Path(durable.__file__).parent
 # From words up to the door: each module imports only modules that stand before it.
 FLOORS = """
-    spelling stderr times headers errors guests misuse words log records codec.* expressions.* bus retries limits
-    ledger parked state retraction ids acceptance causes reopening clock timers workers stores.store stores.*
+    spelling stderr times headers errors guests misuse words ids log records codec.* expressions.* bus retries
+    limits ledger parked state retraction acceptance causes reopening clock timers workers stores.store stores.*
     messages history journal rounds pacing delivery claims branches arguments eager machine deadlines drift refusals
     calls session ending strays handlers bounds tries awaitable options request step context execution function
     recovery parking judging scheduler registry intake runtime owner neighbours timeline views listing run requests

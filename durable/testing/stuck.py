@@ -61,7 +61,7 @@ def _awaited(runtime: Runtime) -> dict[str, Listener]:
 
 def _who(listener: Listener) -> str:
     run, key = listener.place
-    return f"the Cancel of run {run!r}" if key.startswith("»") else f"step {key!r} of run {run!r}"
+    return f"the Cancel of run {run!r}" if listener.cancels else f"step {key!r} of run {run!r}"
 
 
 def _why(listener: Listener, sent: Sent) -> str:

@@ -34,8 +34,8 @@ OF_DELIVERY = [
     ),
     Fault(
         "send anew under the id of what was sent before",
-        "causes.py",
-        "#{number}{_again(ledger.reopenings)}",
+        "ids.py",
+        "#{number}{_again(reopenings)}",
         "#{number}",
         OF_OWN_EVENTS,
     ),

@@ -99,7 +99,7 @@ OF_REOPENING = [
     ),
     Fault(
         "spell the id of a failure's run like that of a child",
-        "causes.py",
+        "ids.py",
         '"~failure" if key == "failure" else part(key)',
         "part(key)",
         OF_CHILDREN,

@@ -1,6 +1,6 @@
-"""The context: what a function is called with.
+"""Define the context, the one argument that a function is called with.
 
-Separate because it is the only thing that a user's code gets from us, and all of it is the same on replay.
+Separate because a user's function gets nothing else from the library, and all of it must be the same on replay.
 Leaves to `step` what can be awaited.
 """
 
@@ -29,14 +29,17 @@ T = TypeVar("T")
 
 @checked_calls
 class Group:
-    """Steps side by side. Plain `asyncio.gather`, `TaskGroup` and `wait` do as well."""
+    """A group runs steps side by side.
+
+    Plain `asyncio.gather`, `asyncio.TaskGroup` and `asyncio.wait` work as well.
+    """
 
     __slots__ = ()
 
     async def parallel(self, callables: Iterable[Callable[[], Awaitable[T]]]) -> tuple[T, ...]:
-        """Call each callable, await what they return side by side, and return the results in order.
+        """Call each callable, await the results side by side, and return them in order.
 
-        All of them end before this does; then the first error in the order given, if any, is raised.
+        Every awaitable ends before this call does. Then the first error, in the order given, is raised.
 
         Source: inngest-py.
 
@@ -78,7 +81,10 @@ def _started(one: object) -> Awaitable[Any]:
 
 
 class _RunLogger(Log):
-    """Logs with the run's id, and is silent while the function only repeats what it did before a crash."""
+    """A run's logger adds the run's id and is silent during replay.
+
+    Replay is the time in which a function called again only repeats what it has done before.
+    """
 
     def __init__(self, execution: Execution) -> None:
         super().__init__(execution.log)
@@ -86,12 +92,15 @@ class _RunLogger(Log):
         self._prefix = f"[{on_a_line(execution.run_id)}] "
 
     def isEnabledFor(self, level: int) -> bool:
-        """Say whether a line of this level is shown now."""
+        """Return whether a line of this level is shown now."""
         return not self._execution.is_replaying and super().isEnabledFor(level)
 
     def passed_on(self, msg: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[object, dict[str, Any]]:
-        """Return a line as `[run id] text`; its record has `run_id`, `function_id`, `step` and `attempt`, plain."""
-        # The id is no part of what is formatted: a % in it is a % (B3). Without arguments nothing is formatted at all.
+        """Return a line as `[run id] text`, with the run's names for its record.
+
+        The log record has `run_id`, `function_id`, `step` and `attempt` as attributes.
+        """
+        # The id is not part of the format: a % in it stays a %. Without arguments nothing is formatted at all.
         prefix = self._prefix.replace("%", "%%") if args else self._prefix
         return f"{prefix}{msg!s}", {**kwargs, "extra": {**self._own(), **(kwargs.get("extra") or {})}}
 
@@ -103,24 +112,26 @@ class _RunLogger(Log):
             "function_id": execution.function_id,
             "step": None if step is None else step.key,
             "attempt": execution.attempt if step is None else step.attempt,
-            "markup": False,  # rich would take [run id] for a tag of its own, and show nothing of it
+            "markup": False,  # rich would read [run id] as a tag of its own and hide it
         }
 
 
 class Context:
-    """One execution of one run, as its function sees it. Everything here is the same on replay.
+    """The context gives a function its run: the event, the steps, a logger.
+
+    All of it is the same on replay.
 
     Attributes:
-        run_id: the run.
-        function_id: its function.
+        run_id: the id of the run.
+        function_id: the id of the function.
         attempt: how often the function has been called again after an error of its own, from 0.
-        step: the steps.
-        group: steps side by side.
+        step: the steps that the function can take.
+        group: runs steps side by side.
         event: the event that opened the run.
-        events: the same, in a list.
-        logger: logs lines that read "[run id] text"; their records carry `run_id`, `function_id`, `step` (in a handler:
-            its key) and `attempt`. Silent during replay.
-        random: seeded by the run's id.
+        events: a list of that one event.
+        logger: logs lines that read "[run id] text". Log records carry `run_id`, `function_id`, `step` (the step's key
+            inside a handler, else None) and `attempt`. Silent during replay.
+        random: a random generator, seeded by the run's id.
     """
 
     __slots__ = ("_event", "_execution", "_logger", "_random", "attempt", "function_id", "group", "run_id", "step")
@@ -138,7 +149,7 @@ class Context:
 
     @property
     def event(self) -> Event:
-        """The event that opened the run: a copy of this execution's own (R3)."""
+        """The event that opened the run: a copy made for this execution (R3)."""
         if self._event is None:
             event = self._execution.event
             self._event = event_of(event.name, decode(enclose(event.data)), event.id, event.ts, event.v)
@@ -147,27 +158,28 @@ class Context:
 
     @property
     def events(self) -> list[Event]:
-        """The events that opened the run: one."""
+        """A list of the one event that opened the run."""
         return [self.event]
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger that adds the run's id, and is silent during replay."""
+        """A logger that adds the run's id and is silent during replay."""
         if self._logger is None:
             self._logger = _RunLogger(self._execution)
         return self._logger
 
     @property
     def random(self) -> Random:
-        """A generator seeded by the run's id: it gives the same numbers on replay."""
+        """A random generator that gives the same numbers on replay."""
         if self._random is None:
             self._random = Random(self.run_id)
         return self._random
 
     def now(self) -> datetime:
-        """Return the time of the last outcome that was delivered, or of the run's opening: aware, in UTC.
+        """Return the time of the last outcome that the function received.
 
-        It never goes back, and is the same on replay.
+        Before the first outcome it is the time at which the run was opened. The datetime is aware, in UTC. It never
+        goes back, and is the same on replay.
         """
         return self._execution.now
 

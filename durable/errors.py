@@ -1,7 +1,18 @@
-"""Every exception of the library, each with its remedy, and what is kept of one.
+"""Define every exception of the library, and the record that is kept of one.
 
-Separate because every other module raises from here and this one imports none of them.
-Leaves to `codec` how an exception is turned into a `RecordedError`.
+Separate because nearly every other module raises these exceptions, and this one imports hardly any of them.
+Leaves to `codec` how an exception becomes a `RecordedError`.
+
+    DurableError
+        NonRetriableError, RetryAfterError      raised by your code to steer retries
+        StepError                               a step has failed
+            InvokeTimeoutError, SignalConflictError
+        RunFailed, RunCancelled                 a run has ended so
+        DriftError, NestedStepError             the code and its steps do not fit
+        LimitError, CodecError                  a value is too large, or cannot be recorded
+        ExpressionError                         an expression does not parse
+        StoreError                              the store has failed
+            StoreLockedError, StoreCorruptError
 """
 
 from __future__ import annotations
@@ -20,14 +31,17 @@ from durable.times import Duration, aware, duration
 T = TypeVar("T")
 
 HOME = os.path.dirname(os.path.abspath(__file__)) + os.sep
-"""The folder of the library's own code: lines below it are not the user's."""
+"""The folder of the library's own code: code in it is not the user's."""
 
 _SHOWN = 60
 
 
 def checked_calls(cls: type[T]) -> type[T]:
-    """Let a call that does not fit the signature of a public method of the class, or of its constructor, be an error of
-    durable's own: a line of this module stands between, since the interpreter raises it where the call is written."""
+    """Wrap a class's public methods so that a call with wrong arguments counts as misuse.
+
+    Python raises the TypeError of a call that does not fit a signature in the caller's line, as if the caller's code
+    had raised it. With the wrapper, the error's innermost line is in this module, and so known as the library's own.
+    """
     for name, method in list(vars(cls).items()):
         if callable(method) and not isinstance(method, type) and (name == "__init__" or not name.startswith("_")):
             setattr(cls, name, _checked(method))
@@ -44,11 +58,11 @@ def _checked(method: Callable[..., T]) -> Callable[..., T]:
 
 @attrs.frozen
 class RecordedError:
-    """What is kept of an exception: enough to read, to compare and to show, never the live object.
+    """A recorded error is what is kept of an exception: texts, never the live object.
 
-    `name` is the class's name, `message` its text (at most 16 KiB), `stack` the formatted traceback (at most 32 KiB,
-    without locals), `causes` the chain of `__cause__`/`__context__`, at most five deep, outermost first. `step_id`
-    names the step when the error is one that a step ended with.
+    `name` is the name of its class. `message` is its text, at most 16 KiB. `stack` is the formatted traceback without
+    locals, at most 32 KiB. `causes` is the chain of `__cause__` and `__context__`, outermost first, at most five deep.
+    `step_id` names the step if a step ended with the error.
     """
 
     name: str
@@ -63,10 +77,10 @@ class RecordedError:
 
 
 class DurableError(Exception):
-    """The root of every error that the library defines.
+    """The base class of every error that the library defines.
 
-    All of them, and subclasses of yours, survive pickle and copy with their attributes: their constructors, which may
-    take other arguments than `args` holds, are not called again.
+    These errors, and your own subclasses, survive pickle and copy with their attributes. The constructor, which may
+    take other arguments than `args` holds, is not called again.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -78,10 +92,10 @@ def _rebuilt(cls: type[DurableError], args: tuple[Any, ...]) -> DurableError:
 
 
 class NonRetriableError(DurableError):
-    """Raise in a step or a function to end its tries at once.
+    """Raise this error in a step or function to end its tries.
 
-    In a step it is recorded and reaches the function as a `StepError` whose `name` is this class's name; leaving the
-    function it fails the run. Source: rule R12; Inngest's `NonRetriableError`.
+    Raised in a step, it is recorded and reaches the function as a `StepError` whose `name` is this class's name. Raised
+    by the function, it fails the run. Source: rule R12; Inngest's `NonRetriableError`.
     """
 
     def __init__(self, message: str = "") -> None:
@@ -90,15 +104,15 @@ class NonRetriableError(DurableError):
 
 @checked_calls
 class RetryAfterError(DurableError):
-    """Raise in a step or a function to say when the next try is.
+    """Raise this error in a step or function to set its next try.
 
     `retry_after` is a duration (a bare number is seconds), an aware datetime, the text of a Retry-After header as it
-    came ("7", "0.5", an HTTP date), or None: as the back-off says. A text that cannot be read is None too, with a note:
-    it must not take the place of the error that it came with. The attribute is a timedelta, a datetime in UTC or None.
-    It counts as a try; the last one fails the step. The function never sees it. Source: rule R12.
+    came ("7", "0.5", an HTTP date), or None. With None the back-off decides. A text that cannot be read counts as None
+    and adds a note, since a bad header must not hide the error that it came with. The attribute is a timedelta, a
+    datetime in UTC, or None. The failed try counts; after the last one the step fails. Source: rule R12.
 
     Raises:
-        TypeError, ValueError: a number or a timedelta that is no duration, a naive datetime.
+        TypeError, ValueError: a number or a timedelta that is not a valid duration, or a naive datetime.
     """
 
     retry_after: timedelta | datetime | None = None
@@ -119,11 +133,12 @@ class RetryAfterError(DurableError):
 
 
 class StepError(DurableError):
-    """A step that is out of tries, as the function sees it: live, on replay and after a crash.
+    """A step has failed and is not tried again.
 
-    `name`, `message`, `stack` and `causes` are those of the error that the last try ended with (the class itself is not
-    kept), `step_id` the key under which the step is recorded. `__cause__` is the first of `causes` as an exception, and
-    so on. Catch it to go on; uncaught it fails the run. Source: rule R13.
+    The function gets the same error live, on replay and after a crash. `name`, `message`, `stack` and `causes` describe
+    the error that the last try ended with; the class itself is not kept. `step_id` is the key under which the step is
+    recorded. `__cause__` is the first of `causes` as an exception, whose `__cause__` is the second, and so on. Catch
+    the error to go on; uncaught it fails the run. Source: rule R13.
     """
 
     name: str = ""
@@ -153,38 +168,59 @@ class StepError(DurableError):
         self._chain()
 
     def __str__(self) -> str:
-        if not self.name:  # a subclass that does not call this constructor
+        if not self.name:  # of a subclass that does not call this constructor
             return super().__str__()
         text = f"{self.name}: {self.message}" if self.message else self.name
         return f"step {self.step_id!r}: {text}" if self.step_id else text
 
 
 class InvokeTimeoutError(StepError):
-    """An invoked run did not end within the step's timeout; it goes on, only the waiting has ended. R24."""
+    """An invoked run did not end within the step's timeout.
+
+    The invoked run goes on; only the wait for it has ended. Source: rule R24.
+    """
 
 
 class SignalConflictError(StepError):
-    """Another run waits for this signal: use a name of its own, or `on_conflict="replace"`. R23."""
+    """Another run waits for this signal already.
+
+    Use a signal name of its own, or `on_conflict="replace"`. Source: rule R23.
+    """
 
 
 class DriftError(DurableError):
-    """The code asks for something else than what is recorded: give the changed step a new id. Source: rule R6."""
+    """The code asks for something else than what is recorded.
+
+    Give the changed step a new id. Source: rule R6.
+    """
 
 
 class NestedStepError(DurableError):
-    """A step was called inside a step's handler: call it from the function instead. Source: rule R7."""
+    """A step was called inside a step's handler.
+
+    Call it from the function instead. Source: rule R7.
+    """
 
 
 class LimitError(DurableError):
-    """A run, a step or an event is larger than `Limits` allows: the message names limit, size and remedy. R28."""
+    """A run, a step or an event is larger than `Limits` allows.
+
+    The message names the limit, the size and the remedy. Source: rule R28.
+    """
 
 
 class CodecError(DurableError):
-    """A value cannot be kept and come back as it was: the message names the path inside the value. R10."""
+    """A value cannot be recorded so that it comes back as it was.
+
+    The message names the path inside the value. Source: rule R10.
+    """
 
 
 class ExpressionError(DurableError):
-    """An expression that does not parse. `position` is the offset in the text; the message has line, column, caret."""
+    """An expression does not parse.
+
+    `position` is the offset in its text, from 0. The message shows line, column and a caret.
+    """
 
     def __init__(self, message: str, position: int = 0) -> None:
         super().__init__(message)
@@ -192,7 +228,10 @@ class ExpressionError(DurableError):
 
 
 class RunFailed(DurableError):
-    """A run ended in failure; `error` is the `RecordedError`, `run_id` the run. `engine.retry(run_id)` reopens it."""
+    """A run has failed.
+
+    `run_id` is the run, `error` the `RecordedError` that it ended with. `engine.retry(run_id)` opens the run again.
+    """
 
     def __init__(self, run_id: str, error: RecordedError) -> None:
         super().__init__(run_id, error)
@@ -204,7 +243,10 @@ class RunFailed(DurableError):
 
 
 class RunCancelled(DurableError):
-    """A run was cancelled: by an event, by hand or by a timeout, as `reason` says."""
+    """A run was cancelled.
+
+    `run_id` is the run. `reason` says whether an event, a timeout or a caller cancelled it.
+    """
 
     def __init__(self, run_id: str, reason: str = "") -> None:
         super().__init__(run_id, reason)
@@ -216,12 +258,22 @@ class RunCancelled(DurableError):
 
 
 class StoreError(DurableError):
-    """The store failed: what was being written is not known to be recorded. Restart to go on from what is. R31."""
+    """The store has failed.
+
+    It is not known whether what was being written is recorded. Open the engine again to go on from what is recorded.
+    Source: rule R31.
+    """
 
 
 class StoreLockedError(StoreError):
-    """Another process, or another engine of this one, has the store open to write: the message names its pid. R29."""
+    """Another engine has the store open to write.
+
+    It is an engine of another process, whose pid the message names, or another engine of this one. Source: rule R29.
+    """
 
 
 class StoreCorruptError(StoreError):
-    """The store is damaged, cut short or not one at all: restore a copy; nothing of it was used. R30."""
+    """The store is damaged, cut short, or not a store at all.
+
+    Nothing of it was used. Restore a copy. Source: rule R30.
+    """

@@ -1,4 +1,4 @@
-"""Functions: an ordinary coroutine function and what the engine is to know of it.
+"""Define functions, which are coroutine functions together with their options for the engine.
 
 Separate because a function is a plain value: several engines may share one, and declaring it starts nothing.
 Leaves to `scheduler` to run it.
@@ -31,11 +31,11 @@ Code = Callable[[Context], Coroutine[Any, Any, T]]
 
 
 def checked_expression(source: object, names: tuple[str, ...], *, what: str) -> Expression | None:
-    """Return the parsed expression, None for None.
+    """Return the parsed expression, or None for None.
 
     Raises:
         TypeError, ValueError, LimitError: see `words.checked_text`.
-        ExpressionError: it does not parse, or uses another name than those given.
+        ExpressionError: it does not parse, or it uses a name that is not in `names`.
     """
     if source is None:
         return None
@@ -44,11 +44,11 @@ def checked_expression(source: object, names: tuple[str, ...], *, what: str) -> 
 
 @attrs.frozen
 class TriggerEvent:
-    """An event that opens a run of the function.
+    """A trigger names an event that opens a run of the function.
 
     Attributes:
-        event: a name, or a pattern: "shop/*" and "shop/order.*"; a `*` ends it, after `/` or `.`.
-        if_exp: a CEL expression over `event`; where it is not true, or fails, no run is opened.
+        event: a name, or a pattern such as "shop/*" or "shop/order.*". A pattern ends with a `*` after `/` or `.`.
+        if_exp: a CEL expression over `event`, or None. If it is not true, or fails, no run is opened.
 
     Raises:
         ValueError, ExpressionError: at the call, for a malformed pattern or expression.
@@ -66,15 +66,20 @@ class TriggerEvent:
 
 @attrs.frozen
 class Cancel:
-    """An event that cancels the function's unfinished runs that it matches.
+    """A cancel rule names an event that cancels the unfinished runs it matches.
 
     Attributes:
-        event: the name; it must be sent after the run was opened.
-        match: a path that must be equal in the run's event and in this one, such as "data.order_id". Absent in this one
-            it does not match; of a run in whose own event it is absent, one WARNING says that it never can.
-        if_exp: a CEL expression over `event` (the run's) and `async` (this one), in which a missing field is null: one
-            that is absent in both is equal there.
-        timeout: how long after its opening, first or again, a run can be cancelled so; None: for as long as it runs.
+        event: the event's name. Only an event that is sent after a run was opened cancels the run.
+        match: a path such as "data.order_id", or None. Its values in the run's own event and in this event must be
+            equal. An event without the path does not match. For a run whose own event lacks the path, one WARNING in
+            the log says that nothing can match.
+        if_exp: a CEL expression over `event` (the run's own) and `async` (this one), or None. A missing field is null
+            in it, so a field that both events lack is equal.
+        timeout: for how long after its opening a run can be cancelled by this event. An opening by `engine.retry`
+            counts anew. None: for as long as the run is unfinished.
+
+    Raises:
+        TypeError, ValueError, ExpressionError: at the call, for a malformed name, path, expression or duration.
     """
 
     event: str
@@ -95,7 +100,7 @@ class Cancel:
             put(self, "timeout", duration(self.timeout, what=f"the timeout of Cancel {self.event!r}"))
 
     def rule(self) -> CancelRule:
-        """Return what the rules know of it."""
+        """Return this cancel rule as the engine's rules use it, with its expression parsed."""
         expression = checked_expression(self.if_exp, WAIT_NAMES, what=f"Cancel {self.event!r}")
         timeout = None if self.timeout is None else duration(self.timeout)
         return CancelRule(self.event, self.match, expression, timeout)
@@ -107,11 +112,13 @@ def _optional(value: Duration | None) -> timedelta | None:
 
 @attrs.frozen
 class Timeouts:
-    """How long a run may take, in the engine's time; past it, it is cancelled.
+    """Timeouts say how long a run may take before it is cancelled.
+
+    Both are durations in the engine's time; None is without limit. After `engine.retry` they count anew.
 
     Attributes:
-        start: from its opening to its first step; opened again (`engine.retry`), from there.
-        finish: from its first step to its end, likewise.
+        start: from the run's opening to its first step.
+        finish: from the run's first step to its end.
     """
 
     start: timedelta | None = attrs.field(default=None, converter=_optional)
@@ -120,10 +127,10 @@ class Timeouts:
 
 @attrs.frozen(eq=False)
 class Function(Generic[T_co]):
-    """A coroutine function and its options: what `@durable.function` returns. Calling it calls the coroutine function.
+    """A function holds a coroutine function and its options.
 
-    Two definitions by the same module and qualified name are the same function: the newer replaces the older, as when
-    a notebook cell is run again.
+    `@durable.function` returns it. Calling it calls the coroutine function. Two definitions with the same module and
+    qualified name are the same function: the newer replaces the older, as when a notebook cell is run again.
     """
 
     id: str = attrs.field(converter=plain)
@@ -140,18 +147,21 @@ class Function(Generic[T_co]):
 
     @property
     def origin(self) -> tuple[str, str]:
-        """The module and the qualified name under which the code was defined; of a partial, that which it calls."""
+        """The module and the qualified name under which the code was defined.
+
+        For a `functools.partial` it is those of the function that the partial calls.
+        """
         code = _innermost(self.code)
         return str(getattr(code, "__module__", "")), str(getattr(code, "__qualname__", type(code).__qualname__))
 
     @property
     def output_type(self) -> object:
-        """The type of what the function returns: its return annotation."""
+        """The type of the function's result, from its return annotation."""
         return return_type(self.code)
 
     @property
     def declaration(self) -> Declaration:
-        """What the rules know of the function."""
+        """The function as the engine's rules use it, with its expressions parsed."""
         triggers = tuple(
             Trigger(self.id, one.event, checked_expression(one.if_exp, ("event",), what=f"trigger {one.event!r}"))
             for one in self.triggers
@@ -236,7 +246,7 @@ def _failure_function(on_failure: object, id: str) -> Function[Any] | None:
 
 
 _OPTIONS = ("id", "trigger", "retries", "backoff", "on_failure", "cancel", "idempotency", "timeouts")
-# As Inngest and others call it.
+# The names that Inngest and others use for these options.
 _OTHERWISE = {"fn_id": "id", "name": "id", "event": "trigger", "triggers": "trigger", "max_retries": "retries"}
 
 
@@ -277,24 +287,29 @@ def function(
     timeouts: Timeouts | None = None,
     **others: Any,
 ) -> Any:
-    """Declare a durable function: a decorator for `async def code(ctx)`. It registers nothing; give it to an engine.
+    """Declare a durable function; a decorator for `async def code(ctx)`.
+
+    It registers nothing: give the function to an engine.
 
     Args:
-        trigger: the events that open a run: a name, a pattern, a TriggerEvent, or a sequence of them. None: it runs
-            only when it is started or invoked.
-        id: by which it is recorded; default the code's name. A new id is a new function: unfinished runs under the
-            old one stay parked.
-        retries: how often the function is called again after an error of its own, finished steps answering from the
-            record; and how often each of its steps is tried again, where the step does not say.
-        backoff: how long to wait before each further try.
-        retry_on: the errors of its own after which it is called again, not those of its steps: see `StepOptions`.
-        give_up_on: the errors of its own after which it is not. Giving up wins where both match.
-        on_failure: `async def handler(ctx)`, run once when a run has failed, as a run of its own: function
-            "<id>-failure", run "<run id>/failure", `ctx.event` the event "durable/function.failed". Not for cancelled
-            runs. Of one that was opened again and has failed again: "<run id>/failure~r1".
-        cancel: the events that cancel its runs.
-        idempotency: a CEL expression over `event`; one run per value in 24 h. Where it is null: every run.
-        timeouts: how long a run may take.
+        trigger: the events that open a run: a name, a pattern, a TriggerEvent, or a sequence of these. None: the
+            function runs only when it is started or invoked.
+        id: the id under which the function is recorded; default: the code's name. A new id makes a new function:
+            unfinished runs under the old id stay parked.
+        retries: how often the function is called again after an error of its own; finished steps then answer from the
+            record. It is also how often each step is tried again, unless the step says otherwise. Default: 4.
+        backoff: how long to wait before each further try; default: `Backoff()`.
+        retry_on: the errors after which the function is called again; default: all. It counts for errors of the
+            function's own, not for those of its steps. For its forms see `StepOptions`.
+        give_up_on: the errors after which the function is not called again, likewise. Giving up wins where both match.
+        on_failure: `async def handler(ctx)`, called once after a run has failed, as a run of its own. Its function is
+            "<id>-failure", its run "<run id>/failure", and `ctx.event` is the event "durable/function.failed". It is
+            not called for cancelled runs. After a run was opened again and failed again, the failure run is
+            "<run id>/failure~r1".
+        cancel: the events that cancel the function's runs.
+        idempotency: a CEL expression over `event`, or None. Only one run is opened per value in 24 h. Events for which
+            the value is null all open runs.
+        timeouts: how long a run may take; default: without limit.
 
     Raises:
         TypeError, ValueError, LimitError, ExpressionError: at the call, naming the option.

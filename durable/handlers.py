@@ -1,11 +1,11 @@
-"""What may be the handler of a step, and how it is called: read by what it does, not by what it claims to be.
+"""Check a step's handler and decide whether it is asynchronous or blocking.
 
-Separate because a test's double claims a function's type and has none of its insides.
-Leaves to `tries` when a handler is called, to `codec` the type that it says it returns.
+Separate because objects lie about themselves: a test's double claims a function's type without having its code.
+Leaves to `tries` the calling of handlers, to `codec` the types of their values.
 
-A handler is asynchronous if what its call runs is an `async def`: then the call is made on the loop. Anything else is
-called as a blocking one, in a thread, and what it returns is awaited if it can be: mocks of asynchronous functions,
-wrappers around them and compiled coroutines so work as they are.
+A handler is asynchronous if calling it runs an `async def`; then it is called on the loop. Any other handler is called
+as a blocking one, in a thread. If that call returns an awaitable, it is awaited: so mocks of asynchronous functions,
+wrappers around them and compiled coroutines work as they are.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from typing import Any
 
 from durable.spelling import shown
 
-_LAYERS = 100  # of partials, methods and callable objects around a function; more go round in a circle
+_LAYERS = 100  # of partials, methods and callable objects around a function; more than these are taken for a cycle
 _func_of: Any = functools.partial.__dict__["func"].__get__
 _mro_of: Any = type.__dict__["__mro__"].__get__
 _dict_of: Any = type.__dict__["__dict__"].__get__
 
 
 def checked_handler(step_id: str, handler: object) -> bool:
-    """Return whether a callable is asynchronous.
+    """Return whether a handler is asynchronous.
 
     Raises:
-        TypeError: not callable, or a generator function, whose value cannot be kept.
+        TypeError: it is not callable, or it is a generator function, whose value cannot be recorded.
     """
     if type(handler) is FunctionType:
         function: FunctionType | None = handler
@@ -55,7 +55,10 @@ def checked_handler(step_id: str, handler: object) -> bool:
 
 
 def _function(handler: object) -> FunctionType | None:
-    """Return the function whose code a call of the handler runs first; None if that is not written in Python."""
+    """Return the function whose code runs first when the handler is called.
+
+    None if that code is not written in Python.
+    """
     for _ in range(_LAYERS):
         kind = type(handler)
         if kind is FunctionType:
@@ -74,17 +77,20 @@ def _function(handler: object) -> FunctionType | None:
 
 
 def _call_of(kind: type) -> object:
-    # By the class alone, as the interpreter does: an instance may answer to any name.
+    # Look at the class alone, as the interpreter does: an instance may answer to any name.
     return next((_dict_of(base)["__call__"] for base in _mro_of(kind) if "__call__" in _dict_of(base)), None)
 
 
 def without_loop(function: Callable[[], Any]) -> Any:
-    """Call a blocking handler on the loop's own thread as if in a worker: it sees no running loop (R10a)."""
+    """Call a blocking handler on the loop's own thread, where it sees no running loop.
+
+    So it finds the same surroundings as in a worker thread.
+    """
     loop = asyncio._get_running_loop()
     asyncio._set_running_loop(None)
     try:
         return function()
-    except StopIteration as error:  # as in a coroutine: what runs here must not take it for the end of one
+    except StopIteration as error:  # as in a coroutine, where a StopIteration would look like its end
         raise RuntimeError("the handler raised StopIteration") from error
     finally:
         asyncio._set_running_loop(loop)

@@ -1,6 +1,6 @@
-"""What a step is called with besides its work: its id, how its handler is tried, a signal's name.
+"""Check a step's id, its options and the names of signals.
 
-Separate because the words of users are checked here once, for steps and for the engine's door alike.
+Separate because steps and the engine's methods share these checks.
 Leaves to `step` what the steps do.
 """
 
@@ -29,23 +29,28 @@ def _optional_within(value: Duration | None) -> timedelta | None:
 @checked_calls
 @attrs.frozen
 class StepOptions:
-    """A step's id and how its handler is tried. All but the id are for `step.run` only.
+    """Step options hold a step's id and say how its handler is tried.
+
+    All but the id are for `step.run` only.
 
     Attributes:
         id: the step's id.
         retries: tries after the first; default: the function's.
         backoff: how long to wait before each further try; default: the function's.
-        timeout: how long one try may take, in the engine's time, from the handler's beginning: not while it waits for a
-            thread. Past it the try fails with TimeoutError and is retried like any error. A blocking handler cannot be
-            stopped (`current_step().cancelled` tells it that it should): its next try waits until its thread has ended.
-        within: how long all tries together may take, with the waits between, from the first one's beginning. Past it
-            the last error is the step's; a crash does not reset it once a try has failed. A try that is running then
-            ends with TimeoutError, the error before as its cause.
-        output_type: the type of the value, where the handler has no return annotation that says it.
-        retry_on: the errors after which it is tried again: an exception class, a sequence of them (alone or in a
-            group), or a plain callable that takes the exception and says so; default: all. One that itself raises gives
-            up, with that error as a note.
-        give_up_on: the errors after which it is not tried again. Giving up wins where both match.
+        timeout: how long one try may take, in the engine's time; default: without limit. It counts from the beginning
+            of the handler, not while the handler waits for a thread. A try that takes longer fails with TimeoutError,
+            and is retried like any error. A blocking handler cannot be stopped: `current_step().cancelled` tells it
+            that it should end, and the next try waits until its thread has ended.
+        within: how long all tries and the waits between them may take together; default: without limit. It counts from
+            the beginning of the first try. Once a try has failed, a crash does not reset it. When the time is over, the
+            step fails with its last error; a try that is still running ends with TimeoutError, whose cause is the
+            error before.
+        output_type: the type of the value, for a handler without a return annotation; default: the annotation.
+        retry_on: the errors after which the handler is tried again; default: all. An exception class, a sequence of
+            classes, or a plain callable that takes the exception and returns a bool. The classes also match inside an
+            exception group. If the callable raises, the step gives up, with that error as a note.
+        give_up_on: the errors after which the handler is not tried again, in the same forms; default: no errors. Giving
+            up wins where both match.
     """
 
     id: str
@@ -67,7 +72,7 @@ class StepOptions:
         self._chosen()
 
     def policy(self, default: Policy) -> Policy:
-        """Return how often and when the step is tried, where `default` is the function's own way."""
+        """Return the policy by which the step is tried; `default` is the function's own."""
         return Policy(
             default.retries if self.retries is None else self.retries,
             default.backoff if self.backoff is None else self.backoff,
@@ -85,10 +90,11 @@ StepId = str | StepOptions
 
 
 def checked_id(step_id: object) -> str:
-    """Return the id of a step that takes no other options.
+    """Return the checked id of a step that takes no other options.
 
     Raises:
-        TypeError, ValueError: not a string, empty, spelled like a branch, or options that are for `step.run` only.
+        TypeError: not a string, or it has options that are for `step.run` only.
+        ValueError: empty, or it holds the mark that ends a branch's name.
     """
     if isinstance(step_id, StepOptions):
         if step_id != StepOptions(step_id.id):
@@ -101,12 +107,13 @@ def checked_id(step_id: object) -> str:
 
 
 def checked_step_id(step_id: object) -> str:
-    """Return a step's id.
+    """Return a checked step id.
 
     Raises:
-        TypeError, ValueError, LimitError: see `words.checked_name`; or spelled like a branch.
+        TypeError, ValueError, LimitError: see `words.checked_name`; also if it holds the mark that ends a branch's
+            name.
     """
-    if type(step_id) is str and step_id.isascii() and 0 < len(step_id) <= NAME_BYTES:  # all but a few
+    if type(step_id) is str and step_id.isascii() and 0 < len(step_id) <= NAME_BYTES:  # the quick way, for nearly all
         return step_id
     if not is_str(step_id):
         raise TypeError(f"a step's id must be a string or StepOptions, not {shown(step_id)} ({type(step_id).__name__})")
@@ -117,7 +124,7 @@ def checked_step_id(step_id: object) -> str:
 
 
 def checked_signal(signal: object, *, what: str) -> str:
-    """Return a signal's name.
+    """Return the checked name of a signal.
 
     Raises:
         TypeError, ValueError, LimitError: see `words.checked_name`.

@@ -1,7 +1,7 @@
-"""The registry: which functions an engine knows, by id.
+"""Keep the functions that an engine knows, by id.
 
-Separate because functions are known before an engine opens, after it closes, and may come while it is open.
-Leaves to `runtime` what a newly known function sets off.
+Separate because functions are known before an engine opens and after it closes, and more may be added while it is open.
+Leaves to `runtime` the effects of a new function, such as parked runs that can go on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from durable.words import is_str, plain
 
 
 class Registry:
-    """Functions by id. `declared(function)` is called for each one that is new, or defined anew."""
+    """The registry maps ids to functions.
+
+    `declared(function)` is called for each function that is new or defined anew.
+    """
 
     def __init__(self, functions: Iterable[Function[Any]]) -> None:
         self.functions: dict[str, Function[Any]] = {}
@@ -31,11 +34,11 @@ class Registry:
             self.add(function)
 
     def add(self, function: Function[Any]) -> None:
-        """Take a function in; a newer definition of the same one replaces it.
+        """Add a function; a newer definition of the same function replaces the older.
 
         Raises:
             TypeError: not a Function.
-            ValueError: another function has the id; then nothing was taken in.
+            ValueError: another function has the id. Then nothing was added.
         """
         new = [one for one in _with_its_failure(function) if self.functions.get(one.id) is not one]
         for one in new:
@@ -48,10 +51,12 @@ class Registry:
                 self.declared(one)
 
     def resolve(self, function: object, what: str) -> tuple[str, object]:
-        """Return the id and the output type of a function that is given as itself, and then added, or by its id.
+        """Return the id and the output type of a function, given as a Function or by its id.
+
+        A Function that is not known yet is added.
 
         Raises:
-            TypeError: neither.
+            TypeError: neither a Function nor a string.
             ValueError: another function has the id.
         """
         if isinstance(function, Function):
@@ -65,7 +70,7 @@ class Registry:
         return id, self.output_type(id)
 
     def output_type(self, id: str) -> object:
-        """Return the type of what a function returns; anything, for one that is not known."""
+        """Return the type of a function's result, `object` for a function that is not known."""
         known = self.functions.get(id)
         return object if known is None else known.output_type
 

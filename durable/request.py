@@ -1,7 +1,7 @@
-"""Requests: a call of a step method as one frozen value, and the execution that takes it.
+"""Define requests, which are step calls as frozen values, and the `Execution` protocol.
 
 Separate because a function sees no task and no store: it asks, and an execution answers with a coroutine.
-Leaves to `step` what is checked first, to `session` and `asking` what follows.
+Leaves to `step` the checks before a request, to `execution` and `session` what follows from it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from durable.records import Event
 
 @attrs.frozen(eq=False)
 class RunRequest:
-    """Call a handler, and keep what it returns."""
+    """Ask to call a handler and record what it returns."""
 
     step_id: str
     handler: Handler
@@ -27,7 +27,7 @@ class RunRequest:
 
 @attrs.frozen(eq=False)
 class SleepRequest:
-    """Sleep for a span that counts from the call, or until an instant."""
+    """Ask to sleep for a span counted from the call, or until an instant."""
 
     step_id: str
     until: timedelta | datetime
@@ -35,7 +35,7 @@ class SleepRequest:
 
 @attrs.frozen(eq=False)
 class WaitForEventRequest:
-    """Wait for an event that matches; `timeout` counts from the call."""
+    """Ask to wait for an event that matches; `timeout` counts from the call."""
 
     step_id: str
     event: str
@@ -46,7 +46,10 @@ class WaitForEventRequest:
 
 @attrs.frozen(eq=False)
 class WaitForSignalRequest:
-    """Wait for a signal; `replace` takes it over from whoever waits for it."""
+    """Ask to wait for a signal.
+
+    With `replace` this run waits instead of a run that waits for it already. `timeout` counts from the call.
+    """
 
     step_id: str
     signal: str
@@ -56,7 +59,7 @@ class WaitForSignalRequest:
 
 @attrs.frozen(eq=False)
 class SendRequest:
-    """Send events, each checked and copied already."""
+    """Ask to send events that have been checked and copied."""
 
     step_id: str
     events: tuple[Event, ...]
@@ -64,7 +67,7 @@ class SendRequest:
 
 @attrs.frozen(eq=False)
 class SignalRequest:
-    """Send a signal whose data can be kept."""
+    """Ask to send a signal whose data has been checked."""
 
     step_id: str
     signal: str
@@ -73,7 +76,10 @@ class SignalRequest:
 
 @attrs.frozen(eq=False)
 class InvokeRequest:
-    """Open a run of a function with an event, and wait for what it returns, of the type given."""
+    """Ask to open a run of a function and wait for its result.
+
+    `event` opens the run. `type` is the type of the result. `timeout` counts from the call.
+    """
 
     step_id: str
     function: str
@@ -88,7 +94,7 @@ Request = (
 
 
 class Execution(Protocol):
-    """One execution of one run, as its function's steps and context see it."""
+    """An execution takes the requests of one run's function and answers them."""
 
     @property
     def run_id(self) -> str:
@@ -96,47 +102,50 @@ class Execution(Protocol):
 
     @property
     def function_id(self) -> str:
-        """The id of its function."""
+        """The id of the run's function."""
 
     @property
     def attempt(self) -> int:
-        """How often the function was called again, from 0."""
+        """How often the function was called again after an error, from 0."""
 
     @property
     def event(self) -> Event:
-        """The event that opened the run, as it is kept: nobody may change it."""
+        """The event that opened the run: the kept object itself, which nobody may change."""
 
     @property
     def now(self) -> datetime:
-        """The time of the last outcome that was delivered."""
+        """The time of the last outcome that the function received."""
 
     @property
     def is_replaying(self) -> bool:
-        """Whether the function has only repeated what is recorded, and there is more to come."""
+        """Whether the function still repeats what is recorded."""
 
     @property
     def log(self) -> Log:
-        """Where the engine logs."""
+        """The log that the engine writes to."""
 
     def ask(self, request: Request) -> Coroutine[Any, Any, Any]:
         """Count a step and return the coroutine of its outcome.
 
         Raises:
-            NestedStepError, LimitError, DriftError, RuntimeError: see the rules R7, R28, R6.
+            NestedStepError: the call is made inside a step's handler (R7).
+            LimitError: the run has too many steps (R28).
+            DriftError: the request differs from what is recorded under its key (R6).
+            RuntimeError: the execution has ended.
         """
 
     def check_event(self, event: object, *, reserved: bool = False) -> Event:
-        """Return an event as it may be sent: see `acceptance.accepted`."""
+        """Return a checked copy of an event that is to be sent: see `acceptance.accepted`."""
 
     def check_signal(self, signal: str, data: object) -> None:
-        """Refuse data that no signal can carry."""
+        """Check a signal's data: it can be recorded and is not too large."""
 
     def check_match(self, step_id: str, match: str) -> None:
-        """Refuse the path of a wait that could match nothing, since the run's own event has nothing there (R20).
+        """Check that the run's own event has a value at the path `match` (R20).
 
         Raises:
-            ValueError: it names the keys there are.
+            ValueError: it has not, so the wait could match nothing. The message names the keys that exist.
         """
 
     def resolve(self, function: object, what: str) -> tuple[str, object]:
-        """Return the id of a function that is to be invoked, and the type of what it returns."""
+        """Return the id and the output type of a function that is to be invoked."""

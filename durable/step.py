@@ -1,13 +1,13 @@
-"""Steps: what a function asks for and awaits.
+"""Define the steps that a function calls and awaits.
 
-Separate because this is the face of the library: what each method promises stands here and nowhere else.
+Separate because this is the face of the library: it states what each method promises.
 Leaves to an `Execution` everything that follows from a request: keys, records, handlers, outcomes.
 
-Every method checks its arguments and is counted when it is called; it returns a coroutine. Waits, sleeps and invokes
-are posted at the call, and their deadlines count from there; `run` and the sends act when first awaited (R19).
+Each method checks its arguments when it is called, counts as a step, and returns a coroutine. Waits, sleeps and invokes
+are recorded at the call, and their deadlines count from it. `run` and the sends act when they are first awaited (R19).
 
 Clocks outside the steps (`asyncio.timeout`, `asyncio.wait_for`, `anyio.move_on_after`) start anew at every replay and
-do not follow a virtual clock: use a wait's own `timeout`, or a race with `step.sleep`.
+do not follow a virtual clock. Use a wait's own `timeout`, or a race with `step.sleep`.
 """
 
 from __future__ import annotations
@@ -47,19 +47,22 @@ P = ParamSpec("P")
 
 
 class Invocable(Protocol[T_co]):
-    """A declared function, as `step.invoke` sees it."""
+    """An invocable is what `step.invoke` needs of a declared function."""
 
     @property
     def id(self) -> str:
-        """By which it is recorded."""
+        """The id under which the function is recorded."""
 
     def __call__(self, ctx: Any) -> Awaitable[T_co]:
-        """Call its code."""
+        """Call the function's code."""
 
 
 @checked_calls
 class Step:
-    """The steps of one run: see each method. A finished step answers from the record (R1)."""
+    """The steps that one run can take.
+
+    A finished step answers from the record: its work is not done again (R1).
+    """
 
     __slots__ = ("_execution", "_policy")
 
@@ -78,16 +81,17 @@ class Step:
     def run(
         self, step_id: StepId, handler: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Coroutine[Any, Any, Any]:
-        """Call `handler(*args, **kwargs)` once, and keep what it returns.
+        """Call `handler(*args, **kwargs)` once and record what it returns.
 
         The handler is async, or blocking and run in a worker thread. It runs in a copy of the caller's context (R10a).
-        What the function receives is the recorded value, read back: live, on replay and after a crash (R3). An error
-        is retried; out of tries it is a `StepError` here, recorded and never tried again (R11-R13). If the process
-        dies while the handler runs, it runs again: give `current_step().idempotency_key` to services outside.
+        The function receives the recorded value, read back: live, on replay and after a crash (R3). After an error the
+        handler is tried again; when no tries are left, the error is recorded for good and raised here as a `StepError`
+        (R11-R13). If the process dies while the handler runs, the handler runs again: give
+        `current_step().idempotency_key` to services outside.
 
         Raises:
-            TypeError, ValueError: at the call, for an id or a handler that cannot be one.
-            StepError: the tries are used up, or the error was final.
+            TypeError, ValueError: at the call, for an invalid id or handler.
+            StepError: no tries are left, or the error was final.
         """
         options = step_id if isinstance(step_id, StepOptions) else None
         name = checked_step_id(step_id if options is None else options.id)
@@ -101,19 +105,23 @@ class Step:
         return self._execution.ask(RunRequest(name, work))
 
     def sleep(self, step_id: StepId, duration: Duration) -> Coroutine[Any, Any, None]:
-        """Sleep for a duration, counted from the call. A sleep that ended while the process was down ends at once.
+        """Sleep for a duration, counted from the call.
+
+        The deadline is recorded. If it passes while the process is down, the sleep ends as soon as the engine opens.
 
         Raises:
-            TypeError, ValueError: at the call, for a duration that is none.
+            TypeError, ValueError: at the call, for an invalid duration.
         """
         name = checked_id(step_id)
         return self._execution.ask(SleepRequest(name, span_of(duration, what=f"the duration of step {name!r}")))
 
     def sleep_until(self, step_id: StepId, when: datetime) -> Coroutine[Any, Any, None]:
-        """Sleep until an aware datetime; one in the past ends at once.
+        """Sleep until an aware datetime.
+
+        If the datetime is in the past, the sleep ends at once.
 
         Raises:
-            TypeError, ValueError: at the call, for a naive datetime or none.
+            TypeError, ValueError: at the call, for a naive datetime or anything else.
         """
         name = checked_id(step_id)
         return self._execution.ask(SleepRequest(name, aware(when, what=f"the instant of step {name!r}")))
@@ -121,12 +129,15 @@ class Step:
     def wait_for_event(
         self, step_id: StepId, *, event: str, timeout: Duration, match: str | None = None, if_exp: str | None = None
     ) -> Coroutine[Any, Any, Event | None]:
-        """Wait for an event that is sent from now on; None when `timeout` has passed, counted from the call.
+        """Wait for an event that is sent after this call.
 
-        `match` is a path that must be equal in the run's own event and in the new one. Absent in the new one, it does
-        not match; absent in the run's own it never could, and is refused. `if_exp` is a CEL expression over `event`
-        (the run's) and `async` (the new one), in which a missing field is null: one that is absent in both events is
-        equal there. Both may be given (R20). One event answers every wait that it matches.
+        Returns the event, or None if `timeout`, counted from the call, passes first. One event answers every wait that
+        it matches.
+
+        `match` is a path whose values in the run's own event and in the new event must be equal. A new event without
+        the path does not match. If the run's own event lacks the path, the call is refused, since nothing could match.
+        `if_exp` is a CEL expression over `event` (the run's own) and `async` (the new one). A missing field is null in
+        it, so a field that both events lack is equal. Both `match` and `if_exp` may be given (R20).
 
         Raises:
             TypeError, ValueError, ExpressionError: at the call.
@@ -146,10 +157,11 @@ class Step:
     def wait_for_signal(
         self, step_id: StepId, *, signal: str, timeout: Duration, on_conflict: Literal["fail", "replace"] = "fail"
     ) -> Coroutine[Any, Any, Signal | None]:
-        """Wait for a signal, for which one run at a time can wait; None when `timeout` has passed.
+        """Wait for a signal that one run at a time can wait for.
 
-        Where another run waits for it already, the step fails with `SignalConflictError`, or with "replace" takes it
-        over: the earlier waiter gets None at once (R23).
+        Returns the signal, or None if `timeout`, counted from the call, passes first. If another run already waits for
+        the signal, the step fails with `SignalConflictError`. With `on_conflict="replace"` this run waits instead, and
+        the earlier one gets None at once (R23).
 
         Raises:
             TypeError, ValueError: at the call.
@@ -162,7 +174,9 @@ class Step:
         return self._execution.ask(WaitForSignalRequest(name, signal, span, replace))
 
     def send_event(self, step_id: StepId, events: Event | Sequence[Event]) -> Coroutine[Any, Any, list[str]]:
-        """Send events, exactly once: they and the step's record are one write (R22). Returns the runtime's ids.
+        """Send events exactly once.
+
+        Returns the ids that the runtime gives the events. The events and the step's record are one write (R22).
 
         Raises:
             TypeError, ValueError, CodecError, LimitError: at the call, for an event that cannot be sent.
@@ -174,8 +188,10 @@ class Step:
         return self._execution.ask(SendRequest(name, tuple([self._execution.check_event(event) for event in given])))
 
     def send_signal(self, step_id: StepId, signal: str, data: Any = None) -> Coroutine[Any, Any, str | None]:
-        """Send a signal, exactly once. Returns the id of the run that received it, None if none was waiting: it is
-        not kept (R23).
+        """Send a signal exactly once.
+
+        Returns the id of the run that received the signal. If no run was waiting, returns None, and the signal is lost
+        (R23).
 
         Raises:
             TypeError, ValueError, CodecError, LimitError: at the call.
@@ -211,13 +227,14 @@ class Step:
         data: Mapping[str, Any] | None = None,
         timeout: Duration | None = None,
     ) -> Coroutine[Any, Any, Any]:
-        """Open a run of another function, with its own retries, and wait for what it returns.
+        """Open a run of another function and wait for its result.
 
-        The child goes on when the parent is cancelled or the timeout passes. Its failure, its cancelling, or a
-        function that the engine does not know is a `StepError` that is not retried (R24).
+        The child run has its own retries. It goes on when its parent is cancelled or `timeout` passes. `timeout` is
+        counted from the call; with None the parent waits for as long as the child takes. The step fails without a
+        retry if the child fails or is cancelled, or if the engine does not know the function (R24).
 
         Raises:
-            TypeError, ValueError: at the call.
+            TypeError, ValueError: at the call, for an invalid argument.
             StepError: the child failed or was cancelled, or there is no such function.
             InvokeTimeoutError: the child did not end in time.
         """

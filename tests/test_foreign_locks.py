@@ -17,9 +17,9 @@ import pytest
 
 import durable
 from durable.stores import connection as connections
-from durable.stores.file import FileStore
+from durable.stores.file import FileReader, FileStore
 from durable.stores.store import Entry
-from tests.crashing import end, hear, start
+from tests.crashing import end, hear, run, start
 from tests.senders import made
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -163,9 +163,22 @@ def _locked(path: Path, begin: str) -> Iterator[subprocess.Popen[str]]:
         end(child)
 
 
+_DIES = """
+import asyncio, os, sys
+from durable.stores.file import FileStore
+from durable.stores.store import Entry
+
+async def main():
+    store = FileStore(sys.argv[1])
+    await store.open()
+    await store.append([Entry("r", "StepClosed", "kept")])
+    os._exit(0)
+
+asyncio.run(main())
+"""
 _WAITER = """
 import asyncio, sys
-from durable.stores.file import FileStore
+from durable.stores.file import FileReader, FileStore
 from durable.stores.store import Entry
 
 async def main():
@@ -303,6 +316,40 @@ def test_an_engine_whose_opening_waits_for_a_lock_and_is_cancelled_lets_go_of_ev
                 assert _open_files(path) == [] and _lock_and_wal(path)[0] == ""
         async with engine:
             assert await engine.invoke(work) == [0, 1, 2, 3, 4]
+
+    asyncio.run(story())
+
+
+@posix
+def test_what_cannot_even_be_read_beside_a_foreign_lock_is_refused_with_words_and_as_it_was(path: Path) -> None:
+    """What a dead process has left is to be examined, and another program in exclusive mode lets nobody look."""
+    assert run(_DIES, path) == (0, "")
+
+    async def story() -> list[object]:
+        openings = FileReader(path).open(), FileStore(path).open(), durable.Engine(store=path).open()
+        return list(await asyncio.gather(*openings, return_exceptions=True))
+
+    with _locked(path, "PRAGMA locking_mode = exclusive; BEGIN EXCLUSIVE"):
+        before = _contents(path)
+        refused = asyncio.run(story())
+        assert _contents(path) == before
+    assert all(isinstance(one, durable.StoreError) for one in refused)
+    words = [str(one) for one in refused if not isinstance(one, durable.StoreLockedError)]
+    assert len(words) >= 2  # of two that open to write in one process at once, one is told of the other
+    assert all("locked" in one and "end that, or wait until it is done, and try again" in one for one in words)
+    _kept(path, 1)
+
+
+def _contents(path: Path) -> dict[str, bytes]:
+    return {one.name: one.read_bytes() for one in path.parent.iterdir() if not one.name.endswith(("-shm", ".lock"))}
+
+
+def _kept(path: Path, count: int) -> None:
+    async def story() -> None:
+        store = FileStore(path)
+        await store.open()
+        assert len([entry async for entry in store.history("r")]) == count
+        await store.close()
 
     asyncio.run(story())
 

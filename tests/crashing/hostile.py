@@ -33,6 +33,13 @@ connection.execute("BEGIN IMMEDIATE")
 print("locked", flush=True)
 sys.stdin.readline()
 """
+_LAYS: list[Callable[[Path, Path], object]] = [
+    lambda place, victim: place.symlink_to(victim),
+    lambda place, _: place.symlink_to(place.with_name("nowhere")),
+    lambda place, victim: place.hardlink_to(victim),
+    lambda place, _: os.mkfifo(place),
+    lambda place, _: place.mkdir(),
+]
 
 Contents = dict[str, list[Entry]]
 """Every entry of every run that `find` knows, and the facts of none."""
@@ -93,27 +100,22 @@ def contents(path: Path) -> Contents:
 
 
 def something_beside(path: Path, chance: Random) -> None:
-    """Put something else at the name of a file beside the store: it is refused, and is not written through."""
-    place, victim, away = Path(f"{path}{chance.choice(_SUFFIXES)}"), path.parent / "victim", path.parent / "away"
-    victim.write_text("precious")
-    lays: list[Callable[[], object]] = [
-        lambda: place.symlink_to(victim),
-        lambda: place.symlink_to(path.parent / "nowhere"),
-        lambda: place.hardlink_to(victim),
-        lambda: os.mkfifo(place),
-        place.mkdir,
-    ]
-    if had := os.path.lexists(place):
-        place.rename(away)
-    chance.choice(lays)()
-    assert refused(path), f"what lies at {place.name} is not what belongs there, and was taken for it"
-    if place.is_dir() and not place.is_symlink():
-        place.rmdir()
-    else:
-        place.unlink()
-    victim.unlink()
-    if had:
-        away.rename(place)
+    """Put something else at the name of each file beside the store: it is refused, and is not written through."""
+    victim, away = path.parent / "victim", path.parent / "away"
+    for suffix in _SUFFIXES:
+        place = Path(f"{path}{suffix}")
+        victim.write_text("precious")
+        if had := os.path.lexists(place):
+            place.rename(away)
+        chance.choice(_LAYS)(place, victim)
+        assert refused(path), f"what lies at {place.name} is not what belongs there, and was taken for it"
+        if place.is_dir() and not place.is_symlink():
+            place.rmdir()
+        else:
+            place.unlink()
+        victim.unlink()
+        if had:
+            away.rename(place)
 
 
 def second_name(path: Path, chance: Random) -> None:
@@ -180,6 +182,7 @@ def foreign_lock(path: Path, chance: Random) -> Iterator[subprocess.Popen[str]]:
 def backup(path: Path, chance: Random) -> Path:
     """Make a copy of the store, in one of the ways in which people do."""
     copy = path.parent / "backup.db"
+    copy.unlink(missing_ok=True)
     if chance.random() < 0.5:
         connection = sqlite3.connect(path, isolation_level=None)
         connection.execute("VACUUM INTO ?", (str(copy),))
@@ -187,6 +190,18 @@ def backup(path: Path, chance: Random) -> Path:
     else:
         shutil.copyfile(path, copy)
     return copy
+
+
+def taken_in(path: Path) -> None:
+    """Open the store and close it again, which takes in what a dead process has left."""
+
+    async def story() -> None:
+        store = FileStore(path)
+        await store.open()
+        await store.begin()
+        await store.close()
+
+    asyncio.run(story())
 
 
 def put_back(path: Path, copy: Path) -> None:

@@ -97,9 +97,12 @@ class Story:
     def put_back(self) -> None:
         """Put an older copy of it back beside what a dead process has left."""
         copy = hostile.backup(self.store, self.chance)
-        self.lives()
-        if self.result is None:
-            hostile.put_back(self.store, copy)
+        for _ in range(self.chance.randrange(1, 4)):
+            hostile.taken_in(self.store)
+            self.lives()
+            if self.result is not None:
+                return
+        hostile.put_back(self.store, copy)
 
     def _live(self, after: float, *, opening: bool = False) -> None:
         self.result = life(self.folder, after, since="begins" if opening else "open")

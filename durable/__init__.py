@@ -1,7 +1,7 @@
 """Durable execution for Python without a server: Inngest's step API in one asyncio process.
 
-A function is an ordinary coroutine; each step it takes is checkpointed to a store. After a crash the function is called
-again, and every finished step answers from the store.
+A function is an ordinary coroutine function. Each of its steps is recorded in a store. After a crash the function is
+called again, and every finished step answers from the store.
 
     import durable
 
@@ -105,5 +105,5 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    # What completes is what is public, not the modules that it comes from.
+    # Completion shows the public names, not the modules that they come from.
     return __all__

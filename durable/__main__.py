@@ -1,4 +1,4 @@
-"""The command line: see `durable.cli`."""
+"""Start the command line of `durable.cli`."""
 
 import sys
 

@@ -1,7 +1,12 @@
-"""Look into a store and send to it from another process: `python -m durable runs app.db`, `show`, `send`, `signal`.
+"""Look into a store and send to it from the command line.
 
-Separate because it takes no lock and disturbs no writer (R29).
-Leaves to `views` what a run looks like, to `sender` how something is sent.
+    python -m durable runs app.db
+    python -m durable show app.db RUN
+    python -m durable send app.db EVENT '{"key": 1}'
+    python -m durable signal app.db SIGNAL
+
+Separate because it takes no lock and so disturbs no engine that has the store open (R29).
+Leaves to `views` the picture of a run, to `sender` the sending.
 """
 
 from __future__ import annotations
@@ -93,7 +98,10 @@ _COMMANDS = {"runs": _runs, "show": _show, "send": _send, "signal": _signal}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status: 0, 1 if the store does not let it, 2 for what cannot be asked."""
+    """Run the command line and return its exit status.
+
+    0: it is done. 1: the store refused it, or the output could not be written. 2: an argument was wrong.
+    """
     options = _parser().parse_args(arguments)
     try:
         for name in _WORDS & vars(options).keys():
@@ -112,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(text: str, stream: TextIO | None) -> OSError | None:
-    """Write a line, in what the stream can spell; return why it could not be written, if it could not."""
+    """Write a line to a stream in its encoding; return the error if writing failed."""
     if stream is None:
         return None
     spelling = getattr(stream, "encoding", None) or "utf-8"
@@ -125,7 +133,10 @@ def _say(text: str, stream: TextIO | None) -> OSError | None:
 
 
 def _silence(stream: TextIO) -> None:
-    """Let what a stream still holds go nowhere: Python writes it when it exits, and says that it could not."""
+    """Send what a stream still holds to the null device.
+
+    Python flushes the stream when it exits, and would print another error if that failed.
+    """
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

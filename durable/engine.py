@@ -1,8 +1,7 @@
-"""The engine: the door through which everything outside comes in.
+"""Define the engine, whose methods are the way in for all callers outside.
 
-Separate because it checks and answers, and decides nothing: what an argument may be stands here, what follows stands
-in `causes`.
-Leaves to `runtime` everything that lives while it is open.
+Separate because an engine checks arguments and answers; it decides nothing, and can be made without being open.
+Leaves to `causes` the decisions, to `runtime` everything that lives while the engine is open.
 """
 
 from __future__ import annotations
@@ -42,26 +41,26 @@ T = TypeVar("T")
 
 
 class Engine:
-    """Runs functions in this process, and keeps what they do in a store.
+    """An engine runs functions in this process and records them in a store.
 
     Args:
         functions: what `@durable.function` returned. Two different functions with one id are a ValueError; the same
             function defined again replaces the older definition.
         store: None for a `DictStore`, a path for a `FileStore`, or any `Store`.
         clock: None for the wall clock.
-        limits: what one run, step and event may be at the most.
-        max_crashes: unclean deaths in a row after which a run that was calling a handler each time fails (R26).
-        resident: how many waiting runs keep their coroutine. Of more, those that do nothing but wait in one step are
-            parked, the first begun first: the coroutine is cancelled, unrecorded, and called again when what it waits
-            for has come. Clocks outside the steps stand still meanwhile.
+        limits: how large a run, a step and an event may be; None for the default `Limits()`.
+        max_crashes: a run fails after so many crashes in a row, if it was calling a handler at each (R26).
+        resident: how many waiting runs keep their coroutine. When more wait, runs that only wait in one step are
+            parked, the first begun first: the coroutine is cancelled without a record, and the function is called
+            again when the wait is over. Clocks outside the steps stand still meanwhile.
         threads: how many blocking handlers run at once; others wait for a thread.
-        if_open: what to do where an engine of this process and loop has the same file open: "error", or "replace",
-            which closes it first. Default: "replace" in IPython, where cells are run again, else "error".
-        grace: how long `close` lets handlers that run go on, a duration.
-        logger: default the logger "durable".
+        if_open: what to do if another engine of this process and loop has the same file open: "error", or "replace",
+            which closes that engine first. Default: "replace" in IPython, where cells are run again, else "error".
+        grace: how long `close` waits for running handlers, a duration.
+        logger: default: the logger "durable".
 
     Open it with `async with engine`, or `open` and `close`, which may be called from different tasks. Opening recovers
-    every unfinished run; closing parks them. It belongs to the process and the loop that opened it.
+    every unfinished run; closing parks them. An engine belongs to the process and the loop that opened it.
     """
 
     def __init__(
@@ -95,14 +94,14 @@ class Engine:
         self._owner: Owner | None = None
 
     def set_up(self, **settings: Any) -> None:
-        """Change what it was told once: for `durable.testing` and `durable.run`, before it is opened."""
+        """Change settings before the engine is opened, for `durable.testing` and `durable.run`."""
         self._settings = attrs.evolve(self._settings, **settings)
 
     async def open(self) -> None:
-        """Take the store, recover what is unfinished and let it go on.
+        """Open the store, recover unfinished runs and let them go on.
 
         Raises:
-            RuntimeError: it is open already, or was closed meanwhile.
+            RuntimeError: the engine is open already, or was closed meanwhile.
             StoreLockedError, StoreCorruptError, StoreError: the store cannot be opened.
         """
         await self._closed()
@@ -113,19 +112,19 @@ class Engine:
         await owner.open()
 
     async def _closed(self) -> None:
-        """Wait until this engine is closed: a close that was cut short goes on by itself."""
+        """Wait until this engine is closed; a cancelled call of `close` goes on by itself."""
         while (owner := self._owner) is not None and not owner.has_ended:
             if not owner.is_closing:
                 raise RuntimeError("the engine is open already")
             await owner.ended()
 
     async def close(self, *, grace: Duration | None = None) -> None:
-        """Stop every run where it is, make what was posted durable, give the store back. Closing twice does nothing.
+        """Stop every run where it is, write the last records and close the store.
 
-        Functions are cancelled. Handlers that run go on for `grace`, a duration, by default the engine's own; what ends
-        in that time is recorded, and no new try begins. Then async handlers are cancelled, and blocking ones, which
-        nobody can stop, get what is missing to 5 s and are named in the log. Closed by two callers, both wait, and the
-        shorter time counts. If the caller is cancelled, the closing goes on: `close` or `open` waits for it.
+        Closing twice does nothing. Functions are cancelled. Running handlers go on for `grace`, a duration, by default
+        the engine's own; those that end in that time are recorded, and no new try begins. Then async handlers are
+        cancelled. Blocking ones cannot be stopped: they get at least 5 s in all, then the log names them. If two close,
+        both wait, and the shorter time counts. A cancelled call goes on closing; `close` and `open` wait for that.
 
         Raises:
             RuntimeError: called from another loop, a forked child, or a handler of this engine.
@@ -153,15 +152,15 @@ class Engine:
         id: str | None = None,
         ts: datetime | None = None,
     ) -> list[str]:
-        """Send an event by name and data, an `Event`, or a sequence of them; return the runtime's ids.
+        """Send events; return the ids that the runtime gives them.
 
-        On return the events and all that follows from them (runs opened, waits answered, runs cancelled) are durable,
-        in one write. An event whose `id` was sent in the last 24 h is dropped, and the first one's id returned. One
-        with a `ts` in the future is delivered then.
+        Give a name and data, an `Event`, or a sequence of Events. On return the events and all that follows from them
+        (runs opened, waits answered, runs cancelled) are durable, in one write. An event whose `id` was sent in the
+        last 24 h is dropped, and the first one's id returned. One with a `ts` in the future is delivered then.
 
         Raises:
             TypeError, ValueError, CodecError, LimitError: nothing was sent.
-            StoreError: it is not known to be recorded.
+            StoreError: it is not known whether the events are recorded.
         """
         runtime = self._asked("send", "ctx.step.send_event")
         events = checked_events(name, data, id=id, ts=ts)
@@ -169,7 +168,7 @@ class Engine:
         return (await runtime.send(events))[0]
 
     async def send_signal(self, signal: str, data: Any = None) -> str | None:
-        """Send a signal to the one run that waits for it; return its id, or None: then the signal is not kept.
+        """Send a signal to the run that waits for it; return the run's id, or None if the signal is lost.
 
         Raises:
             TypeError, ValueError, CodecError, LimitError, StoreError: as for `send`.
@@ -194,15 +193,15 @@ class Engine:
     async def start(
         self, function: Function[Any] | str, data: Mapping[str, Any] | None = None, *, id: str | None = None
     ) -> Run[Any]:
-        """Open a run, and return its handle once it is durable.
+        """Open a run and return its handle once it is durable.
 
-        `id` starts it once: the same id again returns the same run, ended or not. Its event is
+        The same `id` again returns the same run, ended or not; None is a fresh id. The run's event is
         "durable/function.invoked" with the data. A `Function` that the engine lacks is added.
 
         Raises:
             TypeError, ValueError: an id with "/", or one that belongs to another function or other data.
-            LookupError: no function of that id.
-            CodecError, LimitError, StoreError
+            LookupError: the engine has no function with this id.
+            CodecError, LimitError, StoreError: as for `send`.
         """
         runtime = self._asked("start", "ctx.step.invoke")
         name, _ = self._registry.resolve(function, "start")
@@ -248,7 +247,7 @@ class Engine:
         id: str | None = None,
         timeout: Duration | None = None,
     ) -> Any:
-        """Start a run and wait for what it returns: see `start` and `Run.result`."""
+        """Start a run and wait for its result: see `start` and `Run.result`."""
         check_not_in_function("invoke", "ctx.step.invoke")
         check_outside(self, "invoke")
         run = await self.start(function, data, id=id)
@@ -273,10 +272,10 @@ class Engine:
         event: str | None = None,
         limit: int = 100,
     ) -> list[RunInfo]:
-        """Return runs, newest first: those for which every given condition holds, at most `limit`.
+        """Return the runs that fit every given condition, newest first, at most `limit`.
 
         Raises:
-            TypeError, ValueError: a status that is none, a negative limit, a name that is no string.
+            TypeError, ValueError: an unknown status, a negative limit, a name that is not a string.
         """
         runtime = self.opened("runs")
         query = checked_query(status, function, event, limit)
@@ -284,12 +283,13 @@ class Engine:
         return await listed(runtime.store, query, runtime.scheduler.status_of, self.info)
 
     async def cancel(self, run_id: str, reason: str | None = None) -> bool:
-        """Cancel a run; return whether it had not ended. On return that is durable, and it never runs again (R27).
+        """Cancel a run; return False if the run had ended already.
 
-        `reason` is recorded and shown; at most 16 KiB.
+        On return the cancelling is durable, and the run's code does not run again (R27). `reason`, at most 16 KiB, is
+        recorded and shown.
 
         Raises:
-            TypeError, ValueError, LimitError: a reason that is none.
+            TypeError, ValueError, LimitError: an invalid reason.
             KeyError: there is no such run.
         """
         runtime, run_id = self._asked("cancel", "a step whose handler calls it"), looked_up(run_id)
@@ -302,14 +302,14 @@ class Engine:
         return bool(records)
 
     async def retry(self, run_id: str) -> Run[Any]:
-        """Open a run again that failed or was cancelled: finished steps are kept, others open again (R32).
+        """Open a failed or cancelled run again; finished steps are kept (R32).
 
-        So do, in the same write, the failed and cancelled runs that it invoked and waited for, and those that these
-        did; one that has completed meanwhile answers. Deadlines count anew. It is durable on return.
+        Other steps open again, and deadlines count anew. The same write opens the failed and cancelled runs that it
+        invoked and waited for, and so on down; one that has completed meanwhile answers. On return it is durable.
 
         Raises:
             KeyError: there is no such run.
-            ValueError: it has completed, or has not ended.
+            ValueError: the run has completed, or has not ended.
         """
         runtime, run_id = self._asked("retry", "a step whose handler calls it"), looked_up(run_id)
         await runtime.journal.synced()  # R31: what it is now may not be recorded yet
@@ -321,16 +321,16 @@ class Engine:
         return Run(self, run_id)
 
     async def settled(self) -> None:
-        """Wait until no handler runs and nothing can move without time or input from outside.
+        """Wait until no handler runs and nothing moves without time or input.
 
         Raises:
             RuntimeError: awaited inside a handler of this engine, which would wait for itself.
-            StoreError: the store failed.
+            StoreError: the store has failed.
         """
         check_outside(self, "settled")
         await self.opened("settled").settled()
 
-    # What a handle asks.
+    # For `Run`, the handle.
 
     async def result(self, run_id: str, timeout: Duration | None = None) -> Any:
         """Wait for the end of a run: see `Run.result`."""
@@ -356,7 +356,7 @@ class Engine:
                 return opened.function, closed
 
     async def info(self, run_id: str) -> RunInfo:
-        """Return what is known of a run: see `Run.info`."""
+        """Return a picture of a run: see `Run.info`."""
         runtime, run_id = self.opened("info"), looked_up(run_id)
         ledger = await self._found(run_id)
         status, running = runtime.scheduler.status(ledger)
@@ -385,11 +385,11 @@ class Engine:
         return self.opened(what)
 
     def opened(self, what: str) -> Runtime:
-        """Return the parts of the open engine; `what` names who asks. For `durable.testing`.
+        """Return the open engine's runtime, for `durable.testing` too; `what` names the caller.
 
         Raises:
-            RuntimeError: it is not open, was opened by another process, or belongs to another loop.
-            StoreError: its store has failed.
+            RuntimeError: the engine is not open, was opened by another process, or belongs to another loop.
+            StoreError: the store has failed.
         """
         owner = self._owner
         if owner is None or (owner.has_ended and not owner.runtime.is_abandoned):

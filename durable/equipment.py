@@ -1,7 +1,7 @@
-"""What an engine is equipped with: its store, clock, limits and logger, each checked when the engine is made.
+"""Check the store, clock, limits and logger that an engine is made with.
 
-Separate because what is wrong here must be told at the call, and not by whatever part stumbles over it first.
-Leaves to `engine` its words and counts, to `runtime` what becomes of these.
+Separate because a wrong object must be refused when the engine is made, not by the part that first uses it.
+Leaves to `engine` the checks of its other arguments, to `runtime` the use of these parts.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _OF_A_CLOCK = ("now", "call_at")
 
 
 def checked_store(store: object) -> Store:
-    """Return the store: a `DictStore` for None, a `FileStore` for a path, or what has a store's methods.
+    """Return a `DictStore` for None, a `FileStore` for a path, or the store itself.
 
     Raises:
-        TypeError, ValueError: none of these, such as a mapping or a class.
+        TypeError, ValueError: anything else, such as a mapping or a class.
     """
     if store is None:
         return DictStore()
@@ -36,10 +36,11 @@ def checked_store(store: object) -> Store:
 
 
 def checked_clock(clock: object) -> Clock:
-    """Return the clock, whose every `now` is a plain datetime in UTC; the wall clock for None.
+    """Return a clock whose `now` is always a plain datetime in UTC; the wall clock for None.
 
     Raises:
-        TypeError, ValueError: it lacks a clock's methods, such as `time.time`, or gives no aware datetime.
+        TypeError, ValueError: the object lacks a clock's methods, as `time.time` does, or its `now` is not an aware
+            datetime.
     """
     if clock is None:
         return SystemClock()
@@ -48,7 +49,7 @@ def checked_clock(clock: object) -> Clock:
 
 
 def checked_limits(limits: object) -> Limits:
-    """Return the limits; the default ones for None.
+    """Return the limits, or the default limits for None.
 
     Raises:
         TypeError: not a Limits.
@@ -61,10 +62,10 @@ def checked_limits(limits: object) -> Limits:
 
 
 def checked_logger(logger: object) -> logging.Logger:
-    """Return the logger; "durable" for None.
+    """Return the logger, or the logger "durable" for None.
 
     Raises:
-        TypeError: not one of the standard library's.
+        TypeError: not a `logging.Logger`.
     """
     if logger is None:
         return logging.getLogger("durable")

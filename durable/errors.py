@@ -37,7 +37,7 @@ _SHOWN = 60
 
 
 def checked_calls(cls: type[T]) -> type[T]:
-    """Wrap a class's public methods so that a call with wrong arguments counts as misuse.
+    """Wrap public methods so that a call with wrong arguments counts as misuse.
 
     Python raises the TypeError of a call that does not fit a signature in the caller's line, as if the caller's code
     had raised it. With the wrapper, the error's innermost line is in this module, and so known as the library's own.

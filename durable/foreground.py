@@ -1,11 +1,12 @@
-"""The foreground: the loop of a script, on which one coroutine runs to its end, whatever comes in between.
+"""Run one coroutine of a script to its end, and handle signals.
 
-Separate because `asyncio.run` waits for ever for tasks that do not end, knows no signal but Ctrl-C, and cancels every
-task as soon as one exits, those that close a store in order among them.
-Leaves to `script` what the coroutine does, and what is said of how it ended.
+Separate because `asyncio.run` waits for ever for tasks that do not end, and knows no signal but Ctrl-C. It also cancels
+every task as soon as one raises SystemExit, even those that close a store in order.
+Leaves to `script` the coroutine, and the telling of how it ended.
 
-SIGINT, SIGTERM and SIGHUP cancel the coroutine once, which then closes in order. A second Ctrl-C does not wait for
-that; a third is left to the system. SIGTERM and SIGHUP may come twice: supervisors and shells send both.
+SIGINT, SIGTERM and SIGHUP cancel the coroutine once; it then closes in order. A second Ctrl-C does not wait for that,
+and a third one has the system's usual effect. A second SIGTERM or SIGHUP changes nothing: supervisors and shells send
+both.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_PATIENCE = 1.0  # seconds, for whoever is left when the coroutine has ended
+_PATIENCE = 1.0  # seconds, for the tasks that are left when the coroutine has ended
 _SIGNALS = {"SIGINT": signal.default_int_handler, "SIGTERM": signal.SIG_DFL, "SIGHUP": signal.SIG_DFL}
 
 
 class Foreground:
-    """A loop for one coroutine. Off the main thread it hears no signals; a user's own handlers are left alone."""
+    """A foreground is an event loop for one coroutine and its signals.
+
+    Signals are handled on the main thread only. A signal for which the user has a handler is left alone.
+    """
 
     def __init__(self) -> None:
         self.signals: list[int] = []
@@ -36,12 +40,13 @@ class Foreground:
         self._is_abandoned = False
 
     def run(self, main: Callable[[], Coroutine[Any, Any, T]], last: Callable[[], Coroutine[Any, Any, None]]) -> T:
-        """Run a coroutine to its end, and return what it returns. `last` is what is still done, 1 s at the most, where
-        a second Ctrl-C does not wait for that end.
+        """Run a coroutine to its end and return its value.
+
+        If a second Ctrl-C cuts the coroutine short, `last` is called in its place and runs for 1 s at the most.
 
         Raises:
-            KeyboardInterrupt, SystemExit: a signal came, or a task raised it; SIGTERM is a SystemExit of 143, SIGHUP
-                of 129.
+            KeyboardInterrupt, SystemExit: a signal came, or a task raised it. SIGTERM is a SystemExit with status 143,
+                SIGHUP with 129.
         """
         loop = self._loop = asyncio.new_event_loop()
         exited: BaseException | None = None
@@ -65,11 +70,11 @@ class Foreground:
         return value
 
     def close(self) -> None:
-        """Let the coroutine close in peace: a signal that comes from now on does not cancel it."""
+        """Shield the coroutine: signals that come from now on do not cancel it."""
         self._is_closing = True
 
     def _drive(self, task: asyncio.Task[Any]) -> BaseException | None:
-        """Let the loop run until a task is done; return the first exit that came out of the loop meanwhile."""
+        """Run the loop until a task is done; return the first exit that the loop raised meanwhile."""
         loop, exited = self._opened(), None
         task.add_done_callback(lambda _: loop.stop())
         while not task.done() and not self._is_abandoned:
@@ -116,7 +121,7 @@ class Foreground:
         elif number == signal.SIGINT or is_late:
             self._is_abandoned = True
             signal.signal(number, signal.SIG_DFL)
-            loop.stop()  # whatever code swallows what is raised here
+            loop.stop()  # some code may swallow the exception that is raised here
             raise _exit_of(number)
 
     async def _woken(self, main: Coroutine[Any, Any, T]) -> T:
@@ -141,9 +146,10 @@ class Foreground:
     # The end.
 
     def _clear_up(self, last: Callable[[], Coroutine[Any, Any, None]] | None) -> BaseException | None:
-        """Cancel all tasks that are left, and close what the loop has open, 3 s at the most; return an exit of theirs.
+        """Cancel all tasks that are left and close the loop's generators, within 3 s.
 
-        What still runs in the loop's default executor is left to end by itself: Python waits for it when it exits.
+        Returns the first exit that one of them raised. Threads of the loop's default executor are left to end by
+        themselves: Python waits for them when it exits.
         """
         loop = self._opened()
         self._is_abandoned = False
@@ -177,8 +183,8 @@ async def _ended(tasks: list[asyncio.Task[Any]]) -> None:
 
 
 def _hold(left: list[asyncio.Task[Any]]) -> None:
-    # For ever, also while Python exits: a task that is collected is closed where it stands, and code that swallows that
-    # may never give control back.
+    # Wait for ever, also while Python exits. A task that is garbage-collected is closed where it stands, and code that
+    # swallows this closing may never give control back.
     threading.Event().wait()
 
 

@@ -74,7 +74,7 @@ class Cancel:
             equal. An event without the path does not match. For a run whose own event lacks the path, one WARNING in
             the log says that nothing can match.
         if_exp: a CEL expression over `event` (the run's own) and `async` (this one), or None. A missing field is null
-            in it, so a field that both events lack is equal.
+            in it, so a field that is absent in both events is equal.
         timeout: for how long after its opening a run can be cancelled by this event. An opening by `engine.retry`
             counts anew. None: for as long as the run is unfinished.
 

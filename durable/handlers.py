@@ -82,9 +82,9 @@ def _call_of(kind: type) -> object:
 
 
 def without_loop(function: Callable[[], Any]) -> Any:
-    """Call a blocking handler on the loop's own thread, where it sees no running loop.
+    """Call a blocking handler in the loop's thread, hiding the running loop.
 
-    So it finds the same surroundings as in a worker thread.
+    The handler finds the same surroundings as in a worker thread.
     """
     loop = asyncio._get_running_loop()
     asyncio._set_running_loop(None)

@@ -1,7 +1,7 @@
-"""Listing: which runs are shown, found without reading those that are not.
+"""List the runs that a query names, without reading any others.
 
-Separate because the store knows which runs have ended, and only the engine whether one of the others runs or waits.
-Leaves to the store the rows and their order, to `views` what is shown of each.
+Separate because the store knows which runs have ended, but only the engine knows which of the others are waiting.
+Leaves to the store the rows and their order, to `views` the picture of each run.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ async def listed(
     status_of: Callable[[str], RunStatus | None],
     info: Callable[[str], Awaitable[RunInfo]],
 ) -> list[RunInfo]:
-    """Return the runs that a query names, newest first. `status_of(run)` is what is known in memory of the status of
-    one that has not ended; only the runs that are shown are read, by `info`. One whose record cannot be read is shown
-    by its row, and why that is as its error.
+    """Return the runs that a query names, newest first.
+
+    `status_of(run)` returns the status of a run that has not ended, from memory. `info(run)` reads a run; it is called
+    only for runs that are shown. A run whose record cannot be read is shown by its row, with the reason as its error.
 
     Raises:
-        StoreError: the store failed, or is damaged as a whole.
+        StoreError: the store has failed, or is damaged as a whole.
     """
     found: list[RunInfo] = []
     async for row in _named(store, query):
@@ -47,7 +48,10 @@ async def listed(
 
 
 async def _named(store: Store, query: RunQuery) -> AsyncIterator[RunRow]:
-    """Yield the rows that a query names; of a status that no row has, those of all runs that have not ended."""
+    """Yield the rows that a query names.
+
+    For "queued", "running" and "waiting", which no row holds, yield the rows of all runs that have not ended.
+    """
     if query.status not in LIVE:
         for row in await store.find(query):
             yield row
@@ -57,7 +61,7 @@ async def _named(store: Store, query: RunQuery) -> AsyncIterator[RunRow]:
     while query.limit:
         rows = await store.find(attrs.evolve(query, status="open", limit=limit))
         for row in rows:
-            if row.id not in seen:  # others may have been opened since, which come first
+            if row.id not in seen:  # runs opened since the last look come first and push known ones down
                 seen.add(row.id)
                 yield row
         if len(rows) < limit:

@@ -1,7 +1,7 @@
-"""What is sent from outside to a store, as the text of a message in its inbox, and back.
+"""Write the messages of a store's inbox as text, and read them back.
 
-Separate because a sender and an engine of two processes, and maybe of two versions, must mean the same by it.
-Leaves to `stores.inbox` where the text is kept, to `causes` what may be sent and what follows.
+Separate because the sender and the engine are two processes, maybe of two versions, and must read a message alike.
+Leaves to `stores.inbox` the keeping of the text, to `causes` what follows from a message.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from durable.records import Event, text_of
 
 @attrs.frozen
 class SentEvents:
-    """Events that one call sent at an instant, each with the runtime's own id, from which its runs' ids derive."""
+    """A message holds the events that one call sent at an instant.
+
+    Each event stands with the id that the runtime gave it, from which the ids of its runs derive.
+    """
 
     at: datetime
     events: tuple[tuple[str, Event], ...]
@@ -26,7 +29,7 @@ class SentEvents:
 
 @attrs.frozen
 class SentSignal:
-    """A signal that was sent at an instant."""
+    """A message holds a signal that was sent at an instant."""
 
     at: datetime
     signal: str
@@ -37,10 +40,12 @@ Sent = SentEvents | SentSignal
 
 
 def write_sent(sent: Sent) -> tuple[str, str]:
-    """Return the kind and the body of a message. Users' data stand in it as texts, and so may be as deep as any.
+    """Return the kind and the body of a message.
+
+    Users' data stand in the body as encoded texts, so that the body's own depth does not count against theirs.
 
     Raises:
-        CodecError: data that cannot be kept.
+        CodecError: the data cannot be recorded.
     """
     match sent:
         case SentEvents(at, events):
@@ -56,10 +61,10 @@ def write_sent(sent: Sent) -> tuple[str, str]:
 
 
 def read_sent(kind: str, body: str) -> Sent:
-    """Return what `write_sent` wrote.
+    """Return the message that `write_sent` wrote.
 
     Raises:
-        ValueError: another kind, or a body that is not what it must be.
+        ValueError: the kind is unknown, or the body is damaged.
     """
     try:
         found = decode(body)

@@ -1,9 +1,9 @@
-"""Neighbours: the engines of this process, by the file that each has open.
+"""Keep track of this process's engines by the file that each has open.
 
-Separate because the lock on a file knows that this process has it, but not which engine does, nor that it is closing.
-Leaves to `owner` the closing, to the store's lock the other processes.
+Separate because the lock on a file knows which process holds it, but not which engine, nor whether that one is closing.
+Leaves to `owner` the closing of engines, to the store's lock the other processes.
 
-A notebook runs the cell that opens an engine again, and nobody closes the one that it made before.
+Notebooks need this: a cell that opens an engine is run again, and nobody closes the engine that it made before.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _OWNERS: dict[str, Owner] = {}
 
 
 def checked_if_open(if_open: object) -> IfOpen | None:
-    """Return what is to be done where this process has the store open; None: as it is usual where the engine runs.
+    """Return the checked `if_open` of an engine; None means the usual choice of `usual`.
 
     Raises:
         ValueError: neither "error" nor "replace".
@@ -36,27 +36,28 @@ def checked_if_open(if_open: object) -> IfOpen | None:
 
 
 def usual() -> IfOpen:
-    """Return "replace" in IPython, where a cell is run again and again, else "error"."""
+    """Return "replace" in IPython, where cells are run again, else "error"."""
     ipython = sys.modules.get("IPython")
     running = getattr(builtins, "get_ipython", None) or getattr(ipython, "get_ipython", None)
     return "replace" if callable(running) and running() is not None else "error"
 
 
 def place_of(store: Store) -> str | None:
-    """Return the file in which a store is, None where it is in none."""
+    """Return the real path of a file store, or None for any other store."""
     return os.path.realpath(store.path) if isinstance(store, FileStore) else None
 
 
 async def make_way(place: str | None, if_open: IfOpen) -> None:
-    """Wait until no engine of this loop has a file open. One that is closing is waited for; another one is closed, or
-    the reason to refuse.
+    """Wait until no engine of this loop has a file open.
+
+    With "replace", an engine that has the file open is closed. An engine that is closing already is waited for.
 
     Raises:
-        StoreLockedError: another engine has it open, and is not to be replaced.
+        StoreLockedError: with "error", another engine has the file open.
     """
     while place is not None and (owner := _OWNERS.get(place)) is not None and not owner.has_ended:
         if owner.loop is not asyncio.get_running_loop():
-            return  # nobody here can close it: the store's lock says the rest
+            return  # only its own loop can close it: the store's lock refuses this opening
         if not owner.is_closing:
             if if_open == "error":
                 raise StoreLockedError(
@@ -69,7 +70,7 @@ async def make_way(place: str | None, if_open: IfOpen) -> None:
 
 
 def move_in(place: str | None, owner: Owner) -> None:
-    """Take down that an engine opens a file."""
+    """Note that an engine opens a file."""
     if place is not None:
         for gone in [one for one, other in _OWNERS.items() if other.has_ended]:
             del _OWNERS[gone]

@@ -1,12 +1,12 @@
-"""The owner: the one task that opens an engine's store, recovers, serves, and gives everything back, in order.
+"""Open an engine, serve it and close it, all in one task.
 
-Separate because who asks for an opening or a closing may be cancelled at any moment, and must not leave half of it
-behind: they only wait for this task, which goes on to its end by itself.
-Leaves to `runtime` the parts, to `engine` what users ask of them, to `neighbours` who else has the store open.
+Separate because the caller of `open` or `close` may be cancelled at any moment, and must not leave half of it done.
+Callers only wait for this task, which goes on to its end by itself.
+Leaves to `runtime` the parts, to `engine` the methods for users, to `neighbours` the engines that share a file.
 
-It is a task of its own also because an anyio task group may not be entered in one task and left in another, which
-notebook cells and fixtures do. Closing, in order: take no more from other processes, refuse steps and stop functions,
-give handlers that run their time, stop them, drain the journal, close the store.
+There is a second reason for one task: an anyio task group must be left in the task that entered it, but notebook cells
+and fixtures open in one task and close in another. The order of closing: take no more messages from other processes,
+refuse steps and stop functions, give running handlers their time, stop them, drain the journal, close the store.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ from durable.stores.opening import begin_writing, hurry
 
 
 class Owner:
-    """One life of an engine, from its opening to its end. It belongs to the process and the loop that opened it."""
+    """An owner is the task that opens, serves and closes an engine.
+
+    It belongs to the process and the loop that opened it.
+    """
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self._registry = registry
@@ -42,25 +45,27 @@ class Owner:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop that it belongs to."""
+        """The loop that the engine belongs to."""
         return self.runtime.loop
 
     @property
     def is_closing(self) -> bool:
-        """Whether it is on its way out."""
+        """Whether the engine is closing or has closed."""
         return self.runtime.closing.is_set() or self._task.done()
 
     @property
     def has_ended(self) -> bool:
-        """Whether everything is given back."""
+        """Whether the engine has closed everything."""
         return self._task.done()
 
     async def open(self) -> None:
-        """Wait until the store is open and what is unfinished goes on. If this is cancelled, it is closed again.
+        """Wait until the store is open and unfinished runs go on.
+
+        If the caller is cancelled, the engine is closed again.
 
         Raises:
             StoreError: the store cannot be opened, is locked or damaged.
-            RuntimeError: it was closed meanwhile.
+            RuntimeError: the engine was closed meanwhile.
         """
         self._callers += 1
         try:
@@ -73,16 +78,20 @@ class Owner:
         self._opened.result()
 
     def begin_closing(self, grace: float) -> None:
-        """Let it end: at once, or when the handlers that run have ended, `grace` seconds at the most. Asked for again,
-        the shorter time counts."""
+        """Begin to close; running handlers get `grace` seconds at the most.
+
+        Called again, the shorter time counts.
+        """
         self.runtime.closing.set()
         if not self._opened.done():
-            hurry(self.runtime.store)  # else an opening that waits for another program's lock never ends
+            hurry(self.runtime.store)  # else an opening that waits for another program's lock would never end
         self.runtime.scheduler.time.give(grace)
         self.runtime.scheduler.stop()
 
     async def close(self, grace: float) -> None:
-        """Close in order, and wait for it. If this is cancelled, the closing goes on.
+        """Close the engine and wait until it has closed.
+
+        `grace` is in seconds. If the caller is cancelled, the closing goes on.
 
         Raises:
             StoreError: the store could not be closed.
@@ -97,14 +106,14 @@ class Owner:
             raise self._failure
 
     async def ended(self) -> None:
-        """Wait until everything is given back."""
+        """Wait until the engine has closed everything."""
         await asyncio.wait([self._task])
 
     def entered(self, what: str) -> Runtime:
-        """Return the parts; `what` names who asks.
+        """Return the runtime of the open engine; `what` names the caller's method.
 
         Raises:
-            RuntimeError: asked by another process or from another loop, or everything is given back already.
+            RuntimeError: called in another process or from another loop, or the engine records nothing any more.
             StoreError: the store has failed.
         """
         self.check_place(what)
@@ -114,10 +123,10 @@ class Owner:
         return self.runtime
 
     def check_place(self, what: str) -> None:
-        """Refuse whoever is elsewhere; `what` names what is asked.
+        """Check that the caller is in the engine's process and loop; `what` names its method.
 
         Raises:
-            RuntimeError: asked by another process or from another loop.
+            RuntimeError: called in another process or from another loop.
         """
         if os.getpid() != self._pid:
             raise misplaced(
@@ -140,7 +149,7 @@ class Owner:
             return
         if not self._opened.done():
             self._opened.set_exception(error)
-            self._opened.exception()  # nobody may wait for it any more, which is no error of asyncio's
+            self._opened.exception()  # read it: asyncio would complain if no caller waits for it any more
         else:
             self._failure = None if task.cancelled() else error
         if not self._callers and not task.cancelled() and not isinstance(error, Unwanted):
@@ -155,7 +164,7 @@ class Owner:
             await begin_writing(runtime.store)
             if self._folded is not None:
                 await self._folded(runtime)
-            await runtime.scheduler.deadlines.recover()  # last: nothing may come due in an engine that is refused
+            await runtime.scheduler.deadlines.recover()  # last: if opening fails, nothing may have come due
             await self._serve()
         except BaseException as error:
             await self._give_back(error)

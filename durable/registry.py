@@ -51,9 +51,9 @@ class Registry:
                 self.declared(one)
 
     def resolve(self, function: object, what: str) -> tuple[str, object]:
-        """Return the id and the output type of a function, given as a Function or by its id.
+        """Return the id and the output type of a function.
 
-        A Function that is not known yet is added.
+        The function is given as a Function, which is added if it is not known yet, or by its id.
 
         Raises:
             TypeError: neither a Function nor a string.
@@ -70,7 +70,7 @@ class Registry:
         return id, self.output_type(id)
 
     def output_type(self, id: str) -> object:
-        """Return the type of a function's result, `object` for a function that is not known."""
+        """Return a function's output type, `object` if the function is not known."""
         known = self.functions.get(id)
         return object if known is None else known.output_type
 

@@ -148,4 +148,4 @@ class Execution(Protocol):
         """
 
     def resolve(self, function: object, what: str) -> tuple[str, object]:
-        """Return the id and the output type of a function that is to be invoked."""
+        """Return the id and the output type of a function to be invoked."""

@@ -1,7 +1,7 @@
-"""What is asked at the door, checked: events in all their spellings, ids of runs, the same start twice.
+"""Check the arguments of the engine's methods: events, run ids, queries, repeated starts.
 
 Separate because a wrong argument must be refused before anything is recorded, in words that say what to write instead.
-Leaves to `engine` to do what was asked.
+Leaves to `engine` the work itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LIKE_A_LINK = re.compile(r"~[0-9]+\Z")
 
 
 def checked_events(name: object, data: Mapping[str, Any] | None, *, id: str | None, ts: datetime | None) -> list[Event]:
-    """Return the events that a `send` names.
+    """Return the arguments of `send` as a list of events.
 
     Raises:
         TypeError, ValueError: neither a name with data, nor an Event, nor a sequence of them.
@@ -45,11 +45,11 @@ def checked_events(name: object, data: Mapping[str, Any] | None, *, id: str | No
 
 
 def checked_run_id(id: object) -> str:
-    """Return the id that a user gives a run.
+    """Return the checked id that a user gives a run.
 
     Raises:
-        TypeError, ValueError, LimitError: see `words.checked_name`; or an id that is spelled as the runtime's own are:
-            with a "/" (what a run opens or invokes), or with "~" and digits at its end (an opening again).
+        TypeError, ValueError, LimitError: see `words.checked_name`; also for an id in the form of a derived one. Ids
+            with a "/" are for the runs that a run opens or invokes, ids that end in "~" and digits for reopened ones.
     """
     what = "the id of a run"
     if is_str(id) and ("/" in plain(id) or not plain(id)):
@@ -61,11 +61,13 @@ def checked_run_id(id: object) -> str:
 
 
 def looked_up(run_id: object) -> str:
-    """Return the id of a run that is asked for, as a plain string, of any length: derived ids may be long.
+    """Return the checked id of a run that a caller looks for.
+
+    It may be of any length, since derived ids can be long.
 
     Raises:
         TypeError: not a string.
-        KeyError: no store could hold it, so there is no such run.
+        KeyError: no store could hold this text, so there is no such run.
     """
     if not is_str(run_id):
         hint = ": give its id" if hasattr(type(run_id), "result") else ""
@@ -76,10 +78,12 @@ def looked_up(run_id: object) -> str:
 
 
 def checked_query(status: object, function: object, event: object, limit: object) -> RunQuery:
-    """Return which runs are asked for; a live status is none of the store's, who knows them as open only.
+    """Return the query for `engine.runs`.
+
+    Its status may be one that no store knows: "queued", "running" and "waiting" are all open to a store.
 
     Raises:
-        TypeError, ValueError: see `RunQuery`; or a status that is none.
+        TypeError, ValueError: see `RunQuery`; also for an unknown status.
     """
     word = None if status is None else checked_choice(status, STATUSES, "status")
     id = function.id if isinstance(function, Function) else function
@@ -87,11 +91,13 @@ def checked_query(status: object, function: object, event: object, limit: object
 
 
 def check_reopened(run_id: str, ended: Ledger | None, *, is_unfinished: bool) -> None:
-    """Refuse to open a run again that has nothing to do again.
+    """Check that a run has failed or was cancelled.
+
+    Only such a run can be opened again.
 
     Raises:
         KeyError: there is no such run.
-        ValueError: it has completed, or has not ended.
+        ValueError: the run has completed, or has not ended.
     """
     if ended is None and not is_unfinished:
         raise KeyError(f"there is no run {run_id!r} in this store")
@@ -102,7 +108,7 @@ def check_reopened(run_id: str, ended: Ledger | None, *, is_unfinished: bool) ->
 
 
 def check_same(known: Ledger, function: str, event: Event) -> None:
-    """Refuse to take a run for another.
+    """Check that a run that exists is the one that a caller starts again.
 
     Raises:
         ValueError: the run belongs to another function, or was started with other data.
@@ -120,5 +126,5 @@ def check_same(known: Ledger, function: str, event: Event) -> None:
 
 
 def _in_order(event: Event) -> str:
-    # The same mapping in another order is the same data: dicts are equal so. As text, since True == 1 in Python.
+    # Compare regardless of the order of keys, as dicts do, but as text, since True == 1 in Python.
     return json.dumps(json.loads(enclose(event.data)), sort_keys=True)

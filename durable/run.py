@@ -1,7 +1,7 @@
-"""A run, seen from outside: a handle by which to wait for it, look at it and cancel it.
+"""Define the handle by which callers await, inspect and cancel a run.
 
-Separate because a handle holds nothing but an id: any number of them may stand for one run.
-Leaves to `engine` everything it does.
+Separate because a handle holds only an id: any number of handles may stand for one run.
+Leaves to `engine` the work behind each method.
 """
 
 from __future__ import annotations
@@ -17,23 +17,25 @@ T = TypeVar("T")
 
 
 class Door(Protocol):
-    """What a handle asks of its engine."""
+    """A door is the part of an engine that a handle calls."""
 
     async def result(self, run_id: str, timeout: Duration | None) -> Any:
         """Wait for the end of a run."""
 
     async def info(self, run_id: str) -> RunInfo:
-        """Look at a run."""
+        """Return a picture of a run."""
 
     async def cancel(self, run_id: str, reason: str | None = None) -> bool:
-        """Cancel a run."""
+        """Cancel a run; return False if it had ended already."""
 
 
 def outcome(ended: RunClosed, type_: object) -> Any:
-    """Return what a run returned, typed if it fits the type.
+    """Return the output of an ended run.
+
+    It has the given type if it fits, else it is in plain values.
 
     Raises:
-        RunFailed, RunCancelled: how else it ended.
+        RunFailed, RunCancelled: the run ended so.
     """
     if ended.status == "completed":
         return shown(ended.output, type_)
@@ -43,7 +45,10 @@ def outcome(ended: RunClosed, type_: object) -> Any:
 
 
 class Run(Generic[T]):
-    """A handle to a run. `id` is the run's id; handles with the same id are equal."""
+    """A handle stands for a run and asks its engine about it.
+
+    `id` is the run's id. Handles with the same id are equal.
+    """
 
     __slots__ = ("_door", "id")
 
@@ -52,27 +57,30 @@ class Run(Generic[T]):
         self.id = id
 
     async def result(self, timeout: Duration | None = None) -> T:
-        """Wait until the run has ended, and return what its function returned.
+        """Wait until the run has ended, and return its function's value.
 
-        `timeout` is the caller's real time; past it the run goes on.
+        `timeout`, a duration in real time, bounds the wait; the run itself goes on. None: wait without limit.
 
         Raises:
-            RunFailed: it failed; `error` says why.
-            RunCancelled: it was cancelled; `reason` says why.
-            TimeoutError: it has not ended in time.
+            RunFailed: the run failed; `error` says why.
+            RunCancelled: the run was cancelled; `reason` says why.
+            TimeoutError: the run has not ended in time.
             RuntimeError: awaited inside a handler of the same engine, which would wait for itself; or the engine was
-                closed meanwhile: the run is parked.
-            StoreError: the store failed.
+                closed meanwhile, and the run is parked.
+            StoreError: the store has failed.
         """
         value: T = await self._door.result(self.id, timeout)
         return value
 
     async def info(self) -> RunInfo:
-        """Return what is known of the run, all of it durable."""
+        """Return a picture of the run, made of durable records alone."""
         return await self._door.info(self.id)
 
     async def cancel(self, reason: str | None = None) -> bool:
-        """Cancel the run, for a reason that is recorded; return whether it had not ended. It is durable on return."""
+        """Cancel the run; return False if it had ended already.
+
+        `reason` is recorded. On return the cancelling is durable.
+        """
         return await self._door.cancel(self.id, reason)
 
     def __eq__(self, other: object) -> bool:

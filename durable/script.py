@@ -1,7 +1,7 @@
-"""`durable.run`: one run, from a script, to its end.
+"""Define `durable.run`, which takes one run of a script to its end.
 
-Separate because it is the only blocking door, and the only part that speaks to a person at a terminal.
-Leaves to `engine` everything else, to `foreground` the loop and the signals.
+Separate because it is the only call that blocks, and the only part that speaks to a person at a terminal.
+Leaves to `foreground` the loop and the signals, to `engine` everything else.
 """
 
 from __future__ import annotations
@@ -51,30 +51,31 @@ def run(
     grace: Duration = 0,
     logger: logging.Logger | None = None,
 ) -> T:
-    """Run a function to its end and return what it returns. For scripts: it blocks, in an engine of its own.
+    """Run a function to its end and return its value.
 
-    Run the script again with the same `store` and `id`, after Ctrl-C or `kill -9`, and it goes on where it was; after
-    a failure, its failed steps are tried again (R32). What it does then is said on the standard error stream, before
-    anything begins. A second Ctrl-C ends it without waiting for handlers.
+    For scripts: the call blocks, and uses an engine of its own. Run the script again with the same `store` and `id`,
+    after Ctrl-C or `kill -9`, and the run goes on where it was. After a failure, the failed steps are tried again
+    (R32). What the call is about to do is told on the standard error stream before anything begins. A second Ctrl-C
+    ends the script without waiting for handlers.
 
-    On the main thread SIGTERM and SIGHUP park the run as Ctrl-C does, where the script has no handlers of its own.
+    On the main thread SIGTERM and SIGHUP park the run as Ctrl-C does, unless the script has handlers of its own.
 
     Args:
-        function: what to run.
-        data: the data of its event.
-        store: a path keeps the run in a file; None keeps it in memory, which ends with the process.
+        function: the function to run.
+        data: the data of the event that opens the run.
+        store: a path keeps the run in a file; None keeps it in memory, and it ends with the process.
         id: the run's own id; None: a fresh one.
-        functions: other functions that it invokes or whose unfinished runs are in the store.
-        timeout: real time after which to stop waiting; the run stays parked.
+        functions: other functions that this one invokes, or whose unfinished runs are in the store.
+        timeout: how long to wait, a duration in real time; afterwards the run is parked. None: without limit.
         clock, limits, max_crashes, resident, threads, if_open, grace, logger: as `Engine` takes them.
 
     Raises:
-        RuntimeError: called where a loop runs already, as in a notebook.
+        RuntimeError: an event loop runs here already, as in a notebook.
         ValueError: the id belongs to another function, or was started with other data; nothing has begun.
-        RunFailed, RunCancelled: how the run ended, now or before.
-        TimeoutError: it has not ended in time.
-        KeyboardInterrupt: Ctrl-C; the run is parked.
-        SystemExit: what a handler raises, or SIGTERM (status 143) or SIGHUP (129); the run is parked.
+        RunFailed, RunCancelled: the run ended so, now or before.
+        TimeoutError: the run has not ended in time.
+        KeyboardInterrupt: Ctrl-C was pressed; the run is parked.
+        SystemExit: a handler raised it, or SIGTERM (status 143) or SIGHUP (129) came; the run is parked.
     """
     _check_no_loop(function)
     engine = Engine(
@@ -106,7 +107,7 @@ def _check_no_loop(function: object) -> None:
 
 
 class _Script(Generic[T]):
-    """One run from its opening or its going on to its end, and what is said of it."""
+    """A script takes one run to its end and tells the terminal about it."""
 
     def __init__(
         self,
@@ -159,7 +160,7 @@ class _Script(Generic[T]):
             await self._engine.close()
 
     async def _left(self) -> None:
-        # R26: a second Ctrl-C is no crash. What it is not waited for does not count as what killed the process.
+        # R26: a second Ctrl-C is not a crash. A handler that is still running must not be blamed for one.
         if self._runtime is not None and self._runtime.journal.failure is None and not self._runtime.is_drained:
             self._runtime.scheduler.stop()
             self._runtime.journal.post(EngineClosed(self._runtime.clock.now()))
@@ -171,11 +172,15 @@ class _Script(Generic[T]):
         return await self._engine.start(self._function, self._data, id=self._id)
 
     async def _folded(self, runtime: Runtime) -> None:
-        """Say what the store holds of the run, before anything begins: no clock tells before from after.
+        """Tell what the store holds of the run, before anything begins.
+
+        The engine calls this between reading the store and starting runs. Later, no time on a clock could tell what was
+        recorded before from what this process has added.
 
         Raises:
-            ValueError: it is another run.
-            TypeError, CodecError, LimitError, StoreError
+            ValueError: the id belongs to another function, or was started with other data.
+            TypeError, CodecError, LimitError: the data cannot be recorded.
+            StoreError: the store has failed.
         """
         event = accepted(Event(INVOKED, self._data), runtime.causes.limits, reserved=True)
         if self._id is None:

@@ -1,7 +1,8 @@
-"""The sender: events and signals from another process to a store's engine, whether it runs or not.
+"""Send events and signals to a store's engine from any process.
 
-Separate because it needs no engine, no lock and no functions: whoever can write beside the store may send.
-Leaves to `stores.inbox` how that is kept, to `intake` how the engine takes it.
+Separate because sending needs no engine, no lock and no functions: every process that can write beside the store can
+send, whether an engine has the store open or not.
+Leaves to `stores.inbox` the keeping of messages, to `intake` how the engine takes them.
 """
 
 from __future__ import annotations
@@ -29,21 +30,23 @@ from durable.stores.worker import Job, Worker, deliver
 
 
 class Sender:
-    """Sends events and signals to whichever engine has a file store open.
+    """A sender sends events and signals to the engine of a file store.
 
-    That may be in this process or another; if none has it open, the next that opens it takes what was sent.
+    The engine may be in this process or in another. If no engine has the store open, the next one to open it takes what
+    was sent.
 
     Args:
-        path: of the store, which an engine must have made before.
-        limits: the engine's, if they are not the default ones. Only `event_bytes` counts here.
+        path: the path of the store, which an engine must have made before.
+        limits: the engine's limits, unless they are the default ones. Only `event_bytes` counts here.
 
-    What is sent stands in the store's inbox, the file `<path>.inbox`, until an engine takes it, exactly once; a running
-    engine does so at once. It arrives when it is taken: a wait whose deadline has passed by then is not answered. Open
-    it with `async with sender`, or `open` and `close`. It belongs to the process that opened it. Nothing is done by the
-    event loop itself: one daemon thread writes, and sends at the same time share a transaction.
+    Messages stand in the store's inbox, the file `<path>.inbox`, until an engine takes them, each exactly once; a
+    running engine takes them at once. An event arrives when it is taken: a wait whose deadline has passed by then is
+    not answered. Open the sender with `async with sender`, or `open` and `close`. It belongs to the process that opened
+    it. The event loop does not wait for the disk: one daemon thread writes, and sends at the same time share a
+    transaction.
 
     Raises:
-        TypeError, ValueError: at the call, for a path that is none, or ":memory:".
+        TypeError, ValueError: at the call, for an invalid path, or for ":memory:".
     """
 
     def __init__(self, path: str | os.PathLike[str], *, limits: Limits | None = None) -> None:
@@ -56,12 +59,12 @@ class Sender:
         self._worker: Worker | None = None
 
     async def open(self) -> None:
-        """Look whether there is a store to send to.
+        """Open the sender, and check that there is a store to send to.
 
         Raises:
-            RuntimeError: it is open already.
+            RuntimeError: the sender is open already.
             StoreCorruptError: the store or its inbox is damaged, or not a SQLite file.
-            StoreError: there is no store, or it or its inbox is something else's, or of another format.
+            StoreError: there is no store, or the store or its inbox belongs to another program or has another format.
         """
         if self._worker is not None:
             raise RuntimeError("the sender is open already")
@@ -74,7 +77,10 @@ class Sender:
         self._worker, self._pid = worker, os.getpid()
 
     async def close(self) -> None:
-        """Finish what is being sent. Closing twice does nothing."""
+        """Finish what is being sent, and close the sender.
+
+        Closing twice does nothing.
+        """
         if self._worker is None:
             return
         worker, self._worker = self._opened("close"), None
@@ -97,17 +103,17 @@ class Sender:
         id: str | None = None,
         ts: datetime | None = None,
     ) -> list[str]:
-        """Send an event by name and data, an `Event`, or a sequence of them; return the runtime's ids.
+        """Send events; return the ids that the runtime gives them.
 
-        On return the events are durable, all of them, and the engine takes them together. A run that one opens is
-        `<runtime's id>/<function>`. An event whose `id` the engine has seen in the last 24 h is dropped when it is
-        taken; its runtime's id then leads nowhere. One with a `ts` in the future is delivered then. A caller that is
-        cancelled does not take them back.
+        Give a name and data, an `Event`, or a sequence of Events. On return all of them are durable, and the engine
+        will take them together. A run that an event opens has the id `<runtime's id>/<function>`. An event whose `id`
+        the engine has seen in the last 24 h is dropped when it is taken; no run then has its runtime's id. An event
+        with a `ts` in the future is delivered then. Cancelling the caller does not take the events back.
 
         Raises:
             TypeError, ValueError, CodecError, LimitError: nothing was sent.
             RuntimeError: the sender is not open, or was opened by another process.
-            StoreError: they are not known to be sent.
+            StoreError: it is not known whether the events were sent.
         """
         worker = self._asked("send", "ctx.step.run with a handler that calls it")
         events = [accepted(event, self._limits) for event in checked_events(name, data, id=id, ts=ts)]
@@ -119,7 +125,9 @@ class Sender:
         return ids
 
     async def send_signal(self, signal: str, data: Any = None) -> None:
-        """Send a signal to the one run that waits for it when the engine takes it; without one it is not kept (R23).
+        """Send a signal to the run that waits for it.
+
+        If no run waits for the signal when the engine takes it, it is lost (R23). On return the message is durable.
 
         Raises:
             TypeError, ValueError, CodecError, LimitError, RuntimeError, StoreError: as for `send`.
@@ -153,7 +161,7 @@ class Sender:
             if asked:
                 self._inbox.put(messages)
         except Exception as error:
-            for job in asked:  # an error of each caller's own: one that is raised again collects their tracebacks
+            for job in asked:  # each caller gets an error of its own: a shared one would collect all their tracebacks
                 job.error = type(error)(*error.args)
                 job.error.__cause__ = error.__cause__
         deliver(jobs)

@@ -137,7 +137,7 @@ class Step:
         `match` is a path whose values in the run's own event and in the new event must be equal. A new event without
         the path does not match. If the run's own event lacks the path, the call is refused, since nothing could match.
         `if_exp` is a CEL expression over `event` (the run's own) and `async` (the new one). A missing field is null in
-        it, so a field that both events lack is equal. Both `match` and `if_exp` may be given (R20).
+        it, so one that is absent in both events is equal. Both `match` and `if_exp` may be given (R20).
 
         Raises:
             TypeError, ValueError, ExpressionError: at the call.

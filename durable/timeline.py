@@ -1,4 +1,4 @@
-"""A timeline in plain text: what began when and took how long, one line each.
+"""Draw a timeline in plain text, one line for each thing that took time.
 
 Separate because drawing knows nothing of runs.
 Leaves to `views` what is drawn.
@@ -17,7 +17,10 @@ _UNITS = (("d", 86_400.0), ("h", 3_600.0), ("m", 60.0), ("s", 1.0), ("ms", 0.001
 
 @attrs.frozen(eq=False, repr=False)
 class Line:
-    """One line: what it is called, when it began and ended (None: it goes on), and what to say of it."""
+    """A line has a name, a beginning, an end and a note.
+
+    `ended` is None for what still goes on.
+    """
 
     name: str
     began: datetime
@@ -26,7 +29,10 @@ class Line:
 
 
 def span(time: timedelta) -> str:
-    """Return a duration in its largest unit: "3 d", "1.5 h", "12 ms", "-2 h" where the clock was set back."""
+    """Return a duration as text in its largest unit.
+
+    Such as "3 d", "1.5 h" or "12 ms"; "-2 h" if the clock was set back.
+    """
     if time < timedelta(0):
         return f"-{span(-time)}"
     seconds = time.total_seconds()
@@ -37,7 +43,10 @@ def span(time: timedelta) -> str:
 
 
 def timeline(lines: Sequence[Line], *, began: datetime, until: datetime) -> str:
-    """Return the lines drawn to one scale, from `began` to `until`, in the order given."""
+    """Return the lines drawn to one scale, from `began` to `until`.
+
+    They stand in the order given.
+    """
     names = max((len(line.name) for line in lines), default=0)
     rows = [
         f"  {line.name:<{names}}  |{_bar(line, began, until)}|  +{span(line.began - began)}: {line.note}"
@@ -47,7 +56,7 @@ def timeline(lines: Sequence[Line], *, began: datetime, until: datetime) -> str:
 
 
 def _column(when: datetime, began: datetime, whole: float) -> int:
-    # Before the beginning, or after the end, is where the clock was set back meanwhile.
+    # A time can lie before the beginning, or after the end, if the clock was set back meanwhile.
     return int(min(max((when - began).total_seconds() / whole, 0.0), 1.0) * WIDTH)
 
 

@@ -1,7 +1,7 @@
-"""A run and its steps as they are shown to people and programs: values, not handles.
+"""Show a run and its steps as plain values for people and programs.
 
-Separate because what is shown is computed from a ledger and changes nothing.
-Leaves to `run` how to get one, to `timeline` how to print it.
+Separate because these values are computed from a ledger and change nothing.
+Leaves to `run` the getting of such a value, to `timeline` the drawing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ StepStatus = Literal["running", "retrying", "waiting", "completed", "failed", "c
 
 
 def brief(value: object) -> str:
-    """Return the value for a person to look at, whatever it is: an int of many digits has no `repr`, say."""
+    """Return a value's `repr`, or a stand-in text if its `repr` raises.
+
+    The `repr` of an int with very many digits raises, for instance.
+    """
     try:
         return repr(value)
     except Exception as error:
@@ -49,17 +52,18 @@ def brief(value: object) -> str:
 
 @attrs.frozen
 class StepInfo:
-    """One step of a run.
+    """Step info shows one step of a run.
 
     Attributes:
         key: the step's id, numbered if repeated, with its branch's prefix.
-        kind: the step method.
-        status: "retrying": a try failed and another is due; "cancelled": by the code, or its run ended before it.
-        attempts: the tries that a handler has had; those that failed, while it is retried.
-        output: what it ended with, as plain values where its type is not known here.
-        error: what it failed with, or what its last try did.
-        opened_at, ended_at: aware datetimes in UTC; `ended_at` is None while it is open, and of one that its run's end
-            left so.
+        kind: the name of the step method.
+        status: "running", "retrying" (a try failed and another is due), "waiting", "completed", "failed" or "cancelled"
+            (by the code, or the run ended before the step did).
+        attempts: how often the handler has been tried; while the step is retried, how many tries have failed.
+        output: the step's value, in plain values where its type is not known here.
+        error: the error that the step ended with, or else that of its last try.
+        opened_at, ended_at: aware datetimes in UTC. `ended_at` is None while the step is open, and stays None if the
+            run ended first.
     """
 
     key: str
@@ -74,20 +78,20 @@ class StepInfo:
 
 @attrs.frozen
 class RunInfo:
-    """What is known of one run.
+    """Run info shows one run.
 
     Attributes:
-        id, function_id: the run and its function.
+        id, function_id: the ids of the run and of its function.
         status: "queued", "running", "waiting", "completed", "failed" or "cancelled".
-        event, events: what opened it.
-        output: what the function returned.
-        error: what it failed with, or what its last attempt did.
-        reason: why it was cancelled.
-        attempt: how often the function was called again, from 0.
-        opened_at, ended_at: aware datetimes in UTC.
-        steps: the recorded steps by key, in the order in which they were first recorded, then those that run.
+        event, events: the event that opened the run; a list of that one event.
+        output: the value that the function returned.
+        error: the error that the run ended with, or else that of its last attempt.
+        reason: why the run was cancelled.
+        attempt: how often the function was called again after an error, from 0.
+        opened_at, ended_at: aware datetimes in UTC. `ended_at` is None while the run has not ended.
+        steps: the recorded steps by key, in the order of their first records, then steps whose first try is running.
         waiting_for: what each open step waits for, by key, in words.
-        record: the run as its store holds it, for `export`.
+        record: the run's entries as the store holds them, for `export`.
     """
 
     id: str
@@ -106,7 +110,7 @@ class RunInfo:
 
     @property
     def events(self) -> list[Event]:
-        """The events that opened the run: one."""
+        """A list of the one event that opened the run."""
         return [self.event]
 
     def __str__(self) -> str:
@@ -135,9 +139,10 @@ class RunInfo:
         printer.text(str(self))
 
     def export(self, path: str | Path) -> None:
-        """Write the run, as it is recorded, to a JSON lines file; one that is there already is replaced.
+        """Write the run's record to a JSON lines file.
 
-        `durable.testing.replay(function, path)` replays it against today's code.
+        A file that exists already is replaced. `durable.testing.replay(function, path)` replays the run against today's
+        code.
 
         Raises:
             OSError: the file cannot be written.
@@ -146,22 +151,25 @@ class RunInfo:
 
 
 def shown(text: Json | None, type_: object) -> Any:
-    """Return a recorded value, typed if it fits the type, as plain values if not, as its text if it is no value's."""
+    """Return a recorded value for a person to read.
+
+    It has the given type if it fits, else it is in plain values. A text that cannot be decoded is shown as it is.
+    """
     if text is None:
         return None
     try:
-        return decode(text, type_, deep=False)  # nothing goes on from it: what is inside may be as it was
+        return decode(text, type_, deep=False)  # it is only shown: the types of what is inside need not fit
     except Exception:  # CodecError, or what a class or a hook of the user's raises
         return outline(text)
 
 
 def row_info(row: RunRow, live: RunStatus | None, error: Exception) -> RunInfo:
-    """Return what is known of a run whose records cannot be read or shown: what its row says, and why as its error.
+    """Return a picture of a run whose records cannot be read or shown.
 
-    `live` is its status if it has not ended.
+    It shows what the run's row says, and `error` as the run's error. `live` is the run's status if it has not ended.
 
     Raises:
-        StoreError: `error` is of the store as a whole.
+        StoreError: `error` concerns the store as a whole.
     """
     if isinstance(error, StoreError) and not isinstance(error, StoreCorruptError):
         raise error
@@ -178,9 +186,10 @@ def run_info(
     output_type: object = object,
     record: tuple[Entry, ...] = (),
 ) -> RunInfo:
-    """Return what a ledger says of its run; `running` are the steps whose handlers are at work, and since when.
+    """Return a picture of a run, made from its ledger.
 
-    Without `status`: what is recorded alone, whoever runs it.
+    `running` maps the keys of steps whose handlers are running to the instants at which they began. Without `status`
+    the picture shows only what is recorded, and a run that has not ended is "waiting".
     """
     steps = {
         key: _step_info(key, facts, running, is_over=ledger.status is not None) for key, facts in ledger.steps.items()
@@ -192,7 +201,7 @@ def run_info(
         ledger.run,
         ledger.function,
         status or ledger.status or "waiting",
-        decode(enclose(ledger.event)),  # R3: who changes what is shown must not change what the run sees
+        decode(enclose(ledger.event)),  # R3: changes to the picture must not reach the run
         shown(ledger.output, output_type),
         ledger.error,
         ledger.reason,

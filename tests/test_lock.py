@@ -16,7 +16,10 @@ import pytest
 from durable.errors import StoreLockedError
 from durable.stores.file import FileStore
 from durable.stores.lock import StoreLock
+from durable.stores.store import Entry
+from tests.crashing import end, hear, start
 
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the guard and these locks are Linux's")
 _ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent.parent), *sys.path])}
 _HOLD = """
 import os, sys
@@ -267,3 +270,52 @@ def test_a_store_refuses_in_a_forked_child_and_goes_on_in_its_parent(tmp_path: P
     command = [sys.executable, "-W", "ignore", "-c", _FORKED_STORE, str(tmp_path / "x.db")]
     done = subprocess.run(command, capture_output=True, text=True, env=_ENVIRONMENT, check=True)
     assert done.stdout.splitlines() == ["3", "['parent', 'parent again']"]
+
+
+_LOCKER = """
+import fcntl, sys
+file = open(sys.argv[1], "r+b")
+getattr(fcntl, sys.argv[2])(file, fcntl.LOCK_EX)
+print("locked", flush=True)
+sys.stdin.readline()
+"""
+
+
+@linux
+@pytest.mark.parametrize(
+    ("suffix", "call", "said"),
+    [
+        (".lock", "flock", r"open to write in another process: end that first, or only read here"),
+        (".lock", "lockf", None),  # of another kind: the guard on the store's file stands by itself
+        ("", "flock", None),  # which SQLite does not heed either
+        ("", "lockf", r"open to write in another process, though its \.lock file does not say so"),
+    ],
+)
+def test_a_lock_that_another_program_has_on_a_file_of_the_store_refuses_or_is_no_obstacle(
+    tmp_path: Path, suffix: str, call: str, said: str | None
+) -> None:
+    """Whatever `flock(1)` or a backup locks: nothing is changed, nobody waits, and two never write."""
+    path = tmp_path / "x.db"
+
+    async def use() -> int:
+        store = FileStore(path)
+        await store.open()
+        await store.append([Entry("r", "StepClosed", "body")])
+        found = len([entry async for entry in store.history("r")])
+        await store.close()
+        return found
+
+    assert asyncio.run(use()) == 1
+    child = start(_LOCKER, f"{path}{suffix}", call)
+    try:
+        hear(child, "locked")
+        before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+        if said is None:
+            assert asyncio.run(use()) == 2
+        else:
+            with pytest.raises(StoreLockedError, match=said):
+                asyncio.run(use())
+            assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
+    finally:
+        end(child)
+    assert asyncio.run(use()) == (3 if said is None else 2)

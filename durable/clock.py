@@ -1,7 +1,7 @@
-"""What time it is, and one callback at an instant.
+"""Define clocks, which tell the time and call back at an instant.
 
-Separate because it is a seam: everything that follows from time asks a Clock, so a test can bring its own.
-Leaves to `timers` how many deadlines share one armed callback, to `durable.testing` the clock that a test moves.
+Separate because everything that depends on time asks a `Clock`, so that a test can bring its own.
+Leaves to `timers` the sharing of one callback by many deadlines, to `durable.testing` the clock that a test moves.
 """
 
 from __future__ import annotations
@@ -14,53 +14,60 @@ from typing import Any, Protocol
 
 from durable.times import aware
 
-# R17: the loop counts monotonic time, which stands still while the machine is suspended and knows nothing of a wall
-# clock that is set anew. A wait in hops of at most this looks at the wall clock often enough to be at most so late.
+# R17: the loop's timers count monotonic time. It stands still while the machine is suspended, and does not follow a
+# wall clock that is set anew. So a long wait is made of hops of at most this length, with a look at the wall clock
+# after each: an alarm is then at most this much too late.
 _LONGEST_HOP_SECONDS = 30.0
-# Loops round short waits to zero, and a last hop of microseconds would then spin until the instant has come.
+# Loops round short waits to zero: a last hop of microseconds would spin until the instant has come.
 _SHORTEST_HOP_SECONDS = 0.001
-# A clock that is slewed goes slower by far less than this between two looks.
+# A smaller difference may come from slewing, by which the system slows a clock down to correct it.
 _SET_BACK_SECONDS = 0.05
 
 
 class Handle(Protocol):
-    """One armed callback."""
+    """A handle cancels one callback of a clock."""
 
     def cancel(self) -> None:
-        """Take the callback back: it is not called any more. After it was called this does nothing."""
+        """Cancel the callback; after it was called, this does nothing."""
 
 
 class Clock(Protocol):
-    """The time, and a callback when it has come."""
+    """A clock tells the time and calls back at an instant."""
 
     def now(self) -> datetime:
-        """Return the time: aware, in UTC."""
+        """Return the current time, an aware datetime in UTC."""
 
     def call_at(self, when: datetime, callback: Callable[[], object]) -> Handle:
-        """Call `callback()` once, as soon as `now() >= when`: never earlier, and never from within `call_at`.
+        """Call `callback()` once, as soon as `now() >= when`.
 
-        An instant in the past is due at the next opportunity. The callback runs in a copy of the context in which
-        `call_at` was called, as with the event loop's own timers.
+        It is never called earlier, and never from within `call_at`.
+
+        For an instant in the past it is called at the next opportunity. The callback runs in a copy of the context in
+        which `call_at` was called, as with the event loop's own timers.
         """
 
 
 class SystemClock:
-    """The wall clock of the machine; callbacks run on the event loop that was running when they were armed.
+    """The system clock tells the machine's wall-clock time.
 
-    A callback is at most a few milliseconds late while the loop is idle, and at most 30 s after the wall clock was
-    set or the machine suspended. An armed callback wakes the loop at most once in 30 s until it is due, and so it is
-    noticed within 30 s that the wall clock was set back. Source: R17.
+    Callbacks run on the event loop that was running when they were asked for. A callback is at most a few milliseconds
+    late while the loop is idle, and at most 30 s late after the wall clock was set or the machine was suspended. A
+    waiting callback wakes the loop once in 30 s. So it is noticed within 30 s if the wall clock was set back. Source:
+    R17.
     """
 
-    _ahead: float | None = None  # of the steady clock, in seconds, when it was looked at last
+    _ahead: float | None = None  # seconds by which the wall clock was ahead of the steady one at the last look
     _told: tuple[Callable[[timedelta], None], ...] = ()
 
     def now(self) -> datetime:
-        """Return the wall clock's time, in UTC."""
+        """Return the wall clock's time, an aware datetime in UTC."""
         return datetime.now(UTC)
 
     def steady(self) -> float:
-        """Return the seconds of a clock that nobody sets; it may stand still while the machine is suspended."""
+        """Return the seconds of the steady clock, which nobody can set.
+
+        It may stand still while the machine is suspended.
+        """
         return time.monotonic()
 
     def call_at(self, when: datetime, callback: Callable[[], object]) -> Handle:
@@ -73,7 +80,10 @@ class SystemClock:
         return _Alarm(self, when, callback)
 
     def watch(self, told: Callable[[timedelta], None]) -> Callable[[], None]:
-        """Call `told(by)` when it is noticed that the wall clock was set back by so much; return what ends that."""
+        """Call `told(by)` whenever the wall clock was set back; return a function that ends this.
+
+        `by` is the time by which it was set back.
+        """
         self._told = (*self._told, told)
         if self._ahead is None:
             self.look()
@@ -84,9 +94,9 @@ class SystemClock:
         return unwatch
 
     def look(self) -> None:
-        """Compare the wall clock with the steady one, and tell those who watch if it was set back."""
+        """Compare the wall clock with the steady one; tell the watchers if it was set back."""
         before, wall, after = self.steady(), self.now().timestamp(), self.steady()
-        # The process may stand still between two readings: what is told is at the least so much.
+        # The process may stand still between two readings: the reported time is then too short, never too long.
         last, self._ahead = self._ahead, wall - after
         if last is not None and last - (wall - before) > _SET_BACK_SECONDS:
             by = timedelta(seconds=last - (wall - before))
@@ -95,10 +105,12 @@ class SystemClock:
 
 
 def exact(clock: Clock) -> Clock:
-    """Return the clock, whose every `now` is a plain datetime in UTC, whatever subclass and zone a foreign one gives.
+    """Return a clock whose `now` is always a plain datetime in UTC.
+
+    A clock of the user's may give datetimes of a subclass and in any time zone.
 
     Raises:
-        TypeError, ValueError: at once and at every `now`, where it gives no aware datetime.
+        TypeError, ValueError: at once and at every `now`, if the clock does not give an aware datetime.
     """
     if type(clock) is SystemClock:
         return clock
@@ -120,11 +132,11 @@ class _Exact:
         return self._clock.call_at(when, callback)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._clock, name)  # what it has beyond a Clock
+        return getattr(self._clock, name)  # what the user's clock has beyond the protocol
 
 
 def machines(clock: Clock) -> SystemClock | None:
-    """Return the machine's clock, if it is that which a clock reads."""
+    """Return the system clock behind a clock, or None if there is none."""
     source = clock._clock if isinstance(clock, _Exact) else clock
     return source if isinstance(source, SystemClock) else None
 
@@ -151,7 +163,7 @@ class _Alarm:
 
     def _ring(self) -> None:
         self._clock.look()
-        if self._is_cancelled:  # by somebody who was told that the clock was set back, and arms another
+        if self._is_cancelled:  # by a watcher that was just told of a set-back and has asked for another callback
             return
         if self._clock.now() < self._when:
             self._hop = self._hopped()

@@ -1,12 +1,12 @@
-"""Exceptions as guests: their class and fields, read past whatever the class puts in the way.
+"""Read the class and the fields of users' exceptions, past their overrides.
 
-Separate because an exception's class may compute, guard or lie about all that it can override, and everyone who judges
-one must read the same.
-Leaves to `codec` what is kept of an exception, to `retries` what follows from it.
+Separate because an exception's class may compute, guard or falsify everything that it can override, and every part of
+the engine must read an exception alike.
+Leaves to `codec` the record of an exception, to `retries` what follows from it.
 
-A frozen dataclass refuses that its traceback is set, a property stands where the cause is, `__class__` claims another
-type, a metaclass raises when it is asked for a name. So the class is asked by `type`, and the fields are read and set
-as the interpreter does it, by the descriptors of `BaseException`.
+Some real cases: a frozen dataclass refuses to have its traceback set, a property replaces the cause, `__class__` claims
+another type, a metaclass raises when it is asked for a name. So the class is read by `type`, and the fields are read
+and set as the interpreter does it, by the descriptors of `BaseException`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ _name: Any = type.__dict__["__name__"]
 
 
 def is_of(error: BaseException, *classes: type[BaseException]) -> bool:
-    """Say whether an exception is of one of the classes; they are classes of ours, or the interpreter's."""
+    """Return whether an exception is of one of the classes.
+
+    The classes must be the library's own or the interpreter's.
+    """
     return issubclass(type(error), classes)
 
 
@@ -38,7 +41,7 @@ def name_of(error: BaseException) -> str:
 
 
 def cause_of(error: BaseException) -> BaseException | None:
-    """Return what an exception was raised from, or while what was handled, as a traceback shows it."""
+    """Return an exception's cause, or else its context, as tracebacks show it."""
     cause: BaseException | None = _cause.__get__(error)
     if cause is None and not _suppresses.__get__(error):
         cause = _context.__get__(error)
@@ -52,18 +55,21 @@ def trace_of(error: BaseException) -> TracebackType | None:
 
 
 def set_trace(error: BaseException, trace: TracebackType | None) -> None:
-    """Give an exception another traceback."""
+    """Set an exception's traceback."""
     _trace.__set__(error, trace)
 
 
 def members_of(error: BaseException) -> tuple[BaseException, ...]:
-    """Return what an exception group holds; nothing for an exception that is no group."""
+    """Return the members of an exception group, or nothing for another exception."""
     return tuple(_exceptions.__get__(error)) if is_of(error, BaseExceptionGroup) else ()
 
 
 def all_in(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and, of a group, all that it holds at any depth, each once, in order."""
-    seen: set[int] = set()  # by identity: a group may hold one exception many times, in many groups
+    """Yield an exception and all members of a group, at any depth, in order.
+
+    Each exception is yielded once.
+    """
+    seen: set[int] = set()  # by identity: groups may hold the same exception many times
     waiting = [error]
     while waiting:
         one = waiting.pop()
@@ -74,15 +80,18 @@ def all_in(error: BaseException) -> Iterator[BaseException]:
 
 
 def text_of(value: object, *, what: str) -> str:
-    """Return `str(value)`; where that raises, a text that says so of `what`."""
+    """Return `str(value)`, or if that raises, a text that says so; `what` names the value there."""
     try:
         return str.__str__(str(value))
-    except KeyboardInterrupt:  # R14: somebody at a terminal, not the value
+    except KeyboardInterrupt:  # R14: it comes from a person at a terminal, not from the value
         raise
     except BaseException as broken:  # a __str__ of the user's
         return f"<its {what} cannot be shown: {name_of(broken)} in __str__>"
 
 
 def brief_of(error: BaseException) -> str:
-    """Return the class and the message of somebody else's exception, for a line of ours. `repr` may have no end."""
+    """Return the class and the message of a user's exception, for a log.
+
+    The message is cut at 1,000 characters.
+    """
     return keepable(f"{name_of(error)}: {text_of(error, what='message')[:_BRIEF]}")

@@ -1,7 +1,7 @@
-"""What the text of a Retry-After header says: a span, an instant, or nothing that can be read.
+"""Read the text of a Retry-After header as a span or an instant.
 
-Separate because servers write it in five ways, and what one of them writes must never be an error of the client's.
-Leaves to `errors` who asks, to `times` how this library's users write durations.
+Separate because servers write the header in five ways, and a bad header must never raise an error in the client.
+Leaves to `errors` the use of the result, to `times` the durations that users write.
 
 Source: RFC 9110, 10.2.3 and 5.6.7: whole seconds, or a date in one of three forms. Fractions of a second, which some
 servers send, and this library's own durations are read too.
@@ -29,7 +29,10 @@ _LONGEST = 100  # characters: no form is longer
 
 
 def retry_after_of(text: str) -> timedelta | datetime | None:
-    """Return the span or the instant that the text of a header names, None for one that names neither. Never raises."""
+    """Return the span or the instant that a header's text names.
+
+    None if the text names neither. It never raises.
+    """
     text = text.strip()
     if len(text) > _LONGEST:
         return None

@@ -1,7 +1,7 @@
-"""The log, as a guest in the house: what is said goes out, and what that raises goes no further.
+"""Write log lines, and keep the errors of logging away from the engine.
 
-Separate because a log's filters and handlers are code of somebody else's, called in the middle of our own decisions.
-Leaves to `logging` where a line goes, to `context` what a run's own lines look like.
+Separate because a log's filters and handlers are users' code, called in the middle of the engine's own decisions.
+Leaves to `logging` where a line goes, to `context` the form of a run's own lines.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ REMEMBERED = 1_000
 
 
 class Log(logging.LoggerAdapter[logging.Logger]):
-    """A logger that never raises. The first error of a log is said on the standard error stream, once.
+    """A log is a logger that never raises.
 
-    All of the engine's own lines and those of `ctx.logger` go through one of these. What it logs to may be any object
-    with `log` and `isEnabledFor`.
+    The first error of logging is told on the standard error stream, later ones are not. All lines of the engine and of
+    `ctx.logger` go through such a log. It may log to any object that has `log` and `isEnabledFor`.
     """
 
     def __init__(self, logger: Any) -> None:
@@ -27,7 +27,7 @@ class Log(logging.LoggerAdapter[logging.Logger]):
         self._said: dict[str, None] = {}
 
     def isEnabledFor(self, level: int) -> bool:
-        """Say whether a line of this level goes anywhere; it does not where the logger cannot tell."""
+        """Return whether a line of this level is shown, False if the logger raises."""
         try:
             return bool(self.logger.isEnabledFor(level))
         except Exception as error:
@@ -35,21 +35,27 @@ class Log(logging.LoggerAdapter[logging.Logger]):
             return False
 
     def passed_on(self, msg: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[object, dict[str, Any]]:
-        """Return a line that is still to be formatted with `args` as it is to be passed on: here, as it was said."""
+        """Return a line and its keywords as they are to be logged: here, unchanged.
+
+        The line is formatted with `args` later.
+        """
         return msg, kwargs
 
     def log(self, level: int, msg: object, *args: Any, **kwargs: Any) -> None:
-        """Pass a line on."""
-        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # the line is our caller's, not this one's
+        """Log a line."""
+        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # the log names the caller's line, not this one
         try:
             if self.isEnabledFor(level):
                 line, given = self.passed_on(msg, args, kwargs)
                 self.logger.log(level, line, *args, **given)
-        except Exception as error:  # a filter, a handler, a formatter, an argument's __str__: anything whatever
+        except Exception as error:  # a filter, a handler, a formatter, an argument's __str__ may raise anything
             self._tell_failure(error, msg)
 
     def warn_once(self, about: str, msg: str, *args: object) -> None:
-        """Warn, unless that has been done for `about`; of that, as many as 1,000 are remembered."""
+        """Warn once per `about`.
+
+        The latest 1,000 of these are remembered.
+        """
         if about in self._said:
             return
         if len(self._said) >= REMEMBERED:
@@ -59,7 +65,7 @@ class Log(logging.LoggerAdapter[logging.Logger]):
 
     def _tell_failure(self, error: Exception, line: object) -> None:
         if isinstance(self.logger, Log):
-            self.logger._tell_failure(error, line)  # once for all that log through it
+            self.logger._tell_failure(error, line)  # told once for all logs that go through that one
             return
         if self._has_failed:
             return
@@ -74,6 +80,6 @@ def _shown(value: object) -> str:
     name = type(value).__name__
     try:
         text = str.__str__(str(value))
-    except Exception:  # the error of a guest: its text may raise, too
+    except Exception:  # the error is of a user's class, whose __str__ may raise, too
         return f"<a {name}>"
     return (f"{name}: {text}" if isinstance(value, Exception) else text)[:500]

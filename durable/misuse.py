@@ -1,13 +1,13 @@
-"""Wrong use: which errors durable itself has raised at a call, so that no try is spent on them (R13a).
+"""Recognise errors that durable has raised because it was used wrongly (R13a).
 
-Separate because the same error means two things: raised by a service it may get better, raised by durable because an
-argument was wrong it cannot.
-Leaves to whoever is called what wrong use is, to `retries` what follows.
+Separate because the same class of error means two things. Raised by a service, it may get better when it is tried
+again. Raised by durable for a wrong argument, it cannot, and no try is spent on it.
+Leaves to each method what wrong use of it is, to `retries` what follows.
 
-An error is durable's own if it is marked, or if it says that an argument is wrong and the line that raised it is one of
-durable's. The line stays with the exception object, whoever passes it on; what a user makes of it (another exception,
-raised from it or not) has a line of the user's. Not asked are lines that only call or pass on what is the user's: a
-handler written in C has no line of its own.
+An error is durable's own if it is marked, or if it is of a class that tells of a wrong argument and the innermost line
+of its traceback is durable's. That line stays with the exception object wherever it is raised again. An exception that
+a user makes from it has a line of the user's. Lines of durable that only call users' code, or pass on what it raised,
+do not count: a handler written in C has no line of its own in a traceback.
 """
 
 from __future__ import annotations
@@ -24,22 +24,28 @@ _MARK = "_durable_misuse"
 _CALLING = ("arguments", "claims", "testing/faults")  # modules whose lines call handlers
 _PASSING_ON = (*_CALLING, "context", "eager", "scheduler", "session", "tries", "workers")
 
-_OF_ARGUMENTS = (TypeError, ValueError, ExpressionError)  # they say, where durable raises them, that one is wrong
+_OF_ARGUMENTS = (TypeError, ValueError, ExpressionError)  # raised by durable, they say that an argument is wrong
 
 
 def misuse(error: E) -> E:
-    """Mark an error that durable is about to raise as one of wrong use, and return it."""
+    """Mark an error that durable is about to raise as misuse, and return it."""
     error.__dict__[_MARK] = True
     return error
 
 
 def misplaced(message: str) -> RuntimeError:
-    """Return the error of a call in a wrong place: another loop, thread or process, a handler, a function."""
+    """Return the error for a call in a wrong place.
+
+    Such as another loop, thread or process, a handler, or a function.
+    """
     return misuse(RuntimeError(message))
 
 
 def is_misuse(error: BaseException) -> bool:
-    """Say whether durable raised the error because it was used wrongly. Members of a group are not asked."""
+    """Return whether durable raised the error because it was used wrongly.
+
+    The members of an exception group are not looked at.
+    """
     try:
         return bool(object.__getattribute__(error, _MARK))
     except AttributeError:
@@ -47,7 +53,10 @@ def is_misuse(error: BaseException) -> bool:
 
 
 def is_failed_call(error: BaseException) -> bool:
-    """Say whether the call of a handler itself failed: a TypeError of which no line is the handler's (R13a)."""
+    """Return whether calling a handler failed, before any line of it ran (R13a).
+
+    That is a TypeError whose innermost line is the one that calls handlers.
+    """
     module = _own_module(trace_of(error)) if is_of(error, TypeError) else None
     return module in _CALLING
 
@@ -58,7 +67,10 @@ def _is_own(trace: TracebackType | None) -> bool:
 
 
 def _own_module(trace: TracebackType | None) -> str | None:
-    """Return the module of the line that raised, as a path below the library; None if it is not of durable."""
+    """Return the module of the innermost line, as a path below the library.
+
+    None if the line is not durable's.
+    """
     if trace is None:
         return None
     while trace.tb_next is not None:

@@ -1,7 +1,9 @@
-"""When the next try is: given the attempt, the error and the time, an instant or nothing.
+"""Decide when to try again.
 
-Separate because it is pure arithmetic that a step and a function share.
-Leaves to `tries` to call the handler and to the journal to remember the answer.
+Given the attempt number, the error and the current time, return the time of the next attempt, or None to give up.
+
+Separate because it is pure arithmetic that steps and functions share.
+Leaves to `tries` the calling of handlers, to `journal` the recording of the decision.
 """
 
 from __future__ import annotations
@@ -38,14 +40,16 @@ RetryOn = type[BaseException] | Sequence[type[BaseException]] | Callable[[BaseEx
 @checked_calls
 @attrs.frozen
 class Backoff:
-    """How long to wait before the next try: `first`, then each time `factor` as long, up to `max`.
+    """A backoff says how long to wait before each further try.
+
+    The first wait is `first`; each further wait is `factor` times as long as the one before, up to `max`.
 
     Attributes:
-        first: the wait after the first failure, a duration.
-        factor: what each further wait is multiplied by.
-        max: the longest wait, before jitter.
-        jitter: each wait is longer by up to this share of it. It derives from run, key and attempt, so a replay
-            computes what was recorded.
+        first: the wait after the first failure, a duration; default 1 s.
+        factor: the factor for each further wait, zero or more; default 2.
+        max: the longest wait before jitter, a duration; default 1 h.
+        jitter: each wait is longer by a random share of itself, at most this; default 0.1. The share derives from run,
+            key and attempt, so that the same try always gets the same wait.
 
     A Backoff decides when to retry; `retries=` decides how often. Source: rule R11.
     """
@@ -60,12 +64,12 @@ class Backoff:
             object.__setattr__(self, name, checked_number(getattr(self, name), f"Backoff({name}=...)"))
 
     def wait(self, attempt: int, seed: str) -> timedelta:
-        """Return the wait after the failure of try number `attempt`, counted from 0."""
+        """Return the wait after a failed try; `attempt` is its number from 0."""
         first, longest = self.first.total_seconds(), self.max.total_seconds()
         try:
             plain = min(first * self.factor**attempt, longest)
         except OverflowError:
-            plain = min(first, longest) and longest  # nothing stays nothing, however often it is multiplied
+            plain = min(first, longest) and longest  # zero stays zero, however often it is multiplied
         try:
             return timedelta(seconds=plain * (1 + self.jitter * Random(f"{seed}/{attempt}").random()))
         except OverflowError:
@@ -74,13 +78,19 @@ class Backoff:
 
 @attrs.frozen(eq=False, repr=False)
 class Choice:
-    """Which errors are meant: those of some classes, alone or in a group, or those of which a callable says so."""
+    """A choice selects errors, by their classes or by a callable.
+
+    Classes also match the members of an exception group.
+    """
 
     classes: tuple[type[BaseException], ...] = ()
     says: Callable[[BaseException], object] | None = None
 
     def holds(self, error: BaseException) -> bool:
-        """Say whether it means the error. What the callable raises comes out."""
+        """Return whether the error is selected.
+
+        What the callable raises is passed on.
+        """
         if self.says is None:
             return any(issubclass(type(one), self.classes) for one in all_in(error))
         answer = self.says(error)
@@ -90,7 +100,9 @@ class Choice:
 
 
 def chosen_errors(value: object, *, what: str) -> Choice | None:
-    """Return what `retry_on` or `give_up_on` means; `what` names it and whose it is.
+    """Return the checked choice of `retry_on` or `give_up_on`, or None for None.
+
+    `what` names the option and its owner in errors.
 
     Raises:
         TypeError: neither an exception class, nor a sequence of them, nor a plain callable.
@@ -114,7 +126,10 @@ def chosen_errors(value: object, *, what: str) -> Choice | None:
 
 @attrs.frozen(eq=False, repr=False)
 class Verdict:
-    """What follows from an error: when to try again, None for not at all, and what is to be noted with it."""
+    """A verdict says when to try again after an error.
+
+    `due` is None to give up. `notes` are added to the recorded error.
+    """
 
     due: datetime | None = None
     notes: tuple[str, ...] = ()
@@ -122,9 +137,10 @@ class Verdict:
 
 @attrs.frozen(eq=False, repr=False)
 class Policy:
-    """How often and when to try: `retries` tries after the first, waiting as `backoff` says.
+    """A policy decides whether and when to try again.
 
-    Only errors that `retry_on` means are tried again, those that `give_up_on` means are not.
+    There are at most `retries` tries after the first, with waits from `backoff`. With `retry_on`, only the errors it
+    selects are tried again. The errors that `give_up_on` selects are not.
     """
 
     retries: int = 4
@@ -134,7 +150,10 @@ class Policy:
 
     @property
     def for_steps(self) -> Policy:
-        """What a function's policy is for its steps: `retry_on` and `give_up_on` are for its own attempts (R12)."""
+        """The policy that a function's steps inherit.
+
+        It lacks `retry_on` and `give_up_on`, which count for the function's own attempts alone (R12).
+        """
         if self.retry_on is None and self.give_up_on is None:
             return self
         return Policy(self.retries, self.backoff)
@@ -142,7 +161,11 @@ class Policy:
     def verdict(
         self, error: BaseException, *, attempt: int, now: datetime, seed: str, final: tuple[type[BaseException], ...]
     ) -> Verdict:
-        """Return what follows from the failure of try number `attempt`; `final` are the classes that give up."""
+        """Return the verdict on a failed try.
+
+        `attempt` is the number of the try, from 0. `seed` seeds the jitter. Errors of the classes `final` always give
+        up.
+        """
         if attempt >= self.retries or is_final(error, final):
             return Verdict()
         waits = next((one for one in all_in(error) if is_of(one, RetryAfterError)), None)
@@ -151,7 +174,7 @@ class Policy:
                 return Verdict()
         except KeyboardInterrupt:
             raise
-        except BaseException as broken:  # a callable of the user's, or a metaclass: the note says so (R12)
+        except BaseException as broken:  # from a callable or a metaclass of the user's: the note says so (R12)
             return Verdict(notes=(f"retry_on or give_up_on raised {brief_of(broken)}; so it is not tried again",))
         due = None if waits is None else retry_time(waits, now)
         return Verdict(after(now, self.backoff.wait(attempt, seed)) if due is None else due)
@@ -159,20 +182,25 @@ class Policy:
     def _gives_up(self, error: BaseException, *, was_asked: bool) -> bool:
         if self.give_up_on is not None and self.give_up_on.holds(error):
             return True
-        # Who raises a RetryAfterError has said that it is to be tried again.
+        # A RetryAfterError asks to be tried again, so `retry_on` need not name it.
         return self.retry_on is not None and not was_asked and not self.retry_on.holds(error)
 
 
 def is_final(error: BaseException, final: tuple[type[BaseException], ...]) -> bool:
-    """Say whether an error cannot get better by trying again, alone or anywhere in a group (R13a, R14)."""
+    """Return whether an error cannot get better by trying again (R13a, R14).
+
+    A group cannot if one of its members, at any depth, cannot.
+    """
     return any(is_of(one, *final) or is_misuse(one) for one in all_in(error))
 
 
 def retry_time(error: BaseException, now: datetime) -> datetime | None:
-    """Return the instant that a `RetryAfterError` asks for, one in the past is now; None: as the back-off says.
+    """Return the instant at which a `RetryAfterError` asks to be tried again.
+
+    An instant in the past becomes `now`. None leaves the wait to the back-off.
 
     Raises:
-        TypeError: a subclass has put something else into its attribute.
+        TypeError: a subclass has put something else into the attribute `retry_after`.
     """
     asked = getattr(error, "retry_after", None)
     if asked is None:
@@ -183,7 +211,7 @@ def retry_time(error: BaseException, now: datetime) -> datetime | None:
 
 
 def checked_retries(retries: object, *, what: str) -> int:
-    """Return `retries` if it is a count; `what` names whose it is.
+    """Return `retries` as a checked count; `what` names its owner in errors.
 
     Raises:
         TypeError, ValueError: not an int, or negative.

@@ -1,14 +1,14 @@
-"""Rounds of the event loop, counted for all runs by one chain of callbacks.
+"""Count the rounds of the event loop for all runs.
 
-Separate because quiet (see `delivery`) is a number of rounds, and a chain for each run would make a thousand runs pay a
-thousand times for the same rounds.
+Separate because a run is quiet (see `delivery`) after a number of rounds. One chain of callbacks counts for all runs: a
+chain for each would make a thousand runs pay a thousand times for the same rounds.
 Leaves to `delivery` what to do when a round has come.
 
-A round in which the loop has nothing else to call changes nothing, and so do the next ones: only time, a thread or a
-socket could, and those come when they like. Asyncio's own loops show what they have still to call, so such rounds are
-not waited for but counted at once. A loop that does not show it, as uvloop's, goes through every one of them.
+In a round in which the loop has nothing else to call, nothing changes, nor in the rounds after it, until time passes or
+a thread or a socket reports. Asyncio's own loops show what they have still to call; there such rounds are counted all
+at once. On a loop that does not show it, such as uvloop's, each of them is waited for.
 
-In one round at most 200 are called back, the others in the next ones: each may go on with a run.
+In one round at most 200 callbacks are called, the others in the next rounds: each may go on with a run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ AT_ONCE = 200
 
 
 class Rounds:
-    """Counts rounds while somebody waits for one; an idle engine has no chain."""
+    """Rounds count while a callback waits for one.
+
+    An idle engine has no chain of callbacks.
+    """
 
     def __init__(self) -> None:
         self.now = 0
@@ -32,7 +35,7 @@ class Rounds:
         self._running = False
 
     def call_at(self, number: int, callback: Callable[[], None]) -> None:
-        """Call back when round `number` has come; the next one if it has passed."""
+        """Call `callback` in round `number`, or in the next round if that has passed."""
         self._due.setdefault(max(number, self.now + 1), []).append(callback)
         if not self._running:
             self._running = True
@@ -61,6 +64,6 @@ class Rounds:
     def _is_busy(self) -> bool:
         if self._ready is None or self._ready:
             return True
-        # A timer that is due already waits for no time: asyncio.wait(timeout=0), which polls, sets one.
-        timers: list[asyncio.TimerHandle] = getattr(self._loop, "_scheduled", [])  # now: the loop replaces the list
+        # A timer that is due already is work for the next round. asyncio.wait(timeout=0), which polls, sets one.
+        timers: list[asyncio.TimerHandle] = getattr(self._loop, "_scheduled", [])  # anew: the loop replaces the list
         return bool(timers) and timers[0].when() <= self._loop.time()

@@ -1,7 +1,7 @@
-"""The standard error stream, for the few lines that are said to a person and belong in no log.
+"""Write lines for a person to the standard error stream.
 
-Separate because a stream may be closed, full, a broken pipe or missing, and what is said must not count for more than
-what is done.
+Separate because a stream may be closed, full, a broken pipe or missing, and a line that cannot be written must not stop
+the work.
 Leaves to `log` everything that can go through a logger.
 """
 
@@ -14,7 +14,10 @@ from durable.spelling import on_a_line
 
 
 def say(text: str) -> None:
-    """Say one line on the standard error stream. Where there is none, or it takes nothing, nothing happens."""
+    """Write one line to the standard error stream.
+
+    If there is no stream, or it cannot be written to, nothing happens.
+    """
     stream = sys.stderr
     if stream is None:
         return
@@ -27,12 +30,12 @@ def say(text: str) -> None:
         else:
             stream.write(line.decode(spelling))
             stream.flush()
-    except Exception:  # whatever a stream raises: there is nowhere left to say it
+    except Exception:  # a stream may raise anything, and there is nowhere left to tell it
         return
 
 
 def _raw(stream: object) -> io.RawIOBase | None:
-    # Below its buffer: what a buffer could not write, Python tries again when it exits, and makes the status 120 of it.
+    # Write below the buffer: Python tries to flush a buffer again when it exits, and exits with 120 if that fails.
     buffer = getattr(stream, "buffer", None)
     raw = getattr(buffer, "raw", buffer)
     return raw if isinstance(raw, io.RawIOBase) else None

@@ -1,31 +1,32 @@
-"""Any number of deadlines on one armed callback of the clock.
+"""Keep any number of deadlines on one callback of the clock.
 
 Separate because a hundred thousand sleeping runs must cost neither a hundred thousand timers of the event loop nor a
 scan, and because the rules only name deadlines and never wait for them.
-Leaves to `clock` when an instant has come, to whoever is told what follows from it.
+Leaves to `clock` the waiting for an instant, to the caller's `on_due` what follows from a deadline.
 
 The idea: a binary heap of entries `(when, number, key)` and a dict from each key to its one live entry. Setting a key
 again or dropping it leaves its former entry dead in the heap. Dead entries are thrown away when they come to the top.
-When they outnumber the live ones the heap is put aside as `_old`, and every set and drop from then on moves a few of
-its live entries over to a new one, taken off its end, where a heap stays a heap. So set and drop are O(log n) in C at
-worst, amortised, and neither ever stops the loop to rebuild a hundred thousand entries.
+When they outnumber the live ones, the heap is put aside as `_old`. From then on every set and drop moves a few of its
+live entries to a new heap. They are taken from the end of `_old`, which leaves it a valid heap. So set and drop are
+O(log n) in C at worst, amortised, and neither ever stops the loop to rebuild a hundred thousand entries.
 
 Invariants:
 - An entry is live exactly if the dict maps its key to that very object; a live one is in `_heap` or in `_old`.
 - Numbers rise, so live entries leave the heaps in the order of deadline, then of being set; keys are never compared.
-- While a timer is set, the clock is armed for an instant not later than the earliest deadline. It may be earlier, where
-  the timer it was armed for was dropped or moved: that wakes once for nothing, which is cheaper than arming anew at
-  every drop (most timers are timeouts, and most timeouts are dropped). While no timer is set, nothing is armed.
-- In one turn of the loop at most 200 are handed over, however the clock moves. While more are due, each of the next
-  turns takes some, and the clock is not armed: fifty thousand that are due at once must not stop the loop.
+- While a timer is set, a callback of the clock is set for an instant not later than the earliest deadline. It may be
+  earlier, after the timer it was set for was dropped or moved. One wake-up for nothing is cheaper than a new callback
+  at every drop: most timers are timeouts, and most timeouts are dropped. While no timer is set, there is no callback.
+- In one turn of the loop at most 200 timers are handed over, however the clock moves. While more are due, each of the
+  next turns takes some, without a callback of the clock: fifty thousand that are due at once must not stop the loop.
 
 Some deadlines are *spans*: back-offs, and how long a try may take. They count from something that happened in this
-process, so they are over when either clock says so, the wall's or the machine's steady one. A clock that notices that
-the wall was set back says by how much, and what was set before then is brought forward by that.
+process, so they are over when either the wall clock or the machine's steady clock says so. When the wall clock was set
+back, the clock tells by how much, and every span that was set before is brought forward by that.
 
-Why not a hierarchical timing wheel (Varghese & Lauck 1987; tokio's)? Measured in CPython with 100,000 timers, one that
-knows its exact next deadline: set takes half the time, a set and drop twice, firing as long as here; but cascading a
-crowded slot stops the loop for 70 to 150 ms, more than a timer may be late (R17). The longest seen here: 3 ms.
+Why not a hierarchical timing wheel (Varghese & Lauck 1987; tokio's)? One that knows its exact next deadline was
+measured in CPython with 100,000 timers. A set took half the time, a set and a drop twice the time, and firing the same.
+But cascading a crowded slot stopped the loop for 70 to 150 ms, more than a timer may be late (R17); here the longest
+stop was 3 ms.
 """
 
 from __future__ import annotations
@@ -42,21 +43,22 @@ from durable.times import after
 
 Key = TypeVar("Key", bound=Hashable)
 
-AT_ONCE = 200  # timers handed over in one turn: what follows from them takes 20 to 40 ms
+AT_ONCE = 200  # timers handed over in one turn of the loop: handling so many takes 20 to 40 ms
 _MOVED_FORWARD_AT_ONCE = 2_000
-_DEAD_ALLOWED = 64  # fewer are not worth moving the live ones
-_MOVED_AT_ONCE = 4  # more than are added meanwhile, so the old heap runs empty
+_DEAD_ALLOWED = 64  # for fewer dead entries it is not worth moving the live ones
+_MOVED_AT_ONCE = 4  # more than are added meanwhile, so the old heap becomes empty
 
 
 class Timers(Generic[Key]):
-    """Deadlines by key, of which those that have come are handed to `on_due`.
+    """Timers keep deadlines by key and hand over those that are due.
 
-    `on_due` receives the timers that are due at a wake-up, at most 200, as `(key, when)`, in the order of their
-    deadlines, equal ones in the order in which they were set. They are no longer set by then, so `on_due` may set them
-    again. It is called by the clock, or in a turn of the loop that follows, never from within `set`, never before
-    `when`, and in a copy of the context in which the `Timers` were made: otherwise it would see the variables of
-    whichever run happened to arm the clock. If it raises, the exception goes to the caller; the timers it was handed
-    are spent, all others stay set and armed. `later(callback)` calls back in the loop's next turn. Source: rule R17.
+    `on_due` receives the timers that are due at a wake-up, at most 200, as a list of `(key, when)`. They stand in the
+    order of their deadlines, equal ones in the order in which they were set. They are no longer set by then, so
+    `on_due` may set them again. It is called by the clock, or in a turn of the loop that follows, never from within
+    `set` and never before `when`. It runs in a copy of the context in which the `Timers` were made; otherwise it would
+    see the context variables of whichever run set the clock's callback. If it raises, the exception goes to the caller;
+    the timers it was handed are spent, all others stay set. `later(callback)` must call back in the loop's next turn.
+    Source: rule R17.
     """
 
     def __init__(
@@ -84,9 +86,10 @@ class Timers(Generic[Key]):
         self._unwatch = self._machine.watch(self._set_back) if self._machine is not None else None
 
     def set(self, key: Key, when: datetime) -> None:
-        """Have `key` due at `when`, an aware datetime, in place of any earlier deadline of the same key.
+        """Set the deadline of `key` to `when`, an aware datetime.
 
-        A deadline in the past is due at the clock's next opportunity. After `close` this does nothing.
+        It replaces an earlier deadline of the same key. A deadline in the past is due at the clock's next opportunity.
+        After `close` this does nothing.
         """
         if self._closed:
             return
@@ -94,11 +97,14 @@ class Timers(Generic[Key]):
         self._insert(key, when)
 
     def set_span(self, key: Key, when: datetime) -> None:
-        """Set `key` as `set` does, for a span that began in this process: due earlier if the wall clock is set back."""
+        """Set `key` as `set` does, for a span that began in this process.
+
+        If the wall clock is set back, it becomes due earlier.
+        """
         if self._closed:
             return
         if self._machine is not None:
-            self._machine.look()  # what the clock was set back by before now is not this span's
+            self._machine.look()  # an earlier set-back must not bring this span forward
         self._spans[key] = None
         self._insert(key, when)
 
@@ -112,7 +118,7 @@ class Timers(Generic[Key]):
             self._arm(when)
 
     def drop(self, key: Key) -> None:
-        """Forget the deadline of `key`; dropping one that is not set does nothing."""
+        """Forget the deadline of `key`; if none is set, do nothing."""
         entry = self._entries.pop(key, None)
         if entry is None:
             return
@@ -125,19 +131,22 @@ class Timers(Generic[Key]):
             self._sweep()
 
     def next_due(self) -> datetime | None:
-        """Return the earliest deadline, exactly; None if no timer is set."""
+        """Return the exact earliest deadline, or None if no timer is set."""
         heap = self._earliest()
         return heap[0][0] if heap else None
 
     def fire(self) -> None:
-        """Hand over what is due by now at once, as far as there is room, not at the clock's next opportunity."""
+        """Hand over the timers that are due now, without waiting for the clock.
+
+        As always, at most 200 in one turn of the loop.
+        """
         due = self.next_due()
         if due is not None and due <= self._clock.now() and not self._is_behind:
             self._disarm()
             self._wake()
 
     def close(self) -> None:
-        """Forget every deadline: nothing is due any more, and nothing can be set. May be called twice."""
+        """Forget every deadline and accept no more; closing twice does nothing."""
         self._closed = True
         self._clear()
         if self._unwatch is not None:
@@ -168,7 +177,7 @@ class Timers(Generic[Key]):
                 heappush(self._heap, entry)
 
     def _earliest(self) -> list[tuple[datetime, int, Key]]:
-        # The heap that has the earliest live entry on top; an empty one if no timer is set.
+        # Return the heap that has the earliest live entry on top; an empty heap if no timer is set.
         heap, old = self._heap, self._old
         self._uncover(heap)
         if not old:
@@ -196,7 +205,7 @@ class Timers(Generic[Key]):
         if self._is_behind:
             return
         due = self._taken(self._clock.now())
-        # Armed before telling: whatever `on_due` raises, the other timers are safe.
+        # Set the clock's next callback first: the other timers are then safe from errors of `on_due`.
         self._arm_next()
         if due:
             self._on_due(due)
@@ -234,7 +243,7 @@ class Timers(Generic[Key]):
         some = list(islice(keys, _MOVED_FORWARD_AT_ONCE))
         for key in some:
             entry = self._entries.get(key)
-            if key in self._spans and entry is not None and entry[1] <= last:  # else it was set anew meanwhile
+            if key in self._spans and entry is not None and entry[1] <= last:  # else the key was set anew meanwhile
                 self._insert(key, after(entry[0], -by))
         if some:
             self._later(lambda: self._bring_forward(keys, by, last))

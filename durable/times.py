@@ -1,7 +1,7 @@
-"""Durations as people write them and datetimes that know their zone.
+"""Read durations as people write them, and datetimes with a time zone.
 
-Separate because every floor above speaks in these and a mistake here would be everybody's.
-Leaves to `clock` what time it is.
+Separate because nearly every other module uses durations and datetimes, and all must read them alike.
+Leaves to `clock` the current time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from durable.spelling import shown
 
 Duration = str | timedelta | int | float
-"""A span of time: "30s", "1h30m", "7d", "250ms", a timedelta, or a number of seconds."""
+"""A duration is "30s", "1h30m", "7d", "250ms", a timedelta, or a number of seconds."""
 
 _UNITS = {"w": 604_800_000_000, "d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "ms": 1_000}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|[wdhms])")
@@ -22,9 +22,10 @@ _SPELLING = 'write "30s", "24h", "7d", "1h30m", "2w" or "250ms", a timedelta, or
 
 
 def duration(value: Duration, *, what: str = "a duration") -> timedelta:
-    """Return `value` as a timedelta; a bare number is seconds, as in asyncio. `what` names it in errors.
+    """Return `value` as a timedelta; a bare number is seconds, as in asyncio.
 
-    Strings are parts in falling order, each a number and one of `w d h m s ms`, with nothing between them.
+    A string consists of parts, from the largest unit to the smallest, with nothing between them. Each part is a number
+    and one of `w d h m s ms`. `what` names the value in errors.
 
     Raises:
         TypeError: not a string, a timedelta or a number (a bool is not a number).
@@ -73,11 +74,14 @@ def _bounded(seconds: float, written: object, what: str) -> timedelta:
 
 
 def aware(when: datetime, *, what: str = "a datetime") -> datetime:
-    """Return `when` in UTC, as a plain datetime of whatever subclass it is.
+    """Return an aware datetime as a plain datetime in UTC.
+
+    An object of a subclass becomes a plain datetime. `what` names the value in errors.
 
     Raises:
         TypeError: not a datetime.
-        ValueError: a naive datetime, which would mean another instant on another machine; one that is none.
+        ValueError: a naive datetime, which would mean another instant on another machine, or an object that stands for
+            no instant, such as pandas' NaT.
     """
     if type(when) is datetime and when.tzinfo is UTC:
         return when
@@ -92,11 +96,11 @@ def aware(when: datetime, *, what: str = "a datetime") -> datetime:
         wall = datetime(
             when.year, when.month, when.day, when.hour, when.minute, when.second, when.microsecond, tzinfo=UTC
         )
-    except (TypeError, ValueError) as error:  # a subclass that stands for no instant, such as pandas' NaT
+    except (TypeError, ValueError) as error:  # an object that stands for no instant, such as pandas' NaT
         raise ValueError(f"{what} cannot be {shown(when)}, which is no instant: {error}") from error
     try:
         return wall - offset
-    except OverflowError:  # the very first or last day, moved over the edge by its zone
+    except OverflowError:  # the very first or last day, which its zone moves beyond what a datetime holds
         return (datetime.min if wall.year == 1 else datetime.max).replace(tzinfo=UTC)
 
 
@@ -104,12 +108,12 @@ def _offset(when: datetime, what: str) -> timedelta | None:
     try:
         offset = when.utcoffset()
         return None if offset is None else timedelta.__pos__(offset)
-    except Exception as error:  # a time zone of the user's; pandas' NaT
+    except Exception as error:  # from a time zone of the user's, or pandas' NaT
         raise ValueError(f"{what} cannot be {shown(when)}: its time zone gives no offset: {error!r}") from error
 
 
 def after(now: datetime, wait: timedelta) -> datetime:
-    """Return `now + wait`, or the last instant that a datetime holds."""
+    """Return `now + wait`, at most the last instant that a datetime holds."""
     try:
         return now + wait
     except OverflowError:

@@ -1,11 +1,12 @@
-"""Words and numbers as users give them, taken in at a door: plain, within a limit, or refused in words that help.
+"""Check names, texts and numbers that users give.
 
-Separate because every place where a name enters must mean the same by one: what a store keeps and gives back as it was.
-Leaves to `times` durations and instants, to each door what else it asks of its words.
+Separate because every method that takes a name must accept the same ones: those that a store can keep and give back.
+Leaves to `times` durations and instants, to each caller any further checks.
 
-A subclass of `str` (a StrEnum's member, say) is taken as the plain text that it spells, whatever its own `__str__`,
-`__eq__` and `__hash__` say: recorded and read again it is that. So is a subclass of `int` or `float`. Every character
-that Unicode has is kept, control characters too. Halves of a surrogate pair are none: no file can hold them. R31
+A value of a subclass of `str`, such as a StrEnum's member, is taken as the plain text it holds. Its own `__str__`,
+`__eq__` and `__hash__` do not count, since after recording and reading it is plain text, too. The same holds for
+subclasses of `int` and `float`. Every Unicode character is kept, control characters too. A lone surrogate is refused:
+it is not a character, and no UTF-8 file can hold it (R31).
 """
 
 from __future__ import annotations
@@ -22,12 +23,17 @@ TEXT_BYTES = 16 * 1_024
 
 
 def is_str(value: object) -> TypeGuard[str]:
-    """Whether the value is a string or of a subclass; one that only claims to be, as a test's double does, is none."""
+    """Return whether the value is a string, of `str` or a subclass.
+
+    A value that only claims to be one by its `__class__`, as a test's double does, is not a string.
+    """
     return issubclass(type(value), str)
 
 
 def plain(value: object, what: str = "a text") -> str:
-    """Return the text that a string of whatever subclass spells; `what` names it in errors.
+    """Return a string, also one of a subclass, as a plain string.
+
+    `what` names the value in errors.
 
     Raises:
         TypeError: not a string.
@@ -40,7 +46,9 @@ def plain(value: object, what: str = "a text") -> str:
 
 
 def spelled(value: object, what: str) -> str:
-    """Return a string that is not empty as a plain one, whatever it holds; `what` names it in errors.
+    """Return a string that is not empty as a plain string.
+
+    It may hold any text. `what` names the value in errors.
 
     Raises:
         TypeError: not a string.
@@ -53,12 +61,14 @@ def spelled(value: object, what: str) -> str:
 
 
 def checked_text(value: object, what: str, *, most: int = TEXT_BYTES) -> str:
-    """Return the text as a plain string; `what` names it in errors, `most` is its limit in bytes of UTF-8.
+    """Return a checked text as a plain string.
+
+    `what` names the value in errors. `most` is the limit in bytes of UTF-8.
 
     Raises:
         TypeError: not a string.
-        ValueError: it holds half of a surrogate pair.
-        LimitError: it is larger.
+        ValueError: the text holds half of a surrogate pair.
+        LimitError: the text is longer than `most`.
     """
     found = plain(value, what)
     size = len(found)
@@ -79,25 +89,30 @@ def checked_text(value: object, what: str, *, most: int = TEXT_BYTES) -> str:
 
 
 def checked_name(value: object, what: str) -> str:
-    """Return an id or a name as a plain string: not empty, at most 1 KB. `what` names it in errors.
+    """Return a checked id or name as a plain string.
+
+    It must not be empty, and be at most 1,024 bytes of UTF-8. `what` names the value in errors.
 
     Raises:
         TypeError: not a string.
-        ValueError: empty, or it holds half of a surrogate pair.
-        LimitError: it is larger. R28
+        ValueError: empty, or the text holds half of a surrogate pair.
+        LimitError: the text is longer (R28).
     """
-    if type(value) is str and value.isascii() and 0 < len(value) <= NAME_BYTES:  # all but a few
+    if type(value) is str and value.isascii() and 0 < len(value) <= NAME_BYTES:  # the quick way, for nearly all
         return value
     return checked_text(spelled(value, what), what, most=NAME_BYTES)
 
 
 def checked_name_or_none(value: object, what: str) -> str | None:
-    """Return a name, or None for None: see `checked_name`."""
+    """Return a checked name, or None for None: see `checked_name`."""
     return None if value is None else checked_name(value, what)
 
 
 def can_be_kept(value: object) -> bool:
-    """Whether a store could hold this as a name, of any length: of what it cannot hold nothing is there."""
+    """Return whether a store could hold the value as a name, of any length.
+
+    A name that no store can hold cannot be found in one either.
+    """
     try:
         plain(value).encode()
     except (TypeError, UnicodeEncodeError):
@@ -106,10 +121,12 @@ def can_be_kept(value: object) -> bool:
 
 
 def checked_count(value: object, what: str, *, least: int = 0) -> int:
-    """Return a count as a plain int; `what` names it in errors.
+    """Return a checked count as a plain int.
+
+    `what` names the value in errors.
 
     Raises:
-        TypeError: not an int (a bool is none).
+        TypeError: not an int (a bool is not one).
         ValueError: less than `least`.
     """
     kind = type(value)
@@ -123,10 +140,12 @@ def checked_count(value: object, what: str, *, least: int = 0) -> int:
 
 
 def checked_number(value: object, what: str) -> int | float:
-    """Return a number that is zero or more, as a plain int or float.
+    """Return a checked number, zero or more, as a plain int or float.
+
+    `what` names the value in errors.
 
     Raises:
-        TypeError: not a number (a bool is none).
+        TypeError: not a number (a bool is not one).
         ValueError: negative, or not finite.
     """
     kind = type(value)
@@ -139,10 +158,12 @@ def checked_number(value: object, what: str) -> int | float:
 
 
 def checked_choice(value: object, among: Collection[str], what: str) -> str:
-    """Return one of the words that `what` may be, as a plain string.
+    """Return a checked choice among words, as a plain string.
+
+    `what` names the value in errors.
 
     Raises:
-        ValueError: another one, or no string.
+        ValueError: not one of the words, or not a string.
     """
     if is_str(value) and (found := plain(value)) in among:
         return found

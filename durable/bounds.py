@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import attrs
+
+from durable.errors import RecordedError
 from durable.times import after
 
 
@@ -57,3 +60,15 @@ class Bounds:
             return TimeoutError(f"try {attempt + 1} of {label} took longer than {seconds:g} s")
         tries = "1 try" if not attempt else f"{attempt + 1} tries"
         return TimeoutError(f"{label} took longer than {seconds:g} s, in {tries}")
+
+
+def last_word(late: RecordedError, last: RecordedError | None, *, has_begun: bool) -> RecordedError:
+    """Return the error of a step whose time is over: that of its last try. Of one that was running, it is the cause.
+
+    `late` says that the time is over, `last` is the error of the try before, None if there was none.
+    """
+    if last is None:
+        return late
+    if not has_begun:
+        return last
+    return attrs.evolve(late, causes=(attrs.evolve(last, causes=()), *last.causes)[:5])

@@ -13,7 +13,7 @@ arguments into sets, so the order of awaiting is no order at all (R4).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, MutableMapping
+from collections.abc import MutableMapping
 from contextvars import Context, ContextVar, copy_context
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -61,27 +61,18 @@ _NO_TASKS: dict[asyncio.Task[Any], Branch | None] = {}  # shared, and never writ
 class Branches:
     """The branches of one execution: the function's own, and those of the tasks that have called or awaited its steps.
 
-    Iterated over, it gives the tasks beside the function's own. `strangers` are tasks that are none of the run's: they
-    are never cancelled with it.
+    `tasks` are those beside the function's own. `strangers` are tasks that are none of the run's: they are never
+    cancelled with it.
     """
 
-    __slots__ = ("_of", "_root", "_tasks", "asked", "strangers")
+    __slots__ = ("_of", "_root", "asked", "strangers", "tasks")
 
     def __init__(self, of: object) -> None:
         self.asked: dict[str, int] = {}
         self.strangers: Tasks | None = None
         self._of = of
         self._root = Branch("", self.asked)
-        self._tasks: Tasks = _NO_TASKS
-
-    def __contains__(self, task: asyncio.Task[Any]) -> bool:
-        return task in self._tasks
-
-    def __iter__(self) -> Iterator[asyncio.Task[Any]]:
-        return iter(self._tasks)
-
-    def __len__(self) -> int:
-        return len(self._tasks)
+        self.tasks: Tasks = _NO_TASKS
 
     def key(self, step_id: str, task: asyncio.Task[Any] | None, main: asyncio.Task[Any]) -> str:
         """Count a call of `step_id` in the branch of the task that makes it, and return its key."""
@@ -104,7 +95,7 @@ class Branches:
 
     def _mine(self) -> Tasks:
         if is_own(self._of):
-            return self._tasks
+            return self.tasks
         if self.strangers is None:
             self.strangers = WeakKeyDictionary()
         return self.strangers
@@ -112,7 +103,7 @@ class Branches:
     def _note(self, task: asyncio.Task[Any], branch: Branch | None) -> None:
         tasks = self._mine()
         if tasks is _NO_TASKS:
-            tasks = self._tasks = {}
+            tasks = self.tasks = {}
         tasks[task] = branch
 
 

@@ -16,7 +16,7 @@ from durable.codec import ABSENT, decode, raised
 from durable.delivery import Delivery
 from durable.errors import CodecError, DriftError
 from durable.ledger import Ledger, StepFacts
-from durable.machine import Machine
+from durable.machine import Parts
 from durable.records import Cancelled, Err, Ok, Outcome, StepClosed, StepKind
 from durable.refusals import Refusals
 
@@ -55,7 +55,7 @@ class Caller(Protocol):
     the run may call handlers (R26); None: at once.
     """
 
-    machine: Machine
+    machine: Parts
     ledger: Ledger
     main: asyncio.Task[Any]
     now: datetime
@@ -238,7 +238,7 @@ class StepCall:
         session, machine = self.session, self.session.machine
         if self.was_dropped or session.refused or session.ledger.status is not None:
             return
-        if machine.is_ending():  # R14: asyncio.run cancels every task once an exit has left the loop
+        if machine.life.is_ending:  # R14: asyncio.run cancels every task once an exit has left the loop
             session.is_stopped = True
             session.refuse()
             return
@@ -254,7 +254,7 @@ class StepCall:
             machine.journal.post(StepClosed(session.ledger.run, self.key, self.kind, Cancelled(), turn, now))
         elif isinstance(outcome, Cancelled):
             session.delivery.cancelled_again(self.key)
-            machine.changed()
+            machine.changes.set()
         if self.work is not None:
             self.work.stop()
             session.works.pop(self.work, None)

@@ -158,7 +158,7 @@ def check_outside(engine: object, what: str) -> None:
         RuntimeError
     """
     body, trying = running_body(), current_try()
-    if body is not None and body.machine.engine is engine:
+    if body is not None and body.machine.settings.engine is engine:
         raise misplaced(
             f"{what} is awaited in the code of function {body.ledger.function!r} (run {body.ledger.run!r}) of the "
             "same engine, which would wait for itself: use ctx.step.invoke, or await it outside"

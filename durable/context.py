@@ -144,7 +144,8 @@ class Context:
         self.run_id = execution.run_id
         self.function_id = execution.function_id
         self.attempt = execution.attempt
-        self.step = Step(execution, policy.for_steps)
+        is_plain = policy.retry_on is None and policy.give_up_on is None
+        self.step = Step(execution, policy if is_plain else policy.for_steps)
         self.group = _GROUP
 
     @property

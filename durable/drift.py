@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from datetime import timedelta
 
 from durable.ledger import Ledger, StepFacts
-from durable.machine import Machine
+from durable.machine import Parts
 from durable.records import Err, ForEvent, ForSignal, Ok, Wait
 
 _Difference = tuple[str, str, str]  # of what, as it is recorded, as it is asked for
@@ -19,7 +19,7 @@ _Difference = tuple[str, str, str]  # of what, as it is recorded, as it is asked
 _NEARLY = timedelta(seconds=1)
 
 
-def tell_other_wait(machine: Machine, ledger: Ledger, key: str, asked: Wait, span: timedelta | None) -> None:
+def tell_other_wait(machine: Parts, ledger: Ledger, key: str, asked: Wait, span: timedelta | None) -> None:
     """Warn once a function if a wait that is still open is recorded as another than the code now asks for.
 
     `span` is what the deadline counts from the call; None for an instant, which may be another at every call.
@@ -29,7 +29,7 @@ def tell_other_wait(machine: Machine, ledger: Ledger, key: str, asked: Wait, spa
     _tell_other(machine, ledger, key, [*found, *_other_time(facts, span)])
 
 
-def tell_other_child(machine: Machine, ledger: Ledger, key: str, asked: str, span: timedelta | None) -> None:
+def tell_other_child(machine: Parts, ledger: Ledger, key: str, asked: str, span: timedelta | None) -> None:
     """Warn once a function if an invoke that is still open has opened a run of another function than is now asked, or
     has another deadline; `span` as for `tell_other_wait`."""
     child = machine.causes.state.child_of((ledger.run, key))
@@ -37,7 +37,7 @@ def tell_other_child(machine: Machine, ledger: Ledger, key: str, asked: str, spa
     _tell_other(machine, ledger, key, [*found, *_other_time(ledger.steps[key], span)])
 
 
-def tell_late(machine: Machine, ledger: Ledger, keys: Iterable[str]) -> tuple[str, ...]:
+def tell_late(machine: Parts, ledger: Ledger, keys: Iterable[str]) -> tuple[str, ...]:
     """Warn that the record goes on with steps that the code does not ask for; return which."""
     late = tuple([key for key in keys if not ledger.steps[key].is_unasked])  # R32: those may well come unasked
     if late:
@@ -50,14 +50,14 @@ def tell_late(machine: Machine, ledger: Ledger, keys: Iterable[str]) -> tuple[st
     return late
 
 
-def tell_unasked(machine: Machine, ledger: Ledger, known: Collection[str]) -> None:
+def tell_unasked(machine: Parts, ledger: Ledger, known: Collection[str]) -> None:
     """Say in one line which recorded steps a function that has ended has not asked for, but for those `known` (R6)."""
     unasked = [key for key, facts in ledger.steps.items() if key not in known and isinstance(facts.outcome, Ok | Err)]
     if unasked:
         machine.logger.info("run %r ended without asking for recorded steps: %s", ledger.run, _names(unasked))
 
 
-def _tell_other(machine: Machine, ledger: Ledger, key: str, found: list[_Difference]) -> None:
+def _tell_other(machine: Parts, ledger: Ledger, key: str, found: list[_Difference]) -> None:
     if not found:
         return
     machine.logger.warn_once(

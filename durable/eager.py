@@ -50,17 +50,16 @@ class Suspended:
 class _Handover:
     """What a spare task waits for, and goes on with."""
 
-    __slots__ = ("given", "is_awaited", "rest", "suspended")
+    __slots__ = ("given", "rest", "suspended")
 
     def __init__(self, given: asyncio.Future[None]) -> None:
         self.given = given
-        self.is_awaited = False
         self.suspended: Suspended | None = None
         self.rest: Coroutine[Any, Any, None] | None = None
 
 
 class Spare:
-    """A task that waits for a coroutine that has begun. `context` is what it starts in."""
+    """A task that waits for a coroutine that has begun, in `context`. One can begin when `is_ready`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
         self._loop = loop
@@ -68,13 +67,15 @@ class Spare:
         self._renew()
 
     def _renew(self) -> None:
+        self.is_ready = False  # until the new task waits: not in the first round after the last one was taken over
         self._handover = _Handover(self._loop.create_future())
         self._task = asyncio.Task(
             self._take_over(self._handover), loop=self._loop, name="durable spare", context=self._context.copy()
         )
 
     async def _take_over(self, handover: _Handover) -> None:
-        handover.is_awaited = True
+        if handover is self._handover:
+            self.is_ready = True
         try:
             await handover.given
         except asyncio.CancelledError as error:
@@ -83,11 +84,6 @@ class Spare:
             handover.suspended.cancelled = error  # asked for by the coroutine's own first part, or since
         if handover.rest is not None:
             await handover.rest
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether a coroutine can begin: not in the first round after the last one was taken over."""
-        return self._handover.is_awaited
 
     def begin(self, coroutine: Coroutine[Any, Any, Any], context: Context) -> Suspended:
         """Run a coroutine up to where it suspends; what it raises comes out, StopIteration with what it returns."""

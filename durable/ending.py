@@ -83,7 +83,7 @@ async def end(session: Session, time: asyncio.Future[None] | None = None, patien
     A task that swallows its cancelling is named in the log, after 5 s at the most, and left behind. Handlers have until
     `time` to end by themselves; then they are cancelled, and waited for, at the most `patience` seconds.
     """
-    tasks = [task for task in session.branches if not task.done()]
+    tasks = [task for task in session.branches.tasks if not task.done()]
     if tasks and not session.is_stopped:
         _tell_waiting(session, tasks)
     session.stop()

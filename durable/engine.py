@@ -16,22 +16,23 @@ from typing import Any, Self, TypeVar, overload
 import attrs
 
 from durable.acceptance import accepted, check_signal
-from durable.claims import check_not_in_function, check_outside
+from durable.claims import BODY, check_not_in_function, check_outside
 from durable.clock import Clock
 from durable.equipment import checked_clock, checked_limits, checked_logger, checked_store
 from durable.function import Function
 from durable.ledger import Ledger
 from durable.limits import Limits
 from durable.listing import listed
+from durable.machine import RESIDENT, Settings
 from durable.neighbours import IfOpen, checked_if_open, make_way, move_in, place_of, usual
 from durable.options import checked_signal
-from durable.owner import Owner
+from durable.owner import Owner, not_open
 from durable.records import INVOKED, Event, RunClosed, RunStatus
 from durable.registry import Registry
 from durable.reopening import family, reopen
 from durable.requests import check_reopened, check_same, checked_events, checked_query, checked_run_id, looked_up
 from durable.run import Run, outcome
-from durable.runtime import RESIDENT, Runtime, Settings
+from durable.runtime import Runtime
 from durable.stores.store import Store
 from durable.times import Duration, duration
 from durable.views import RunInfo, run_info
@@ -92,10 +93,6 @@ class Engine:
         self._if_open = checked_if_open(if_open)
         self._place = place_of(self._settings.store)
         self._owner: Owner | None = None
-
-    def set_up(self, **settings: Any) -> None:
-        """Change settings before the engine is opened, for `durable.testing` and `durable.run`."""
-        self._settings = attrs.evolve(self._settings, **settings)
 
     async def open(self) -> None:
         """Open the store, recover unfinished runs and let them go on.
@@ -259,7 +256,7 @@ class Engine:
         Raises:
             KeyError: there is no such run.
         """
-        runtime, run_id = self.opened("run"), looked_up(run_id)
+        runtime, run_id = inside(self, "run"), looked_up(run_id)
         await self._found(run_id)
         await runtime.journal.synced()
         return Run(self, run_id)
@@ -277,7 +274,7 @@ class Engine:
         Raises:
             TypeError, ValueError: an unknown status, a negative limit, a name that is not a string.
         """
-        runtime = self.opened("runs")
+        runtime = inside(self, "runs")
         query = checked_query(status, function, event, limit)
         await runtime.journal.synced()
         return await listed(runtime.store, query, runtime.scheduler.status_of, self.info)
@@ -313,7 +310,7 @@ class Engine:
         """
         runtime, run_id = self._asked("retry", "a step whose handler calls it"), looked_up(run_id)
         await runtime.journal.synced()  # R31: what it is now may not be recorded yet
-        async with family(run_id, runtime.state, runtime.load, runtime.starting) as ended:
+        async with family(run_id, runtime.state, runtime.history.ledger, runtime.starting) as ended:
             check_reopened(run_id, ended.get(run_id), is_unfinished=runtime.state.is_unfinished(run_id))
             with runtime.state.reopening(ended.values()):
                 runtime.journal.post_all(reopen(runtime.causes, run_id, ended, runtime.clock.now()))
@@ -328,13 +325,13 @@ class Engine:
             StoreError: the store has failed.
         """
         check_outside(self, "settled")
-        await self.opened("settled").settled()
+        await inside(self, "settled").settled()
 
     # For `Run`, the handle.
 
     async def result(self, run_id: str, timeout: Duration | None = None) -> Any:
         """Wait for the end of a run: see `Run.result`."""
-        runtime, run_id = self.opened("result"), looked_up(run_id)
+        runtime, run_id = inside(self, "result"), looked_up(run_id)
         check_outside(self, "result")
         seconds = None if timeout is None else duration(timeout, what="the timeout of a result").total_seconds()
         try:
@@ -349,7 +346,7 @@ class Engine:
             known = runtime.state.known(run_id)
             if known is not None:
                 return known.function, await runtime.ending(run_id)
-            opened, closed = await runtime.ends(run_id)
+            opened, closed = await runtime.history.ends(run_id)
             if opened is None:
                 raise KeyError(f"there is no run {run_id!r} in this store")
             if closed is not None:
@@ -357,14 +354,12 @@ class Engine:
 
     async def info(self, run_id: str) -> RunInfo:
         """Return a picture of a run: see `Run.info`."""
-        runtime, run_id = self.opened("info"), looked_up(run_id)
+        runtime, run_id = inside(self, "info"), looked_up(run_id)
         ledger = await self._found(run_id)
         status, running = runtime.scheduler.status(ledger)
         info = run_info(ledger, status, running, self._registry.output_type(ledger.function))
         count = ledger.count  # R31: what is folded from here on may not be durable when this is answered
-        return attrs.evolve(info, record=(await runtime.record(run_id))[:count])
-
-    # Within.
+        return attrs.evolve(info, record=(await runtime.history.entries(run_id))[:count])
 
     async def _found(self, run_id: str) -> Ledger:
         ledger = await self._known(run_id)
@@ -373,28 +368,32 @@ class Engine:
         return ledger
 
     async def _known(self, run_id: str) -> Ledger | None:
-        runtime = self.opened("engine")
+        runtime = inside(self, "engine")
         ledger = runtime.state.whole(run_id)
         if ledger is None:
-            ledger = await runtime.load(run_id)
+            ledger = await runtime.history.ledger(run_id)
             ledger = runtime.state.whole(run_id) or ledger  # opened while the store was read
         return ledger
 
     def _asked(self, what: str, instead: str) -> Runtime:
-        check_not_in_function(what, instead)
-        return self.opened(what)
+        if BODY.get() is not None:
+            check_not_in_function(what, instead)
+        return inside(self, what)
 
-    def opened(self, what: str) -> Runtime:
-        """Return the open engine's runtime, for `durable.testing` too; `what` names the caller.
 
-        Raises:
-            RuntimeError: the engine is not open, was opened by another process, or belongs to another loop.
-            StoreError: the store has failed.
-        """
-        owner = self._owner
-        if owner is None or (owner.has_ended and not owner.runtime.is_abandoned):
-            raise RuntimeError(
-                f"{what}: the engine is not open: write `async with engine:` or `await engine.open()` before, and do "
-                "not use it after `close`"
-            )
-        return owner.entered(what)
+def inside(engine: Engine, what: str) -> Runtime:
+    """Return the parts of an open engine; `what` names who asks.
+
+    Raises:
+        RuntimeError: it is not open, was opened by another process, or belongs to another loop.
+        StoreError: its store has failed.
+    """
+    owner = engine._owner
+    if owner is None:
+        raise not_open(what)
+    return owner.entered(what)
+
+
+def set_up(engine: Engine, **settings: Any) -> None:
+    """Change what an engine was told once: for `durable.testing` and `durable.run`, before it is opened."""
+    engine._settings = attrs.evolve(engine._settings, **settings)

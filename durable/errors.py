@@ -42,8 +42,13 @@ def checked_calls(cls: type[T]) -> type[T]:
     Python raises the TypeError of a call that does not fit a signature in the caller's line, as if the caller's code
     had raised it. With the wrapper, the error's innermost line is in this module, and so known as the library's own.
     """
+    return checked_methods(cls, "__init__")
+
+
+def checked_methods(cls: type[T], *others: str) -> type[T]:
+    """Wrap a class's public methods, and the `others` named: for a class that users do not make themselves."""
     for name, method in list(vars(cls).items()):
-        if callable(method) and not isinstance(method, type) and (name == "__init__" or not name.startswith("_")):
+        if callable(method) and not isinstance(method, type) and (name in others or not name.startswith("_")):
             setattr(cls, name, _checked(method))
     return cls
 

@@ -22,7 +22,7 @@ from durable.awaitable import StepCoroutine
 from durable.bus import lacking, path_of, view
 from durable.calls import StepCall
 from durable.causes import Acting
-from durable.claims import Call, Handler, check_not_nested
+from durable.claims import CURRENT, Call, Handler, check_not_nested
 from durable.drift import tell_other_child, tell_other_wait
 from durable.ids import sent_event
 from durable.log import Log
@@ -63,25 +63,13 @@ def _nothing() -> None:
 class RunExecution:
     """The `Execution` that a function's context and steps see, over its session."""
 
-    __slots__ = ("_session",)
+    __slots__ = ("_session", "attempt", "function_id", "run_id")
 
     def __init__(self, session: Session) -> None:
         self._session = session
-
-    @property
-    def run_id(self) -> str:
-        """The run's id."""
-        return self._session.ledger.run
-
-    @property
-    def function_id(self) -> str:
-        """The id of its function."""
-        return self._session.ledger.function
-
-    @property
-    def attempt(self) -> int:
-        """How often the function was called again, from 0."""
-        return self._session.ledger.attempt
+        self.run_id = session.ledger.run
+        self.function_id = session.ledger.function
+        self.attempt = session.ledger.attempt
 
     @property
     def event(self) -> Event:
@@ -125,7 +113,7 @@ class RunExecution:
 
     def resolve(self, function: object, what: str) -> tuple[str, object]:
         """Return the id of a function that is to be invoked, and the type of what it returns."""
-        return self._session.machine.resolve(function, what)
+        return self._session.machine.registry.resolve(function, what)
 
     def ask(self, request: Request) -> Asked:
         """Count the step that a request names, and return the coroutine of its outcome: see `Execution.ask`."""
@@ -153,11 +141,13 @@ class RunExecution:
 
     def _counted(self, step_id: str, kind: StepKind) -> StepCall | None:
         session = self._session
-        check_call(session, step_id)
-        if session.refused or session.machine.is_ending():
+        machine, owner = session.machine, session.machine.life.owner
+        if CURRENT.get() is not None or asyncio._get_running_loop() is not machine.loop:
+            check_call(session, step_id)
+        if session.refused or owner is None or owner.cancelling():  # what closes refuses every session by itself
             session.refusals.check_own(step_id)
             return None
-        stand_in = session.machine.stand_in
+        stand_in = machine.stand_in
         if stand_in is None:
             return session.count(step_id, kind)
         turn, was_quiet = session.delivery.delivered, session.delivery.is_quiet

@@ -14,12 +14,15 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Callable
-from types import FunctionType, MethodType
+from types import CodeType, FunctionType, MethodType
 from typing import Any
+from weakref import WeakKeyDictionary
 
+from durable.codec.annotations import return_type
 from durable.spelling import shown
 
 _LAYERS = 100  # of partials, methods and callable objects around a function; more than these are taken for a cycle
+_known: WeakKeyDictionary[FunctionType, tuple[CodeType, tuple[bool, object]]] = WeakKeyDictionary()
 _func_of: Any = functools.partial.__dict__["func"].__get__
 _mro_of: Any = type.__dict__["__mro__"].__get__
 _dict_of: Any = type.__dict__["__dict__"].__get__
@@ -52,6 +55,20 @@ def checked_handler(step_id: str, handler: object) -> bool:
             f"the handler of step {step_id!r} is a generator, whose value cannot be kept: return a list instead"
         )
     return bool(flags & inspect.CO_COROUTINE)
+
+
+def read_off(step_id: str, handler: object) -> tuple[bool, object]:
+    """Return whether a callable is asynchronous, and the type of what it says it returns: see `return_type`.
+
+    Raises:
+        TypeError: see `checked_handler`.
+    """
+    if type(handler) is not FunctionType:
+        return checked_handler(step_id, handler), return_type(handler)
+    known = _known.get(handler)
+    if known is None or known[0] is not handler.__code__:
+        known = _known[handler] = handler.__code__, (checked_handler(step_id, handler), return_type(handler))
+    return known[1]
 
 
 def _function(handler: object) -> FunctionType | None:

@@ -1,4 +1,4 @@
-"""A run's history read back: its ledger, from the entries of any store.
+"""A run's history read back: its ledger, its ends, from the entries of any store.
 
 Separate because an open engine and a reader in another process fold the same way.
 Leaves to the stores where the entries come from.
@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator
 
 from durable.codec import read
 from durable.errors import StoreCorruptError
+from durable.journal import Journal
 from durable.ledger import Ledger
 from durable.records import EngineClosed, EventSent, KeyClaimed, MessageTaken, RunClosed, RunOpened
-from durable.stores.store import Entry
+from durable.stores.store import Entry, Store
 
 
 async def ledger_of(entries: AsyncIterator[Entry]) -> Ledger | None:
@@ -54,3 +55,38 @@ async def ends_of(entries: AsyncIterator[Entry]) -> tuple[RunOpened | None, RunC
     first = None if opened is None else read(opened.kind, opened.body)
     last = None if closed is None else read(closed.kind, closed.body)
     return first if isinstance(first, RunOpened) else None, last if isinstance(last, RunClosed) else None
+
+
+class History:
+    """What the store of an open engine holds of a run, once everything that was posted is there."""
+
+    def __init__(self, store: Store, journal: Journal) -> None:
+        self._store = store
+        self._journal = journal
+
+    async def ledger(self, run: str) -> Ledger | None:
+        """Return the ledger of a run, None if there is no such run.
+
+        Raises:
+            StoreError: the store failed, or is damaged.
+        """
+        await self._journal.synced()
+        return await ledger_of(self._store.history(run))
+
+    async def entries(self, run: str) -> tuple[Entry, ...]:
+        """Return a run's entries, as the store holds them.
+
+        Raises:
+            StoreError: the store failed, or is damaged.
+        """
+        await self._journal.synced()
+        return tuple([entry async for entry in self._store.history(run)])
+
+    async def ends(self, run: str) -> tuple[RunOpened | None, RunClosed | None]:
+        """Return how a run was opened and how it ended, reading nothing in between.
+
+        Raises:
+            StoreError: the store failed, or is damaged.
+        """
+        await self._journal.synced()
+        return await ends_of(self._store.history(run))

@@ -27,8 +27,9 @@ from itertools import chain
 from typing import TypeVar, assert_never
 
 from durable.acceptance import accepted, check_signal
+from durable.deadlines import LookDue
 from durable.errors import StoreError
-from durable.machine import Machine
+from durable.machine import Parts
 from durable.messages import SentEvents, SentSignal, read_sent
 from durable.records import MessageTaken, Record
 from durable.spelling import on_a_line
@@ -41,18 +42,16 @@ from durable.times import after
 
 LOOK_AGAIN = timedelta(seconds=30)
 PATIENCE = 5.0  # seconds until the log says that somebody keeps the inbox locked
-_KEY = ("", "»inbox")
 _COARSE = timedelta(seconds=2)  # two writes as close as that may leave a file with the same times
 _SHOWN = 2_000
 
 T = TypeVar("T")
-Due = list[tuple[tuple[str, str], datetime]]
 
 
 class Intake:
     """The way in from other processes, for an engine on a `FileStore`; without one, or in a `Lab`, it does nothing."""
 
-    def __init__(self, machine: Machine, store: Store) -> None:
+    def __init__(self, machine: Parts, store: Store) -> None:
         self._machine = machine
         self._store = store
         self._inbox: Inbox | None = None
@@ -99,7 +98,7 @@ class Intake:
             return
         self._post(self._found)
         self._found = []
-        self._machine.timers.set_span(_KEY, after(self._machine.clock.now(), LOOK_AGAIN))
+        self._look_later()
         try:
             self._bell.open()
         except (OSError, NotImplementedError) as error:
@@ -136,14 +135,14 @@ class Intake:
             await self._ended.wait()
         self._stop_worker()
 
-    def on_due(self, due: Due) -> Due:
-        """Look again if it is time to, and return the deadlines that are somebody else's."""
-        others = [one for one in due if one[0] != _KEY]
-        if self._inbox is not None and len(others) < len(due):
+    def _look_later(self) -> None:
+        self._machine.timers.set_span(LookDue(self._look_again), after(self._machine.clock.now(), LOOK_AGAIN))
+
+    def _look_again(self) -> None:
+        if self._inbox is not None and not self._closing:
             if (stamp := _stamp(self._inbox)) is not None and stamp != self._seen_empty:
                 self._rung.set()
-            self._machine.timers.set_span(_KEY, after(self._machine.clock.now(), LOOK_AGAIN))
-        return others
+            self._look_later()
 
     async def _take_all(self, inbox: Inbox) -> None:
         while True:

@@ -20,9 +20,10 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial
+from typing import Any, Protocol
 
 from durable.codec import EventTexts, write
 from durable.errors import StoreError
@@ -53,10 +54,18 @@ CLOSING_KEPT = timedelta(days=366)
 TOLD_AT_ONCE = 200  # in one turn of the loop: each may begin a run, or go on with one
 
 
+class Follower(Protocol):
+    """Who acts on records: by kind, what is called with one right after it was folded."""
+
+    def follows(self) -> Mapping[type[Record], Callable[[Any], None]]:
+        """Return what is to be called with a record of each kind."""
+
+
 class Journal:
     """The queue in front of a store.
 
-    `follow(record)` is called for each record right after it is folded, `on_failure(error)` once if the store fails.
+    Its followers are told of each record of theirs right after it is folded, in the order in which they came;
+    `changed` is set then. `on_failure(error)` is called once if the store fails.
     A store whose class says `immediate = True` never suspends in `append`: it is appended to in place.
     """
 
@@ -64,8 +73,7 @@ class Journal:
         self,
         store: Store,
         state: State,
-        follow: Callable[[Record], None],
-        on_failure: Callable[[StoreError], None],
+        changed: asyncio.Event,
     ) -> None:
         self.posted = 0
         self.durable = 0
@@ -75,8 +83,9 @@ class Journal:
         self._store = store
         self._state = state
         self._texts = EventTexts()
-        self._follow = follow
-        self._on_failure = on_failure
+        self.on_failure: Callable[[StoreError], None] | None = None
+        self._changed = changed
+        self._followers: dict[type[Record], list[Callable[[Any], None]]] = {}
         self._queue: list[Entry] = []
         self._loop = asyncio.get_running_loop()
         self._more = asyncio.Event()
@@ -84,6 +93,11 @@ class Journal:
         self._order = 0
         self._is_telling = False
         self._waiting: list[tuple[int, int, Told]] = []
+
+    def follow(self, follower: Follower) -> None:
+        """Tell somebody of the records that he follows, from now on."""
+        for kind, told in follower.follows().items():
+            self._followers.setdefault(kind, []).append(told)
 
     def post(self, record: Record) -> int:
         """Fold a record, queue it, and return its number.
@@ -97,7 +111,7 @@ class Journal:
         self._state.fold(record)
         self._queue.append(entry)
         self.posted += 1
-        self._tell_follower(record)
+        self._tell_followers(record)
         self._write_soon()
         return self.posted
 
@@ -127,7 +141,7 @@ class Journal:
         self._queue += entries
         self.posted += len(entries)
         for record in records:
-            self._tell_follower(record)
+            self._tell_followers(record)
         if records:
             self._write_soon()
         return records
@@ -141,11 +155,13 @@ class Journal:
         data = self._texts.of(record.event) if isinstance(record, (EventSent, RunOpened)) else None
         return _entry(record, write(record, data), self._state)
 
-    def _tell_follower(self, record: Record) -> None:
-        try:
-            self._follow(record)
-        except RecursionError:  # the stack is full of a function's own calls: on the loop's there is room
-            self._loop.call_soon(self._follow, record)
+    def _tell_followers(self, record: Record) -> None:
+        self._changed.set()
+        for told in self._followers.get(type(record), ()):
+            try:
+                told(record)
+            except RecursionError:  # the stack is full of a function's own calls: on the loop's there is room
+                self._loop.call_soon(told, record)
 
     def _write_soon(self) -> None:
         if not self.immediate:
@@ -270,7 +286,8 @@ class Journal:
             failure = StoreError(f"the store failed: {type(error).__name__}: {error}")
             failure.__cause__ = error
         self._tell_failure(failure)
-        self._on_failure(failure)
+        if self.on_failure is not None:
+            self.on_failure(failure)
 
     def _tell_failure(self, failure: StoreError) -> None:
         self.failure = self._refusal = failure

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
 
 from durable.codec import Whose, encode, recorded
-from durable.function import Function
 from durable.guests import is_of
 from durable.ledger import Ledger
 from durable.limits import check_output
-from durable.machine import Machine
+from durable.machine import Parts
 from durable.records import Record, RunRetried
 from durable.retries import FINAL_FOR_RUN, Verdict
 from durable.session import Session
@@ -24,9 +22,9 @@ from durable.session import Session
 class Judge:
     """Posts the end of a run, or when it is called again."""
 
-    def __init__(self, machine: Machine, functions: dict[str, Function[Any]]) -> None:
+    def __init__(self, machine: Parts) -> None:
         self._machine = machine
-        self._functions = functions
+        self._functions = machine.registry.functions
 
     def post_end(self, session: Session) -> None:
         """Judge and record how a run's function ended. Whatever goes wrong here is the run's error, and is logged."""
@@ -39,7 +37,7 @@ class Judge:
         else:
             error = main.exception()
         error = session.fault or error  # R7: else whatever the function has come to, or whether it is done, counts
-        if self._machine.is_ending() and main.cancelling():
+        if main.cancelling() and self._machine.life.is_ending:
             return  # it was asked to end, whatever it made of that
         if error is not None and self._is_exit(error, ledger.run):
             return
@@ -57,7 +55,7 @@ class Judge:
         """Say whether the process ends, so that nothing is recorded and the run stays as it is (R14)."""
         if is_of(error, SystemExit):
             self._machine.logger.error("run %r called sys.exit(), which ends the process: it goes on at the next", run)
-        ends = is_of(error, asyncio.CancelledError) and self._machine.is_ending()
+        ends = is_of(error, asyncio.CancelledError) and self._machine.life.is_ending
         return ends or is_of(error, KeyboardInterrupt, SystemExit)
 
     def _give_up(self, ledger: Ledger, error: BaseException | None, broken: BaseException) -> None:
@@ -74,7 +72,8 @@ class Judge:
         ledger, now = session.ledger, self._machine.clock.now()
         verdict = Verdict()
         if error is None:
-            session.tell_unasked()
+            if not ledger.steps.keys() <= session.branches.asked.keys():
+                session.tell_unasked()
             try:
                 output = self._written(session)
             except Exception as failure:  # CodecError, LimitError, or what a user's own hook raises: never retried

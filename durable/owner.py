@@ -17,10 +17,11 @@ import os
 import anyio
 
 from durable.errors import StoreError
+from durable.machine import Settings, assembled
 from durable.misuse import misplaced
 from durable.records import EngineClosed
 from durable.registry import Registry
-from durable.runtime import Runtime, Settings, Unwanted
+from durable.runtime import Runtime, Unwanted
 from durable.stores.opening import begin_writing, hurry
 
 
@@ -31,17 +32,16 @@ class Owner:
     """
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
-        self._registry = registry
         self.grace = settings.grace
-        self._folded = settings.folded
-        self.runtime = Runtime(settings, registry)
+        self._parts = assembled(settings, registry)
+        self.runtime = Runtime(self._parts)
         self._pid = os.getpid()
         self._opened: asyncio.Future[None] = self.runtime.loop.create_future()
         self._callers = 0
         self._failure: Exception | None = None
         self._task = asyncio.Task(self._live(), loop=self.runtime.loop, name="durable engine")
         self._task.add_done_callback(self._end)
-        self.runtime.owned_by = self._task
+        self._parts.life.owner = self._task
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -51,7 +51,7 @@ class Owner:
     @property
     def is_closing(self) -> bool:
         """Whether the engine is closing or has closed."""
-        return self.runtime.closing.is_set() or self._task.done()
+        return self._parts.life.closing.is_set() or self._task.done()
 
     @property
     def has_ended(self) -> bool:
@@ -82,7 +82,7 @@ class Owner:
 
         Called again, the shorter time counts.
         """
-        self.runtime.closing.set()
+        self._parts.life.closing.set()
         if not self._opened.done():
             hurry(self.runtime.store)  # else an opening that waits for another program's lock would never end
         self.runtime.scheduler.time.give(grace)
@@ -116,8 +116,11 @@ class Owner:
             RuntimeError: called in another process or from another loop, or the engine records nothing any more.
             StoreError: the store has failed.
         """
+        if self._task.done() and not self.runtime.is_abandoned:
+            raise not_open(what)
         self.check_place(what)
-        self.runtime.journal.check()
+        if self.runtime.journal.failure is not None:
+            self.runtime.journal.check()
         if self.runtime.is_drained:
             raise RuntimeError(f"{what}: the engine is closing, nothing is recorded any more: open it again")
         return self.runtime
@@ -141,7 +144,7 @@ class Owner:
     # The task.
 
     def _end(self, task: asyncio.Task[None]) -> None:
-        self.runtime.spare.close()
+        self._parts.spare.close()
         self.runtime.timers.close()
         error: BaseException | None
         error = RuntimeError("the task of the engine was cancelled") if task.cancelled() else task.exception()
@@ -162,8 +165,8 @@ class Owner:
             await runtime.recover()
             await runtime.intake.open()
             await begin_writing(runtime.store)
-            if self._folded is not None:
-                await self._folded(runtime)
+            if (folded := self._parts.settings.folded) is not None:
+                await folded(runtime)
             await runtime.scheduler.deadlines.recover()  # last: if opening fails, nothing may have come due
             await self._serve()
         except BaseException as error:
@@ -191,21 +194,21 @@ class Owner:
             try:
                 runtime.begin()
                 self._opened.set_result(None)
-                await runtime.closing.wait()
+                await self._parts.life.closing.wait()
             finally:
-                runtime.closing.set()
+                self._parts.life.closing.set()
                 await self._take_down()
                 group.cancel_scope.cancel()
 
     async def _take_down(self) -> None:
         runtime = self.runtime
-        self._registry.declared = None
+        self._parts.registry.declared = None
         hurry(runtime.store)
         await runtime.intake.close()
         await runtime.scheduler.close()
-        runtime.spare.close()
+        self._parts.spare.close()
         runtime.timers.close()
-        for label in await runtime.workers.close(runtime.scheduler.time.left_for_threads()):
+        for label in await self._parts.workers.close(runtime.scheduler.time.left_for_threads()):
             runtime.logger.error("%s does not end: its thread is left behind, and it will run again", label)
         runtime.park_all()
         if runtime.journal.failure is None:
@@ -214,3 +217,11 @@ class Owner:
                 await runtime.journal.synced()
             except StoreError as error:
                 runtime.logger.error("the store failed while the engine closed: %s", error)
+
+
+def not_open(what: str) -> RuntimeError:
+    """Return the error of who asks for `what` where no engine is open."""
+    return RuntimeError(
+        f"{what}: the engine is not open: write `async with engine:` or `await engine.open()` before, and do not use "
+        "it after `close`"
+    )

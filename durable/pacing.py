@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence, Sized
 from typing import Generic, TypeVar
 
 from durable.journal import Journal
@@ -67,13 +67,13 @@ class Pace(Generic[T]):
 
 class Admission:
     """Lets sends and starts in one after the other: 200 in each turn of the loop, and none while more than 2,000
-    records are not durable yet or runs still to begin, as `to_begin()` says. The two are counted together: what begins
+    records are not durable yet or runs, those in `to_begin`, still to begin. The two are counted together: what begins
     ends soon, and is to be written again.
 
     Who gathers a hundred thousand sends waits here with them, before anything is made of them.
     """
 
-    def __init__(self, journal: Journal, to_begin: Callable[[], int]) -> None:
+    def __init__(self, journal: Journal, to_begin: Sequence[Sized]) -> None:
         self._loop = asyncio.get_running_loop()
         self._journal = journal
         self._to_begin = to_begin
@@ -121,7 +121,7 @@ class Admission:
 
     def _is_full(self) -> bool:
         # A store that has failed makes nobody wait: each is told so.
-        return self._unwritten + self._to_begin() > BACKLOG and self._journal.failure is None
+        return self._unwritten + sum(map(len, self._to_begin)) > BACKLOG and self._journal.failure is None
 
     @property
     def _unwritten(self) -> int:

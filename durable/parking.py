@@ -12,13 +12,14 @@ come, its record is read from the store and its function called again, as after 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from durable.delivery import QUIET
 from durable.ending import has_left
 from durable.errors import StoreCorruptError
-from durable.machine import Machine
+from durable.machine import Parts
+from durable.records import Record, RunRetried, StepOpened, StepRetried
 from durable.session import Session
 from durable.strays import Strays
 
@@ -29,12 +30,13 @@ _SHARE = 8  # a look goes through all coroutines: there is one when an eighth of
 class Parking:
     """The runs that have a coroutine, `sessions`, kept to about `resident` of them.
 
-    `begin(run)` is called for a run whose whole ledger is known again, `spawn` runs what takes longer.
+    `leaving` are the runs whose last execution has yet to end. `begin(run)` is called for a run whose whole ledger is
+    known again, `spawn` runs what takes longer.
     """
 
     def __init__(
         self,
-        machine: Machine,
+        machine: Parts,
         sessions: dict[str, Session],
         begin: Callable[[str], None],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
@@ -48,26 +50,39 @@ class Parking:
         self._strays = strays
         self._stirs = 0
         self._is_looking = False
-        self._leaving: dict[str, asyncio.Future[None]] = {}
+        self.leaving: dict[str, asyncio.Future[None]] = {}
         self._reading: set[str] = set()
+        machine.changes.stirred = self._stirred
 
     @property
     def is_settled(self) -> bool:
         """Whether no run is on its way out or in."""
-        return not (self._is_looking or self._leaving or self._reading)
+        return not (self._is_looking or self.leaving or self._reading)
 
-    def is_leaving(self, run: str) -> bool:
-        """Say whether the last execution of a run that was parked has yet to end."""
-        return run in self._leaving
+    def crowd(self) -> None:
+        """Take note that one more run has a coroutine, and that there are more than may keep it."""
+        self._machine.changes.is_crowded = True
+        self._stirred()
 
-    def stirred(self) -> None:
-        """Take note that something happened in some run: from time to time that is a reason to look."""
-        if len(self._sessions) > self._machine.resident:
+    def _stirred(self) -> None:
+        # Something happened in some run: from time to time that is a reason to look.
+        changes = self._machine.changes
+        changes.set()
+        changes.is_crowded = len(self._sessions) > self._machine.settings.resident
+        if changes.is_crowded:
             self._stirs += 1
             self._consider()
 
+    def follows(self) -> Mapping[type[Record], Callable[[Any], None]]:
+        """A run may have come to where it only waits."""
+        return dict.fromkeys((StepOpened, StepRetried, RunRetried), self._recorded)
+
+    def _recorded(self, record: Any) -> None:
+        if self._machine.changes.is_crowded:
+            self._stirred()
+
     def _consider(self) -> None:
-        if self._stirs * _SHARE >= len(self._sessions) > self._machine.resident and not self._is_looking:
+        if self._stirs * _SHARE >= len(self._sessions) > self._machine.settings.resident and not self._is_looking:
             self._stirs = 0
             self._is_looking = True
             self._machine.rounds.call_at(self._machine.rounds.now + 2 * QUIET, self._look)
@@ -79,7 +94,7 @@ class Parking:
         try:
             busy = await self._strays.busy()
             for number, session in enumerate(list(self._sessions.values()), 1):
-                if len(self._sessions) <= self._machine.resident or self._machine.is_ending():
+                if len(self._sessions) <= self._machine.settings.resident or self._machine.life.is_ending:
                     break
                 key = session.waits_only_in
                 if key is not None and session not in busy and self._sessions.get(session.ledger.run) is session:
@@ -94,7 +109,7 @@ class Parking:
         run = session.ledger.run
         del self._sessions[run]
         self._state.park(run, key)
-        gone = self._leaving[run] = self._machine.loop.create_future()
+        gone = self.leaving[run] = self._machine.loop.create_future()
         session.is_stopped = True
         session.stop()
         self._spawn(self._leave(run, session, gone))
@@ -103,7 +118,7 @@ class Parking:
         try:
             await has_left(session)
         finally:
-            del self._leaving[run]
+            del self.leaving[run]
             gone.set_result(None)
 
     def fetch(self, run: str) -> None:
@@ -114,7 +129,7 @@ class Parking:
 
     async def _fetch(self, run: str) -> None:
         try:
-            leaving = self._leaving.get(run)
+            leaving = self.leaving.get(run)
             if leaving is not None:
                 await leaving
             if await self._read(run):
@@ -123,12 +138,12 @@ class Parking:
             self._machine.journal.fail(error)  # R31: a run that cannot be read must not wait for ever
         finally:
             self._reading.discard(run)
-            self._machine.changed()
+            self._machine.changes.set()
 
     async def _read(self, run: str) -> bool:
         while (known := self._state.ledgers.get(run)) is not None and not known.is_whole:
             count = known.count
-            whole = await self._machine.read(run)
+            whole = await self._machine.history.ledger(run)
             known = self._state.ledgers.get(run)
             if known is None:
                 break

@@ -12,15 +12,26 @@ Runs that sleep or wait, and clean closes, never count. Source: rule R26.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from typing import Any
 
 from durable.codec import recorded
 from durable.delivery import QUIET
 from durable.errors import DurableError, StoreError
 from durable.ledger import Ledger
-from durable.machine import Machine
-from durable.records import EngineClosed, EventSent, KeyClaimed, MessageTaken, Record, RunClosed, RunResumed
+from durable.machine import Parts
+from durable.records import (
+    Record,
+    RunClosed,
+    RunOpened,
+    RunResumed,
+    RunRetried,
+    RunStarted,
+    StepClosed,
+    StepOpened,
+    StepRetried,
+)
 from durable.session import Session
 
 SUSPECT_AFTER = 3
@@ -31,13 +42,13 @@ Begin = Callable[[], None]
 
 
 class Recovery:
-    """The gate before the handlers of recovered runs."""
+    """The gate before the handlers of recovered runs. `counts` are the records that each of them had."""
 
-    def __init__(self, machine: Machine, max_crashes: int) -> None:
+    def __init__(self, machine: Parts, max_crashes: int) -> None:
         self._machine = machine
         self._max_crashes = max_crashes
         self._was_clean = True
-        self._counts: dict[str, int] = {}
+        self.counts: dict[str, int] = {}
         self._suspects: list[tuple[Session, list[Begin], int]] = []
         self._running: dict[str, int] = {}
         self._watched: str | None = None
@@ -50,11 +61,13 @@ class Recovery:
     def recover(self, ledgers: Iterable[Ledger], *, was_clean: bool) -> None:
         """Take in the runs that were unfinished when the last process ended, and whether it closed in order."""
         self._was_clean = was_clean
-        self._counts = {ledger.run: ledger.count for ledger in ledgers}
+        self.counts = {ledger.run: ledger.count for ledger in ledgers}
+        if self.counts:
+            self._machine.journal.follow(self)
 
     def watch(self, session: Session) -> None:
         """Put the gate before the handlers of a recovered run's first execution."""
-        if session.ledger.run in self._counts:
+        if session.ledger.run in self.counts:
             waiting: list[Begin] = []
             session.gate = partial(self._admit, session, waiting)
 
@@ -63,7 +76,7 @@ class Recovery:
         if len(waiting) > 1:
             return
         ledger = session.ledger
-        count = self._counts.pop(ledger.run, None)
+        count = self.counts.pop(ledger.run, None)
         if count != ledger.count:  # something was recorded since: the handler was not due when the process died
             self._open(session, waiting)
             return
@@ -108,18 +121,22 @@ class Recovery:
             self._resume(session, waiting, deaths, alone=alone)
             self._machine.loop.call_later(ALONE_SECONDS, self._time_up, run)
 
-    def follow(self, record: Record) -> None:
+    def follows(self) -> Mapping[type[Record], Callable[[Any], None]]:
         """Take note of a record: if it is of a suspect, what that did has not killed the process."""
-        if isinstance(record, RunClosed):
-            self._counts.pop(record.run, None)
-        if not self._running or isinstance(record, EventSent | KeyClaimed | MessageTaken | EngineClosed | RunResumed):
-            return
+        kinds = (RunOpened, RunRetried, RunStarted, StepOpened, StepRetried, StepClosed)
+        return {**dict.fromkeys(kinds, self._recorded), RunClosed: self._run_closed}
+
+    def _run_closed(self, record: RunClosed) -> None:
+        self.counts.pop(record.run, None)
+        self._recorded(record)
+
+    def _recorded(self, record: Any) -> None:
         if self._running.pop(record.run, None) is not None and self._watched == record.run:
             self._watched = None
             self._next_suspect()
 
     def _time_up(self, run: str) -> None:
-        if self._watched != run or self._machine.is_ending():
+        if self._watched != run or self._machine.life.is_ending:
             return
         if self._suspects:  # from here on it does not run alone
             now = self._machine.clock.now()

@@ -94,19 +94,16 @@ Request = (
 
 
 class Execution(Protocol):
-    """An execution takes the requests of one run's function and answers them."""
+    """An execution takes the requests of one run's function and answers them.
 
-    @property
-    def run_id(self) -> str:
-        """The run's id."""
+    Attributes:
+        run_id, function_id: the run and its function.
+        attempt: how often the function was called again, from 0.
+    """
 
-    @property
-    def function_id(self) -> str:
-        """The id of the run's function."""
-
-    @property
-    def attempt(self) -> int:
-        """How often the function was called again after an error, from 0."""
+    run_id: str
+    function_id: str
+    attempt: int
 
     @property
     def event(self) -> Event:

@@ -1,4 +1,4 @@
-"""The runtime: the parts of one open engine, put together, and what each tells the others.
+"""The runtime: what an engine does as long as it is open: recover, send, start, tell who waits.
 
 Separate because everything here lives from an opening to a closing and no longer.
 Leaves to `owner` in which order they are opened and closed, to `engine` what users ask of them.
@@ -7,70 +7,25 @@ Leaves to `owner` in which order they are opened and closed, to `engine` what us
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Sequence
-from contextvars import copy_context
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
-import attrs
-
 from durable.acceptance import accepted, stamped
-from durable.branches import outside
-from durable.causes import Causes
-from durable.claims import StandIn
-from durable.clock import Clock
 from durable.codec import read
-from durable.deadlines import TimerKey
-from durable.delivery import QUIET
-from durable.eager import Spare
 from durable.errors import StoreCorruptError, StoreError
 from durable.function import Function
-from durable.history import ends_of, ledger_of
 from durable.ids import Ids
 from durable.intake import Intake
-from durable.journal import Journal
-from durable.ledger import Ledger
-from durable.limits import Limits
-from durable.log import Log
-from durable.machine import Machine
+from durable.machine import Parts
 from durable.pacing import Admission
 from durable.records import EngineClosed, Event, Record, RunClosed, RunOpened
 from durable.recovery import Recovery
-from durable.registry import Registry
-from durable.rounds import Rounds
 from durable.scheduler import Scheduler
-from durable.state import State
-from durable.stores.opening import opening_of
-from durable.stores.store import Entry, Store
-from durable.timers import Timers
-from durable.workers import Workers
+from durable.settling import settled
+from durable.stores.store import Entry
 
-RESIDENT = 10_000
 FOLDED_AT_ONCE = 200  # records, a few milliseconds: the loop has others to serve while an engine opens
-
-
-@attrs.frozen(eq=False, repr=False)
-class Settings:
-    """What an engine is told once. `threads`: how many blocking handlers run at once, unless `is_inline`: then they run
-    on the loop's own. `grace`: seconds for which closing lets handlers go on. `resident`: how many waiting runs keep
-    their coroutine. `exits`: a SystemExit of a blocking handler ends the process. `folded`: is awaited when what is
-    unfinished is folded, before anything begins; what it raises is the opening's."""
-
-    engine: object
-    store: Store
-    clock: Clock
-    limits: Limits
-    logger: logging.Logger
-    max_crashes: int = 10
-    resident: int = RESIDENT
-    threads: int = 40
-    grace: float = 0.0
-    stand_in: StandIn | None = None
-    exits: bool = False
-    is_inline: bool = False
-    folded: Callable[[Runtime], Awaitable[None]] | None = None
 
 
 class Unwanted(RuntimeError):
@@ -80,57 +35,22 @@ class Unwanted(RuntimeError):
 class Runtime:
     """The parts of one open engine."""
 
-    def __init__(self, settings: Settings, registry: Registry) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.clock = settings.clock
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.loop, self.clock, self.logger = parts.loop, parts.clock, parts.logger
+        self.store, self.journal, self.history = parts.store, parts.journal, parts.history
+        self.timers, self.rounds, self.causes, self.state = parts.timers, parts.rounds, parts.causes, parts.causes.state
         self.ids = Ids()
-        self.store = opening_of(settings.store)
-        self.logger = Log(settings.logger)
-        self.state = State(self._complain)
-        self.causes = Causes(self.state, settings.limits)
-        self.rounds = Rounds()
-        self.journal = Journal(self.store, self.state, lambda record: self.scheduler.follow(record), self._fail)
-        self.timers: Timers[TimerKey] = Timers(self.clock, self._on_due, self.loop.call_soon)
-        self.workers = Workers(settings.threads)
-        self.spare = Spare(self.loop, copy_context())
-        self.changes = asyncio.Event()
         self.endings: dict[str, list[asyncio.Future[RunClosed]]] = {}
         self.starting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._registry = registry
-        self.closing = asyncio.Event()
-        self.owned_by: asyncio.Task[None] | None = None
         self.is_drained = self.is_abandoned = False
         self._stopping: asyncio.Task[None] | None = None
-        registry.declared = self.declare
-        machine = self._machine(settings)
-        self.recovery = Recovery(machine, settings.max_crashes)
-        self.intake = Intake(machine, self.store)
-        self.scheduler = Scheduler(machine, registry.functions, self.recovery, self._tell_ended)
-        self.admission = Admission(self.journal, lambda: self.scheduler.backlog)
-
-    def _machine(self, settings: Settings) -> Machine:
-        return Machine(
-            engine=settings.engine,
-            loop=self.loop,
-            clock=self.clock,
-            timers=self.timers,
-            journal=self.journal,
-            causes=self.causes,
-            rounds=self.rounds,
-            variables=outside(),
-            logger=self.logger,
-            workers=None if settings.is_inline else self.workers,
-            spare=self.spare,
-            changed=self.changes.set,
-            stirred=self._stirred,
-            is_ending=self._is_ending,
-            is_cut=self._is_cut,
-            resolve=self._registry.resolve,
-            read=self.load,
-            resident=settings.resident,
-            stand_in=settings.stand_in,
-            exits=settings.exits,
-        )
+        self.journal.on_failure = self._fail
+        parts.registry.declared = self.declare
+        self.recovery = Recovery(parts, parts.settings.max_crashes)
+        self.intake = Intake(parts, parts.store)
+        self.scheduler = Scheduler(parts, self.recovery, self._tell_ended)
+        self.admission = Admission(self.journal, self.scheduler.to_begin)
 
     async def abandon(self) -> None:
         """Stop as if the process had died: record nothing more, not even what has queued."""
@@ -138,9 +58,10 @@ class Runtime:
         self.journal.abandon()
         await self.scheduler.close()
         self.timers.close()
-        if self.owned_by is not None:
-            self.owned_by.cancel()
-            await asyncio.wait([self.owned_by])
+        owner = self.parts.life.owner
+        if owner is not None:
+            owner.cancel()
+            await asyncio.wait([owner])
 
     # Opening and closing, as the owner asks for it.
 
@@ -150,7 +71,7 @@ class Runtime:
         Raises:
             Unwanted
         """
-        if self.closing.is_set():
+        if self.parts.life.closing.is_set():
             raise Unwanted("the engine was closed while it was being opened")
 
     def begin(self) -> None:
@@ -175,7 +96,7 @@ class Runtime:
             StoreError: it cannot be read, or is damaged.
             Unwanted: the engine was closed meanwhile.
         """
-        for function in self._registry.functions.values():
+        for function in self.parts.registry.functions.values():
             self.state.declare(function.declaration)
         last: Record | None = None
         number = 0
@@ -210,79 +131,11 @@ class Runtime:
             self.scheduler.deadlines.arm_timeouts(run)
             self.scheduler.begin(run.run)
 
-    async def load(self, run: str) -> Ledger | None:
-        """Return the ledger of a run from the store, None if there is no such run.
-
-        Raises:
-            StoreError: the store failed, or is damaged.
-        """
-        await self.journal.synced()
-        return await ledger_of(self.store.history(run))
-
-    async def record(self, run: str) -> tuple[Entry, ...]:
-        """Return a run's entries, as the store holds them.
-
-        Raises:
-            StoreError: the store failed, or is damaged.
-        """
-        await self.journal.synced()
-        return tuple([entry async for entry in self.store.history(run)])
-
     async def settled(self) -> None:
-        """Wait until no handler runs and nothing can move without time or input from outside.
-
-        Raises:
-            StoreError: the store failed.
-        """
-        while True:
-            self.changes.clear()
-            self.timers.fire()
-            if not self.scheduler.strays.is_idle:
-                self.scheduler.strays.look()
-            await self.journal.synced()
-            await self.rounds.passed(QUIET + 2)
-            if self._is_settled():
-                return
-            if not self._is_moving():
-                await self.changes.wait()
-
-    def _is_settled(self) -> bool:
-        due = self.timers.next_due()
-        overdue = due is not None and due <= self.clock.now()
-        return not overdue and self.journal.durable == self.journal.posted and self.scheduler.is_settled()
-
-    def _is_moving(self) -> bool:
-        # Rounds alone will bring it on: there is no handler, timer or foreign await to wait for.
-        return any(not session.delivery.is_idle for session in self.scheduler.unsettled())
-
-    async def ends(self, run: str) -> tuple[RunOpened | None, RunClosed | None]:
-        """Return how a run was opened and how it ended, from the store, reading nothing in between.
-
-        Raises:
-            StoreError: the store failed, or is damaged.
-        """
-        await self.journal.synced()
-        return await ends_of(self.store.history(run))
+        """Wait until nothing can move without time or input from outside: see `settling`."""
+        await settled(self.parts, self.scheduler)
 
     # What the parts tell.
-
-    def _stirred(self) -> None:
-        self.changes.set()
-        self.scheduler.parking.stirred()
-
-    def _on_due(self, due: list[tuple[TimerKey, datetime]]) -> None:
-        self.scheduler.deadlines.on_due(self.intake.on_due(due))
-
-    def _is_ending(self) -> bool:
-        return self.closing.is_set() or self._is_cut()
-
-    def _is_cut(self) -> bool:
-        # By asyncio.run, which cancels every task once an exit has left the loop.
-        owner = self.owned_by
-        return owner is None or owner.done() or owner.cancelling() > 0
-
-    def _complain(self, about: str, text: str) -> None:
-        self.logger.warn_once(about, "%s", text)
 
     def _fail(self, error: StoreError) -> None:
         self.logger.error("the store has failed, the engine stops: %s", error)
@@ -290,7 +143,7 @@ class Runtime:
             self._tell(waiting, error)
         self.endings.clear()
         self.timers.close()
-        self.changes.set()
+        self.parts.changes.set()
         self.scheduler.time.give(0.0)
         self.scheduler.stop()  # now: a function whose step call was refused by the journal would see the StoreError
         self._stopping = asyncio.Task(self.scheduler.close(), loop=self.loop, name="durable engine stopping")

@@ -11,7 +11,7 @@ arms and drops its timers, and hands outcomes to the session that waits for them
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence, Sized
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -26,12 +26,13 @@ from durable.execution import RunExecution
 from durable.function import Function
 from durable.judging import Judge
 from durable.ledger import Ledger
-from durable.machine import Machine
+from durable.machine import Parts
 from durable.misuse import misuse
 from durable.pacing import Pace
 from durable.parking import Parking
 from durable.records import (
     Cancelled,
+    Ok,
     Record,
     RunClosed,
     RunOpened,
@@ -41,7 +42,7 @@ from durable.records import (
 )
 from durable.recovery import Recovery
 from durable.session import Session
-from durable.strays import Strays
+from durable.strays import CAN_LOOK, Strays
 
 # In one turn of the loop. A run that begins takes up to 96 rounds until its first outcome is delivered: with more at a
 # time, thousands of them would be half way at once.
@@ -54,14 +55,13 @@ class Scheduler:
 
     def __init__(
         self,
-        machine: Machine,
-        functions: dict[str, Function[Any]],
+        machine: Parts,
         recovery: Recovery,
         ended: Callable[[RunClosed], None],
     ) -> None:
         self.sessions: dict[str, Session] = {}
         self._machine = machine
-        self._functions = functions
+        self._functions = machine.registry.functions
         self._recovery = recovery
         self._ended = ended
         self._closing = False
@@ -69,44 +69,53 @@ class Scheduler:
         self._on_main_ended = self._main_ended
         self._endings: set[asyncio.Task[None]] = set()
         self._begins = Pace(machine.loop, self._begin_now, BEGUN_AT_ONCE)
-        self._judge = Judge(machine, functions)
+        self._judge = Judge(machine)
         self._stops = Pace(machine.loop, self._begin_stop, STOPPED_AT_ONCE)
         self._starting: set[str] = set()
         self._leaving: set[str] = set()
+        # The runs that are still to begin: also those whose opening is not durable, or not told of yet.
+        self.to_begin: Sequence[Sized] = (self._starting, self._begins)
         self._told_missing: set[str] = set()
-        self.strays = Strays(machine.engine, machine.loop, machine.logger, self._spawn)
+        self.strays = Strays(machine.settings.engine, machine.loop, machine.logger, self._spawn)
         self.parking = Parking(machine, self.sessions, self._begin_now, self._spawn, self.strays)
         self.deadlines = Deadlines(machine, self._begin_when_durable, self._try_again)
+        for follower in (self.deadlines, self, self.parking):
+            machine.journal.follow(follower)
 
     # What follows from a record.
 
-    def follow(self, record: Record) -> None:
-        """Act on a record that was folded just now."""
-        self._machine.stirred()
-        self._recovery.follow(record)
-        self.deadlines.follow(record)
-        match record:
-            case StepClosed():
-                if not isinstance(record.outcome, Cancelled):
-                    self._follow_outcome(record)
-            case RunOpened():
-                self._begin_when_durable(record.run)
-            case RunRetried():
-                if not self.deadlines.is_put_off(record.run):
-                    self._begin_when_durable(record.run)
-            case RunClosed():
-                self._follow_ending(record, self._machine.journal.posted)
-            case _:
-                pass
+    def follows(self) -> Mapping[type[Record], Callable[[Any], None]]:
+        """Begin, answer and end runs as a record says."""
+        return {
+            StepClosed: self._step_closed,
+            RunOpened: self._run_opened,
+            RunRetried: self._run_retried,
+            RunClosed: self._run_closed,
+        }
 
-    def _follow_outcome(self, record: StepClosed) -> None:
+    def _step_closed(self, record: StepClosed) -> None:
+        if self._machine.changes.is_crowded:
+            self._machine.changes.stirred()
+        outcome = type(record.outcome)
+        if record.kind != "run" or outcome is not Ok:  # else its handler has returned, and its timer is spent
+            self.deadlines.step_closed(record)
+        if outcome is Cancelled:
+            return
         session = self.sessions.get(record.run)
         if session is None:
             self._begin_when_durable(record.run)
         elif record.turn is not None:
             session.delivery.posted(record.turn, self._machine.journal.posted)
 
-    def _follow_ending(self, record: RunClosed, number: int) -> None:
+    def _run_opened(self, record: RunOpened) -> None:
+        self._begin_when_durable(record.run)
+
+    def _run_retried(self, record: RunRetried) -> None:
+        if not self.deadlines.is_put_off(record.run):
+            self._begin_when_durable(record.run)
+
+    def _run_closed(self, record: RunClosed) -> None:
+        number = self._machine.journal.posted
         self._told_missing.discard(record.run)
         session = self.sessions.pop(record.run, None)
         if session is not None and (not session.main.done() or session.has_loose_ends):
@@ -155,14 +164,14 @@ class Scheduler:
         ledger = self._machine.causes.state.ledgers.get(run)
         if ledger is None or run in self.sessions or run in self._leaving or self._closing:
             return
-        if not ledger.is_whole or self.parking.is_leaving(run):
+        if not ledger.is_whole or run in self.parking.leaving:
             self.parking.fetch(run)
             return
         function = self._functions.get(ledger.function)
         if function is None:
             self._tell_missing(ledger)
             return
-        if self.deadlines.is_put_off(run):
+        if ledger.due is not None and self.deadlines.is_put_off(run):
             return
         session = Session(self._machine, ledger, self._on_main_ended)
         variables = self._machine.variables.copy()
@@ -170,7 +179,10 @@ class Scheduler:
         declaration = self._machine.causes.state.functions[ledger.function]
         session.tells_start = (declaration.start_timeout or declaration.finish_timeout) is not None
         self.sessions[run] = session
-        self._recovery.watch(session)
+        if len(self.sessions) > self._machine.settings.resident:
+            self.parking.crowd()
+        if self._recovery.counts:
+            self._recovery.watch(session)
         # Not loop.create_task: an eager task factory would run the function before the session knows its task.
         main = asyncio.Task(
             _called(function, Context(RunExecution(session), function.policy)),
@@ -178,7 +190,7 @@ class Scheduler:
             name=run,
             context=variables,
         )
-        session.begin(main)
+        session.main = main
         main.add_done_callback(session.main_ended, context=self._machine.variables)
 
     def _tell_missing(self, ledger: Ledger) -> None:
@@ -194,13 +206,14 @@ class Scheduler:
 
     def _main_ended(self, session: Session) -> None:
         main = session.main
-        self._machine.changed()
+        self._machine.changes.set()
         if self.sessions.get(session.ledger.run) is not session or session.is_stopped:
             if main.done() and not main.cancelled():
                 main.exception()  # what a function raises after its session refused is not recorded (R8)
             return
         session.refuse()
-        self.strays.look_soon()
+        if CAN_LOOK:
+            self.strays.look_soon()
         if session.has_loose_ends or not main.done():
             self._spawn(self._end(session))
         else:
@@ -227,7 +240,7 @@ class Scheduler:
 
     def _forget(self, ending: asyncio.Task[None]) -> None:
         self._endings.discard(ending)
-        self._machine.changed()
+        self._machine.changes.set()
         if not ending.cancelled() and ending.exception() is not None:
             self._machine.logger.error("a run could not be ended", exc_info=ending.exception())
 
@@ -246,8 +259,7 @@ class Scheduler:
         """Refuse every step from now on, begin no try, and begin to cancel every function."""
         self._closing = True
         self._begins.clear()
-        if self._machine.workers is not None:
-            self._machine.workers.hold()
+        self._machine.workers.hold()
         sessions = [*self._stops.clear(), *self.sessions.values()]
         self.sessions.clear()
         for session in sessions:
@@ -282,11 +294,6 @@ class Scheduler:
             and self.parking.is_settled
             and all(session.is_settled for session in self.sessions.values())
         )
-
-    @property
-    def backlog(self) -> int:
-        """How many runs are still to begin: also those whose opening is not durable, or not told of yet."""
-        return len(self._starting) + len(self._begins)
 
     def unsettled(self) -> list[Session]:
         """Return the sessions in which something is running or moving."""

@@ -15,17 +15,18 @@ from typing import Any, Generic, TypeVar
 
 from durable.acceptance import accepted
 from durable.clock import Clock
-from durable.engine import Engine
+from durable.engine import Engine, inside, set_up
 from durable.foreground import Foreground
 from durable.function import Function
 from durable.ledger import Ledger
 from durable.limits import Limits
+from durable.machine import RESIDENT
 from durable.misuse import misplaced
 from durable.neighbours import IfOpen
 from durable.records import INVOKED, EngineClosed, Event, Ok
 from durable.requests import check_same, checked_run_id
 from durable.run import Run
-from durable.runtime import RESIDENT, Runtime
+from durable.runtime import Runtime
 from durable.spelling import shown
 from durable.stderr import say
 from durable.stores.store import Store
@@ -129,7 +130,7 @@ class _Script(Generic[T]):
         self._known: Ledger | None = None
         self._run: Run[T] | None = None
         self._has_ended = False
-        engine.set_up(exits=True, folded=self._folded)  # R14: an exit of a handler ends the process
+        set_up(engine, exits=True, folded=self._folded)  # R14: an exit of a handler ends the process
 
     def run(self) -> T:
         try:
@@ -150,7 +151,7 @@ class _Script(Generic[T]):
     async def _main(self) -> T:
         try:
             await self._engine.open()
-            self._runtime = self._engine.opened("durable.run")
+            self._runtime = inside(self._engine, "durable.run")
             self._run = await self._begun()
             value = await self._run.result(self._timeout)
             self._has_ended = True
@@ -185,7 +186,7 @@ class _Script(Generic[T]):
         event = accepted(Event(INVOKED, self._data), runtime.causes.limits, reserved=True)
         if self._id is None:
             return
-        known = self._known = runtime.state.whole(self._id) or await runtime.load(self._id)
+        known = self._known = runtime.state.whole(self._id) or await runtime.history.ledger(self._id)
         if known is not None:
             check_same(known, self._function.id, event)
             self._say_known(known)

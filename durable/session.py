@@ -18,7 +18,7 @@ from durable.drift import tell_late, tell_unasked
 from durable.errors import DriftError, LimitError
 from durable.ledger import Ledger
 from durable.limits import too_many_steps
-from durable.machine import Machine
+from durable.machine import Parts
 from durable.records import RunStarted, StepKind
 from durable.refusals import Refusals
 
@@ -53,7 +53,7 @@ class Session:
 
     main: asyncio.Task[Any]
 
-    def __init__(self, machine: Machine, ledger: Ledger, ended: Callable[[Session], None]) -> None:
+    def __init__(self, machine: Parts, ledger: Ledger, ended: Callable[[Session], None]) -> None:
         self._ended = ended
         self._refusals: Refusals | None = None
         self.machine = machine
@@ -68,10 +68,6 @@ class Session:
         self.branches = Branches(self)
         self.behind = set(ledger.steps) if ledger.steps else _LEVEL  # recorded, but not come to again
         self.delivery = Delivery(ledger, machine.journal, machine.rounds, self)
-
-    def begin(self, main: asyncio.Task[Any]) -> None:
-        """Take the task that runs the function, before it runs."""
-        self.main = main
 
     def main_ended(self, main: asyncio.Task[Any]) -> None:
         """Pass on that the function has ended."""
@@ -146,7 +142,7 @@ class Session:
                 )
             )
         else:
-            machine.changed()  # nothing is recorded of this, yet the run has come on
+            machine.changes.set()  # nothing is recorded of this, yet the run has come on
             if facts.outcome is None and self.behind:
                 self.behind.discard(key)
         if self.tells_start and ledger.started_at is None:
@@ -165,7 +161,8 @@ class Session:
                     unclaimed.append(key)
             elif call.future is None or not call.future.cancelled():
                 call.receive(self.ledger.steps[key])
-        self.machine.stirred()
+        changes = self.machine.changes
+        changes.stirred() if changes.is_crowded else changes.set()
         return unclaimed
 
     def has_asked(self, key: str) -> bool:
@@ -204,10 +201,10 @@ class Session:
     def stop(self) -> None:
         """Refuse, and cancel the function and all tasks seen in its steps: it may wait for one that cleans up."""
         self.refuse()
-        for task in (self.main, *self.branches):
+        for task in (self.main, *self.branches.tasks):
             task.cancel()
 
     @property
     def has_loose_ends(self) -> bool:
         """Whether tasks that called or awaited steps, or handlers, still run."""
-        return bool(self.works) or any(not task.done() for task in self.branches)
+        return bool(self.works) or any(not task.done() for task in self.branches.tasks)

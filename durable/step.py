@@ -18,10 +18,9 @@ from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from durable.bus import checked_path, checked_pattern, checked_source
 from durable.claims import Handler
-from durable.codec.annotations import return_type
-from durable.errors import checked_calls
+from durable.errors import checked_methods
 from durable.expressions import parse
-from durable.handlers import checked_handler
+from durable.handlers import read_off
 from durable.options import StepId, StepOptions, checked_id, checked_signal, checked_step_id
 from durable.records import INVOKED, Event, Signal
 from durable.request import (
@@ -39,7 +38,7 @@ from durable.spelling import shown
 from durable.state import WAIT_NAMES
 from durable.times import Duration, aware
 from durable.times import duration as span_of
-from durable.words import checked_choice
+from durable.words import NAME_BYTES, checked_choice
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -57,7 +56,7 @@ class Invocable(Protocol[T_co]):
         """Call the function's code."""
 
 
-@checked_calls
+@checked_methods
 class Step:
     """The steps that one run can take.
 
@@ -93,15 +92,16 @@ class Step:
             TypeError, ValueError: at the call, for an invalid id or handler.
             StepError: no tries are left, or the error was final.
         """
-        options = step_id if isinstance(step_id, StepOptions) else None
-        name = checked_step_id(step_id if options is None else options.id)
-        is_async = checked_handler(name, handler)
-        if options is None:
-            work = Handler(handler, args, kwargs, is_async, self._policy, None, return_type(handler))
-        else:
-            type_ = return_type(handler) if options.output_type is None else options.output_type
-            policy = options.policy(self._policy)
-            work = Handler(handler, args, kwargs, is_async, policy, options.timeout, type_, options.within)
+        if type(step_id) is str and step_id.isascii() and 0 < len(step_id) <= NAME_BYTES:  # all but a few
+            is_async, type_ = read_off(step_id, handler)
+            work = Handler(handler, args, kwargs, is_async, self._policy, None, type_)
+            return self._execution.ask(RunRequest(step_id, work))
+        options = step_id if isinstance(step_id, StepOptions) else StepOptions(checked_step_id(step_id))
+        name = checked_step_id(options.id)
+        is_async, type_ = read_off(name, handler)
+        type_ = type_ if options.output_type is None else options.output_type
+        policy = options.policy(self._policy)
+        work = Handler(handler, args, kwargs, is_async, policy, options.timeout, type_, options.within)
         return self._execution.ask(RunRequest(name, work))
 
     def sleep(self, step_id: StepId, duration: Duration) -> Coroutine[Any, Any, None]:

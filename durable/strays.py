@@ -94,9 +94,9 @@ class Strays:
         for task in asyncio.all_tasks(self._loop) if CAN_LOOK else ():
             context = _context_of(task)
             session = context.get(BODY)
-            if not isinstance(session, Session) or session.machine.engine is not self._engine:
+            if not isinstance(session, Session) or session.machine.settings.engine is not self._engine:
                 continue
-            if context.get(CURRENT) is None and task is not session.main and task not in session.branches:
+            if context.get(CURRENT) is None and task is not session.main and task not in session.branches.tasks:
                 yield session, task
 
     async def _see_off(self, over: list[tuple[Session, asyncio.Task[Any]]]) -> None:

@@ -64,11 +64,11 @@ class Timers(Generic[Key]):
     def __init__(
         self,
         clock: Clock,
-        on_due: Callable[[list[tuple[Key, datetime]]], None],
+        on_due: Callable[[list[tuple[Key, datetime]]], None] | None,
         later: Callable[[Callable[[], None]], object],
     ) -> None:
         self._clock = clock
-        self._on_due = on_due
+        self.on_due = on_due  # None until somebody acts on them
         self._later = later
         self._context = contextvars.copy_context()
         self._entries: dict[Key, tuple[datetime, int, Key]] = {}
@@ -207,8 +207,8 @@ class Timers(Generic[Key]):
         due = self._taken(self._clock.now())
         # Set the clock's next callback first: the other timers are then safe from errors of `on_due`.
         self._arm_next()
-        if due:
-            self._on_due(due)
+        if due and self.on_due is not None:
+            self.on_due(due)
 
     def _taken(self, now: datetime) -> list[tuple[Key, datetime]]:
         due: list[tuple[Key, datetime]] = []

@@ -16,12 +16,13 @@ from typing import Any
 import attrs
 
 from durable.arguments import watched
-from durable.bounds import Bounds
+from durable.bounds import Bounds, last_word
 from durable.calls import StepCall
 from durable.claims import CURRENT, Handler, Trying
 from durable.codec import Whose, encode, recorded
+from durable.deadlines import StepDue
 from durable.eager import Spare
-from durable.errors import RecordedError, StoreError
+from durable.errors import StoreError
 from durable.guests import is_of, set_trace, trace_of
 from durable.handlers import without_loop
 from durable.limits import check_output
@@ -62,7 +63,9 @@ class Attempts:
         self._handler = handler
         self._context = copy_context()
         self._attempt = 0
-        self._bounds = Bounds(handler.timeout, handler.within) if handler.is_bounded else None
+        self._bounds = (
+            None if handler.timeout is None and handler.within is None else Bounds(handler.timeout, handler.within)
+        )
         self._has_begun = False  # this try: its handler, not what it waits for before
         self._recorded = 0
         self._in_place = False
@@ -90,12 +93,12 @@ class Attempts:
 
     def begin(self) -> None:
         """Begin the next try, or wait for the instant that is recorded for it."""
-        facts = self._step.facts
+        facts = self._session.ledger.steps.get(self._step.key)
         if facts is not None:
             self._attempt = facts.attempt
             if self._attempt and self._bounds is not None:
                 self._bounds.began = facts.began or facts.opened_at
-            if facts.due is not None and (self._session.ledger.run, self._step.key) in self._machine.timers:
+            if facts.due is not None and StepDue(self._session.ledger.run, self._step.key) in self._machine.timers:
                 return  # R17: what the timers have given is due, whatever the clock says now
         self._in_place = facts is None and self._session.gate is None and self._bounds is None
         self._admit()
@@ -150,7 +153,7 @@ class Attempts:
         self._timed_out = self._has_begun = False
         try:
             trying = self._trying = Trying(
-                self._session.ledger.run, self._step.key, self._attempt, self._machine.engine
+                self._session.ledger.run, self._step.key, self._attempt, self._machine.settings.engine
             )
             if self._bounds is not None and self._bounds.is_past(self._machine.clock.now()):
                 self._timed_out = self._bounds.is_last = True
@@ -174,12 +177,12 @@ class Attempts:
     def _try_in_place(self, spare: Spare, context: Context) -> None:
         try:
             handler = self._stood_in()
-            self._has_begun = handler.is_async or self._machine.workers is None
+            self._has_begun = handler.is_async or self._machine.is_inline
             if handler.is_async:
                 suspended = spare.begin(handler.call(), context)
                 self._task = spare.go_on(suspended, self._run)
                 return
-            if self._machine.workers is not None:
+            if not self._machine.is_inline:
                 self._start(self._call_in_thread(handler, context), context)
                 return
             value = context.run(without_loop, handler.call)
@@ -210,7 +213,7 @@ class Attempts:
             self._leave()
             raise  # R14: never recorded; the engine closes, the run is parked
         except SystemExit as error:
-            if not self._handler.is_async and not self._machine.exits:
+            if not self._handler.is_async and not self._machine.settings.exits:
                 self._end(error, None)  # R14: of a blocking handler, which must not end its whole process in silence
                 return
             self._leave()
@@ -233,7 +236,7 @@ class Attempts:
 
     async def _call(self, context: Context) -> Any:
         handler = self._stood_in()
-        if not handler.is_async and self._machine.workers is not None:
+        if not handler.is_async and not self._machine.is_inline:
             return await self._call_in_thread(handler, context)
         self._begun()
         if handler.is_async:
@@ -242,7 +245,7 @@ class Attempts:
         return await value if inspect.isawaitable(value) else value
 
     async def _call_in_thread(self, handler: Handler, context: Context) -> Any:
-        assert self._machine.workers is not None and self._trying is not None
+        assert self._trying is not None
         if self._thread is not None and self._thread.running:
             await self._thread.ended.wait()  # R11a: a thread cannot be stopped
         self._thread = self._trying.thread = self._machine.workers.submit(
@@ -260,7 +263,7 @@ class Attempts:
             return
         until = self._bounds.until(self._machine.clock.now(), has_begun=self._has_begun)
         if until is not None:
-            self._machine.timers.set_span((self._session.ledger.run, self._step.key), until)
+            self._machine.timers.set_span(StepDue(self._session.ledger.run, self._step.key), until)
 
     # What came of it.
 
@@ -268,14 +271,15 @@ class Attempts:
         self.is_running = False
         if self._trying is not None:
             self._trying.is_over = True
-            self._trying.is_cancelled |= self._trying.is_running  # a thread that goes on when nobody waits for it
+            if self._trying.thread is not None:  # one that goes on when nobody waits for it
+                self._trying.is_cancelled |= self._trying.is_running
 
     def _end(self, error: BaseException | None, value: Any, *, inline: bool = False, is_again: bool = False) -> None:
         """Judge and record what came of a try. Whatever goes wrong from here on is the step's error, and is logged."""
         self._leave()
-        self._machine.changed()
+        self._machine.changes.set()
         if self._bounds is not None:
-            self._machine.timers.drop((self._session.ledger.run, self._step.key))
+            self._machine.timers.drop(StepDue(self._session.ledger.run, self._step.key))
         try:
             self._judge(error, value, inline=inline)
         except KeyboardInterrupt:
@@ -307,9 +311,9 @@ class Attempts:
 
     def _was_asked_to_end(self, error: BaseException) -> bool:
         # Not the class of the error tells, but who asked: a handler may make anything of its cancelling.
-        if self._stopped or self._machine.is_cut():
+        if self._stopped or self._machine.life.is_cut:
             return True
-        return is_of(error, asyncio.CancelledError, GeneratorExit) and self._machine.is_ending()
+        return is_of(error, asyncio.CancelledError, GeneratorExit) and self._machine.life.is_ending
 
     def _succeed(self, value: Any, *, inline: bool) -> None:
         try:
@@ -343,7 +347,9 @@ class Attempts:
             verdict = self._handler.policy.verdict(error, attempt=self._attempt, now=now, seed=seed, final=FINAL)
         failure, due, bounds = recorded(error, notes=verdict.notes), verdict.due, self._bounds
         if bounds is not None and bounds.is_last and self._timed_out:
-            failure = self._with_last(failure)
+            facts = self._step.facts
+            last = None if facts is None or not self._attempt else facts.error
+            failure = last_word(failure, last, has_begun=self._has_begun)
         if due is None or (bounds is not None and bounds.is_past(due)):
             self._close(Err(attrs.evolve(failure, step_id=step.key)))
             return
@@ -352,16 +358,6 @@ class Attempts:
             StepRetried(ledger.run, step.key, step.kind, self._attempt + 1, due, failure, now, began)
         )
         self._attempt += 1
-
-    def _with_last(self, late: RecordedError) -> RecordedError:
-        """Return the error of a step whose time is over: the last one; of a try that was running, its own before."""
-        facts = self._step.facts
-        last = facts.error if facts is not None else None
-        if last is None or not self._attempt:
-            return late
-        if not self._has_begun:
-            return last
-        return attrs.evolve(late, causes=(attrs.evolve(last, causes=()), *last.causes)[:5])
 
     def _give_up(self, error: BaseException | None, broken: BaseException) -> None:
         failure = attrs.evolve(recorded(broken, before=error), step_id=self._step.key)

@@ -19,6 +19,7 @@ import attrs
 
 import durable
 from durable import Backoff, Context, DictStore, Event, RunFailed, StepError, StepOptions
+from durable.engine import inside
 from durable.journal import message_run
 from durable.records import MessageTaken
 from durable.stores.lines import write_lines
@@ -205,7 +206,7 @@ async def tell() -> dict[str, str]:
             for run in await story(lab):
                 info = await lab.engine.info(run)
                 files[f"{run.replace('/', '-')}.jsonl"] = write_lines(run, info.function_id, info.record)
-        journal = lab.engine.opened("golden").journal
+        journal = inside(lab.engine, "golden").journal
         journal.post(MessageTaken("golden-message", lab.clock.now()))
         await journal.synced()
     await store.open()

@@ -19,6 +19,7 @@ import attrs
 
 from durable import Context, DictStore, Function, Store, function
 from durable.codec import read
+from durable.engine import inside
 from durable.records import RunClosed
 from durable.stores.store import Entry
 from durable.testing import Lab
@@ -177,11 +178,11 @@ async def run_on(store: Store, program: Part, random: Random, *, start: datetime
     process = Process(random, is_slow=isinstance(store, SlowStore))
     process.lab = Lab([process.play(program)], store=store, start=start)
     async with process.lab as lab:
-        if not lab.engine.opened("run").state.ledgers:
+        if not inside(lab.engine, "run").state.ledgers:
             await lab.engine.start("program", id=RUN)
         await _drive(process, random, crashes)
         ended = await lab.engine.info(RUN)
-        entries = [entry async for entry in lab.engine.opened("history").store.history(RUN)]
+        entries = [entry async for entry in inside(lab.engine, "history").store.history(RUN)]
     await sweep()
     return Story(process, entries, ended.error or ended.output)
 
@@ -197,7 +198,7 @@ async def replayed(story: Story, program: Part, seed: str, *, slow: str = "") ->
     process.lab = Lab([process.play(program)], store=store, start=instant(story.entries))
     async with process.lab as lab:
         ended = await lab.engine.info(RUN)
-        left = [entry async for entry in lab.engine.opened("replayed").store.history(RUN)]
+        left = [entry async for entry in inside(lab.engine, "replayed").store.history(RUN)]
     await sweep()
     return Story(process, left, ended.error or ended.output)
 
@@ -205,7 +206,7 @@ async def replayed(story: Story, program: Part, seed: str, *, slow: str = "") ->
 async def _drive(process: Process, random: Random, crashes: int) -> None:
     lab, crashed_at = process.lab, -1
     for _ in range(MOST_MOVES):
-        runtime = lab.engine.opened("drive")
+        runtime = inside(lab.engine, "drive")
         ledger = runtime.state.ledgers.get(RUN)
         if ledger is None:
             await runtime.journal.synced()
@@ -213,7 +214,7 @@ async def _drive(process: Process, random: Random, crashes: int) -> None:
         if crashes and ledger.count > crashed_at + 1 and random.random() < 0.4:
             crashes -= 1
             await _crash(process)
-            left = process.lab.engine.opened("drive").state.ledgers.get(RUN)
+            left = inside(process.lab.engine, "drive").state.ledgers.get(RUN)
             crashed_at = left.count if left is not None else 0
             continue
         await _move(lab, random)
@@ -239,5 +240,5 @@ async def _move(lab: Lab, random: Random) -> None:
         lab.clock.advance_to(due if random.random() < 0.8 else lab.clock.now() + (due - lab.clock.now()) / 2)
     else:
         await lab.settle()
-        if lab.clock.next_due() is None and RUN in lab.engine.opened("drive").state.ledgers:
+        if lab.clock.next_due() is None and RUN in inside(lab.engine, "drive").state.ledgers:
             await lab.engine.send("e/0", {"n": -1})

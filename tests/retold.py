@@ -12,6 +12,7 @@ from typing import Any
 
 from durable import DictStore, Function
 from durable.codec import read
+from durable.engine import inside
 from durable.records import RunClosed, StepClosed
 from durable.stores.store import Entry
 from durable.testing import Lab
@@ -24,7 +25,7 @@ async def value(result: Any = None, *, rounds: int = 0) -> Any:
 
 
 async def record(lab: Lab, run: str = "r") -> list[Entry]:
-    return [entry async for entry in lab.engine.opened("record").store.history(run)]
+    return [entry async for entry in inside(lab.engine, "record").store.history(run)]
 
 
 async def store_of(entries: Sequence[Entry]) -> DictStore:

@@ -194,7 +194,7 @@ def test_spans_of_many_are_brought_forward_in_order_a_few_in_a_turn() -> None:
     def scene(clock: Wall, timers: Timers[str], later: Later) -> None:
         for number in range(5_000):
             timers.set_span(str(number), START + timedelta(seconds=60))
-        timers._on_due = lambda due: order.extend(int(key) for key, _ in due)
+        timers.on_due = lambda due: order.extend(int(key) for key, _ in due)
         later(10, lambda: setattr(clock, "offset", timedelta(days=-1)))
 
     spans(scene)

@@ -13,6 +13,7 @@ import durable
 from durable import CodecError, Context, Event, FileStore, RunFailed
 from durable.codec import decode, enclose, encode
 from durable.codec.enclosing import ROOM
+from durable.engine import inside
 from durable.testing import Lab
 from tests.ways import WAYS, lab_of
 
@@ -270,7 +271,7 @@ def test_a_run_that_is_parked_keeps_the_depth_of_its_event(tmp_path: Path) -> No
             await engine.send("go", data(200))
             await engine.settled()
             [info] = await engine.runs()
-            while not engine.opened("a test").state.parked:
+            while not inside(engine, "a test").state.parked:
                 await asyncio.sleep(0)
                 await engine.send("stir")
             assert await engine.send_signal(f"how {info.id}", "fail") == info.id

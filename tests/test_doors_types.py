@@ -38,6 +38,7 @@ from durable import (
     TriggerEvent,
 )
 from durable.clock import Handle, SystemClock
+from durable.engine import inside
 from durable.spelling import shown
 from durable.testing import Lab, VirtualClock
 from durable.times import aware, duration
@@ -321,7 +322,7 @@ def waits(**options: Any) -> Any:
             run = await lab.start(waiting, {"n": 1})
             if (await run.info()).status == "failed":
                 await run.result()
-            wait = lab.engine.opened("test").state.ledgers[run.id].steps["w"].wait
+            wait = inside(lab.engine, "test").state.ledgers[run.id].steps["w"].wait
             return next(getattr(wait, "expression" if name == "if_exp" else name) for name in options)
 
     return asyncio.run(story())

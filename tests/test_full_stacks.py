@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import attrs
 import pytest
 
 import durable
 from durable import Context, DictStore, Event
+from durable.engine import inside
 from durable.journal import Journal
 from durable.records import Record, RunOpened
 from durable.state import State
@@ -97,15 +99,26 @@ def test_a_stack_that_is_full_in_the_middle_of_a_step_hurts_that_run_alone(
             steps = {key: step.status for key, step in (await run.info()).steps.items()}
             assert len(steps) > 100
             assert how != "send_event" or heard == sum(status == "completed" for status in steps.values())
-            runtime = lab.engine.opened("a test")
+            runtime = inside(lab.engine, "a test")
             assert not runtime.state.ledgers and not runtime.state.bus.listeners()
             before = picture(runtime.state)
             await lab.crash()
-            assert picture(lab.engine.opened("a test").state) == before
+            assert picture(inside(lab.engine, "a test").state) == before
             assert {key: step.status for key, step in (await run.info()).steps.items()} == steps
             assert sum(info.function_id == "hears" for info in await lab.engine.runs(limit=2_000)) == heard
 
     asyncio.run(story())
+
+
+@attrs.frozen
+class Follows:
+    """One who acts on the openings of runs."""
+
+    act: Callable[[Any], None]
+
+    def follows(self) -> Mapping[type[Record], Callable[[Any], None]]:
+        """Return what is to be called with a record of each kind."""
+        return {RunOpened: self.act}
 
 
 def test_who_follows_the_records_is_told_on_a_stack_with_room() -> None:
@@ -121,7 +134,8 @@ def test_who_follows_the_records_is_told_on_a_stack_with_room() -> None:
             told.append(record)
 
         state = State(lambda about, text: None)
-        journal = Journal(DictStore(), state, follow, lambda error: None)
+        journal = Journal(DictStore(), state, asyncio.Event())
+        journal.follow(Follows(follow))
         records = [RunOpened(f"r{number}", "f", Event("go"), START) for number in range(3)]
         journal.post(records[0])
         journal.post_all(records[1:])

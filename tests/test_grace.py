@@ -14,6 +14,7 @@ import pytest
 
 import durable
 from durable import Backoff, Context, DictStore, Engine, NonRetriableError, RetryAfterError, StepOptions, Store
+from durable.engine import inside
 from durable.records import RunClosed, RunRetried, StepClosed, StepRetried
 from durable.stores.file import FileStore
 from tests.lives import records, rounds
@@ -197,7 +198,7 @@ async def test_a_try_that_is_due_and_waits_for_the_record_of_the_last_one_does_n
     engine = Engine([works], store=store)
     await engine.open()
     await engine.start(works, id="r")
-    runtime = engine.opened("test")
+    runtime = inside(engine, "test")
     while not calls or ("r", "a") in runtime.timers or runtime.journal.posted == runtime.journal.durable:
         await asyncio.sleep(0)
     closing = asyncio.create_task(engine.close(grace="60s"))

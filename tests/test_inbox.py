@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import durable
+from durable.engine import inside
 from durable.stores.inbox import message_run
 from durable.stores.store import Entry
 from durable.testing import Lab, VirtualClock
@@ -243,7 +244,7 @@ def test_a_store_that_fails_leaves_the_inbox_as_it_was(path: Path, caplog: pytes
         engine = durable.Engine([paid], store=_Failing(path))
         await engine.open()
         sent_ids.extend(await asyncio.to_thread(sent, path, *events(1, 2)))
-        while engine.opened("test"):
+        while inside(engine, "test"):
             await asyncio.sleep(0)
 
     sent_ids: list[str] = []
@@ -316,7 +317,7 @@ def test_an_inbox_that_nobody_has_written_to_is_not_looked_into_again(
 
     async def story(loop: CountingLoop) -> None:
         async with durable.Engine([paid], store=path, clock=SkippingClock(loop)) as engine:
-            intake = engine.opened("test").intake
+            intake = inside(engine, "test").intake
             while intake._seen_empty is None:
                 await loop.wake_ups_in(31, skipping=True)
             for _ in range(3):  # looks that began meanwhile are over

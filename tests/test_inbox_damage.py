@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import durable
+from durable.engine import inside
 from durable.stores.inbox import Inbox, Message
 from durable.testing import VirtualClock
 from tests.senders import beside, change, events, hears, listen, made, paid, reopened, sent, waiting
@@ -97,7 +98,7 @@ def test_an_inbox_damaged_beside_a_live_engine_is_an_error_in_the_log_and_the_en
             while await asyncio.to_thread(waiting, path):
                 await asyncio.sleep(0)
             await asyncio.to_thread(change, Path(f"{path}.inbox"), "UPDATE mark SET taken = 0")
-            engine.opened("test").intake._rung.set()
+            inside(engine, "test").intake._rung.set()
             while "checksum" not in caplog.text:
                 await asyncio.sleep(0)
             await engine.send(events(2))

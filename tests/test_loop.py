@@ -27,7 +27,8 @@ from durable import (
     StoreError,
     Timeouts,
 )
-from durable.deadlines import DUE, Deadlines
+from durable.deadlines import Deadlines, RunDue, StepDue, What
+from durable.engine import inside
 from durable.pacing import ADMITTED_AT_ONCE, BACKLOG, Pace
 from durable.records import EngineClosed, RunClosed, RunOpened, StepClosed
 from durable.retries import Backoff
@@ -117,7 +118,7 @@ async def test_a_deadline_is_never_recorded_before_what_the_run_has_recorded() -
         run = await engine.start(races)
         await rounds()
         for number in range(2 * AT_ONCE):  # all due before it, and so before its turn
-            engine.opened("test").timers.set(("other", str(number)), START + SECOND)
+            inside(engine, "test").timers.set(StepDue("other", str(number)), START + SECOND)
         clock.advance("3h")
         late.set()
         assert await run.result() == [START + timedelta(hours=3)] * 2
@@ -160,9 +161,10 @@ async def test_a_deadline_that_fails_loses_no_other_one(caplog: pytest.LogCaptur
             raise OverflowError("on purpose")
 
     async with Engine(clock=VirtualClock(START)) as engine:
-        machine = engine.opened("test").scheduler._machine
-        deadlines = Deadlines(machine, begin, lambda run, key: begun.append(key))
-        deadlines.on_due([((run, name), START) for run, name in (("a", DUE), ("bad", DUE), ("b", DUE), ("c", "key"))])
+        parts = inside(engine, "test").parts
+        Deadlines(parts, begin, lambda run, key: begun.append(key))
+        due = [*(RunDue(run, What.ATTEMPT) for run in ("a", "bad", "b")), StepDue("c", "key")]
+        parts.timers.on_due([(one, START) for one in due])
     assert begun == ["a", "bad", "b", "key"]
     [line] = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert "'bad'" in line.getMessage() and "on purpose" in str(line.exc_info)
@@ -207,7 +209,7 @@ async def test_what_is_given_as_due_is_done_though_the_clock_is_set_back_just_th
         await engine.settled()
         clock.then = [START + 10 * SECOND] * 2  # what `fire` and the wheel read; from then on it is earlier
         clock.time = START - timedelta(days=1)
-        engine.opened("test").timers.fire()
+        inside(engine, "test").timers.fire()
         assert await run.result(timeout=5) == 2
 
 
@@ -364,12 +366,14 @@ async def test_a_crowd_that_sends_at_once_is_let_in_a_few_in_a_turn_and_in_order
     backlogs = []
     store = DictStore() if kind == "dict" else FileStore(tmp_path / "x.db")
     async with Engine([nothing], store=store) as engine:
-        runtime = engine.opened("test")
+        runtime = inside(engine, "test")
         sends = [asyncio.ensure_future(engine.send("go", {"n": n})) for n in range(sent)]
         last = asyncio.ensure_future(engine.start(nothing, {"n": sent}))
         while not last.done():
             await asyncio.sleep(0)
-            backlogs.append((runtime.scheduler.backlog, runtime.journal.posted - runtime.journal.durable))
+            backlogs.append(
+                (sum(map(len, runtime.scheduler.to_begin)), runtime.journal.posted - runtime.journal.durable)
+            )
         await asyncio.gather(*sends)
         infos = await engine.runs(limit=10 * sent)
         assert len(infos) == sent + 1
@@ -445,7 +449,7 @@ async def test_listing_reads_the_runs_that_it_shows_and_no_others(resident: int)
 async def test_of_many_who_wait_for_one_write_200_are_told_in_a_turn() -> None:
     told: list[int] = []
     async with Engine() as engine:
-        journal = engine.opened("test").journal
+        journal = inside(engine, "test").journal
         number = journal.posted + 1
         for one in range(MANY):
             journal.tell(number, lambda error, one=one: told.append(one))
@@ -458,7 +462,7 @@ async def test_who_waits_for_what_is_durable_is_told_so_though_the_store_fails_b
     """R31: it is known to be recorded, whatever fails after it."""
     told: list[StoreError | None] = []
     async with Engine() as engine:
-        journal = engine.opened("test").journal
+        journal = inside(engine, "test").journal
         for number in (1, 2):
             for _ in range(300):
                 journal.tell(journal.posted + number, told.append)

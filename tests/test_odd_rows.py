@@ -12,6 +12,7 @@ import pytest
 
 import durable
 from durable import Context, DictStore, Engine, FileStore, StoreCorruptError, StoreError
+from durable.engine import inside
 from durable.stores.store import Entry
 from durable.testing import Lab
 
@@ -48,7 +49,7 @@ async def _lived() -> list[Entry]:
         await lab.start(lives, {"n": 1}, id="lives")
         await lab.start(other, id="whole")
         runs = [info.id for info in await lab.engine.runs()]
-        found = [entry for run in runs for entry in await lab.engine.opened("a test").record(run)]
+        found = [entry for run in runs for entry in await inside(lab.engine, "a test").history.entries(run)]
         rows = {row.id: row for row in await store.find(durable.stores.store.RunQuery())}
     return [_with_row(entry, rows) for entry in found]
 

@@ -26,6 +26,7 @@ from durable import (
     TriggerEvent,
     function,
 )
+from durable.engine import inside
 from durable.testing import VirtualClock
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -52,7 +53,7 @@ class House:
 
     @property
     def parked(self) -> list[str]:
-        return list(self.engine.opened("test").state.parked)
+        return list(inside(self.engine, "test").state.parked)
 
     async def pass_by(self, duration: str) -> None:
         self.clock.advance(duration)
@@ -98,7 +99,7 @@ def test_a_waiting_run_gives_its_coroutine_back_and_goes_on_when_its_time_has_co
         async with house(sleeper) as home:
             run = await home.engine.start(sleeper, id="r")
             await home.engine.settled()
-            assert home.parked == ["r"] and not home.engine.opened("test").scheduler.sessions
+            assert home.parked == ["r"] and not inside(home.engine, "test").scheduler.sessions
             assert notes.taken == ["before", "cancelled"]
             before = kinds(home.store)
             info = await run.info()

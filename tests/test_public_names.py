@@ -74,7 +74,6 @@ SHOWN_STILL = {
     "Backoff": "wait",
     "Cancel": "rule",
     "DictStore": "immediate generation",
-    "Engine": "opened set_up",
     "FailingStore": "immediate generation",
     "FileStore": "begin hurry immediate",
     "Function": "declaration origin output_type policy",

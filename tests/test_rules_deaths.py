@@ -11,6 +11,7 @@ import pytest
 
 import durable
 from durable import Context, DictStore, Engine, RunFailed, recovery
+from durable.engine import inside
 
 
 class Morgue:
@@ -28,7 +29,7 @@ class Morgue:
         await engine.open()
         yield engine
         if dies:
-            await engine.opened("death").abandon()
+            await inside(engine, "death").abandon()
         else:
             await engine.close()
 

@@ -15,6 +15,7 @@ import pytest
 import durable
 from durable import Context, DictStore, Engine, Event
 from durable.drift import tell_other_wait
+from durable.engine import inside
 from durable.ledger import Ledger
 from durable.log import Log
 from durable.records import ForEvent, RunClosed, RunOpened, RunRetried, StepOpened
@@ -306,8 +307,8 @@ def test_settled_hears_of_a_run_that_comes_to_a_recorded_wait(kind: str, tmp_pat
             while not (await engine.info("r")).waiting_for:
                 await asyncio.sleep(0.001)
         async with Engine([late], store=store) as engine:
-            assert not engine.opened("a test").scheduler.is_settled()
+            assert not inside(engine, "a test").scheduler.is_settled()
             await asyncio.wait_for(engine.settled(), 5)
-            assert engine.opened("a test").scheduler.is_settled()
+            assert inside(engine, "a test").scheduler.is_settled()
 
     asyncio.run(story())

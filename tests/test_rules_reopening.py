@@ -22,6 +22,7 @@ from durable import (
     Timeouts,
     current_step,
 )
+from durable.engine import inside
 from durable.testing import Lab, VirtualClock
 from durable.testing.lab import START
 from tests.lives import note
@@ -239,7 +240,7 @@ def test_a_run_cancelled_a_moment_ago_is_called_when_its_last_call_has_ended(par
             run = await engine.start(cleaning if parked else calling, id="r")
             while not going:
                 await asyncio.sleep(0)
-            while parked and "r" not in engine.opened("test").state.parked:
+            while parked and "r" not in inside(engine, "test").state.parked:
                 await asyncio.sleep(0)
             assert going  # its task has yet to leave
             assert await run.cancel()

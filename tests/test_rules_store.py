@@ -13,6 +13,7 @@ import pytest
 import durable
 from durable import Backoff, Context, DictStore, Engine, Event, StoreError
 from durable.codec import read
+from durable.engine import inside
 from durable.stores.store import Entry
 from durable.testing import Lab, VirtualClock
 
@@ -312,7 +313,7 @@ def test_after_a_restart_every_unfinished_run_goes_on_without_being_asked() -> N
             await engine.start(lives_on, {"kind": kind}, id=kind)
         await engine.settled()
         await engine.start(lives_on, {"kind": "opened"}, id="opened")
-        await engine.opened("a test").abandon()
+        await inside(engine, "a test").abandon()
         clock.advance("3h")
         async with Lab([lives_on], store=DictStore(store.mapping), start=clock.now()) as lab:
             statuses = {info.id: info.status for info in await lab.engine.runs()}
@@ -343,7 +344,7 @@ def test_a_handler_that_was_running_runs_again_after_a_restart() -> None:
         await engine.open()
         run = await engine.start(f)
         await started.wait()
-        await engine.opened("a test").abandon()
+        await inside(engine, "a test").abandon()
         async with Engine([f], store=DictStore(store.mapping)) as engine:
             assert await engine.result(run.id) == 1
 

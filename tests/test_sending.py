@@ -16,6 +16,7 @@ import pytest
 
 import durable
 from durable.cli import main
+from durable.engine import inside
 from durable.messages import SentSignal, read_sent
 from tests.crashing import run
 from tests.senders import beside, copied, died, made, opened, openings, sent, waiting
@@ -86,7 +87,7 @@ def test_an_event_with_a_ts_to_come_is_delivered_then(path: Path) -> None:
     async def scheduled() -> list[str]:
         async with opened(path, seen) as engine:
             assert await engine.runs() == []
-            return list(engine.opened("test").state.scheduled)
+            return list(inside(engine, "test").state.scheduled)
 
     assert asyncio.run(scheduled()) == [id]
 

@@ -159,7 +159,7 @@ class Late(DictStore):
         await super().open()
 
     async def close(self) -> None:
-        if self._generation is not None:
+        if self.generation is not None:
             self.place.clear()
             self.place.update(self.mapping)
         await super().close()

@@ -16,6 +16,7 @@ import pytest
 import tests.torture.corpus_bugs  # noqa: F401
 from durable import Cancel, Context, DictStore, Engine, Event, NonRetriableError, StepError, function
 from durable.clock import Handle
+from durable.engine import inside
 from durable.testing import Lab, VirtualClock
 from durable.testing.lab import START
 from tests.torture.cases import Case, Move, Seen, in_lab, in_model
@@ -131,7 +132,7 @@ def test_memory_is_back_to_its_baseline_after_ten_thousand_runs() -> None:
     async def story() -> None:
         clock = VirtualClock(START)
         async with Engine([nap, busy], clock=clock) as engine:
-            runtime = engine.opened("sizes")
+            runtime = inside(engine, "sizes")
             baseline = sizes(runtime)
             for batch in range(25):
                 for number in range(300):
@@ -170,7 +171,7 @@ def test_a_recovered_engine_keeps_nothing_of_runs_that_have_ended() -> None:
     async def story() -> None:
         store = DictStore()
         async with Engine([sleeper, missing], store=store, clock=VirtualClock(START)) as engine:
-            baseline = sizes(engine.opened("sizes"))
+            baseline = sizes(inside(engine, "sizes"))
             for number in range(30):
                 await engine.start(missing if number % 3 == 0 else sleeper, id=f"r{number}")
             await engine.settled()
@@ -183,7 +184,7 @@ def test_a_recovered_engine_keeps_nothing_of_runs_that_have_ended() -> None:
             await engine.settled()
             for number in range(20, 30):
                 await engine.cancel(f"r{number}")
-            assert sizes(engine.opened("sizes")) == baseline
+            assert sizes(inside(engine, "sizes")) == baseline
 
     asyncio.run(story())
 

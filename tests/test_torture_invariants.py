@@ -14,6 +14,7 @@ import pytest
 from durable import DictStore, Engine, Event
 from durable.claims import Call, CurrentStep
 from durable.codec import encode
+from durable.engine import inside
 from durable.errors import RecordedError
 from durable.ledger import Ledger
 from durable.records import (
@@ -246,7 +247,7 @@ def test_a_run_that_is_quiet_and_waits_for_nothing_is_seen() -> None:
     async def story() -> None:
         store = DictStore()
         async with Engine([], store=store) as engine:
-            runtime = engine.opened("a test")
+            runtime = inside(engine, "a test")
             runtime.journal.post(opened())
             await runtime.journal.synced()
             infos = [await engine.info("r")]

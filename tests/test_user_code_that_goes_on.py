@@ -15,6 +15,7 @@ import pytest
 
 import durable
 from durable import Context, DictStore, Engine, RunFailed
+from durable.engine import inside
 from durable.strays import LOOK_SECONDS
 from durable.testing import Lab
 from tests.lives import records, rounds
@@ -121,7 +122,7 @@ async def test_a_run_with_a_task_that_called_no_step_is_not_parked(caplog: pytes
         for _ in range(20):
             await engine.send("plain")
         await engine.settled()
-        state = engine.opened("test").state
+        state = inside(engine, "test").state
         assert len(state.parked) == 20 and not set(runs) & set(state.parked)
         clock.advance("1d")
         await engine.settled()

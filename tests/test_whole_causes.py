@@ -15,6 +15,7 @@ import durable
 from durable import Cancel, Context, DictStore, Event, RecordedError, TriggerEvent
 from durable import journal as journals
 from durable.codec import read
+from durable.engine import inside
 from durable.records import (
     Cancelled,
     EngineClosed,
@@ -134,7 +135,7 @@ ACTS: dict[str, Act] = {
     "an end": lambda lab: _post(lab, "close", "r7/child", "completed", output='"whole"'),
     "an end that is a failure": lambda lab: _post(lab, "close", "t1", "failed", error=RecordedError("E", "no")),
     "a deadline": lambda lab: _post(lab, "expire", ("r7/child", "paid")),
-    "an event that is due": lambda lab: _post(lab, "deliver_scheduled", *lab.engine.opened("").state.scheduled),
+    "an event that is due": lambda lab: _post(lab, "deliver_scheduled", *inside(lab.engine, "").state.scheduled),
     "a retry": lambda lab: lab.engine.retry("over"),
     "a retry of a parent and its children": lambda lab: lab.engine.retry("calls"),
 }
@@ -142,7 +143,7 @@ ACTS: dict[str, Act] = {
 
 async def _post(lab: Lab, decision: str, *args: Any, **keywords: Any) -> None:
     """Post what the rules decide by themselves."""
-    runtime = lab.engine.opened("a test")
+    runtime = inside(lab.engine, "a test")
     runtime.journal.post_all(getattr(runtime.causes, decision)(*args, lab.clock.now(), **keywords))
 
 
@@ -183,7 +184,7 @@ def test_a_record_that_cannot_be_kept_takes_its_whole_cause_along(
             tried = 0
             while True:
                 tried += 1
-                runtime = lab.engine.opened("a test")
+                runtime = inside(lab.engine, "a test")
                 before, listening, kept = picture(runtime.state), order(runtime.state), entries(lab)
                 posted = runtime.journal.posted
                 breaking.next(tried)
@@ -202,9 +203,9 @@ def test_a_record_that_cannot_be_kept_takes_its_whole_cause_along(
                 assert picture(runtime.state) == before, "what was refused went on nevertheless"
             assert tried > 1, "no record was broken"
             await lab.settle()
-            after = picture(lab.engine.opened("a test").state)
+            after = picture(inside(lab.engine, "a test").state)
             await lab.crash()
-            again = picture(lab.engine.opened("a test").state)
+            again = picture(inside(lab.engine, "a test").state)
             assert _without_marks(again) == _without_marks(after)
 
     asyncio.run(story())
@@ -360,7 +361,7 @@ def test_an_entry_that_no_store_can_keep_is_the_error_of_who_posts_it(kind: str,
     async def story() -> None:
         store: Any = DictStore() if kind == "dict" else tmp_path / "x.db"
         async with durable.Engine([parent], store=store) as engine:
-            runtime = engine.opened("a test")
+            runtime = inside(engine, "a test")
             before, now = picture(runtime.state), runtime.clock.now()
             good = RunOpened("good", "parent", Event("order", {"id": 1}), now)
             for bad in (

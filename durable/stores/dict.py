@@ -42,15 +42,10 @@ class DictStore:
 
     def __init__(self, mapping: MutableMapping[str, Any] | None = None) -> None:
         self.mapping = {} if mapping is None else _checked(mapping)
-        self._generation: str | None = None
+        self.generation: str | None = None
         self._number = 0
         self._runs: dict[str, list[_Fact]] = {}
         self._kept: list[_Fact] = []
-
-    @property
-    def generation(self) -> str | None:
-        """The token of the newest opening through this object, None while it is closed."""
-        return self._generation
 
     async def open(self) -> None:
         """Index what the mapping holds and take over from whoever had it open.
@@ -61,8 +56,8 @@ class DictStore:
         self._number, self._runs, self._kept = 0, {}, []
         for batch in self._batches():
             self._index(batch)
-        self._generation = str(self._openings() + 1)
-        self.mapping[_GENERATION] = self._generation
+        self.generation = str(self._openings() + 1)
+        self.mapping[_GENERATION] = self.generation
 
     async def append(self, entries: Sequence[Entry]) -> None:
         """Keep the entries in order, all or none; never suspends.
@@ -77,7 +72,7 @@ class DictStore:
         try:
             self.mapping[f"{_BATCH}{batch[0][0]}"] = batch
         except Exception as error:
-            self._generation = None  # R31: what failed once is not tried again
+            self.generation = None  # R31: what failed once is not tried again
             raise StoreError(f"the mapping of the store failed, nothing more is kept in it: {error!r}") from error
         self._index(batch)
 
@@ -131,7 +126,7 @@ class DictStore:
 
     async def close(self) -> None:
         """Let the mapping go; what it holds stays. Closing a store that is not open does nothing."""
-        self._generation, self._runs, self._kept = None, {}, []
+        self.generation, self._runs, self._kept = None, {}, []
 
     def _openings(self) -> int:
         try:
@@ -142,13 +137,13 @@ class DictStore:
             raise StoreCorruptError(f"the mapping's {_GENERATION!r} is not what a DictStore wrote: {error}") from error
 
     def _check_open(self) -> None:
-        if self._generation is None:
+        if self.generation is None:
             raise StoreError("the store is not open: open() it first; what is appended now would be lost")
         try:
             current: object = self.mapping[_GENERATION]
         except KeyError:
             current = None
-        if current != self._generation:
+        if current != self.generation:
             raise StoreError("another store has opened the same mapping since: this one is out of date, use the newer")
 
     def _keys(self) -> Iterator[str]:

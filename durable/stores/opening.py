@@ -19,9 +19,7 @@ from durable.stores.store import Entry, RunQuery, RunRow, Store
 class Counted(Store, Protocol):
     """A store that says which opening of it is the newest, None while it is closed."""
 
-    @property
-    def generation(self) -> str | None:
-        """The token of the newest opening."""
+    generation: str | None
 
 
 def opening_of(store: Store) -> Store:

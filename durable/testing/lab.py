@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 
 import attrs
 
-from durable.engine import Engine
+from durable.engine import Engine, inside, set_up
 from durable.errors import DurableError, StoreError
 from durable.function import Function
 from durable.requests import checked_events
@@ -106,7 +106,7 @@ class Lab:
 
     def _new_engine(self) -> Engine:
         engine = Engine(self._functions, store=self._store, clock=self.clock)
-        engine.set_up(stand_in=self._stubs, is_inline=not self._threads)
+        set_up(engine, stand_in=self._stubs, is_inline=not self._threads)
         return engine
 
     async def __aenter__(self) -> Self:
@@ -134,7 +134,7 @@ class Lab:
     ) -> list[Run[Any]]:
         """Send events, as `Engine.send`, settle, and return the runs that they opened at once."""
         events = checked_events(name, data, id=id, ts=ts)
-        _, opened = await self.ask(lambda engine: engine.opened("send").send(events))
+        _, opened = await self.ask(lambda engine: inside(engine, "send").send(events))
         now = self.clock.now()
         self._recent += [Sent(event, max(event.ts or now, now)) for event in events]
         await self.settle()
@@ -164,7 +164,7 @@ class Lab:
             RunFailed, RunCancelled: how it ended.
         """
         await self.settle()
-        while self.engine.opened("result").state.is_unfinished(run.id):
+        while inside(self.engine, "result").state.is_unfinished(run.id):
             due = self.clock.next_due()
             if due is None:
                 raise StuckError(await self._stuck(run.id))
@@ -174,7 +174,7 @@ class Lab:
         return value
 
     async def _stuck(self, run_id: str) -> str:
-        runtime = self.engine.opened("result")
+        runtime = inside(self.engine, "result")
         runs = [run.run for run in islice(runtime.state.unfinished(), RECENT)]
         others = [await self.engine.info(run) for run in runs if run != run_id]
         return explain(runtime, await self.engine.info(run_id), others, self._recent)
@@ -195,7 +195,7 @@ class Lab:
     async def restart(self) -> None:
         """Crash without settling."""
         try:
-            runtime = self.engine.opened("crash")
+            runtime = inside(self.engine, "crash")
         except StoreError:
             await self.engine.close()
         else:
@@ -243,7 +243,7 @@ class Lab:
             if done:
                 return
             # A handler that hangs, and whose step has a timeout, moves when the clock does (R11a).
-            sessions = self.engine.opened("settled").scheduler.unsettled()
+            sessions = inside(self.engine, "settled").scheduler.unsettled()
             if sessions and all(session.waits_for_timeouts for session in sessions):
                 return
         running = [text for session in sessions for text in _running(session)]

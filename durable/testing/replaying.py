@@ -22,7 +22,7 @@ import attrs
 from durable.claims import Call, Handler, current_step
 from durable.codec import read, write
 from durable.delivery import QUIET
-from durable.engine import Engine
+from durable.engine import Engine, inside, set_up
 from durable.errors import DriftError, RecordedError
 from durable.function import Function
 from durable.records import Cancelled, EngineClosed, Record, RunClosed, RunOpened, RunRetried, StepClosed
@@ -114,9 +114,9 @@ async def replay(function: Function[Any], file: str | Path, *, functions: Iterab
     closed = EngineClosed(recorded.at)
     await store.append([Entry("", EngineClosed.__name__, write(closed), keep_until=after(closed.at, KEPT))])
     engine = Engine([function, *functions], store=store, clock=clock, logger=logger)
-    engine.set_up(stand_in=audience, is_inline=True)
+    set_up(engine, stand_in=audience, is_inline=True)
     async with engine:
-        runtime = engine.opened("replay")
+        runtime = inside(engine, "replay")
         waiting = await _still(runtime, recorded.run)
         info = await engine.info(recorded.run)
         story = waiting or _drift(recorded, info, audience)

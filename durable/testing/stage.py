@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import attrs
 
 from durable.codec import read
-from durable.engine import Engine
+from durable.engine import Engine, inside, set_up
 from durable.errors import DriftError, StoreError
 from durable.function import Function
 from durable.records import Err, ForEvent, ForSignal, Ok, RunClosed, RunOpened, RunRetried, StepClosed, StepOpened
@@ -109,7 +109,7 @@ class Stage(Lab):
         self.mortal = Mortal(plot.rebuilds or plot.dies_after)
         self.crashes = 0
         self.died_at: list[Place] = []
-        self.actors = Actors(memory, plot.order, lambda: self.engine.opened("torture"), together=plot.together)
+        self.actors = Actors(memory, plot.order, lambda: inside(self.engine, "torture"), together=plot.together)
         self._logger = logging.Logger("durable.torture")
         self._logger.addHandler(whispers := _Whispers())
         self.heard = whispers.heard
@@ -118,7 +118,7 @@ class Stage(Lab):
 
     def _new_engine(self) -> Engine:
         engine = Engine(self._functions, store=self._store, clock=self.clock, logger=self._logger)
-        engine.set_up(stand_in=self.actors, is_inline=True)
+        set_up(engine, stand_in=self.actors, is_inline=True)
         return engine
 
     async def ask(self, question: Callable[[Engine], Awaitable[T]]) -> T:

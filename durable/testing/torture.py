@@ -21,6 +21,7 @@ from typing import Any
 
 import attrs
 
+from durable.engine import inside
 from durable.errors import RunCancelled, RunFailed
 from durable.function import Function
 from durable.run import Run
@@ -249,6 +250,6 @@ async def _look(stage: Stage) -> None:
     """Look now and then for a function that awaits something and has no step pending."""
     while True:
         await asyncio.sleep(LOOK_SECONDS)
-        for session in list(stage.engine.opened("torture").scheduler.sessions.values()):
+        for session in list(inside(stage.engine, "torture").scheduler.sessions.values()):
             if session.delivery.is_quiet and not session.calls and not session.refused and not session.main.done():
                 stage.actors.lived.outside.append(f"at {awaited_line(session.main)}")

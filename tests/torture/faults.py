@@ -85,13 +85,13 @@ FAULTS = [
     Fault(
         "fire a timer early",
         "deadlines.py",
-        "timers.set((record.run, record.key), record.wait.until)",
-        "timers.set((record.run, record.key), self._machine.clock.now())",
+        "timers.set(StepDue(record.run, record.key), record.wait.until)",
+        "timers.set(StepDue(record.run, record.key), self._machine.clock.now())",
     ),
     Fault(
         "call a function again before it is due",
         "scheduler.py",
-        "        if self.deadlines.is_put_off(run):\n            return\n",
+        "        if ledger.due is not None and self.deadlines.is_put_off(run):\n            return\n",
         "",
     ),
     Fault(
@@ -169,7 +169,7 @@ FAULTS = [
     Fault(
         "lose scheduled events over a restart",
         "deadlines.py",
-        '                self._timers.set(("", scheduled.id), scheduled.due)\n',
+        "                self._timers.set(EventDue(scheduled.id), scheduled.due)\n",
         "                pass\n",
     ),
     Fault(
@@ -288,7 +288,7 @@ FAULTS = [
     Fault(
         "ask the clock again about what is due",
         "deadlines.py",
-        "return (run, DUE) in self._timers",
+        "return RunDue(run, What.ATTEMPT) in self._timers",
         "return self._state.ledgers[run].due is not None and self._state.ledgers[run].due > self._machine.clock.now()",
         ("tests/test_loop.py",),
     ),
@@ -309,8 +309,8 @@ FAULTS = [
     Fault(
         "lose the deadlines behind one that fails",
         "deadlines.py",
-        "            except Exception as error:\n                what =",
-        "            except ZeroDivisionError as error:\n                what =",
+        "            except StoreError:\n                return\n            except Exception as error:",
+        "            except StoreError:\n                return\n            except ZeroDivisionError as error:",
         ("tests/test_loop.py",),
     ),
     Fault(
@@ -358,7 +358,7 @@ FAULTS = [
     Fault(
         "take what a handler makes of its end for its failure",
         "tries.py",
-        "        if self._stopped or self._machine.is_cut():\n",
+        "        if self._stopped or self._machine.life.is_cut:\n",
         "        if False:\n",
         ("tests/test_grace.py",),
     ),
@@ -379,8 +379,8 @@ FAULTS = [
     Fault(
         "take a task that is none of the run's own for one",
         "branches.py",
-        "        if is_own(self._of):\n            return self._tasks\n",
-        "        if True:\n            return self._tasks\n",
+        "        if is_own(self._of):\n            return self.tasks\n",
+        "        if True:\n            return self.tasks\n",
         ("tests/test_user_code_that_goes_on.py",),
     ),
     Fault(
@@ -400,7 +400,7 @@ FAULTS = [
     Fault(
         "say nothing of a run that goes on",
         "owner.py",
-        "            if self._folded is not None:\n",
+        "            if (folded := self._parts.settings.folded) is not None:\n",
         "            if False:\n",
         ("tests/test_script.py",),
     ),

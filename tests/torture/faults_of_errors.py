@@ -115,14 +115,14 @@ OF_ERRORS = [
     Fault(
         "take what a handler makes of its cancelling for a failure",
         "tries.py",
-        "        if self._stopped or self._machine.is_cut():\n",
-        "        if self._machine.is_cut():\n",
+        "        if self._stopped or self._machine.life.is_cut:\n",
+        "        if self._machine.life.is_cut:\n",
         TRIES,
     ),
     Fault(
         "let a blocking handler end the process",
         "tries.py",
-        "if not self._handler.is_async and not self._machine.exits:",
+        "if not self._handler.is_async and not self._machine.settings.exits:",
         "if False:",
         TRIES,
     ),

@@ -42,7 +42,7 @@ OF_REOPENING = [
     Fault(
         "call a run beside its last call, which was parked",
         "scheduler.py",
-        " or self.parking.is_leaving(run)",
+        " or run in self.parking.leaving",
         "",
         OF_A_RUN,
     ),

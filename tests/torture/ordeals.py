@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
-from durable.runtime import RESIDENT
+from durable.machine import RESIDENT
 from durable.testing import Lab
 from tests.torture.cases import Case, Seen, in_lab, in_model
 from tests.torture.corpus import Entry

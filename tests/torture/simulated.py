@@ -20,8 +20,10 @@ import attrs
 
 from durable import DictStore, Engine, StoreError
 from durable.codec import read
+from durable.engine import inside
+from durable.machine import RESIDENT
 from durable.records import Cancelled, Err, StepClosed
-from durable.runtime import RESIDENT, Runtime
+from durable.runtime import Runtime
 from durable.stores.store import Entry, RunQuery, RunRow
 from durable.testing import Lab
 from durable.testing.stubs import Stubs
@@ -151,13 +153,15 @@ class Simulation:
             await self._advance_to(self.case.seconds)
             seen = await self._asked(lambda: seen_of(self.lab))
             self.store.plan, self.appends = (lambda number: None), self.store.appends
-            check_quiet(self.lab.engine.opened("quiet"), [await self.lab.engine.info(run) for run in self._open_runs()])
+            check_quiet(
+                inside(self.lab.engine, "quiet"), [await self.lab.engine.info(run) for run in self._open_runs()]
+            )
         check_record(self.store.disk)
         self.lab.watch.check(self.deaths)
         return seen
 
     def _open_runs(self) -> list[str]:
-        return [run.run for run in self.lab.engine.opened("quiet").state.unfinished()]
+        return [run.run for run in inside(self.lab.engine, "quiet").state.unfinished()]
 
     async def _make(self, move: Move) -> None:
         before = self._reopenings(move.name)

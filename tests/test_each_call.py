@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import shutil
@@ -129,6 +130,15 @@ def test_at_whatever_call_a_making_is_killed_or_fails_the_store_opens_and_what_w
     assert _all(tmp_path, MOST) == MOST
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Let it happen at every call."""
+    argparse.ArgumentParser(
+        prog="python -m tests.test_each_call",
+        description="EIO, ENOSPC and SIGKILL at each system call of making a store, writing to it and closing it",
+    ).parse_args()
     with tempfile.TemporaryDirectory() as name:
         print(_all(Path(name), None), "calls: 0 broken")
+
+
+if __name__ == "__main__":
+    main()

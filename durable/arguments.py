@@ -1,11 +1,13 @@
-"""What a handler is given, as text: to compare it with what another life gave, and to see what the handler changed.
+"""Show a handler's arguments as text, and detect changes to them.
 
-Separate because both a test and an engine in debug mode look: what a handler does to its arguments is no result, so the
-function sees it live and not after a crash (R3).
-Leaves to `tries` when to look, to `testing.actors` what a test makes of it.
+The text is compared with that of another execution, or with that after the call.
 
-Only data are looked at, wherever they are nested: containers, plain values, attrs classes, dataclasses. What else there
-is (a client, a lock) stands as the name of its class: it may change as it likes.
+Separate because tests and an engine in debug mode both look. A change that a handler makes to its arguments is not part
+of its result, so the function sees the change live, but not after a crash (R3).
+Leaves to `tries` when to look, to `testing.actors` the use in tests.
+
+Only data are compared, however they are nested: containers, plain values, attrs classes, dataclasses. Any other object,
+such as a client or a lock, is shown as the name of its class: its state may change.
 """
 
 from __future__ import annotations
@@ -23,17 +25,20 @@ from durable.codec import encode
 from durable.log import Log
 
 _BRACKETS: dict[type, tuple[str, str]] = {list: ("[", "]"), dict: ("{", "}"), set: ("{", "}"), tuple: ("(", ")")}
-_MOST = 10_000  # parts of one argument; what comes after them is not looked at
+_MOST = 10_000  # parts of one argument; further parts are not looked at
 
 
 def given(handler: Handler) -> tuple[str, ...]:
-    """Return a handler's arguments as text, named ones after their names."""
+    """Return a handler's arguments as texts; keyword arguments begin with their names."""
     named = [(f"{name}=", value) for name, value in handler.kwargs.items()]
     return tuple(name + shown(value) for name, value in [*[("", value) for value in handler.args], *named])
 
 
 def shown(value: object) -> str:
-    """Return a value as text that is the same for equal data; never raises because of the value."""
+    """Return a value as text that is the same for equal data.
+
+    It never raises because of the value.
+    """
     try:
         return encode(value)
     except Exception:
@@ -41,7 +46,7 @@ def shown(value: object) -> str:
 
 
 def changes(handler: Handler, before: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
-    """Yield the arguments that are not what they were: what each is called, and its text before and now."""
+    """Yield the changed arguments: the name of each, its text before and its text now."""
     names = [(f"argument {number}", "") for number in range(1, len(handler.args) + 1)]
     names += [(f"argument {name!r}", f"{name}=") for name in handler.kwargs]
     for (name, prefix), was, now in zip(names, before, given(handler), strict=True):
@@ -50,7 +55,10 @@ def changes(handler: Handler, before: tuple[str, ...]) -> Iterator[tuple[str, st
 
 
 def watched(handler: Handler, logger: Log, label: str) -> Handler:
-    """Return a handler whose step, named by `label`, is warned of for each argument that is another after the call."""
+    """Return the handler wrapped so that changes to its arguments are logged.
+
+    There is one WARNING for each changed argument. `label` names the step in it.
+    """
 
     def blocking(*args: Any, **kwargs: Any) -> Any:
         before = given(handler)
@@ -88,7 +96,10 @@ def watched(handler: Handler, logger: Log, label: str) -> Handler:
 
 
 class _Looking:
-    """One look at a value that is not to be kept: `left` is how many more parts of it are looked at."""
+    """A look turns one value into text, part by part.
+
+    `_left` is the number of parts that may still be looked at.
+    """
 
     def __init__(self) -> None:
         self._left = _MOST
@@ -101,7 +112,7 @@ class _Looking:
         self._inside.add(id(value))
         try:
             return self._text(value)
-        except Exception:  # a class of the user's that does not let itself be looked at
+        except Exception:  # from a class of the user's that cannot be looked at
             return f"<{type(value).__qualname__}>"
         finally:
             self._inside.discard(id(value))

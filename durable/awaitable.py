@@ -1,12 +1,13 @@
-"""What a step method returns: a coroutine that knows whether anybody has awaited it.
+"""Define the coroutine that step methods return.
 
-Separate because a wait is posted at the call, so one that nobody comes to await must be taken back, and a plain
-coroutine cannot tell: cancelled before its first part ran, it is thrown away without a word, and the traceback may keep
-its arguments alive for as long as somebody holds the task.
+Separate because a wait is recorded at the call, so a wait that is never awaited must be taken back, and a plain
+coroutine cannot tell: cancelled before its first part ran, it is thrown away without notice, and the traceback may keep
+its arguments alive for as long as the task is held.
 Leaves to `calls` what awaiting, cancelling and dropping a step mean.
 
-The coroutine inside is made when the first part runs. Whatever ends the outer one before that (thrown into, closed,
-collected) takes the step back (R19); so asyncio's "was never awaited" is said here, with the step's name.
+The coroutine inside is made when the first part runs. If the outer one ends before that, because an error is thrown
+into it, or it is closed or collected, the step is taken back (R19). So asyncio's warning "was never awaited" is given
+here, with the step's name.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from durable.session import Session
 
 
 class StepCoroutine(Coroutine[Any, Any, Any]):
-    """A call of a step method, to be awaited once, or put into a task. Without a call it refuses (R8)."""
+    """A step coroutine is awaited once, or put into a task.
+
+    Without a `call` it refuses when it is awaited (R8).
+    """
 
     __slots__ = ("__weakref__", "_call", "_is_over", "_session", "_step")
 
@@ -46,21 +50,24 @@ class StepCoroutine(Coroutine[Any, Any, Any]):
 
     def __await__(self) -> Generator[Any, Any, Any]:
         step = self._running()
-        self._is_over = True  # what goes on is the coroutine inside
+        self._is_over = True  # from here on only the coroutine inside goes on
         return step.__await__()
 
     def send(self, value: Any) -> Any:
-        """Go on up to where it suspends."""
+        """Run the coroutine up to where it suspends."""
         return self._running().send(value)
 
     def throw(self, *error: Any) -> Any:
-        """Raise an error where it is suspended; before its first part has run, take the step back."""
+        """Raise an error where the coroutine is suspended.
+
+        Before its first part has run, this takes the step back.
+        """
         if self._step is None:
             self._drop()
         return self._running().throw(*error) if self._step is not None else _thrown(*error)
 
     def close(self) -> None:
-        """End it where it is; before its first part has run, take the step back."""
+        """Close the coroutine; before its first part has run, take the step back."""
         if self._step is None:
             self._drop()
         elif not self._is_over:
@@ -78,34 +85,34 @@ class StepCoroutine(Coroutine[Any, Any, Any]):
         name = f"step {self._call.key!r} of run {self._session.ledger.run!r}"
         warnings.warn(f"{name} was called, but never awaited: write `await`", RuntimeWarning, stacklevel=1, source=self)
 
-    # What inspect.getcoroutinestate and asyncio's debugging ask of a coroutine.
+    # These are read by inspect.getcoroutinestate and asyncio's debugging.
 
     @property
     def cr_running(self) -> bool:
-        """Whether it is running now."""
+        """Whether the coroutine is running now."""
         return bool(getattr(self._step, "cr_running", False))
 
     @property
     def cr_suspended(self) -> bool:
-        """Whether it has begun and waits."""
+        """Whether the coroutine has begun and is suspended."""
         return bool(getattr(self._step, "cr_suspended", False))
 
     @property
     def cr_frame(self) -> FrameType | None:
-        """Where it is; None before it has begun and after it has ended."""
+        """The coroutine's frame, or None before it has begun and after it has ended."""
         return getattr(self._step, "cr_frame", None)
 
     @property
     def cr_await(self) -> Any:
-        """What it awaits."""
+        """The object that the coroutine awaits."""
         return getattr(self._step, "cr_await", None)
 
     @property
     def cr_code(self) -> CodeType:
-        """Its code."""
+        """The coroutine's code."""
         return StepCall.answer.__code__
 
 
 def _thrown(error: Any, value: Any = None, traceback: Any = None) -> Any:
-    # The old form, `throw(class, value, traceback)`, is still allowed.
+    # The old three-argument form, `throw(class, value, traceback)`, is still allowed.
     raise error if isinstance(error, BaseException) else value or error

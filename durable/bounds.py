@@ -1,10 +1,11 @@
-"""The time that the tries of one step may take: each of them, and all of them together.
+"""Compute how long the tries of one step may take.
 
-Separate because when a try is over is arithmetic, and must not be mixed with how it is stopped.
-Leaves to `tries` to set the timer, and to record when the first one began.
+Separate because the end of a try's time is arithmetic, and must not be mixed with how a try is stopped.
+Leaves to `tries` the timer, and the record of when the first try began.
 
-A try's time counts from its handler's beginning: not while it waits for a thread, or for the end of the last try. The
-time of all tries counts from the first one's beginning, and goes on whatever the later ones wait for. Source: R11a.
+The time of one try counts from the beginning of its handler. It does not count while the try waits for a thread, or for
+the end of the last try. The time of all tries together counts from the beginning of the first try without a pause.
+Source: R11a.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from durable.times import after
 
 
 class Bounds:
-    """The bounds of a step's tries, `timeout` and `within`: instants in the engine's time.
+    """Bounds compute when a try, and all tries together, are over.
+
+    All instants are in the engine's time. `timeout` bounds one try, `within` all tries; None is without limit.
 
     Attributes:
-        began: when the first try did; None: none has, or nothing is bounded.
-        is_last: the instant that was asked for last is the end of all tries, not of one.
+        began: when the first try began; None if no try has begun, or nothing is bounded.
+        is_last: whether the instant that `until` returned last is the end of all tries, not of one try.
     """
 
     __slots__ = ("_timeout", "_within", "began", "is_last")
@@ -35,11 +38,14 @@ class Bounds:
 
     @property
     def last(self) -> datetime | None:
-        """The instant at which the time of all tries is over, once it counts."""
+        """The instant at which the time of all tries is over, or None."""
         return None if self._within is None or self.began is None else after(self.began, self._within)
 
     def until(self, now: datetime, *, has_begun: bool) -> datetime | None:
-        """Return when this try is over at the latest, as far as that is known; `has_begun`: its handler begins now."""
+        """Return the instant at which this try is over at the latest, if known.
+
+        `has_begun` says that the handler of this try begins now.
+        """
         if has_begun and self.began is None:
             self.began = now
         last = self.last
@@ -48,12 +54,15 @@ class Bounds:
         return last if self.is_last else ends
 
     def is_past(self, when: datetime) -> bool:
-        """Whether the time of all tries is over at an instant."""
+        """Return whether the time of all tries is over at an instant."""
         last = self.last
         return last is not None and when >= last
 
     def error(self, label: str, attempt: int) -> TimeoutError:
-        """Return the error of try number `attempt`, whose time is over, or that of all."""
+        """Return the error for a try that has taken too long.
+
+        It names the bound that is over, of this try or of all tries. `attempt` is the number of the try, from 0.
+        """
         timeout = self._within if self.is_last else self._timeout
         seconds = 0.0 if timeout is None else timeout.total_seconds()
         if not self.is_last:

@@ -1,13 +1,13 @@
-"""Branches: the tasks of one execution, whose steps are counted apart.
+"""Give each step call its key, counting every task of a run by itself.
 
-Separate because keys decide what replay finds: they must come from the order of calls alone.
-Leaves to `session` which calls there are, to `ledger` what is recorded of them.
+Separate because keys decide what replay finds: they must follow from the order of calls alone.
+Leaves to `session` the calls, to `ledger` their records.
 
-A step called again gets the next number: `id`, `id:1`, `id:2`, skipping what its branch already uses. A task that the
-function started is a branch of its own, whose keys carry a prefix that no step id can spell, so that parallel tasks
-which use the same ids cannot exchange results. Branches are numbered by their first step call under the branch that
-started them, keys when the step method is called, not when it is awaited: `asyncio.wait` and `as_completed` put their
-arguments into sets, so the order of awaiting is no order at all (R4).
+A step id that is called again gets the next number: `id`, `id:1`, `id:2`, skipping keys that its branch already uses. A
+task that the function started is a branch of its own. Its keys carry a prefix that no step id can contain, so that
+parallel tasks which use the same ids cannot exchange results. A branch gets its number, under the branch that started
+its task, at its first step call. A key is given when the step method is called, not when the step is awaited:
+`asyncio.wait` and `as_completed` put their arguments into sets, so the order of awaiting is arbitrary (R4).
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from durable.ids import PREFIX_END
 
 
 class Branch:
-    """The steps of one task of a function: repeats are counted in each branch of its own (R4)."""
+    """A branch counts the step calls of one task of a function (R4)."""
 
     __slots__ = ("children", "counts", "prefix")
 
     def __init__(self, prefix: str, counts: dict[str, int]) -> None:
         self.prefix = prefix
         self.children = 0
-        self.counts = counts  # by key; one for all branches of a session, whose prefixes keep them apart
+        self.counts = counts  # by key; all branches of a session share it, and their prefixes keep them apart
 
     def key(self, step_id: str) -> str:
-        """Count one more call of `step_id` and return its key, skipping those that the branch already uses."""
+        """Count a call of `step_id` and return a key that is not used yet."""
         name = key = self.prefix + step_id
         count = self.counts.get(name, 0)
         while key in self.counts:
@@ -44,25 +44,29 @@ class Branch:
         return key
 
     def child(self) -> Branch:
-        """Return the branch of a task that this branch started and that now calls its first step."""
+        """Return a new branch for a task that was started in this branch.
+
+        The task is just calling its first step.
+        """
         number, self.children = self.children, self.children + 1
         return Branch(
             f"{self.prefix.removesuffix(PREFIX_END)}{'.' if self.prefix else ''}{number}{PREFIX_END}", self.counts
         )
 
 
-Tasks = MutableMapping[asyncio.Task[Any], Branch | None]  # None: it only awaits what another task called
+Tasks = MutableMapping[asyncio.Task[Any], Branch | None]  # None: the task only awaits what another task called
 
 BRANCH: ContextVar[tuple[object, Branch] | None] = ContextVar("durable_branch", default=None)
 
-_NO_TASKS: dict[asyncio.Task[Any], Branch | None] = {}  # shared, and never written to: most executions have none
+# Shared by the executions that have no other tasks, and never written to: else a run would see another run's tasks.
+_NO_TASKS: dict[asyncio.Task[Any], Branch | None] = {}
 
 
 class Branches:
-    """The branches of one execution: the function's own, and those of the tasks that have called or awaited its steps.
+    """Branches are the tasks of one execution, with the keys they have used.
 
-    `tasks` are those beside the function's own. `strangers` are tasks that are none of the run's: they are never
-    cancelled with it.
+    `tasks` are the tasks, besides the function's own, that have called or awaited its steps. `strangers` are tasks that
+    do not belong to the run: they are never cancelled with it.
     """
 
     __slots__ = ("_of", "_root", "asked", "strangers", "tasks")
@@ -75,7 +79,7 @@ class Branches:
         self.tasks: Tasks = _NO_TASKS
 
     def key(self, step_id: str, task: asyncio.Task[Any] | None, main: asyncio.Task[Any]) -> str:
-        """Count a call of `step_id` in the branch of the task that makes it, and return its key."""
+        """Count a call of `step_id` in the calling task's branch, and return its key."""
         if task is None or task is main:
             return self._root.key(step_id)
         branch = self._mine().get(task)
@@ -90,7 +94,7 @@ class Branches:
         return branch.key(step_id)
 
     def note(self, task: asyncio.Task[Any]) -> None:
-        """Take note that a task awaits a step, whoever has called it."""
+        """Note that a task awaits a step, which another task may have called."""
         self._note(task, self._mine().get(task))
 
     def _mine(self) -> Tasks:
@@ -108,8 +112,10 @@ class Branches:
 
 
 def outside() -> Context:
-    """Return a copy of the context that is no handler's, no function's and no branch's: an engine may be opened inside
-    a handler, as a test of one does."""
+    """Return a copy of the context that belongs to no handler, function or branch.
+
+    An engine may be opened inside a handler, as the test of a handler does, and must not seem to be part of it.
+    """
     variables = copy_context()
     for variable in (CURRENT, BODY, BRANCH):
         variables.run(variable.set, None)

@@ -1,7 +1,7 @@
-"""Which code is running: the handler of which step, or the function of which run.
+"""Tell which handler or function the running code belongs to.
 
-Separate because handlers and functions, in any thread or task, are told apart without holding anything.
-Leaves to `tries` and `scheduler` to set it around what they call.
+Separate because code in any thread or task must find this out by itself, without being handed an object.
+Leaves to `tries` and `scheduler` the setting of the context variables around the code that they call.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from durable.retries import Policy
 
 @attrs.frozen
 class CurrentStep:
-    """What a handler can know of the step it runs for.
+    """The current step tells a handler about the step it runs for.
 
-    `attempt` counts the tries from 0. `idempotency_key` is the same for every try of this step, over retries and
-    crashes, and different for every other step: give it to the service that the handler calls.
+    `run_id` is the run, `key` the key under which the step is recorded, `attempt` the number of the try, from 0.
+    `idempotency_key` is the same for every try of this step, over retries and crashes, and different for every other
+    step: give it to the service that the handler calls.
     """
 
     run_id: str
@@ -36,38 +37,44 @@ class CurrentStep:
 
     @property
     def idempotency_key(self) -> str:
-        """32 hexadecimal digits for services outside: the same for every try of this step, for no other step."""
+        """32 hexadecimal digits that are the same for every try of this step.
+
+        They are different for every other step. Give them to the service that the handler calls.
+        """
         name = f"{self.run_id}\0{self.key}".encode("utf-8", "surrogatepass")
         return hashlib.blake2b(name, digest_size=16).hexdigest()
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody awaits this try any more: its time was over, or its step or run was cancelled.
+        """Whether this try is no longer awaited.
 
-        What a blocking handler returns from then on is dropped: it cannot be stopped, but it can look here and stop.
+        Its time is over, or its step or run was cancelled. What the handler returns from then on is dropped. A blocking
+        handler cannot be stopped from outside, but it can look here and stop.
         """
         return self._trying is not None and self._trying.is_cancelled
 
 
 class InThread(Protocol):
-    """A blocking handler's call: the thread runs on when nobody waits for it any more."""
+    """A blocking handler's call, whose thread may run longer than its try."""
 
     running: bool
 
 
 @attrs.define(eq=False, repr=False)
 class Trying:
-    """One try of a handler, as long as it runs: what code in it stands for, and what it must not do.
+    """A running try of a handler marks the code that belongs to it.
 
-    Tasks and threads that the handler leaves behind carry it too, and outlive it: it counts only while it `is_running`.
+    Tasks and threads that the handler leaves behind carry the mark too, and may outlive the try: the mark counts only
+    while the try `is_running`.
 
     Attributes:
-        run, key, attempt: which try it is.
-        engine: whose.
+        run, key, attempt: the run, the step's key and the number of the try.
+        engine: the engine of the run.
         thread: the call in which a blocking handler runs.
-        nested: the error of a step that was called inside the handler: the try fails with it, whoever caught it (R7).
-        is_over: nobody waits for the handler any more.
-        is_cancelled: and it has not ended by itself.
+        nested: the error of a step that was called inside the handler. The try fails with it, even if the handler
+            caught it (R7).
+        is_over: the try is no longer awaited.
+        is_cancelled: the try was ended from outside, not by the handler's end.
     """
 
     run: str
@@ -81,12 +88,12 @@ class Trying:
 
     @property
     def is_running(self) -> bool:
-        """Whether the handler runs: a thread runs on when nobody waits for it any more."""
+        """Whether the handler is running; a thread may run longer than its try."""
         return not self.is_over or (self.thread is not None and self.thread.running)
 
     @property
     def step(self) -> CurrentStep:
-        """What its handler can know."""
+        """The step as its handler sees it."""
         return CurrentStep(self.run, self.key, self.attempt, self)
 
 
@@ -94,13 +101,13 @@ CURRENT: ContextVar[Trying | None] = ContextVar("durable_current_step", default=
 
 
 def current_try() -> Trying | None:
-    """Return the try whose handler is running here, None outside."""
+    """Return the try whose handler is running here, or None outside handlers."""
     trying = CURRENT.get()
     return trying if trying is not None and trying.is_running else None
 
 
 def current_step() -> CurrentStep:
-    """Return what is known of the step whose handler is running.
+    """Return the step whose handler is running.
 
     Raises:
         RuntimeError: called outside a step's handler.
@@ -112,7 +119,7 @@ def current_step() -> CurrentStep:
 
 
 class Body(Protocol):
-    """The execution of a function: what must be known of it in the function's own code."""
+    """A body is a function's execution, as code in the function finds it."""
 
     machine: Any
     ledger: Any
@@ -120,28 +127,36 @@ class Body(Protocol):
 
 
 BODY: ContextVar[Body | None] = ContextVar("durable_body", default=None)
-"""In a function's own task and in those that it starts: its execution. A handler's context has `CURRENT` besides."""
+"""The execution, in a function's own task and in tasks that it starts. A handler's context has `CURRENT` as well."""
 
 
 def is_own(body: object) -> bool:
-    """Say whether the task that asks is an execution's own: its function's, or one that this has started."""
+    """Return whether the calling task belongs to an execution.
+
+    It is the function's task or one that the function has started, but not a handler's.
+    """
     mine: object = BODY.get()
     return mine is body and CURRENT.get() is None
 
 
 def running_body() -> Body | None:
-    """Return the execution of the function in whose own code this is called; None elsewhere: in a step's handler, and
-    in a task that has outlived its function."""
+    """Return the execution whose function's own code is running.
+
+    None elsewhere, such as in a step's handler, or in a task that has outlived its function.
+    """
     body = BODY.get()
-    # What a handler leaves behind carries CURRENT too: it is neither in the handler any more nor in the function.
+    # A task that a handler has left behind still carries CURRENT: it belongs neither to the handler nor the function.
     return None if body is None or CURRENT.get() is not None or body.main.done() else body
 
 
 def check_not_in_function(what: str, instead: str) -> None:
-    """Refuse in a function's own code what would be done again at every replay; in a handler it is done once.
+    """Refuse a call in a function's own code, where every replay would repeat it.
+
+    Inside a handler it is allowed: a finished step is not repeated. `what` names the call in the error, `instead` what
+    to write in its place.
 
     Raises:
-        RuntimeError
+        RuntimeError: the call is made in a function's own code.
     """
     body = running_body()
     if body is not None:
@@ -152,10 +167,10 @@ def check_not_in_function(what: str, instead: str) -> None:
 
 
 def check_outside(engine: object, what: str) -> None:
-    """Refuse what would wait for itself inside a handler or a function of the same engine.
+    """Refuse a call inside a handler or function that would wait for itself.
 
     Raises:
-        RuntimeError
+        RuntimeError: the call is made in a handler or a function of the same engine.
     """
     body, trying = running_body(), current_try()
     if body is not None and body.machine.settings.engine is engine:
@@ -171,10 +186,12 @@ def check_outside(engine: object, what: str) -> None:
 
 
 def check_not_nested(step_id: str) -> None:
-    """Refuse a step that is called inside a handler, and let that handler's try fail with it (R7).
+    """Refuse a step that is called inside a handler (R7).
+
+    The handler's try fails with the same error.
 
     Raises:
-        NestedStepError
+        NestedStepError: a handler is running.
     """
     trying = current_try()
     if trying is not None:
@@ -187,7 +204,7 @@ def check_not_nested(step_id: str) -> None:
 
 @attrs.frozen(eq=False, repr=False)
 class Handler:
-    """A callable to be run as a step, with its arguments, and how."""
+    """A handler is a callable with its arguments and the options of its tries."""
 
     function: Callable[..., Any]
     args: tuple[Any, ...]
@@ -200,20 +217,20 @@ class Handler:
 
     @property
     def is_bounded(self) -> bool:
-        """Whether a try is stopped when it, or the step, has had its time."""
+        """Whether a try, or all tries together, may take only a limited time."""
         return self.timeout is not None or self.within is not None
 
     def call(self) -> Any:
-        """Call the callable."""
+        """Call the callable with its arguments."""
         return self.function(*self.args, **self.kwargs)
 
 
 @attrs.frozen(eq=False, repr=False)
 class Call:
-    """One call of a step method, as a test sees it.
+    """A call of a step method, as a test sees it.
 
-    `turn` is the last turn that had been delivered; `was_quiet`: nothing had been on its way to the run, so that it is
-    something outside its steps which brought it here.
+    `turn` is the last turn that had been delivered. `was_quiet` says that no outcome was on its way to the run: then
+    something outside its steps made the run call this step.
     """
 
     run: str
@@ -225,13 +242,13 @@ class Call:
 
 
 class StandIn(Protocol):
-    """What may take the place of handlers, and looks on: a test's stubs."""
+    """A stand-in replaces handlers and watches calls, for the stubs of a test."""
 
     def asked(self, call: Call) -> None:
-        """Take note that a function has called a step method."""
+        """Note that a function has called a step method."""
 
     def replaces(self, step_id: str) -> bool:
-        """Whether a step of this id, of whatever kind, is answered by a stand-in."""
+        """Return whether the stand-in answers steps of this id, of any kind."""
 
     def handler(self, step_id: str, handler: Handler) -> Handler:
         """Return the handler that is to be called."""

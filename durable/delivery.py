@@ -1,25 +1,26 @@
-"""Delivery: in which order, and when, outcomes reach a run. The same live and on replay.
+"""Deliver outcomes to a run in the same order live and on replay.
 
 Separate because this is why races replay exactly, and because it must be readable on one page.
-Leaves to `session` who waits for an outcome, to `journal` when it is durable.
+Leaves to `session` the calls that wait for an outcome, to `journal` when an outcome is durable.
 
-A memo of results forgets which of two steps ended first: on replay both are there at once and `asyncio.wait` picks
-another winner. So outcomes come in *turns*. There is one open turn, which outcomes join as they are posted; its number
-is part of their records. It closes when the turn before it has been delivered and it holds an outcome. It is delivered
-when it is closed, all of it is durable, and the run is *quiet*: 96 rounds of the event loop have passed without a step
-call, a delivery or a start, so that whatever the last delivery set off has come to where it leads, through gather,
-wait, TaskGroup and queues. A completion needs 2 x depth + 1 rounds, and nested groups that it begins and ends a third
-for each level: 91 for 30 deep. Rounds in which nothing can happen are skipped, so that code which awaits one step after
-the other pays for two or three.
+A store of results alone forgets which of two steps ended first: on replay both are there at once, and `asyncio.wait`
+picks another winner. So outcomes come in *turns*. One turn is open: outcomes join it as they are posted, and its number
+is part of their records. It closes when it holds an outcome and the turn before it has been delivered. It is delivered
+when it is closed, all of it is durable, and the run is *quiet*. Quiet means that 96 rounds of the event loop have
+passed without a step call, a delivery or a start. By then everything that the last delivery set off, through gather,
+wait, TaskGroup and queues, has happened. A completion needs 2 x depth + 1 rounds, and nested groups that it begins and
+ends need a third round for each level: 91 for 30 levels. Rounds in which nothing can happen are skipped, so code that
+awaits one step after the other pays for two or three.
 
-On replay the recorded turns are delivered by the same rule, so the code is in the same state at each delivery as it
-was when it ran first. Three shortcuts that look safe are not: fewer rounds while only one task has called a step, or
-none (a background task may have started but not called yet), and delivering outcomes of one turn one by one.
+On replay the recorded turns are delivered by the same rule, so at each delivery the code is in the state in which it
+was when it first ran. Three shortcuts look safe but are not: fewer rounds while only one task has called a step, fewer
+rounds while no task has (a background task may have started without having called a step yet), and the delivery of a
+turn's outcomes one by one.
 
-A step that the code cancelled holds its place: the turns after it wait until the code has cancelled it again (R9).
-What the code had not asked for when its turn was delivered waits for neither: it comes when it is asked for and the run
-is quiet. Changed code asks late, and so does a run that fails, is opened again (R32) and has the failed step to do anew
-before it comes to what is recorded after it.
+A step that the code cancelled holds its place: the turns after it wait until the code has cancelled it again (R9). An
+outcome that the code had not asked for when its turn was delivered is *late*. It waits for no turn and no cancelling:
+it comes when the code has asked for it and the run is quiet. Changed code asks late. So does a run that was opened
+again (R32): it does its failed step anew before it comes to what is recorded after that step.
 """
 
 from __future__ import annotations
@@ -34,24 +35,25 @@ from durable.records import Cancelled
 from durable.rounds import Rounds
 
 QUIET = 96
-_NONE_HELD: dict[str, int] = {}  # shared, and never written to: most runs have none
+# Shared by the executions that hold no step, and never written to: else the held steps of one run would stop another.
+_NONE_HELD: dict[str, int] = {}
 
 
 class Receiver(Protocol):
-    """Who outcomes are delivered to."""
+    """A receiver is given the outcomes of one execution."""
 
     def deliver(self, keys: Sequence[str]) -> list[str]:
-        """Hand outcomes out to those who wait for them; return the keys that nobody has claimed yet."""
+        """Give outcomes to the calls that wait for them; return the keys that no call has asked for yet."""
 
     def tell_stuck(self, keys: Iterable[str]) -> None:
-        """Be told of recorded outcomes that the code does not ask for, or of a cancelling that it does not repeat."""
+        """Note recorded steps that the code does not ask for, or not cancel, again."""
 
     def has_asked(self, key: str) -> bool:
         """Whether the code has called the step of this key."""
 
 
 class Delivery:
-    """The order of outcomes of one execution of one run."""
+    """A delivery orders the outcomes of one execution of one run."""
 
     __slots__ = (
         "_closed",
@@ -85,10 +87,14 @@ class Delivery:
         self._closed = False
         self._watched = False
         self._quiet_at = rounds.now + QUIET
+        # The number of the last record when this execution began: every turn recorded by then is durable with it.
         self._recorded = journal.posted
         self._last = max(ledger.turns, default=0)
+        # By turn, the number of the last record that joined it: the turn is durable with that.
         self._numbers: dict[int, int] = {}
+        # Keys whose turn was delivered before the code asked for them.
         self._late: Sequence[str] = ()
+        # By key, the turn after which the code cancelled the step, until the code has cancelled it again (R9).
         self._held = _held(ledger) if ledger.steps else _NONE_HELD
         self._close_open_turn()
         if self._last:
@@ -110,20 +116,20 @@ class Delivery:
         return self.is_quiet and not self._watched and not self.is_delivering
 
     def touch(self) -> None:
-        """Take note that the run did something: called a step, cancelled one, was given an outcome."""
+        """Note that the run called or cancelled a step or received an outcome."""
         self._quiet_at = self._rounds.now + QUIET
         if self._late:
             self._watch()
 
     def posted(self, turn: int, number: int) -> None:
-        """Take note that an outcome joined a turn as record `number`."""
+        """Note that an outcome joined a turn as record `number`."""
         self._last = turn
         self._numbers[turn] = number
         self._close_open_turn()
         self._watch()
 
     def cancelled_again(self, key: str) -> None:
-        """Take note that the code has cancelled a step whose cancelling is recorded."""
+        """Note that the code has cancelled a step again whose cancelling is recorded."""
         if self._held.pop(key, None) is not None:
             self._watch()
 
@@ -144,7 +150,7 @@ class Delivery:
         if not self.is_quiet:
             self._watch()
         elif self._deliver_late():
-            return  # first of all: it may be what the code cancels a step for
+            return  # late outcomes come first: the code may be waiting for one before it cancels a held step
         elif self._is_held():
             self._wait_for_cancels()
         else:
@@ -207,6 +213,6 @@ class Delivery:
 
 
 def _held(ledger: Ledger) -> dict[str, int]:
-    # The turns after which the code cancelled a step, by its key.
+    # By key, the turn after which the code cancelled the step.
     cancelled = {key: facts.turn for key, facts in ledger.steps.items() if isinstance(facts.outcome, Cancelled)}
     return {key: turn for key, turn in cancelled.items() if turn is not None} or _NONE_HELD

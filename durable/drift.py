@@ -1,7 +1,7 @@
-"""Drift: what is said where a function's code asks otherwise than its run's record says, and that is no error.
+"""Log harmless differences between a function's code and its run's record.
 
-Separate because it decides nothing: what is recorded stands, and this is for people to read.
-Leaves to `session` to notice, and what is an error (R6).
+Separate because it decides nothing: the record stands, and these lines are for people to read.
+Leaves to `session` the detection, and the differences that are errors (R6).
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from durable.ledger import Ledger, StepFacts
 from durable.machine import Parts
 from durable.records import Err, ForEvent, ForSignal, Ok, Wait
 
-_Difference = tuple[str, str, str]  # of what, as it is recorded, as it is asked for
+_Difference = tuple[str, str, str]  # name, as it is recorded, as it is asked for
 
-# Older releases read the clock twice for one wait: for its deadline, and for when it was opened.
+# Older releases read the clock twice for one wait: once for its deadline, once for the time of its opening.
 _NEARLY = timedelta(seconds=1)
 
 
 def tell_other_wait(machine: Parts, ledger: Ledger, key: str, asked: Wait, span: timedelta | None) -> None:
-    """Warn once a function if a wait that is still open is recorded as another than the code now asks for.
+    """Warn if an open wait is recorded differently from what the code now asks.
 
-    `span` is what the deadline counts from the call; None for an instant, which may be another at every call.
+    It warns once for each function. `span` is the span from the call to the deadline; None for a sleep until an
+    instant, which may be a different one at every call.
     """
     facts = ledger.steps[key]
     found = [(name, repr(was), repr(now)) for name, was, now in _parts(facts.wait, asked) if was != now]
@@ -30,16 +31,18 @@ def tell_other_wait(machine: Parts, ledger: Ledger, key: str, asked: Wait, span:
 
 
 def tell_other_child(machine: Parts, ledger: Ledger, key: str, asked: str, span: timedelta | None) -> None:
-    """Warn once a function if an invoke that is still open has opened a run of another function than is now asked, or
-    has another deadline; `span` as for `tell_other_wait`."""
+    """Warn if an open invoke is recorded differently from what the code now asks.
+
+    It has opened a run of another function, or has another deadline. `span` is as for `tell_other_wait`.
+    """
     child = machine.causes.state.child_of((ledger.run, key))
     found = [] if child is None or child.function == asked else [("function", repr(child.function), repr(asked))]
     _tell_other(machine, ledger, key, [*found, *_other_time(ledger.steps[key], span)])
 
 
 def tell_late(machine: Parts, ledger: Ledger, keys: Iterable[str]) -> tuple[str, ...]:
-    """Warn that the record goes on with steps that the code does not ask for; return which."""
-    late = tuple([key for key in keys if not ledger.steps[key].is_unasked])  # R32: those may well come unasked
+    """Warn that the code has not asked for the next recorded steps; return their keys."""
+    late = tuple([key for key in keys if not ledger.steps[key].is_unasked])  # R32: these are expected to come unasked
     if late:
         machine.logger.warning(
             "run %r: its record goes on with step %s, but the code has not come to it again: the code has changed, or "
@@ -51,7 +54,10 @@ def tell_late(machine: Parts, ledger: Ledger, keys: Iterable[str]) -> tuple[str,
 
 
 def tell_unasked(machine: Parts, ledger: Ledger, known: Collection[str]) -> None:
-    """Say in one line which recorded steps a function that has ended has not asked for, but for those `known` (R6)."""
+    """Log the recorded steps that an ended function has not asked for (R6).
+
+    Steps in `known` are left out.
+    """
     unasked = [key for key, facts in ledger.steps.items() if key not in known and isinstance(facts.outcome, Ok | Err)]
     if unasked:
         machine.logger.info("run %r ended without asking for recorded steps: %s", ledger.run, _names(unasked))
@@ -86,7 +92,7 @@ def _parts(was: Wait | None, asked: Wait) -> list[tuple[str, object, object]]:
 
 
 def _other_time(facts: StepFacts, span: timedelta | None) -> list[_Difference]:
-    # In a later attempt the step was opened anew, and its first deadline stood: nothing says any more what it counted.
+    # In a later attempt the step was opened anew, but its first deadline stood: the recorded span cannot be told then.
     if span is None or facts.openings or facts.wait is None:
         return []
     recorded = None if facts.wait.until is None else facts.wait.until - facts.opened_at

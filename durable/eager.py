@@ -1,12 +1,12 @@
-"""Beginning a coroutine in place, and going on with it in a task of its own if it suspends.
+"""Begin a coroutine in place, and move it to a task if it suspends.
 
-Separate because most handlers on a dict store never suspend, and a task for each would cost more than the step.
-Leaves to `tries` which handlers may begin so.
+Separate because most handlers never suspend, and a task for each of them would cost more than the step.
+Leaves to `tries` which handlers may begin in place.
 
-A coroutine may take its task for granted: `asyncio.timeout` cancels the task it was entered in. So what begins in place
-must not see the caller's task, but the one in which it would go on. One spare task waits for such a coroutine: it is
-the current task while the coroutine's first part runs, and takes it over if it suspends. Python 3.12 has the same as
-`eager_start`; this does it for 3.11 too, and without a new task for each coroutine.
+A coroutine may rely on its task: `asyncio.timeout` cancels the task in which it was entered. So a coroutine that begins
+in place must not see the caller's task, but the task in which it would go on. One spare task waits for such a
+coroutine. It is the current task while the coroutine's first part runs, and takes the coroutine over if it suspends.
+Python 3.12 offers the same as `eager_start`; this works on 3.11 too, and without a new task for each coroutine.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from typing import Any
 
 
 class Suspended:
-    """A coroutine that has begun: awaiting it goes on with it, in its own context, from what it waits for."""
+    """A suspended coroutine has begun, and goes on when it is awaited.
+
+    It goes on in its own context, from what it waits for.
+    """
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], awaited: Any, context: Context) -> None:
         self.cancelled: asyncio.CancelledError | None = None
@@ -48,7 +51,7 @@ class Suspended:
 
 
 class _Handover:
-    """What a spare task waits for, and goes on with."""
+    """A handover gives a spare task the coroutine to go on with."""
 
     __slots__ = ("given", "rest", "suspended")
 
@@ -59,7 +62,10 @@ class _Handover:
 
 
 class Spare:
-    """A task that waits for a coroutine that has begun, in `context`. One can begin when `is_ready`."""
+    """A spare is a task that waits to take a coroutine over.
+
+    `context` is the context in which the task starts. A coroutine can begin when `is_ready`.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
         self._loop = loop
@@ -81,12 +87,15 @@ class Spare:
         except asyncio.CancelledError as error:
             if handover.rest is None or handover.suspended is None:
                 raise
-            handover.suspended.cancelled = error  # asked for by the coroutine's own first part, or since
+            handover.suspended.cancelled = error  # cancelled by the coroutine's own first part, or since then
         if handover.rest is not None:
             await handover.rest
 
     def begin(self, coroutine: Coroutine[Any, Any, Any], context: Context) -> Suspended:
-        """Run a coroutine up to where it suspends; what it raises comes out, StopIteration with what it returns."""
+        """Run a coroutine up to where it suspends.
+
+        If it ends before, its exception is raised here; a StopIteration holds the value that it returned.
+        """
         caller = asyncio.current_task(self._loop)
         assert caller is not None
         _leave_task(self._loop, caller)
@@ -95,7 +104,7 @@ class Spare:
         try:
             awaited = context.run(coroutine.send, None)
         except BaseException:
-            if task.cancelling():  # by the coroutine itself, and meant for it alone
+            if task.cancelling():  # the coroutine has cancelled its own task: the next coroutine needs a new one
                 self._renew()
             raise
         finally:
@@ -104,7 +113,10 @@ class Spare:
         return Suspended(coroutine, awaited, context)
 
     def go_on(self, suspended: Suspended, rest: Callable[[Suspended], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
-        """Let the task go on with `rest(suspended)`, and return it; another one waits from now on."""
+        """Let the spare task go on with `rest(suspended)`, and return the task.
+
+        A new spare task waits from now on.
+        """
         handover, task = self._handover, self._task
         handover.suspended, handover.rest = suspended, rest(suspended)
         if not handover.given.done():
@@ -113,5 +125,5 @@ class Spare:
         return task
 
     def close(self) -> None:
-        """Wait for nothing any more."""
+        """Cancel the spare task."""
         self._task.cancel()

@@ -1,7 +1,9 @@
-"""The end of an execution: its tasks cancelled, its handlers ended, those that do not end named and left behind.
+"""End an execution by cancelling its tasks and handlers.
 
-Separate because it takes time, and happens alike however an execution ends: by itself, cancelled, parked, closed (R8).
-Leaves to `scheduler` what is recorded of the end, to `session` to refuse.
+Those that do not end are named in the log and left behind.
+
+Separate because it takes time, and is the same however an execution ends: by itself, cancelled, parked or closed (R8).
+Leaves to `scheduler` the records of the end, to `session` the refusal of step calls.
 """
 
 from __future__ import annotations
@@ -15,13 +17,15 @@ from durable.refusals import leave_behind
 from durable.session import Session
 
 GRACE = 5.0  # seconds
-# For the others, once a task of a run is answered no more: whoever waits for that one does not end, either.
+# Seconds for a run's other tasks, once a call of one of them never returns: a task that waits for that one never ends.
 AFTER_SILENCE = 0.2
 
 
 class ClosingTime:
-    """How long handlers that run may go on once an engine closes. `is_up` is done when they are to be stopped; None:
-    nothing was given yet."""
+    """Closing time says how long handlers may go on while an engine closes.
+
+    `is_up` is a future that is done when running handlers are to be stopped, or None before any time was given.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.is_up: asyncio.Future[None] | None = None
@@ -30,7 +34,7 @@ class ClosingTime:
         self._given_at = self._ends = 0.0
 
     def give(self, seconds: float) -> None:
-        """Give handlers so long from now on. Given again, the shorter time counts."""
+        """Give handlers this many seconds from now; called again, the shorter time counts."""
         now = self._loop.time()
         if self.is_up is None:
             self._given_at, self.is_up = now, self._loop.create_future()
@@ -48,23 +52,26 @@ class ClosingTime:
             self.is_up.set_result(None)
 
     def forget(self) -> None:
-        """Take back what was armed: nobody waits any more."""
+        """Cancel the timer: handlers are no longer waited for."""
         if self._timer is not None:
             self._timer.cancel()
 
     def left_for_threads(self) -> float:
-        """Return the seconds that blocking handlers still have: 5 from the closing on, or the longer time given."""
+        """Return the seconds that blocking handlers still have.
+
+        They have 5 s from the beginning of the closing, or the time given if that is longer.
+        """
         return max(0.1, max(self._given_at + GRACE, self._ends) - self._loop.time())
 
     def left_after_all(self) -> float:
-        """Return the seconds after which nobody is waited for, whatever becomes of it."""
+        """Return the seconds after which the closing waits for nothing any more."""
         return self._ends + 3 * GRACE - self._loop.time()
 
 
 async def stop(session: Session, time: asyncio.Future[None] | None = None, patience: float | None = None) -> None:
-    """End a session whose function has not ended by itself; record nothing of it (R8).
+    """End a session whose function has not ended by itself, recording nothing (R8).
 
-    Handlers that run go on until `time` is done, if it is given, and what they return is recorded.
+    Running handlers go on until `time` is done, if it is given, and what they return is recorded.
     """
     session.is_stopped = True
     session.stop()
@@ -78,10 +85,10 @@ async def has_left(session: Session) -> None:
 
 
 async def end(session: Session, time: asyncio.Future[None] | None = None, patience: float | None = None) -> None:
-    """Cancel the tasks that called or awaited steps, and the running handlers; wait until they have ended.
+    """Cancel a session's tasks and running handlers, and wait for their end.
 
-    A task that swallows its cancelling is named in the log, after 5 s at the most, and left behind. Handlers have until
-    `time` to end by themselves; then they are cancelled, and waited for, at the most `patience` seconds.
+    A task that does not end is named in the log, after 5 s at the most, and left behind. Handlers have until `time` to
+    end by themselves. Then they are cancelled and waited for, `patience` seconds at the most; None: without limit.
     """
     tasks = [task for task in session.branches.tasks if not task.done()]
     if tasks and not session.is_stopped:
@@ -95,7 +102,7 @@ async def end(session: Session, time: asyncio.Future[None] | None = None, patien
         await _ended(works, until=time)
         _stop_all(works)
     for work in await _ended(works, patience=patience):
-        if not work.is_in_thread:  # those are named when the threads are closed
+        if not work.is_in_thread:  # handlers in threads are named when the threads are closed
             session.machine.logger.error("%s does not end although it was cancelled; it is left behind", work.label)
 
 
@@ -107,7 +114,10 @@ def _stop_all(works: Iterable[Work]) -> None:
 async def _ended(
     works: Sequence[Work], *, until: asyncio.Future[None] | None = None, patience: float | None = None
 ) -> list[Work]:
-    """Wait until handlers have ended, or for so long; return those that have not."""
+    """Wait until handlers have ended; return those that have not.
+
+    With `until`, wait no longer than until that future is done; else `patience` seconds at the most.
+    """
     if not works:
         return []
     loop = asyncio.get_running_loop()
@@ -138,7 +148,10 @@ async def _wait_for(session: Session, tasks: Sequence[asyncio.Task[Any]]) -> Non
 
 
 async def _left(session: Session, tasks: Sequence[asyncio.Task[Any]]) -> list[asyncio.Task[Any]]:
-    """Wait until tasks have ended, 5 s at the most; less, if one of them is answered no more. Return who is left."""
+    """Wait until tasks have ended, 5 s at the most; return those that have not.
+
+    If a call of one of them never returns, the others are waited for 0.2 s only.
+    """
     awaited = {task for task in tasks if not task.done()}
     if awaited:
         loop = asyncio.get_running_loop()

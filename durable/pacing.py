@@ -1,7 +1,7 @@
-"""Pacing: what many records call for at once is done a few pieces in each turn of the loop.
+"""Spread large amounts of work over many turns of the event loop.
 
-Separate because one event may open or cancel ten thousand runs, and the loop has others to serve meanwhile.
-Leaves to `scheduler` what a piece is, to `timers`, `journal` and `rounds`, which count for themselves, their own.
+Separate because one event may open or cancel ten thousand runs, and the loop has other work meanwhile.
+Leaves to `scheduler` what a piece of work is. `timers`, `journal` and `rounds` pace their own work themselves.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ T = TypeVar("T")
 
 
 class Pace(Generic[T]):
-    """Calls `act(piece)` for each piece that is added, in order: at once while there is room in this turn of the loop,
-    else in one of the next turns. In each turn there is room for `at_once`."""
+    """A pace calls `act(piece)` for every piece that is added, in order.
+
+    In each turn of the loop it acts on at most `at_once` pieces. A piece is acted on at once while there is room in
+    this turn, else in one of the next turns.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, act: Callable[[T], None], at_once: int) -> None:
         self._loop = loop
@@ -32,7 +35,7 @@ class Pace(Generic[T]):
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing waits for its turn."""
+        """Whether no piece is waiting."""
         return not self._waiting
 
     def __len__(self) -> int:
@@ -50,7 +53,7 @@ class Pace(Generic[T]):
             self._waiting.append(piece)
 
     def clear(self) -> list[T]:
-        """Forget what waits, and return it."""
+        """Remove the waiting pieces and return them."""
         left = list(self._waiting)
         self._waiting.clear()
         return left
@@ -66,11 +69,13 @@ class Pace(Generic[T]):
 
 
 class Admission:
-    """Lets sends and starts in one after the other: 200 in each turn of the loop, and none while more than 2,000
-    records are not durable yet or runs, those in `to_begin`, still to begin. The two are counted together: what begins
-    ends soon, and is to be written again.
+    """An admission holds back sends and starts while the engine is busy.
 
-    Who gathers a hundred thousand sends waits here with them, before anything is made of them.
+    It admits 200 in each turn of the loop. It admits none while the records that are not durable yet and the runs in
+    `to_begin`, which are still to begin, are more than 2,000 together. The two are added up because a run that begins
+    will soon end and write more records.
+
+    A hundred thousand sends in one `asyncio.gather` wait here, before any of them becomes records.
     """
 
     def __init__(self, journal: Journal, to_begin: Sequence[Sized]) -> None:
@@ -84,7 +89,10 @@ class Admission:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     def enter(self) -> asyncio.Future[None]:
-        """Return what is to be awaited: until there is room, in the order of the calls."""
+        """Return a future that is done once there is room.
+
+        The futures are done in the order of the calls.
+        """
         if not self._is_counting:
             self._is_counting = True
             self._turn_soon()
@@ -96,7 +104,7 @@ class Admission:
         return entering
 
     def close(self, error: Callable[[], Exception]) -> None:
-        """Refuse all who wait, each with an error of its own."""
+        """Refuse all that wait, each with an error of its own."""
         for entering in self._waiting:
             if not entering.done():
                 entering.set_exception(error())
@@ -115,12 +123,12 @@ class Admission:
 
     def _turn_soon(self) -> None:
         if self._unwritten > BACKLOG and self._journal.failure is None:
-            self._journal.tell(self._journal.posted, lambda error: self._turn())  # nothing changes before
+            self._journal.tell(self._journal.posted, lambda error: self._turn())  # before, there cannot be room
         else:
             self._loop.call_soon(self._turn)
 
     def _is_full(self) -> bool:
-        # A store that has failed makes nobody wait: each is told so.
+        # With a failed store nothing waits: each call gets the error.
         return self._unwritten + sum(map(len, self._to_begin)) > BACKLOG and self._journal.failure is None
 
     @property

@@ -1,15 +1,15 @@
-"""Refusals: what a step call gets whose run is not being executed any more.
+"""Refuse step calls of a run that is no longer being executed.
 
-Separate because user code may do anything with a cancelling, also take no notice of it, again and again.
-Leaves to `session` when to refuse, to `ending` how long to wait for who was refused.
+Separate because user code may do anything when it is cancelled, and may swallow it again and again.
+Leaves to `session` when to refuse, to `ending` how long to wait for refused tasks.
 
 A refused call raises `asyncio.CancelledError`, so that `finally` blocks run and record nothing (R8). It does so after
-one yield to the loop, so that code which swallows it does not stop the loop; and after the tenth it answers no more, so
-that such code does not spin for ever: it waits for what nobody will tell it. Nobody waits for such a task either, which
-would be for ever: it is taken out of asyncio's own list, by which `asyncio.run` cancels and awaits what is left.
+one yield to the loop, so that code which swallows the error does not block the loop. After the tenth refusal a call
+does not return at all, so that such code does not spin for ever. Waiting for a task in such a call would take for ever,
+so it is taken out of asyncio's own list, by which `asyncio.run` cancels and awaits the tasks that are left.
 
-A task that is none of the run's own, a request that was given the context, say, has nothing to clean up, and must not
-be cancelled by what it calls: it gets a RuntimeError.
+A task that does not belong to the run, such as a web request that was given the context, has nothing to clean up, and
+must not be cancelled by what it calls: it gets a RuntimeError.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _holding = threading.Lock()
 
 
 def leave_behind(task: asyncio.Task[Any]) -> None:
-    """Let nobody wait for a task that does not end."""
+    """Hide a task that does not end, so that nothing waits for it."""
     _LEFT.add(task)
     task.add_done_callback(_LEFT.discard)
     task._log_destroy_pending = False  # type: ignore[attr-defined]  # the log names it
@@ -43,13 +43,14 @@ def leave_behind(task: asyncio.Task[Any]) -> None:
 
 
 def _hold(left: object) -> None:
-    # Collected, a task is closed where it stands, and code that swallows that too goes on for ever: at the exit of the
-    # interpreter, which collects everything but what the frame of a daemon thread holds. This thread waits for ever.
+    # A task that is garbage-collected is closed where it stands, and code that swallows this closing, too, goes on for
+    # ever. The interpreter collects everything at its exit but what the frame of a daemon thread holds. So this thread
+    # holds the tasks and waits for ever.
     _holding.acquire()
 
 
 class Refused(Protocol):
-    """An execution that is over."""
+    """A refused execution is one whose step calls are refused."""
 
     ledger: Any
     main: asyncio.Task[Any]
@@ -58,7 +59,7 @@ class Refused(Protocol):
 
 
 class Awaited(Protocol):
-    """A step that somebody awaits."""
+    """An awaited call is a step call and the task that awaits it."""
 
     key: str
     awaited_by: asyncio.Task[Any] | None
@@ -66,7 +67,10 @@ class Awaited(Protocol):
 
 
 class Refusals:
-    """The refused calls of one execution. `ended()` is called where it has a fault, and its function is never done."""
+    """Refusals answer the step calls of one execution that is over.
+
+    `ended()` is called if the execution has a fault, but its function never ends.
+    """
 
     __slots__ = ("_count", "_ended", "_gone", "_is_counted", "_is_told", "_log", "_of", "silent")
 
@@ -76,14 +80,14 @@ class Refusals:
         self._ended = ended
         self._count = 0
         self._is_counted = self._is_told = False
-        self.silent: set[asyncio.Task[Any]] = set()  # those that wait for an answer which they do not get
+        self.silent: set[asyncio.Task[Any]] = set()  # tasks in a call that never returns
         self._gone: list[Gone] = []
 
     def check_own(self, step: str) -> None:
-        """Refuse a call of a task that is none of the run's own.
+        """Refuse a call of a task that does not belong to the run.
 
         Raises:
-            RuntimeError
+            RuntimeError: the calling task does not belong to the run.
         """
         if not is_own(self._of):
             raise self._told_away(step)
@@ -105,14 +109,16 @@ class Refusals:
         )
 
     def turn_away(self, calls: Iterable[Awaited], strangers: Container[asyncio.Task[Any]]) -> None:
-        """Tell tasks that are none of the run's own, and wait in its steps, that these will not be answered."""
+        """Fail the calls in which tasks that do not belong to the run wait."""
         for call in calls:
             if call.awaited_by in strangers and call.future is not None and not call.future.done():
                 call.future.set_exception(self._told_away(call.key))
 
     async def refuse(self) -> NoReturn:
-        """Refuse one call: raise, or answer no more. Those of one turn of the loop count once: a fan-out that cleans up
-        is refused as a whole."""
+        """Refuse one call: raise CancelledError, or after the tenth never return.
+
+        The calls of one turn of the loop count as one, so that a fan-out that cleans up is refused as a whole.
+        """
         loop = asyncio.get_running_loop()
         if not self._is_counted:
             self._count += 1
@@ -122,7 +128,7 @@ class Refusals:
             await asyncio.sleep(0)
             raise asyncio.CancelledError
         if self._of.fault is not None:
-            self._ended()  # R7: also where the function, which catches everything, is never done
+            self._ended()  # R7: the function catches everything and so never ends by itself
         task = asyncio.current_task()
         assert task is not None
         self.silent.add(task)
@@ -140,7 +146,7 @@ class Refusals:
 
     @contextmanager
     def watched(self, gone: Gone) -> Iterator[None]:
-        """Call `gone(task)` meanwhile for each task that is answered no more."""
+        """Call `gone(task)` for each task whose call will never return, while in the context."""
         self._gone.append(gone)
         try:
             yield

@@ -1,11 +1,12 @@
-"""Strays: tasks that a function started, and that have called no step, found by their context.
+"""Find the tasks of a function that have called no step.
 
-Separate because Python tells of them only from 3.12 on, and only who looks at every task there is.
-Leaves to `scheduler` which executions are over, to `session` the tasks that it has seen in its steps.
+Separate because such tasks can be found only by looking at every task of the loop, from Python 3.12 on.
+Leaves to `scheduler` which executions are over, to `session` the tasks that were seen in its steps.
 
-A task inherits the context of whoever starts it, and so its execution, in `BODY`. What a handler starts is not the
-function's: a connection pool that was made in a step outlives it. One look at all tasks serves all runs that have ended
-or may be parked since the last one; there is at most one in 100 ms, and they take at most a twentieth of the time.
+A task inherits the context of the task that starts it, and with it the execution, in `BODY`. Tasks that a handler
+starts do not belong to the function: a connection pool that was made in a step outlives the step. One look at all tasks
+serves all runs that have ended or may be parked since the last look. There is at most one look in 100 ms, and looks
+take at most a twentieth of the time.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ CAN_LOOK = sys.version_info >= (3, 12)
 
 
 class Strays:
-    """The tasks of one engine's functions beside those that its executions know. `spawn` runs what takes longer."""
+    """Strays are tasks of functions that their executions do not know.
+
+    `spawn` runs a coroutine in the background.
+    """
 
     def __init__(
         self,
@@ -48,17 +52,20 @@ class Strays:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody waits for a look."""
+        """Whether no look is due."""
         return self._timer is None
 
     def look_soon(self) -> None:
-        """Look, now or when it is time: an execution is over, and may have left tasks."""
+        """Look as soon as the pace allows.
+
+        Called when an execution is over: it may have left tasks.
+        """
         if CAN_LOOK and self._timer is None:
             wait = self._not_before - self._loop.time()
             self._timer = self._loop.call_later(wait, self.look) if wait > 0 else self._loop.call_soon(self.look)
 
     async def busy(self) -> set[Session]:
-        """Return the executions that have tasks beside those that they know: they are not parked."""
+        """Return the executions that have strays; these must not be parked."""
         if not CAN_LOOK:
             return set()
         told: asyncio.Future[set[Session]] = self._loop.create_future()
@@ -67,7 +74,7 @@ class Strays:
         return await told
 
     def look(self) -> None:
-        """Look now: cancel the tasks of executions that are over."""
+        """Look now, and cancel the strays of executions that are over."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,23 +1,23 @@
-"""Worker threads in which blocking handlers run.
+"""Run blocking handlers in worker threads.
 
-Separate because threads are the one thing here that cannot be cancelled: what follows from that stays in this module.
-Leaves to `scheduler` which handlers run, when to stop waiting for one, and what its outcome means.
+Separate because threads cannot be cancelled, and the consequences of that stay in this module.
+Leaves to `tries` which handlers run, when to stop waiting for one, and what its outcome means.
 
-Waiting and running are two things. A `Call` has a `result` to wait for, which may be cancelled at any time, and an
+Waiting and running are separate. A `Call` has a `result` to wait for, which may be cancelled at any time, and an
 `ended` that is set once no thread runs it any more. Cancelling the result of a call that no thread has begun withdraws
-it; of one that runs, it only ends the waiting: Python has no way to stop a thread.
+the call. If a thread runs it, cancelling only ends the waiting: Python has no way to stop a thread.
 
-Threads are daemons of our own, because a handler that hangs must never keep Ctrl-C from ending a script (R11a). The
-threads of `concurrent.futures` (and so of `asyncio.to_thread`) and those of `anyio.to_thread` are no daemons: both are
-joined when the interpreter exits, and one handler that hangs would hang the script with it.
+The threads are daemons of our own, because a handler that hangs must never keep Ctrl-C from ending a script (R11a). The
+threads of `concurrent.futures` (and so of `asyncio.to_thread`) and of `anyio.to_thread` are joined when the interpreter
+exits, so one handler that hangs would hang the script.
 
 Invariants:
 - All bookkeeping is done on the loop's thread, without a lock. A thread only takes a call from its own inbox, runs it
-  and posts the outcome back; so a thread is idle, busy or told to end exactly as the loop sees it.
-- Calls wait only while `limit` threads are busy, and begin in the order of being submitted.
-- A thread idle for 10 s asks the loop whether it may end; a call that crosses the question keeps it. A thread that
-  finds the loop closed ends, and the outcome it holds is dropped: nobody is left who could receive it.
-- The most recently used idle thread is taken first, so surplus threads fall idle and end.
+  and posts the outcome back. So a thread is idle, busy or told to end exactly as the loop sees it.
+- Calls wait only while `limit` threads are busy, and begin in the order in which they were submitted.
+- A thread that was idle for 10 s asks the loop whether it may end. If the loop has meanwhile given it a call, it stays.
+  A thread that finds the loop closed ends and drops its outcome, which no one could receive any more.
+- The most recently used idle thread is taken first, so surplus threads become idle and end.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _IDLE_SECONDS = 10.0
 
 @attrs.define(eq=False, repr=False)
 class Call(Generic[T]):
-    """One function handed to a thread.
+    """A call is one function that is handed to a thread.
 
     Attributes:
-        label: what to call it when it does not end.
-        result: what the function returned or raised. Cancelling it never stops a thread; to stop waiting and still
-            have the outcome later, wait with `asyncio.wait([call.result])`, which does not cancel it.
-        ended: set when no thread runs the function any more, or ever will. It is set together with `result`.
-        running: a thread has been given the function and has not ended it.
+        label: the name of the call in the log.
+        result: a future for what the function returns or raises. Cancelling it never stops a thread. To stop waiting
+            and still have the outcome later, wait with `asyncio.wait([call.result])`, which does not cancel it.
+        ended: set, together with `result`, when no thread runs the function any more, or ever will.
+        running: whether a thread has been given the function and has not finished it.
         begun: called when a thread is given the function.
     """
 
@@ -65,16 +65,16 @@ _Inbox = SimpleQueue[Call[Any] | None]
 
 
 class Workers:
-    """Threads for blocking functions: at most `limit` at once, others queue.
+    """Workers run blocking functions in at most `limit` threads.
 
-    It belongs to the loop on which it is first used. All methods are to be called from there.
+    Further functions wait in a queue. The object belongs to the loop on which it is first used: call all methods there.
     """
 
     def __init__(self, limit: int = 40) -> None:
-        """Start no thread yet.
+        """Set the limit; threads are started when they are needed.
 
         Raises:
-            ValueError: a limit below 1.
+            ValueError: the limit is below 1.
         """
         if limit < 1:
             raise ValueError(f"the limit of worker threads must be at least 1, not {limit}")
@@ -93,14 +93,15 @@ class Workers:
         label: str,
         begun: Callable[[], None] | None = None,
     ) -> Call[T]:
-        """Have `context.run(function)` run in a thread, `begun()` being called then, and return its `Call` at once.
+        """Hand `context.run(function)` to a thread, and return its `Call` at once.
 
-        No event loop runs in the thread; the function may start one. Whatever it raises becomes the exception of
-        `result`, KeyboardInterrupt and SystemExit included, its traceback beginning at the function; a StopIteration,
-        which no future can hold, as the cause of a RuntimeError, as in a coroutine. `context` must not be in use.
+        `begun()` is called in the loop's thread when a thread is given the function. No event loop runs in the thread;
+        the function may start one. An exception, KeyboardInterrupt and SystemExit included, becomes the exception of
+        `result`, with a traceback that begins at the function. A StopIteration, which no future can hold, becomes the
+        cause of a RuntimeError, as in a coroutine. `context` must not be in use.
 
         Raises:
-            RuntimeError: closed; no event loop is running; the system refuses another thread.
+            RuntimeError: the workers are closed, no event loop is running, or the system refuses another thread.
         """
         if self._closed:
             raise RuntimeError(f"the worker threads are closed: {label} cannot run")
@@ -119,14 +120,16 @@ class Workers:
         return call
 
     def hold(self) -> None:
-        """Begin no more calls: those that wait for a thread are cancelled, and those to come."""
+        """Begin no more calls; cancel those that wait and those to come."""
         self._held = True
         while self._queued:
             self._queued.popleft().result.cancel()
 
     async def close(self, grace: float) -> list[str]:
-        """Take no more calls, cancel those not begun, give the running ones `grace` seconds; return the labels of
-        those that still run then, in the order in which they began. Their threads end when they do.
+        """Take no more calls; return the labels of calls that do not end in time.
+
+        Calls that have not begun are cancelled, running ones get `grace` seconds. The labels are in the order in which
+        the calls began. A thread that still runs ends with its call.
         """
         self._closed = True
         self.hold()
@@ -195,11 +198,11 @@ class Workers:
             while self._answered(loop, inbox):
                 pass
         except RuntimeError:
-            if not loop.is_closed():  # else nobody is left who could receive the outcome
+            if not loop.is_closed():  # after that, no one could receive the outcome
                 raise
 
     def _answered(self, loop: asyncio.AbstractEventLoop, inbox: _Inbox) -> bool:
-        # A function of its own, so that an idle thread holds on to nothing of the last call.
+        # A function of its own, so that an idle thread keeps no reference to the last call.
         try:
             call = inbox.get(timeout=_IDLE_SECONDS)
         except Empty:
@@ -216,8 +219,8 @@ def _outcome(call: Call[T]) -> tuple[T | None, BaseException | None]:
     try:
         return call.context.run(call.function), None
     except BaseException as error:
-        # Without this frame a traceback begins with the user's code, and does not refer back to itself. What is done
-        # with the error here can be overridden by no class: one that raises would end the thread, and hang the run.
+        # Without this frame the traceback begins with the user's code, and does not refer back to itself. Nothing done
+        # with the error here can be overridden by its class: if that raised, the thread would end, and the run hang.
         trace = trace_of(error)
         if trace is not None:
             set_trace(error, trace.tb_next)
@@ -238,6 +241,6 @@ def _settle(result: asyncio.Future[T], value: Any, error: BaseException | None) 
         return
     try:
         result.set_exception(error)
-    except Exception as refusal:  # an exception that no future takes: it must not cost us the thread
+    except Exception as refusal:  # some exceptions cannot be set on a future: this must not end the thread
         refusal.__cause__ = error
         result.set_exception(refusal)

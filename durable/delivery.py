@@ -140,8 +140,8 @@ class Delivery:
 
     def _watch(self) -> None:
         if not self._watched and not self._closed:
-            self._watched = True
             self._rounds.call_at(self._quiet_at, self._round_came)
+            self._watched = True  # after that: on a full stack it may have been in vain, and is asked for again
 
     def _round_came(self) -> None:
         self._watched = False

@@ -44,8 +44,8 @@ class Pace(Generic[T]):
     def add(self, piece: T) -> None:
         """Act on one more piece, now or soon."""
         if not self._is_counting:
+            self._loop.call_soon(self._turn)  # first: it is what a full stack has no room for
             self._is_counting = True
-            self._loop.call_soon(self._turn)
         if self._room and not self._waiting:
             self._room -= 1
             self._act(piece)

@@ -36,10 +36,10 @@ class Rounds:
 
     def call_at(self, number: int, callback: Callable[[], None]) -> None:
         """Call `callback` in round `number`, or in the next round if that has passed."""
-        self._due.setdefault(max(number, self.now + 1), []).append(callback)
         if not self._running:
+            self._loop.call_soon(self._round)  # first: it is what a full stack has no room for
             self._running = True
-            self._loop.call_soon(self._round)
+        self._due.setdefault(max(number, self.now + 1), []).append(callback)
 
     async def passed(self, count: int) -> None:
         """Wait until `count` rounds have passed."""

@@ -148,7 +148,11 @@ class Scheduler:
         if run in self._starting or self._closing:
             return
         self._starting.add(run)
-        self._machine.journal.tell(self._machine.journal.posted, partial(self._begin_durable, run))
+        try:
+            self._machine.journal.tell(self._machine.journal.posted, partial(self._begin_durable, run))
+        except RecursionError:  # it is asked for again on a stack with room
+            self._starting.discard(run)
+            raise
 
     def _begin_durable(self, run: str, error: StoreError | None) -> None:
         self._starting.discard(run)

@@ -145,3 +145,41 @@ def test_who_follows_the_records_is_told_on_a_stack_with_room() -> None:
         assert told == records
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("how", ["an event opens a run", "a wait is over"])
+def test_what_is_recorded_is_acted_on_however_little_room_the_stack_has(how: str) -> None:
+    """R31: where the stack ends some calls further on, a cause has happened whole or not at all, and what has happened
+    goes on as if there had been room."""
+
+    @durable.function
+    async def sleeps(ctx: Context) -> str:
+        await ctx.step.sleep("s", "1d")
+        return "awake"
+
+    async def story() -> None:
+        async with Lab([sleeps, hears]) as lab:
+            runtime = lab.engine.opened("a test")
+            causes, limit, happened = runtime.causes, sys.getrecursionlimit(), 0
+            for room in range(12, 90):
+                now, run = lab.clock.now(), (await lab.start(sleeps, id=f"r{room}")).id
+                if how == "an event opens a run":
+                    records, run = causes.open("hears", f"h{room}", Event("told", {}, "e", now), now), f"h{room}"
+                else:
+                    records = causes.expire((run, "s"), now)
+                posted = runtime.journal.posted
+                sys.setrecursionlimit(len(inspect.stack(0)) + room)
+                try:
+                    runtime.journal.post_all(records)
+                except (RecursionError, durable.CodecError):
+                    assert runtime.journal.posted == posted
+                finally:
+                    sys.setrecursionlimit(limit)
+                has_happened = runtime.journal.posted > posted
+                happened += has_happened
+                await lab.settle()
+                assert not has_happened or (await lab.engine.info(run)).status == "completed", room
+                await lab.engine.cancel(f"r{room}")
+            assert 0 < happened < 78
+
+    asyncio.run(story())

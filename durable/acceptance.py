@@ -9,10 +9,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from durable.codec import decode, encode
-from durable.limits import Limits, check_data
+from durable.limits import Limits, data_too_large
 from durable.records import RESERVED, Event, event_of, text_of
 from durable.spelling import shown
-from durable.words import checked_name, checked_name_or_none
+from durable.words import NAME_BYTES, checked_name
 
 
 def accepted(
@@ -29,15 +29,20 @@ def accepted(
     """
     if not isinstance(event, Event):
         raise TypeError(f"only an Event can be sent, not {shown(event)} ({type(event).__name__})")
-    name = checked_name(event.name, "an event's name")
-    given = checked_name_or_none(event.id, f"the id of event {name!r}")
-    v = checked_name_or_none(event.v, f"the v of event {name!r}")
+    name, given, v = event.name, event.id, event.v
+    if not name.isascii() or len(name) > NAME_BYTES:  # it is a text and not empty: the event has seen to that
+        name = checked_name(name, "an event's name")
+    if given is not None:
+        given = checked_name(given, f"the id of event {name!r}")
+    if v is not None:
+        v = checked_name(v, f"the v of event {name!r}")
     if not reserved and name.startswith(RESERVED):
         raise ValueError(f"event {name!r} cannot be sent: names under {RESERVED!r} are the runtime's own")
     if "*" in name:
         raise ValueError(f"event {name!r} cannot be sent: a * is for patterns in triggers")
     text = encode(event.data)
-    check_data(limits, len(text), f"the data of event {name!r}")
+    if len(text) > limits.event_bytes:
+        raise data_too_large(limits, len(text), f"the data of event {name!r}")
     return event_of(name, decode(text), given or id, event.ts or at, v, text)
 
 
@@ -52,4 +57,6 @@ def check_signal(signal: str, data: object, limits: Limits) -> None:
     Raises:
         CodecError, LimitError
     """
-    check_data(limits, len(encode(data)), f"the data of signal {signal!r}")
+    size = len(encode(data))
+    if size > limits.event_bytes:
+        raise data_too_large(limits, size, f"the data of signal {signal!r}")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import lru_cache
 from itertools import count
 from typing import Any
 
@@ -323,9 +324,22 @@ class Bus:
         hearing.sort(key=lambda one: one.number)  # the index has them by what they ask for
         return hearing
 
+    def heard_by(self, event: Event, now: datetime) -> tuple[list[Listener], list[str]]:
+        """Return what `listeners_for` and `functions_for` do; what the filters of both may take is one budget."""
+        name, found = event.name, dict[str, None]()
+        is_filtered = name in self._listeners
+        for pattern in _patterns(name):
+            for trigger in self._triggers.get(pattern, ()):
+                found[trigger.function] = None
+                is_filtered = is_filtered or trigger.expression is not None
+        if not is_filtered:  # the name says all
+            return [], list(found)
+        seen, budget = view(event), Budget()
+        return self.listeners_for(seen, now, budget), self.functions_for(seen, budget)
+
     def is_heard(self, name: str) -> bool:
         """Say whether any trigger or listener is for events of this name."""
-        return name in self._listeners or any(pattern in self._triggers for pattern in _patterns(name))
+        return name in self._listeners or not self._triggers.keys().isdisjoint(_patterns(name))
 
     def listeners(self) -> list[Listener]:
         """Return every listener."""
@@ -343,10 +357,9 @@ class Bus:
         self.complain(about, f"{of} cannot be evaluated, which counts as no match: {why}")
 
 
-def _patterns(name: str) -> Iterator[str]:
-    """Yield the names and patterns that an event's name falls under. A name of the runtime's own has its first / after
+@lru_cache(maxsize=512)
+def _patterns(name: str) -> tuple[str, ...]:
+    """Return the names and patterns that an event's name falls under. A name of the runtime's own has its first / after
     "durable", so that every pattern for it spells that prefix (R16)."""
-    yield name
-    for position, character in enumerate(name):
-        if character in "/.":
-            yield name[: position + 1] + "*"
+    stars = [name[: position + 1] + "*" for position, character in enumerate(name) if character in "/."]
+    return (name, *stars)

@@ -3,8 +3,8 @@
 Separate because it decides everything and does nothing: no await, no clock, no I/O.
 Leaves to `journal` to make its decisions durable and to `scheduler` to act on them.
 
-The decisions are generators of records. Whoever asks folds each record before taking the next, so that a decision
-sees what the one before it changed: an event that answers a wait finds it gone for the next event of the same send.
+A decision is a row of records. Whoever asks folds each before taking the next: a decision that depends on what the one
+before it changed is a generator, so that an event which answers a wait finds it gone for the next event of its send.
 All records of one cause are one generator's, and are kept or lost as one. What of it could be refused, users' values,
 was encoded before; what is put around these counts against no limit of theirs (`enclose`).
 """
@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import chain, starmap
 from typing import Any
 
 import attrs
 
-from durable.bus import Place, lacking, path_of, view
+from durable.bus import Listener, Place, lacking, path_of, view
 from durable.codec import enclose, encode, outline
 from durable.errors import InvokeTimeoutError, RecordedError, RunCancelled, SignalConflictError
-from durable.expressions import Budget
 from durable.ids import child_run, ending_event, failure_run, opened_run
 from durable.ledger import Ledger
 from durable.limits import Limits
@@ -48,7 +48,7 @@ from durable.records import (
     Wait,
     event_of,
 )
-from durable.state import State
+from durable.state import Declaration, State
 from durable.times import after
 
 Acting = tuple[object, Iterator[Record]]  # the value that a step ends with, and what it sends
@@ -100,9 +100,8 @@ class Causes:
         """Return the runtime's id of each event that is sent together with others: for a repeat, that of the first."""
         ids, firsts = list[str](), dict[str, str]()
         for id, event in events:
-            first = self.repeat_of(id, event, now) or id
             given = event.id if event.id != id else None
-            ids.append(first if given is None else firsts.setdefault(given, first))
+            ids.append(id if given is None else firsts.setdefault(given, self.repeat_of(id, event, now) or id))
         return ids
 
     def send_all(self, events: Sequence[tuple[str, Event]], now: datetime) -> Iterator[Record]:
@@ -110,28 +109,41 @@ class Causes:
 
         Each is as it was accepted, with the id that is to be the runtime's own; what that becomes says `ids_of`.
         """
-        for id, event in events:
-            if self.repeat_of(id, event, now) is not None:
-                continue
-            if event.ts is not None and event.ts > now:
-                yield EventSent(id, event, now, due=event.ts)
-                continue
-            if event.id != id:  # given by whoever sent it
-                yield EventSent(id, event, now)
-            yield from self.deliver(id, event, now)
+        if len(events) == 1:
+            [(id, event)] = events
+            return self._send(id, event, now)
+        return chain.from_iterable(starmap(self._send, [(id, event, now) for id, event in events]))
+
+    def _send(self, id: str, event: Event, now: datetime) -> Iterator[Record]:
+        is_given = event.id != id  # by whoever sent it
+        if is_given and self.repeat_of(id, event, now) is not None:
+            return iter(())
+        if event.ts is not None and event.ts > now:
+            return iter((EventSent(id, event, now, due=event.ts),))
+        if is_given:
+            return chain((EventSent(id, event, now),), self.deliver(id, event, now))
+        return self.deliver(id, event, now)
 
     def deliver_scheduled(self, id: str, now: datetime) -> Iterator[Record]:
         """A scheduled event is due."""
         scheduled = self.state.scheduled.get(id)
-        if scheduled is not None:
-            yield EventSent(id, scheduled.event, now)
-            yield from self.deliver(id, scheduled.event, now)
+        if scheduled is None:
+            return iter(())
+        return chain((EventSent(id, scheduled.event, now),), self.deliver(id, scheduled.event, now))
 
     def deliver(self, id: str, event: Event, now: datetime) -> Iterator[Record]:
         """An event happened: answer every matching wait, cancel, open one run per matching function."""
-        seen, budget = view(event), Budget()
-        listeners = self.state.bus.listeners_for(seen, now, budget)
-        functions = self.state.bus.functions_for(seen, budget)
+        listeners, functions = self.state.bus.heard_by(event, now)
+        if listeners:
+            return self._deliver_to(listeners, functions, id, event, now)
+        opened: list[Record] = []
+        for function in functions:
+            opened += self.open(function, opened_run(id, function), event, now)
+        return iter(opened)
+
+    def _deliver_to(
+        self, listeners: list[Listener], functions: list[str], id: str, event: Event, now: datetime
+    ) -> Iterator[Record]:
         waits = [one.place for one in listeners if not one.cancels]
         answer = Ok(enclose(event)) if waits else NOTHING
         for place in waits:
@@ -170,20 +182,22 @@ class Causes:
         is_named: bool = False,
     ) -> Iterator[Record]:
         """A function is to run, unless its idempotency key was claimed. `is_named`: the run's id is its key (R21)."""
-        key, claimant = (None, None) if is_named else self.claimed_by(function, event, now)
-        if claimant is None:
-            if key is not None:
-                yield KeyClaimed(function, key, run, now)
-            self._warn_of_cancels(function, run, event)
-            yield RunOpened(run, function, event, now, parent)
+        declaration, key = self.state.functions.get(function), None
+        if declaration is not None and declaration.idempotency is not None and not is_named:
+            key, claimant = self.claimed_by(function, event, now)
+            if claimant is not None:
+                return iter(())
+        if declaration is not None and declaration.cancels:
+            self._warn_of_cancels(declaration, run, event)
+        opened = RunOpened(run, function, event, now, parent)
+        return iter((opened,) if key is None else (KeyClaimed(function, key, run, now), opened))
 
-    def _warn_of_cancels(self, function: str, run: str, event: Event) -> None:
+    def _warn_of_cancels(self, declaration: Declaration, run: str, event: Event) -> None:
         # R20: at the call nobody can know the run's event; here it is known that the Cancel can never match.
-        declaration = self.state.functions.get(function)
-        for rule in declaration.cancels if declaration is not None else ():
+        for rule in declaration.cancels:
             if rule.match is None:
                 continue
-            what = f"Cancel(match={rule.match!r}) of function {function!r}"
+            what = f"Cancel(match={rule.match!r}) of function {declaration.id!r}"
             lack = lacking(view(event), path_of(rule.match))
             if lack is not None:
                 self._complain(
@@ -208,8 +222,9 @@ class Causes:
         run, key = place
         ledger = self.state.ledger(run)
         facts = ledger.pending(key) if ledger is not None else None
-        if ledger is not None and facts is not None:
-            yield ledger.closing(key, facts.kind, outcome, at=now, limits=self.limits)
+        if ledger is None or facts is None:
+            return iter(())
+        return iter((ledger.closing(key, facts.kind, outcome, at=now, limits=self.limits),))
 
     def expire(self, place: Place, deadline: datetime) -> Iterator[Record]:
         """A wait's deadline has come: a sleep is over, a wait has timed out. That is when it happened, however late it
@@ -219,16 +234,13 @@ class Causes:
         now = deadline if ledger is None else max(deadline, ledger.latest)
         if facts is not None and isinstance(facts.wait, ForChild):
             message = f"run {facts.wait.child!r} did not end in time; it goes on"
-            error = RecordedError(InvokeTimeoutError.__name__, message, step_id=place[1])
-            yield from self.answer(place, Err(error), now)
-        else:
-            yield from self.answer(place, NOTHING, now)
+            return self.answer(place, Err(RecordedError(InvokeTimeoutError.__name__, message, step_id=place[1])), now)
+        return self.answer(place, NOTHING, now)
 
     def signal(self, name: str, data: object, now: datetime) -> Iterator[Record]:
         """A signal was sent: it answers the one wait for it, if there is one (R23)."""
         place = self.waiter(name, now)
-        if place is not None:
-            yield from self.answer(place, Ok(enclose(Signal(name, data))), now)
+        return iter(()) if place is None else self.answer(place, Ok(enclose(Signal(name, data))), now)
 
     def waiter(self, signal: str, now: datetime) -> Place | None:
         """Return who waits for a signal at `now`."""
@@ -241,19 +253,17 @@ class Causes:
     def wait(self, place: Place, kind: StepKind, wait: Wait, now: datetime, *, replace: bool) -> Iterator[Record]:
         """A step begins to wait; `replace` takes a signal over from whoever waits for it."""
         run, key = place
-        if isinstance(wait, ForSignal):
-            holder = self.waiter(wait.signal, now)
-            if holder is not None and not replace:
-                message = (
-                    f"signal {wait.signal!r} is waited for by run {holder[0]!r} already: use a name of its own for "
-                    'each run, or on_conflict="replace"'
-                )
-                error = RecordedError(SignalConflictError.__name__, message, step_id=key)
-                yield self.state.ledgers[run].closing(key, kind, Err(error), at=now, limits=self.limits)
-                return
-            if holder is not None:
-                yield from self.answer(holder, NOTHING, now)
-        yield StepOpened(run, key, kind, wait, now)
+        opened = StepOpened(run, key, kind, wait, now)
+        if not isinstance(wait, ForSignal) or (holder := self.waiter(wait.signal, now)) is None:
+            return iter((opened,))
+        if not replace:
+            message = (
+                f"signal {wait.signal!r} is waited for by run {holder[0]!r} already: use a name of its own for each "
+                'run, or on_conflict="replace"'
+            )
+            error = RecordedError(SignalConflictError.__name__, message, step_id=key)
+            return iter((self.state.ledgers[run].closing(key, kind, Err(error), at=now, limits=self.limits),))
+        return chain(self.answer(holder, NOTHING, now), (opened,))
 
     def invoke(
         self, place: Place, function: str, event: Event, span: timedelta | None, now: datetime
@@ -265,8 +275,7 @@ class Causes:
         until = None if span is None else after(now, span)
         if facts is not None and isinstance(facts.wait, ForChild) and self.state.is_unfinished(facts.wait.child):
             # Cancelled in an earlier attempt, or opened again (R32), which leaves no deadline: the child goes on.
-            yield StepOpened(run, key, "invoke", ForChild(facts.wait.child, facts.wait.until or until), now)
-            return
+            return iter((StepOpened(run, key, "invoke", ForChild(facts.wait.child, facts.wait.until or until), now),))
         _, claimant = self.claimed_by(function, event, now)
         refusal = None
         if function not in self.state.functions:
@@ -275,11 +284,10 @@ class Causes:
             refusal = f"function {function!r} ran for the same idempotency key in the last 24 h, as run {claimant!r}"
         if refusal is not None:
             error = RecordedError(LookupError.__name__, refusal, step_id=key)
-            yield ledger.closing(key, "invoke", Err(error), at=now, limits=self.limits)
-            return
+            return iter((ledger.closing(key, "invoke", Err(error), at=now, limits=self.limits),))
         child = child_run(run, key, facts.openings if facts is not None else 0)
-        yield StepOpened(run, key, "invoke", ForChild(child, until), now)
-        yield from self.open(function, child, event, now, place)
+        opened = StepOpened(run, key, "invoke", ForChild(child, until), now)
+        return chain((opened,), self.open(function, child, event, now, place))
 
     def close(
         self,
@@ -292,14 +300,26 @@ class Causes:
         reason: str | None = None,
     ) -> Iterator[Record]:
         """A run has ended: wake its parent, tell of it, call its failure handler (R15, R16, R24)."""
-        ledger = self.state.ledger(run)
+        ledger = self.state.ledgers.get(run) or self.state.ledger(run)
         if ledger is None:
-            return
-        parent = self.state.parents.get(run)
-        yield RunClosed(run, status, now, output, error, reason)
+            return iter(())
+        closed, parent = RunClosed(run, status, now, output, error, reason), self.state.parents.get(run)
+        if parent is None and not self._is_told(ledger, status):
+            return iter((closed,))
+        return self._close(ledger, closed, parent)
+
+    def _is_told(self, ledger: Ledger, status: Ending) -> bool:
+        """Say whether anybody may hear that a run has ended: nobody begins to by that."""
+        declaration = self.state.functions.get(ledger.function)
+        if status == "failed" and declaration is not None and declaration.on_failure is not None:
+            return True
+        return any(map(self.state.bus.is_heard, _TOLD[status]))
+
+    def _close(self, ledger: Ledger, closed: RunClosed, parent: Place | None) -> Iterator[Record]:
+        yield closed
         if parent is not None:
-            yield from self.answer(parent, child_outcome(ledger, parent[1]), now)
-        yield from self._tell(ledger, now)
+            yield from self.answer(parent, child_outcome(ledger, parent[1]), closed.at)
+        yield from self._tell(ledger, closed.at)
 
     def _tell(self, ledger: Ledger, now: datetime) -> Iterator[Record]:
         declaration = self.state.functions.get(ledger.function)

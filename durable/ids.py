@@ -10,6 +10,7 @@ so is never that of a run which derives.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from random import SystemRandom
 
 PREFIX_END = "»"
@@ -23,6 +24,7 @@ _CHANCE_BITS = 80
 _CHANCE = SystemRandom()
 
 
+@lru_cache(maxsize=1_024)
 def part(name: str) -> str:
     """Return a step's key or a function's id as one part of a derived id: two paths of parts never spell the same id.
 

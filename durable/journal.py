@@ -21,36 +21,18 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol
 
-from durable.codec import EventTexts, write
+from durable.entries import Entries
 from durable.errors import StoreError
-from durable.ids import scheduled_run
-from durable.ledger import Ledger
-from durable.records import (
-    EngineClosed,
-    EventSent,
-    KeyClaimed,
-    MessageTaken,
-    Record,
-    RunClosed,
-    RunOpened,
-    RunRetried,
-    StepClosed,
-    StepOpened,
-)
+from durable.records import Record
 from durable.retraction import PutBack, retraction
-from durable.spelling import keepable
-from durable.state import KEPT, State
-from durable.stores.inbox import message_run
-from durable.stores.store import Entry, RunRow, Store
-from durable.times import after
+from durable.state import State
+from durable.stores.store import Entry, Store
 
 Told = Callable[[StoreError | None], None]
 
-CLOSING_KEPT = timedelta(days=366)
 TOLD_AT_ONCE = 200  # in one turn of the loop: each may begin a run, or go on with one
 
 
@@ -82,7 +64,7 @@ class Journal:
         self.immediate = bool(getattr(store, "immediate", False))
         self._store = store
         self._state = state
-        self._texts = EventTexts()
+        self._entries = Entries(state)
         self.on_failure: Callable[[StoreError], None] | None = None
         self._changed = changed
         self._followers: dict[type[Record], list[Callable[[Any], None]]] = {}
@@ -107,7 +89,7 @@ class Journal:
         """
         if self._refusal is not None:
             self._refuse()
-        entry = self._entry(record)
+        entry = self._entries.of(record)
         self._state.fold(record)
         self._queue.append(entry)
         self.posted += 1
@@ -130,7 +112,7 @@ class Journal:
         retractions: list[PutBack] = []
         try:
             for record in cause:
-                entries.append(self._entry(record))
+                entries.append(self._entries.of(record))
                 retractions.append(retraction(self._state, record))
                 self._state.fold(record)
                 records.append(record)
@@ -145,15 +127,6 @@ class Journal:
         if records:
             self._write_soon()
         return records
-
-    def _entry(self, record: Record) -> Entry:
-        """Return a record as it will be kept, before it is folded.
-
-        Raises:
-            ValueError, CodecError: it cannot be kept, in whatever store.
-        """
-        data = self._texts.of(record.event) if isinstance(record, (EventSent, RunOpened)) else None
-        return _entry(record, write(record, data), self._state)
 
     def _tell_followers(self, record: Record) -> None:
         self._changed.set()
@@ -303,49 +276,3 @@ def _resolve(reached: asyncio.Future[None], error: StoreError | None) -> None:
         reached.set_result(None)
     else:
         reached.set_exception(error)
-
-
-def _entry(record: Record, body: str, state: State) -> Entry:
-    kind = type(record).__name__
-    match record:
-        case StepClosed() | StepOpened():  # first, for they are the most frequent
-            return Entry(record.run, kind, body)
-        case EventSent():
-            # A scheduled event is kept like a run of its own, which its delivery ends: however long the process was
-            # down, it is not lost. Its id counts until then and for 24 h more, if it was given from outside.
-            keep_until = after(record.at, KEPT) if record.event.id != record.id else None
-            if record.due is not None:
-                return Entry(scheduled_run(record.id), kind, body)
-            if record.id not in state.scheduled:
-                return Entry("", kind, body, keep_until=keep_until or after(record.at, KEPT))
-            return Entry(scheduled_run(record.id), kind, body, ends_run=True, keep_until=keep_until)
-        case KeyClaimed():
-            return Entry("", kind, body, keep_until=after(record.at, KEPT))
-        case MessageTaken():
-            return Entry(message_run(record.id), kind, body, ends_run=True)
-        case EngineClosed():
-            return Entry("", kind, body, keep_until=after(record.at, CLOSING_KEPT))
-        case RunOpened():
-            row = RunRow(record.run, record.function, record.event.name, record.at)
-            return Entry(record.run, kind, body, row=row)
-        case RunClosed():
-            ledger = _known(state, record.run)
-            said = str(record.error) if record.error is not None else record.reason
-            error = None if said is None else keepable(said)  # A1: what a message holds comes from anywhere
-            row = RunRow(
-                record.run, ledger.function, ledger.event.name, ledger.opened_at, record.at, record.status, error
-            )
-            return Entry(record.run, kind, body, ends_run=True, row=row)
-        case RunRetried() if record.reopened:
-            ledger = _known(state, record.run)
-            row = RunRow(record.run, ledger.function, ledger.event.name, ledger.opened_at)
-            return Entry(record.run, kind, body, row=row)
-        case _:
-            return Entry(record.run, kind, body)
-
-
-def _known(state: State, run: str) -> Ledger:
-    ledger = state.ledger(run) or state.ended.get(run)
-    if ledger is None:
-        raise KeyError(f"there is no run {run!r} that has not ended")
-    return ledger

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from durable.codec import Whose, encode, recorded
 from durable.guests import is_of
 from durable.ledger import Ledger
-from durable.limits import check_output
+from durable.limits import output_too_large
 from durable.machine import Parts
 from durable.records import Record, RunRetried
 from durable.retries import FINAL_FOR_RUN, Verdict
@@ -93,7 +93,9 @@ class Judge:
     def _written(self, session: Session) -> str:
         type_ = self._functions[session.ledger.function].output_type
         text = encode(session.main.result(), type_, whose=Whose.FUNCTION)
-        check_output(self._machine.causes.limits, len(text), f"what run {session.ledger.run!r} returned")
+        limits = self._machine.causes.limits
+        if len(text) > limits.step_bytes:
+            raise output_too_large(limits, len(text), f"what run {session.ledger.run!r} returned")
         return text
 
     def _post(self, records: Iterator[Record]) -> None:

@@ -47,30 +47,20 @@ def too_many_steps(limits: Limits, run: str, step_id: str) -> LimitError:
     )
 
 
-def check_output(limits: Limits, size: int, what: str) -> None:
-    """Refuse a value that a step or a function returned; `size` is its bytes of JSON, `what` names whose it is.
-
-    Raises:
-        LimitError
-    """
-    if size > limits.step_bytes:
-        raise LimitError(
-            f"{what} is {size:,} bytes, the limit is {limits.step_bytes:,}: keep it elsewhere and return a reference "
-            "to it, or pass Limits(step_bytes=...) to the engine"
-        )
+def output_too_large(limits: Limits, size: int, what: str) -> LimitError:
+    """Return the error of what a step or a function returned; `size` is its bytes of JSON, `what` names whose it is."""
+    return LimitError(
+        f"{what} is {size:,} bytes, the limit is {limits.step_bytes:,}: keep it elsewhere and return a reference to "
+        "it, or pass Limits(step_bytes=...) to the engine"
+    )
 
 
-def check_data(limits: Limits, size: int, what: str) -> None:
-    """Refuse the data of an event or a signal; `size` is their bytes of JSON, `what` names them.
-
-    Raises:
-        LimitError
-    """
-    if size > limits.event_bytes:
-        raise LimitError(
-            f"{what} are {size:,} bytes, the limit is {limits.event_bytes:,}: keep them elsewhere and send a "
-            "reference, or pass Limits(event_bytes=...) to the engine"
-        )
+def data_too_large(limits: Limits, size: int, what: str) -> LimitError:
+    """Return the error of the data of an event or a signal; `size` is their bytes of JSON, `what` names them."""
+    return LimitError(
+        f"{what} are {size:,} bytes, the limit is {limits.event_bytes:,}: keep them elsewhere and send a reference, or "
+        "pass Limits(event_bytes=...) to the engine"
+    )
 
 
 def run_outgrown(limits: Limits, run: str, key: str, size: int) -> RecordedError:

@@ -30,7 +30,7 @@ def checked_events(name: object, data: Mapping[str, Any] | None, *, id: str | No
     Raises:
         TypeError, ValueError: neither a name with data, nor an Event, nor a sequence of them.
     """
-    if is_str(name):
+    if type(name) is str or is_str(name):
         return [Event(name, {} if data is None else data, id, ts)]
     if data is not None or id is not None or ts is not None:
         raise TypeError("send(Event) and send([Event, ...]) take nothing else: put data, id and ts into the Event")

@@ -192,7 +192,8 @@ class State:
             case StepClosed():  # first, for it is the most frequent
                 ledger = self.ledgers.get(record.run) or self._open(record.run)
                 ledger.fold(record)
-                self._leave(record.run, record.key, ledger.steps[record.key].wait)
+                if (wait := ledger.steps[record.key].wait) is not None:
+                    self._leave(record.run, record.key, wait)
             case EventSent():
                 self._fold_event(record)
             case KeyClaimed():
@@ -200,10 +201,12 @@ class State:
             case MessageTaken() | EngineClosed():
                 pass
             case RunOpened():
-                if self.is_unfinished(record.run):
-                    raise ValueError(f"run {record.run!r} is opened twice")
-                ledger = self.ledgers[record.run] = Ledger.opened(record)
-                self._listen_for_cancels(ledger)
+                run, declaration = record.run, self.functions.get(record.function)
+                if run in self.ledgers or run in self.parked:
+                    raise ValueError(f"run {run!r} is opened twice")
+                ledger = self.ledgers[run] = Ledger(run, record.function, record.event, record.at, latest=record.at)
+                if declaration is not None and declaration.cancels:
+                    self._listen_for_cancels(ledger)
             case RunClosed():
                 self._fold_ending(record)
             case RunRetried():
@@ -243,12 +246,14 @@ class State:
         self.seen[key] = (value, after(now, KEPT))
 
     def _fold_ending(self, record: RunClosed) -> None:
-        ledger = self._open(record.run)
+        ledger = self.ledgers.get(record.run) or self._open(record.run)
+        declaration = self.functions.get(ledger.function)
         del self.ledgers[record.run]
         for key, facts in ledger.steps.items():
             if facts.is_waiting:
                 self._leave(record.run, key, facts.wait)
-        self._leave_cancels(ledger)
+        if declaration is not None and declaration.cancels:
+            self._leave_cancels(ledger)
         ledger.fold(record)
         self.ended[record.run] = ledger
 

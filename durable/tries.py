@@ -25,7 +25,7 @@ from durable.eager import Spare
 from durable.errors import StoreError
 from durable.guests import is_of, set_trace, trace_of
 from durable.handlers import without_loop
-from durable.limits import check_output
+from durable.limits import output_too_large
 from durable.misuse import is_failed_call
 from durable.records import Err, Json, Ok, Outcome, StepRetried
 from durable.retries import FINAL, Verdict
@@ -334,7 +334,7 @@ class Attempts:
         text = encode(value, self._handler.type, whose=Whose.HANDLER)
         limits = self._machine.causes.limits
         if len(text) > limits.step_bytes:
-            check_output(limits, len(text), f"the output of {self.label}")
+            raise output_too_large(limits, len(text), f"the output of {self.label}")
         return text
 
     def _fail(self, error: BaseException, *, is_final: bool = False) -> None:

@@ -20,8 +20,8 @@ import attrs
 import durable
 from durable import Backoff, Context, DictStore, Event, RunFailed, StepError, StepOptions
 from durable.engine import inside
-from durable.journal import message_run
 from durable.records import MessageTaken
+from durable.stores.inbox import message_run
 from durable.stores.lines import write_lines
 from durable.testing import Lab
 

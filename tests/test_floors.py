@@ -14,10 +14,10 @@ ROOT = Path(durable.__file__).parent
 FLOORS = """
     spelling stderr times headers errors guests misuse words ids log records codec.* expressions.* bus retries
     limits ledger parked state retraction acceptance causes reopening clock timers workers stores.store stores.*
-    messages journal history rounds pacing delivery claims branches arguments handlers request options step context
-    function registry eager machine deadlines drift refusals calls session ending strays bounds tries awaitable
-    execution recovery parking judging scheduler settling intake runtime owner neighbours timeline views listing run
-    requests equipment sender engine foreground script cli testing.virtual testing.* __init__ __main__
+    messages entries journal history rounds pacing delivery claims branches arguments handlers request options step
+    context function registry eager machine deadlines drift refusals calls session ending strays bounds tries
+    awaitable execution recovery parking judging scheduler settling intake runtime owner neighbours timeline views
+    listing run requests equipment sender engine foreground script cli testing.virtual testing.* __init__ __main__
 """.split()
 LONGEST_MODULE = 400
 LONGEST_FUNCTION = 40

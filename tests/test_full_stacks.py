@@ -159,7 +159,7 @@ def test_what_is_recorded_is_acted_on_however_little_room_the_stack_has(how: str
 
     async def story() -> None:
         async with Lab([sleeps, hears]) as lab:
-            runtime = lab.engine.opened("a test")
+            runtime = inside(lab.engine, "a test")
             causes, limit, happened = runtime.causes, sys.getrecursionlimit(), 0
             for room in range(12, 90):
                 now, run = lab.clock.now(), (await lab.start(sleeps, id=f"r{room}")).id

@@ -13,7 +13,7 @@ import pytest
 
 import durable
 from durable import Cancel, Context, DictStore, Event, RecordedError, TriggerEvent
-from durable import journal as journals
+from durable import entries as making
 from durable.codec import read
 from durable.engine import inside
 from durable.records import (
@@ -48,8 +48,8 @@ class Breaking:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
         self.at = self.seen = 0
         if what == "written":
-            write = journals.write
-            monkeypatch.setattr(journals, "write", lambda *given: self._counted() or write(*given))
+            write = making.write
+            monkeypatch.setattr(making, "write", lambda *given: self._counted() or write(*given))
         else:
             fold = State.fold
             monkeypatch.setattr(State, "fold", lambda state, record: (fold(state, record), self._counted())[0])
@@ -328,14 +328,14 @@ def test_a_message_from_outside_that_cannot_be_taken_whole_stays_whole(
 
         async with durable.Engine([hears], store=path) as engine:
             if broken:
-                write = journals.write
+                write = making.write
 
                 def breaks(record: Record, data: str | None = None) -> str:
                     if isinstance(record, RunOpened) and record.event.data["n"] == 2:
                         raise Refused("the second")
                     return write(record, data)
 
-                monkeypatch.setattr(journals, "write", breaks)
+                monkeypatch.setattr(making, "write", breaks)
                 await send(engine, heard)
                 monkeypatch.undo()
             else:

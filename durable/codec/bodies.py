@@ -91,7 +91,7 @@ def write(record: Record, data: Json | None = None) -> str:
     head = _HEADS.get(type(record), _any_head)(record)
     if "\\ud" in head:  # only `encode` keeps halves of a surrogate pair apart, as a key or a message may hold them
         head = encode(_fields(record))
-    value = _value(record, data)
+    value = _value(record) if data is None else data
     return head if value is None else f"{head}\n{value}"
 
 
@@ -123,13 +123,13 @@ def read(kind: str, body: str) -> Record:
 # Writing.
 
 
-def _value(record: Record, data: Json | None) -> Json | None:
+def _value(record: Record) -> Json | None:
     """Return the text that follows the head: that of the record's one field which holds a value of the user's."""
     match record:
         case StepClosed():
             return record.outcome.value if type(record.outcome) is Ok else None
         case RunOpened() | EventSent():
-            return enclose(record.event.data) if data is None else data
+            return enclose(record.event.data)
         case RunClosed():
             return record.output
         case KeyClaimed():
@@ -164,22 +164,32 @@ def _step_opened_head(record: StepOpened) -> str:
 
 
 def _run_opened_head(record: RunOpened) -> str:
-    parent = "null" if record.parent is None else dumps(record.parent)
+    at, parent = _instant(record.at), "null" if record.parent is None else dumps(record.parent)
     return (
-        f'{{"run":{_quoted(record.run)},"function":{_quoted(record.function)},"event":{_event_head(record.event)},'
-        f'"at":"{_instant(record.at)}","parent":{parent}}}'
+        f'{{"run":{_quoted(record.run)},"function":{_quoted(record.function)},'
+        f'"event":{_event_head(record.event, record.at, at)},"at":"{at}","parent":{parent}}}'
+    )
+
+
+def _run_closed_head(record: RunClosed) -> str:
+    error = "null" if record.error is None else dumps(_fields(record.error))
+    reason = "null" if record.reason is None else _quoted(record.reason)
+    return (
+        f'{{"run":{_quoted(record.run)},"status":"{record.status}","at":"{_instant(record.at)}",'
+        f'"error":{error},"reason":{reason}}}'
     )
 
 
 def _event_sent_head(record: EventSent) -> str:
-    due = "null" if record.due is None else f'"{_instant(record.due)}"'
-    event = _event_head(record.event)
-    return f'{{"id":{_quoted(record.id)},"event":{event},"at":"{_instant(record.at)}","due":{due}}}'
+    at, due = _instant(record.at), "null" if record.due is None else f'"{_instant(record.due)}"'
+    event = _event_head(record.event, record.at, at)
+    return f'{{"id":{_quoted(record.id)},"event":{event},"at":"{at}","due":{due}}}'
 
 
-def _event_head(event: Event) -> str:
+def _event_head(event: Event, when: datetime, at: str) -> str:
+    """Return an event's own fields; `at` is the text of `when`, which most events happened at."""
     id = "null" if event.id is None else _quoted(event.id)
-    ts = "null" if event.ts is None else f'"{_instant(event.ts)}"'
+    ts = f'"{at}"' if event.ts is when else "null" if event.ts is None else f'"{_instant(event.ts)}"'
     v = "null" if event.v is None else _quoted(event.v)
     return f'{{"name":{_quoted(event.name)},"id":{id},"ts":{ts},"v":{v}}}'
 
@@ -187,6 +197,7 @@ def _event_head(event: Event) -> str:
 _HEADS: dict[type, Callable[[Any], str]] = {
     StepOpened: _step_opened_head,
     RunOpened: _run_opened_head,
+    RunClosed: _run_closed_head,
     EventSent: _event_sent_head,
 }
 

@@ -42,8 +42,10 @@ def _refused(value: object) -> object:
 _PLAIN_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False, default=_refused)
 # The C function that JSONEncoder makes anew at every call: made once it saves more than half of a small value's cost.
 _MAKE: Any = getattr(encoder, "c_make_encoder", None)  # absent where json has no C code
-_WRITE = _MAKE and _MAKE(None, _refused, encoder.encode_basestring_ascii, None, ":", ",", False, False, False)
-_SCAN = json.JSONDecoder().raw_decode
+_C_WRITE = _MAKE and _MAKE(None, _refused, encoder.encode_basestring_ascii, None, ":", ",", False, False, False)
+# Both are called in place where a call more would be felt: `"".join(WRITE(tree, 0))` is `dumps(tree)`.
+WRITE = _C_WRITE or (lambda tree, _level: (_PLAIN_ENCODER.encode(tree),))
+SCAN = json.JSONDecoder().raw_decode
 
 
 def dumps(tree: object) -> str:
@@ -52,9 +54,7 @@ def dumps(tree: object) -> str:
     Raises:
         ValueError: NaN, an infinity, or an int with more digits than the interpreter writes.
     """
-    if _WRITE is None:
-        return _PLAIN_ENCODER.encode(tree)
-    return "".join(_WRITE(tree, 0))
+    return "".join(WRITE(tree, 0))
 
 
 def loads(text: str) -> Any:
@@ -66,7 +66,7 @@ def loads(text: str) -> Any:
     if len(text) > LONG and not 0 < sys.get_int_max_str_digits() <= LONG:
         return json.loads(text, parse_int=_whole)
     try:
-        tree, end = _SCAN(text)
+        tree, end = SCAN(text)
     except json.JSONDecodeError:
         raise
     except ValueError:  # written where the interpreter's limit on digits was higher

@@ -25,12 +25,13 @@ from durable.codec.fitting import ABSENT, ANYTHING, MISSING, NOTHING, Check, Fit
 from durable.codec.paths import brief, shown_path, why
 from durable.codec.reading import LOOSE, PLACES, Reading
 from durable.codec.remedies import HOOKS, Whose
-from durable.codec.tags import LONG, MARK, dumps, is_long, loads
+from durable.codec.tags import LONG, MARK, SCAN, WRITE, dumps, is_long, loads
 from durable.codec.writing import Writing
 from durable.errors import CodecError, RecordedError
 from durable.records import Event, Json, Signal
 
 _OWN = frozenset({Event, Signal, RecordedError})
+_STR = frozenset({str})
 _CACHED = 512
 # The text that was written last and was found to fit, and its type: live, it is read next, and fits still.
 _last_written: Json | None = None
@@ -111,9 +112,13 @@ def encode(value: object, type_: object = ABSENT, *, whose: Whose | None = None,
     known = _UNTYPED if type_ is ABSENT else _types.get(id(type_)) or _typed(type_)
     try:
         is_proven = known.proof is not None and kind in CONTAINERS and known.proof(value)
-        if is_proven or kind in ATOMS or (kind in CONTAINERS and is_plain(value, 1 - room)):
+        is_plainly = is_proven or kind in ATOMS
+        if not is_plainly and type(value) is dict:  # one of atoms is told in C
+            is_plainly = ATOMS.issuperset(map(type, value.values())) and _STR.issuperset(map(type, value))
+        if is_plainly or (kind in CONTAINERS and is_plain(value, 1 - room)):
             # Ints of very many digits are not JSON's: one that is a text of these takes long to write and to read.
-            written = dumps(value) if kind is str or 0 < _digits() <= LONG or not _holds_long(value) else MARK
+            is_short = kind is str or 0 < _digits() <= LONG or not _holds_long(value)
+            written = "".join(WRITE(value, 0)) if is_short else MARK
             # Halves of a surrogate pair side by side are read as one character, and are spelled as that character is.
             if MARK not in written and ("\\ud" not in written or loads(written) == value):
                 if known.plain is ANYTHING or kind in known.plain.kinds:
@@ -140,7 +145,12 @@ def decode(written: Json, type_: object = ABSENT, *, deep: bool = True) -> Any:
     known = _UNTYPED if type_ is ABSENT else _types.get(id(type_)) or _typed(type_)
     look = known.plain
     try:
-        value = loads(written)
+        try:
+            value, end = SCAN(written) if len(written) <= LONG else (None, -1)  # in place: it is done for each outcome
+        except ValueError:
+            end = -1
+        if end != len(written):  # it is long, or not JSON, or holds an int of more digits than the interpreter reads
+            value = loads(written)
         if MARK in written:
             look, value = known.fit.deep, Reading(known.words).value(value)
     except ValueError as error:

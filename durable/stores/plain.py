@@ -12,7 +12,6 @@ from durable.stores.store import RunRow
 from durable.times import aware
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 Fields = tuple[str, str, int, int | None, str | None, str | None]
 """What `find` tells of a run: function, event, opened at, ended at, status, error; instants in microseconds."""
@@ -20,7 +19,8 @@ Fields = tuple[str, str, int, int | None, str | None, str | None]
 
 def micros(when: datetime) -> int:
     """Return the instant as microseconds since 1970 in UTC: exact, and in order as an integer."""
-    return (aware(when) - _EPOCH) // _MICROSECOND
+    passed = (when if type(when) is datetime and when.tzinfo is UTC else aware(when)) - _EPOCH
+    return (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
 
 
 def instant(count: int) -> datetime:

@@ -36,16 +36,17 @@ class RunRow:
     error: str | None = None
 
     def __attrs_post_init__(self) -> None:
+        # In one condition: most texts are plain and ASCII, most instants exact, and there is one for each run.
         if not (
             type(self.id) is type(self.function) is type(self.event) is str
             and self.id.isascii()
             and self.function.isascii()
             and self.event.isascii()
-            and _is_plain(self.status)
-            and _is_plain(self.error)
-            and self.opened_at is not None
-            and _is_exact(self.opened_at)
-            and _is_exact(self.ended_at)
+            and (self.status is None or (type(self.status) is str and self.status.isascii()))
+            and (self.error is None or (type(self.error) is str and self.error.isascii()))
+            and type(self.opened_at) is datetime
+            and self.opened_at.tzinfo is UTC
+            and (self.ended_at is None or (type(self.ended_at) is datetime and self.ended_at.tzinfo is UTC))
         ):
             what = f"the row of run {shown(self.id)}"
             _put_texts(self, ("id", "function", "event", "status", "error"), what)
@@ -83,7 +84,7 @@ class Entry:
             and self.body.isascii()
             and self.run.isascii()
             and self.kind.isascii()
-            and (self.keep_until is None or _is_exact(self.keep_until))
+            and (self.keep_until is None or (type(self.keep_until) is datetime and self.keep_until.tzinfo is UTC))
         ):
             what = f"an entry of run {shown(self.run)}"
             _put_texts(self, ("run", "kind", "body"), what)
@@ -93,17 +94,6 @@ class Entry:
         if self.row is not None and (not self.run or self.row.id != self.run):
             run, id = shown(self.run), shown(self.row.id)
             raise ValueError(f"an entry of run {run} cannot bring the row of run {id}: give both the same id")
-
-
-# Most texts are plain and ASCII, and most instants are exact: an entry is made for each record, written or read.
-
-
-def _is_plain(text: str | None) -> bool:
-    return text is None or (type(text) is str and text.isascii())
-
-
-def _is_exact(when: datetime | None) -> bool:
-    return when is None or (type(when) is datetime and when.tzinfo is UTC)
 
 
 def _put_texts(made: RunRow | Entry, fields: Iterable[str], what: str) -> None:

@@ -136,7 +136,7 @@ FAULTS = [
         "lose a child's end",
         "causes.py",
         "        if parent is not None:\n            yield from self.answer(parent,",
-        '        if parent is not None and status == "completed":\n            yield from self.answer(parent,',
+        '        if parent is not None and closed.status == "completed":\n            yield from self.answer(parent,',
     ),
     Fault(
         "take a cancelled child for a successful one",
@@ -147,16 +147,16 @@ FAULTS = [
     Fault(
         "answer only the first wait",
         "causes.py",
-        "listeners = self.state.bus.listeners_for(seen, now, budget)\n",
-        "listeners = self.state.bus.listeners_for(seen, now, budget)[:1]\n",
+        "listeners, functions = self.state.bus.heard_by(event, now)\n",
+        "listeners, functions = self.state.bus.heard_by(event, now)\n        listeners = listeners[:1]\n",
         ("tests/test_rules_events.py",),
     ),
     Fault("keep a signal's waiter for ever", "state.py", "del self.signals[wait.signal]", "pass", MEMORY),
     Fault(
         "keep the cancellations of ended runs",
         "state.py",
-        "        self._leave_cancels(ledger)\n        ledger.fold(record)",
-        "        ledger.fold(record)",
+        "            self._leave_cancels(ledger)\n        ledger.fold(record)",
+        "            pass\n        ledger.fold(record)",
         MEMORY,
     ),
     Fault(
@@ -189,8 +189,8 @@ FAULTS = [
     Fault(
         "open no run for a pattern",
         "bus.py",
-        'yield name[: position + 1] + "*"',
-        "yield name",
+        'name[: position + 1] + "*"',
+        "name",
         ("tests/test_bus.py",),
     ),
     Fault(
@@ -245,8 +245,8 @@ FAULTS = [
     Fault(
         "take a signal over unasked",
         "causes.py",
-        "if holder is not None and not replace:",
-        "if False:",
+        "        if not replace:\n",
+        "        if False:\n",
         ("tests/test_rules_signals.py",),
     ),
     Fault(

@@ -42,8 +42,8 @@ OF_DELIVERY = [
     Fault(
         "give a repeat in one send an id of its own",
         "causes.py",
-        "firsts.setdefault(given, first)",
-        "first",
+        "firsts.setdefault(given, self.repeat_of(id, event, now) or id)",
+        "self.repeat_of(id, event, now) or id",
         OF_OWN_EVENTS,
     ),
 ]

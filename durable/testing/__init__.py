@@ -1,4 +1,4 @@
-"""Tools for testing functions and stores: `Lab`, `torture`, `replay`, faults, `VirtualClock`, `store_contract`."""
+"""Test functions and stores: `Lab`, `torture`, `replay`, faults, `VirtualClock`, `store_contract`."""
 
 from durable.testing.contract import store_contract
 from durable.testing.faults import Dies, FailingStore

@@ -1,13 +1,15 @@
-"""Actors: what stands in for handlers while a run is lived again and again.
+"""Replace handlers while a run is executed again and again.
 
-Separate because a comparison of lives is only fair where the world outside answers the same in all of them.
+One such execution of a run from its beginning to its end, with its crashes, is called a life.
+
+Separate because lives can be compared only if the world outside answers the same in all of them.
 Leaves to `stage` the lives, to `torture` the comparison.
 
-A handler is called once, in the first life that comes to it: what it returns or raises is remembered for its run, step
-and try, and every later life gets that. So a difference between two lives comes from the function's own code. Handlers
-that suspended end one at a time, each when nothing else moves, in the order in which they ended first, or in another
-order that a life asks for: so a race has one winner for each order, before a crash and after it. A life may also let
-all that wait end together, in one turn: then a race has several winners at once.
+A handler is called once, in the first life that reaches it. What it returns or raises is remembered for its run, step
+and try, and every later life gets the same. So a difference between two lives comes from the function's own code.
+Handlers that suspended end one at a time, each when nothing else moves. They end in the order in which they ended
+first, or in another order that a life asks for. So a race has one winner for each order, before a crash and after it.
+A life may also let all waiting handlers end together, in one turn: then a race has several winners at once.
 """
 
 from __future__ import annotations
@@ -29,17 +31,18 @@ from durable.runtime import Runtime
 from durable.testing.places import calling_line
 
 ROUNDS = 8
-SLOW_SECONDS = 0.05  # handlers that end closer together than that are let end in a fixed order
-ENDS = (asyncio.CancelledError, KeyboardInterrupt, SystemExit)  # which are not what the handler came to
+SLOW_SECONDS = 0.05  # handlers that end closer together than this are made to end in a fixed order
+ENDS = (asyncio.CancelledError, KeyboardInterrupt, SystemExit)  # these end a handler from outside: not its outcome
 Try = tuple[str, str, int]
 Given = tuple[str, ...]
 
 
 @attrs.frozen
 class Done:
-    """What a handler's try came to: the how-manieth to end, and whether it suspended.
+    """The outcome of a handler's try is a value or an error.
 
-    `nested`: it called a step, and fails with that whatever it returned (R7).
+    `number` counts the tries in the order of their ends. `suspended` says whether the try suspended. `nested` is the
+    error of a step that the handler called; the try fails with it, even if the handler returned a value (R7).
     """
 
     number: int
@@ -49,7 +52,7 @@ class Done:
     nested: NestedStepError | None = None
 
     def give(self) -> Any:
-        """Return the value, or raise the error, in a try."""
+        """Return the value or raise the error, inside a try."""
         trying = CURRENT.get()
         if trying is not None and self.nested is not None:
             trying.nested = self.nested
@@ -60,7 +63,7 @@ class Done:
 
 @attrs.frozen
 class Asked:
-    """A call of a step method, and the line it came from."""
+    """A call of a step method, with the line that it came from."""
 
     call: Call
     line: str
@@ -68,8 +71,14 @@ class Asked:
 
 @attrs.define
 class Memory:
-    """What handlers have done, by run, step and try; their arguments, by the order in which handlers end; those that
-    were cancelled at work once; and how many of them were at work side by side at the most."""
+    """The memory keeps what handlers have done in all lives.
+
+    Attributes:
+        done: the outcomes, by run, step and try.
+        args: the arguments of tries, by the order in which handlers end.
+        slow: the tries that were cancelled once while they ran.
+        parallel: the largest number of handlers that ran side by side.
+    """
 
     done: dict[Try, Done] = attrs.field(factory=dict)
     args: dict[tuple[int | None, bool], dict[Try, Given]] = attrs.field(factory=dict)
@@ -79,7 +88,15 @@ class Memory:
 
 @attrs.define
 class Lived:
-    """What one life showed: the calls of each process, in order, and what was wrong at once."""
+    """A lived life shows the step calls of each process, and what went wrong.
+
+    Attributes:
+        processes: the calls of each process, in order.
+        again: finished steps whose handlers were called again.
+        other_args: calls with other arguments than before: run, key, arguments before and now.
+        changed_args: arguments that a handler changed: run, key, argument, text before and after.
+        outside: where the function awaited something outside its steps.
+    """
 
     processes: list[list[Asked]] = attrs.field(factory=lambda: [[]])
     again: list[str] = attrs.field(factory=list)
@@ -88,16 +105,17 @@ class Lived:
     outside: list[str] = attrs.field(factory=list)
 
     def line(self, run: str, key: str) -> str:
-        """Return the last line from which a step was asked for."""
+        """Return the line from which a step was called last."""
         found = [one for calls in self.processes for one in calls if (one.call.run, one.call.key) == (run, key)]
         return found[-1].line if found else "an unknown line"
 
 
 class Actors:
-    """Stands in for the handlers of one life. `order`: None for the order that is remembered, else a seed;
-    `together`: those that wait for their end end in one turn.
+    """Actors replace the handlers of one life.
 
-    `runtime()` is the engine of the day; `finished` are the steps that had ended when its process began.
+    `order` is None for the remembered order of ends, else a seed for another order. With `together`, all handlers that
+    wait to end do so in one turn. `runtime()` returns the runtime of the current engine. `finished` holds the steps
+    that had ended when the current process began.
     """
 
     def __init__(
@@ -108,7 +126,7 @@ class Actors:
         self._memory = memory
         self._order = order
         self._together = together
-        # A race that goes another way in another order may well hand its winner to a step.
+        # By order: in another order a race may have another winner, whose value is then passed to a step.
         self._args = memory.args.setdefault((order, together), {})
         self._ending: set[tuple[float, Try]] = set()
         self._runtime = runtime
@@ -117,16 +135,16 @@ class Actors:
         self._stirred = 0
 
     def begin_process(self, finished: set[tuple[str, str]]) -> None:
-        """A new process begins, in which these steps have ended already."""
+        """Begin a new process, in which these steps have ended already."""
         self.finished = finished
         self.lived.processes.append([])
 
     def replaces(self, step_id: str) -> bool:
-        """Waits and invokes are real."""
+        """Return False: waits and invokes are real."""
         return False
 
     def asked(self, call: Call) -> None:
-        """Take note of a call."""
+        """Note a call of a step method."""
         self._stirred += 1
         line = calling_line(sys._getframe(1))
         self.lived.processes[-1].append(Asked(call, line))
@@ -134,7 +152,7 @@ class Actors:
             self.lived.outside.append(f"before it asks for step {call.key!r} at {line}")
 
     def handler(self, step_id: str, handler: Handler) -> Handler:
-        """Return what is called instead of a handler."""
+        """Return the handler that is called in place of the given one."""
         act = self._act_async if handler.is_async or self._order is not None else self._act
         is_async = act == self._act_async
         return attrs.evolve(handler, function=lambda *args, **kwargs: act(handler), is_async=is_async)
@@ -212,7 +230,7 @@ class Actors:
         value: Any = None,
         error: BaseException | None = None,
     ) -> Done:
-        """Remember what a handler's try came to, and take note of what it did to its arguments."""
+        """Remember the outcome of a try, and note changes to its arguments."""
         for change in changes(handler, before):
             self.lived.changed_args.append((step.run_id, step.key, *change))
         trying = CURRENT.get()

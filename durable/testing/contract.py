@@ -1,18 +1,18 @@
-"""What every Store must do, as checks that the author of one runs against it.
+"""Check that a store keeps the promises of the Store protocol.
 
 Separate because a store may live in another package; nothing here needs pytest, or an engine.
-Leaves to each store's author what a death leaves of it and what its medium can suffer: see below.
+Leaves to each store's author how to simulate a death of the process and damage to the medium: see below.
 
     @pytest.mark.parametrize("check", store_contract(lambda: MyStore("x.db")), ids=str)
     def test_my_store_keeps_the_contract(check):
         check()
 
-The lambda may name the same place at every call, as here, or a fresh one (`lambda: DictStore()`): each check uses runs
-and facts of its own and looks at no others, and those about a second opener find out by themselves which it is.
+The lambda may name the same place at every call, as here, or a fresh one (`lambda: DictStore()`). Each check uses runs
+and facts of its own and looks at no others. Checks about a second opener find out by themselves which kind it is.
 
-What a death leaves of a store, and what can be damaged in it, only its author can say. Say it, or these promises stay
-unchecked: with `reopen_after_death`, that what was acknowledged is there although nobody called `close`, and with
-`damage`, that a torn tail opens as an earlier whole state and any other damage is refused.
+Only a store's author knows what a death of the process leaves of it, and what can be damaged in it. Without the
+following two arguments these promises stay unchecked. `reopen_after_death`: what was acknowledged is there although
+`close` was not called. `damage`: a torn tail opens as an earlier whole state, and any other damage is refused.
 
     def reopen_after_death(store):      # open; here everything is in one file
         return MyStore(shutil.copy(store.path, tempfile.mkdtemp()))
@@ -48,9 +48,10 @@ _LIMIT_S = 60
 
 @attrs.frozen
 class Check:
-    """One promise of a store: `str(check)` names it; calling it runs it to the end, an AssertionError if it is broken.
+    """A check tests one promise of a store when it is called.
 
-    `await check.run()` is the same inside a running event loop. Each call makes a store, opens and closes it.
+    It raises an AssertionError if the store breaks the promise. `str(check)` is its name. Inside a running event loop
+    use `await check.run()`. Each call makes, opens and closes a store of its own.
     """
 
     name: str
@@ -64,7 +65,7 @@ class Check:
         asyncio.run(self.run())
 
     async def run(self) -> None:
-        """Run the check; one that takes a minute has failed."""
+        """Run the check; it fails if it takes longer than a minute."""
         trial = Trial(self.make_store)
         async with asyncio.timeout(_LIMIT_S):
             await trial.store.open()
@@ -77,19 +78,21 @@ class Check:
 def store_contract(
     make_store: MakeStore, *, reopen_after_death: ReopenAfterDeath | None = None, damage: Damage | None = None
 ) -> list[Check]:
-    """Return the checks of a store, one for each promise. Call each on its own, in any order.
+    """Return the checks of a store, one for each promise.
+
+    The checks can be called one by one, in any order.
 
     Args:
-        make_store: takes nothing and returns a store that is not open: over the same place at every call, or over a
-            new and empty one. What a place holds already does not disturb, if no other opener has it.
-        reopen_after_death: takes a store that is open, with an append acknowledged or in flight, and returns one that
-            is not open over a copy of what its place would hold if the process had died at this instant. Without it,
-            the checks of durability are not in the list.
-        damage: takes a store and a part, and yields stores that are not open, each over a copy of its place that is
-            damaged in that part. "tail": the store is open, its appends are acknowledged; what was written last is cut
-            short or garbled; each yielded store must open. "body": the store is closed; anything is changed or missing
-            that the store promises to miss; each must be refused with StoreError or read the same, one at least be
-            refused. Without it, the checks of damage are not in the list.
+        make_store: a callable without arguments that returns a store that is not open. It is over the same place at
+            every call, or over a new and empty one. A place may hold other data, if no one else has it open.
+        reopen_after_death: takes an open store, with an append acknowledged or under way. Returns a store that is not
+            open, over a copy of what the place would hold if the process had died now. Without it, the list lacks the
+            checks of durability.
+        damage: takes a store and a part, "tail" or "body". Yields stores that are not open, each over a copy of the
+            place that is damaged in that part. "tail": the store is open and its appends are acknowledged; what was
+            written last is cut short or garbled; each yielded store must open. "body": the store is closed; something
+            is changed or missing that the store promises to detect; each yielded store must be refused with StoreError
+            or read the same, and at least one be refused. Without it, the list lacks the checks of damage.
     """
     checks = [Check(name, body, make_store) for name, body in _checks()]
     if reopen_after_death is not None:

@@ -1,7 +1,7 @@
-"""Faults as data: a store that fails at one append, a process that dies in a handler.
+"""Define faults for tests: a store that fails, a process that dies.
 
-Separate because a test should say what breaks and when in one value, not by patching.
-Leaves to `lab` to let the process die and come again, to `torture` to try all the instants.
+Separate because a test should say in one value what breaks and when, and not patch the engine.
+Leaves to `lab` the death and the restart of the process, to `torture` deaths at every instant.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ Instant = Literal["before", "after"]
 
 
 class FailingStore:
-    """A store whose append number `at`, counted from 1, fails; everything else is passed on to `store`.
+    """A failing store fails once, at append number `at`, counted from 1.
 
-    With `kept` the entries are in the store nevertheless: what was lost is only the answer, as when a disk reports an
-    error after the write. It fails once: the engine stops (R31), and when it, or `Lab.crash`, opens the store again,
-    all goes well.
+    Everything else is passed on to `store`. With `kept` the entries of that append are stored nevertheless, and only
+    the answer is lost, as when a disk reports an error after the write. The engine then stops (R31). When it is opened
+    again, or by `Lab.crash`, the store works.
 
     Attributes:
-        store: the store behind it.
-        appends: how many appends there were.
+        store: the store behind this one.
+        appends: how many appends there have been.
 
     Raises:
-        TypeError, ValueError: `at` is no int, or less than 1.
+        TypeError, ValueError: `at` is not an int, or less than 1.
     """
 
     def __init__(self, store: Store, *, at: int, kept: bool = False) -> None:
@@ -47,7 +47,7 @@ class FailingStore:
 
     @property
     def generation(self) -> str | None:
-        """Which opening of the store behind it is the newest, where that counts them."""
+        """The newest opening of the store behind this one, or None if that does not count them."""
         return getattr(self.store, "generation", None)
 
     async def open(self) -> None:
@@ -55,10 +55,10 @@ class FailingStore:
         await self.store.open()
 
     async def append(self, entries: Sequence[Entry]) -> None:
-        """Keep the entries, but for the one time.
+        """Pass the entries on; fail if this is append number `at`.
 
         Raises:
-            StoreError: this was append number `at`.
+            StoreError: this is append number `at`.
         """
         self.appends += 1
         if self.appends != self._at or self._kept:
@@ -68,7 +68,7 @@ class FailingStore:
             raise StoreError(f"append {self._at} failed, as a test asked for; {kept}")
 
     def unfinished(self, now: datetime) -> AsyncIterator[Entry]:
-        """Yield what recovery folds."""
+        """Yield the entries that recovery reads."""
         return self.store.unfinished(now)
 
     def history(self, run: str) -> AsyncIterator[Entry]:
@@ -80,7 +80,7 @@ class FailingStore:
         return await self.store.find(query)
 
     async def prune(self, ended_before: datetime) -> int:
-        """Forget old runs."""
+        """Delete runs that ended before an instant; return how many."""
         return await self.store.prune(ended_before)
 
     async def close(self) -> None:
@@ -98,18 +98,20 @@ def _checked_times(_dies: Dies, _field: attrs.Attribute[int], times: object) -> 
 
 @attrs.frozen
 class Dies:
-    """A stub: the process dies while the step's handler runs, and comes again.
+    """A stub that lets the process die while a handler runs.
 
-    `Lab(..., stubs={"charge": Dies("after")})`: at its first call the real handler has its effect, then everything
-    stops before a record is made of it; the Lab opens the store again as `crash` does, and the handler is called
-    again. With "before" it dies first. So a test sees whether an effect is had twice, or not at all.
+    With `Lab(..., stubs={"charge": Dies("after")})`, the real handler has its effect at the first call. Then the
+    process dies before anything is recorded. The Lab opens the store again, as `crash` does, and the handler is called
+    again. With "before" the process dies before the effect. So a test sees whether an effect happens twice, or not at
+    all.
 
     Attributes:
         when: "before" the handler's effect, or "after" it.
-        times: at how many calls it dies; from then on the real handler is called. In a list of stubs: always.
+        times: at how many calls the process dies, default 1; later calls reach the real handler. In a list of stubs it
+            dies at the call that the stub is for.
 
     Raises:
-        ValueError: another instant, or less than once.
+        TypeError, ValueError: an unknown `when`, or `times` is not an int, or less than 1.
     """
 
     when: Instant = attrs.field(default="before", validator=_checked_instant)
@@ -117,7 +119,10 @@ class Dies:
 
 
 def dying(fault: Dies, handler: Handler, call: int, died: asyncio.Event) -> Handler:
-    """Return the handler that is called at call number `call`: one that sets `died` and never returns, or the real."""
+    """Return the handler for call number `call`, counted from 1.
+
+    While the process is to die, it is a handler that sets `died` and never returns; afterwards it is the real one.
+    """
     if call > fault.times:
         return handler
 

@@ -1,7 +1,7 @@
-"""Lab: one engine on a DictStore and a virtual clock, for tests of functions.
+"""Test functions with one engine on a DictStore and a virtual clock.
 
-Separate because a test wants what a live engine must not do: stand still until told, replace handlers, crash.
-Leaves to the engine everything that a function can see: there are no mocks in here.
+Separate because a test needs what a live engine must not do: stand still until told, replace handlers, crash.
+Leaves to the engine everything that a function can see: there are no mocks here.
 """
 
 from __future__ import annotations
@@ -39,12 +39,18 @@ RECENT = 20
 
 
 class StuckError(DurableError):
-    """A run cannot go on in this test: the message says what it waits for."""
+    """A run cannot go on in this test.
+
+    The message says what it waits for.
+    """
 
 
 @attrs.frozen
 class _Door:
-    """What handles ask, passed on to the engine of the day: they go on working after a crash."""
+    """The door passes calls of handles to the Lab's current engine.
+
+    So handles go on working after a crash.
+    """
 
     lab: Lab
 
@@ -61,26 +67,26 @@ class _Door:
 
 
 class Lab:
-    """One engine in a test: no real time, no files, no threads.
+    """A lab runs one engine in a test, without real time or files.
 
     Args:
         functions: as for `Engine`.
-        stubs: by step id, what takes the place of a handler, a wait or an invoke: a value, an exception to raise, a
-            callable to call instead, `Dies` for a process that dies in the handler, or a list with one of these for
-            each call. Reported at exit, whatever the function made of it: a stub that no step used, and a list that was
-            too short or too long. Not reported: a step without a stub. Its real handler is called, since most tests
-            replace only what leaves the process; `calls` says which handlers were.
-        store: default a DictStore of its own.
-        start: the virtual clock's first instant, aware.
-        threads: run blocking handlers in threads, as live; by default they run inline.
+        stubs: replacements for handlers, waits and invokes, by step id: a value, an exception to raise, a callable to
+            call instead, `Dies` for a process that dies in the handler, or a list with one of these for each call. The
+            end of the Lab reports stubs that no step used, and lists that were too short or too long, even if the
+            function caught the error. A step without a stub calls its real handler, since most tests replace only what
+            leaves the process; `calls` says which handlers were called.
+        store: default: a DictStore of its own.
+        start: the virtual clock's first instant, an aware datetime; default: 2030-01-01 UTC.
+        threads: whether blocking handlers run in threads, as they do live; default: they run inline.
 
-    Opening, `start`, `send`, `signal`, `advance` and `crash` return when nothing can move without time or input from
-    outside; also when a handler has run for 0.25 s of real time whose step has a timeout, which the clock then ends. A
-    run with no step pending that has not ended counts as running: after 5 s of real time a `StuckError` names it and
-    the line it awaits.
+    Opening, `start`, `send`, `signal`, `advance` and `crash` return when nothing can move without time or input. They
+    also return when a handler has run for 0.25 s of real time and its step has a timeout: moving the clock then ends
+    it. A run that has not ended and has no step pending counts as running: after 5 s of real time a `StuckError` names
+    the run and the line that it awaits.
 
     Attributes:
-        engine: the engine; another one after `crash`.
+        engine: the engine; a new one after `crash`.
         clock: the virtual clock.
         calls: how often handlers were called, by step id.
     """
@@ -124,7 +130,7 @@ class Lab:
     async def start(
         self, function: Function[T], data: Mapping[str, Any] | None = None, *, id: str | None = None
     ) -> Run[T]:
-        """Start a run, as `Engine.start`, and settle."""
+        """Start a run as `Engine.start` does, and settle."""
         run = await self.ask(lambda engine: engine.start(function, data, id=id))
         await self.settle()
         return Run(self._door, run.id)
@@ -132,7 +138,7 @@ class Lab:
     async def send(
         self, name: Any, data: Mapping[str, Any] | None = None, *, id: str | None = None, ts: datetime | None = None
     ) -> list[Run[Any]]:
-        """Send events, as `Engine.send`, settle, and return the runs that they opened at once."""
+        """Send events as `Engine.send` does; settle; return the runs that they opened at once."""
         events = checked_events(name, data, id=id, ts=ts)
         _, opened = await self.ask(lambda engine: inside(engine, "send").send(events))
         now = self.clock.now()
@@ -141,13 +147,16 @@ class Lab:
         return [Run(self._door, run) for run in opened]
 
     async def signal(self, signal: str, data: Any = None) -> str | None:
-        """Send a signal, as `Engine.send_signal`, and settle."""
+        """Send a signal as `Engine.send_signal` does, and settle."""
         received = await self.ask(lambda engine: engine.send_signal(signal, data))
         await self.settle()
         return received
 
     async def advance(self, by: Duration) -> None:
-        """Move the clock by a duration, from deadline to deadline, settling at each; deadlines at its end included."""
+        """Move the clock by a duration, settling at each deadline on the way.
+
+        Deadlines at the end of the duration are included.
+        """
         end = after(self.clock.now(), duration(by))
         await self.settle()
         while (due := self.clock.next_due()) is not None and due <= end:
@@ -157,11 +166,11 @@ class Lab:
         await self.settle()
 
     async def result(self, run: Run[T], timeout: Duration | None = None) -> T:
-        """Return what a run returns, skipping time as needed until it ends.
+        """Return a run's result, moving the clock until the run ends.
 
         Raises:
-            StuckError: nothing is due: it waits for an event, a signal, or another run.
-            RunFailed, RunCancelled: how it ended.
+            StuckError: no deadline is left: the run waits for an event, a signal, or another run.
+            RunFailed, RunCancelled: the run ended so.
         """
         await self.settle()
         while inside(self.engine, "result").state.is_unfinished(run.id):
@@ -180,20 +189,21 @@ class Lab:
         return explain(runtime, await self.engine.info(run_id), others, self._recent)
 
     async def ask(self, question: Callable[[Engine], Awaitable[T]]) -> T:
-        """Ask the engine of the day something."""
+        """Return what `question(engine)` returns for the current engine."""
         return await question(self.engine)
 
     async def crash(self) -> None:
-        """Let the process die and come again: tasks are cancelled, their steps refuse, what was not durable is gone.
+        """Let the process die and start again, and settle.
 
-        The same store is opened anew without having been closed. Handles go on working; `engine` is another one. An
-        engine whose store has failed is restarted likewise.
+        Tasks are cancelled, their steps are refused, and what was not durable is lost. The same store is opened again
+        without having been closed. Handles go on working; `engine` is a new one. An engine whose store has failed is
+        restarted likewise.
         """
         await self.restart()
         await self.settle()
 
     async def restart(self) -> None:
-        """Crash without settling."""
+        """Crash as `crash` does, but do not settle."""
         try:
             runtime = inside(self.engine, "crash")
         except StoreError:
@@ -204,7 +214,7 @@ class Lab:
         await self.engine.open()
 
     async def settle(self) -> None:
-        """Wait until nothing can move without time or input from outside.
+        """Wait until nothing can move without time or input.
 
         Raises:
             StuckError: something still runs after 5 s of real time.
@@ -213,9 +223,10 @@ class Lab:
             await self.crash()
 
     async def _settled(self) -> bool:
-        """Wait until nothing moves, or the process died in a handler, and return whether it did."""
-        # Begun once, whatever real time it takes: begun again, it would fire timers and write in another round of the
-        # loop, and a test would be another one on a slow machine. Not create_task: these are no tasks of a function.
+        """Wait until nothing moves, or until the process died in a handler; return whether it died."""
+        # Settling is begun only once, even if it takes long. Begun again, it would fire timers and write in another
+        # round of the loop, and a test would go differently on a slow machine. It does not use create_task, since a
+        # task factory may take these for tasks of a function.
         loop = asyncio.get_running_loop()
         settling = asyncio.Task(self.engine.settled(), loop=loop)
         waiting: list[asyncio.Task[Any]] = [settling]
@@ -242,7 +253,7 @@ class Lab:
             done, _ = await asyncio.wait(tasks, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             if done:
                 return
-            # A handler that hangs, and whose step has a timeout, moves when the clock does (R11a).
+            # A handler that hangs, but whose step has a timeout, ends when the clock moves (R11a).
             sessions = inside(self.engine, "settled").scheduler.unsettled()
             if sessions and all(session.waits_for_timeouts for session in sessions):
                 return

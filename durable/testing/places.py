@@ -1,7 +1,7 @@
-"""Lines of a user's code: where a step is called from, what a task awaits.
+"""Find the lines of a user's code that call steps or await something.
 
 Separate because a test that fails must point at a line of the code under test, never into this library.
-Leaves to `lab`, `torture` and `replay` what they say of the line.
+Leaves to `lab`, `torture` and `replay` the messages about a line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from durable.errors import HOME
 
-# Where no user's code is: the standard library, installed packages, this one.
+# Places of code that is not the user's: the standard library, installed packages, this library.
 _INSTALLED = map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib"))
 FOREIGN = ("<frozen ", *(path + os.sep for path in _INSTALLED), HOME)
 
@@ -24,7 +24,7 @@ _LINE = re.compile(r'File "(.+)", line (\d+)')
 
 
 def is_foreign(frame: FrameType) -> bool:
-    """Say whether a frame is of the library, the standard library or a package."""
+    """Return whether a frame is of this library, the standard library or a package."""
     return frame.f_code.co_filename.startswith(FOREIGN)
 
 

@@ -1,7 +1,7 @@
-"""What a store promises of entries: order, whole batches, what a cancelled caller and a second opener meet.
+"""Check a store's promises about entries, cancelled appends and second openers.
 
 Separate from `promises_of_runs` only for its length.
-Leaves running the checks to `contract`.
+Leaves to `contract` the running of the checks.
 """
 
 from __future__ import annotations

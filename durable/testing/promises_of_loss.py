@@ -1,7 +1,9 @@
-"""What a store promises of deaths and damage: nothing acknowledged is lost, nothing is half there, no loss is hidden.
+"""Check a store's promises about deaths of the process and damage.
 
-Separate because only the author of a store knows what a death leaves of it, and what its medium can suffer.
-Leaves running the checks to `contract`.
+Nothing acknowledged is lost, no batch is there by half, and no loss is hidden.
+
+Separate because only a store's author knows what a death leaves of it, and how its medium can be damaged.
+Leaves to `contract` the running of the checks.
 """
 
 from __future__ import annotations
@@ -17,18 +19,18 @@ from durable.testing.trial import Trial
 
 Part = Literal["tail", "body"]
 ReopenAfterDeath = Callable[[Store], Store]
-"""Takes a store that is open; returns one that is not, over a copy of what its place would hold had it died now."""
+"""Takes an open store; returns one that is not open, over a copy of its place as a death at this instant leaves it."""
 
 Damage = Callable[[Store, Part], Iterable[Store]]
-"""Takes a store and a part; yields stores that are not open, each over a copy of the place that is damaged there.
+"""Takes a store and a part; yields stores that are not open, each over a copy of the place with that part damaged.
 
-"tail": the store is open; what was written last is cut short or garbled, as a write that a loss of power interrupts.
-"body": the store is closed; anything that was written before is changed, or missing.
+"tail": the store is open; what was written last is cut short or garbled, like a write that a power failure interrupts.
+"body": the store is closed; something that was written before is changed or missing.
 """
 
 
 async def what_was_acknowledged_is_there_after_a_death(reopen: ReopenAfterDeath, trial: Trial) -> None:
-    """R30"""
+    """Check rule R30."""
     entries = [trial.opened(1), trial.opened(2), trial.step(1), trial.closed(1)]
     for count, entry in enumerate(entries, 1):
         await trial.store.append([entry])
@@ -40,7 +42,7 @@ async def what_was_acknowledged_is_there_after_a_death(reopen: ReopenAfterDeath,
 
 
 async def a_batch_that_a_death_interrupts_is_there_whole_or_not_at_all(reopen: ReopenAfterDeath, trial: Trial) -> None:
-    """R30"""
+    """Check rule R30."""
     first, batch = trial.step(body="first"), [trial.step(body=str(number)) for number in range(50)]
     await trial.store.append([first])
     append = asyncio.ensure_future(trial.store.append(batch))
@@ -51,7 +53,7 @@ async def a_batch_that_a_death_interrupts_is_there_whole_or_not_at_all(reopen: R
 
 
 async def a_store_goes_on_after_a_death(reopen: ReopenAfterDeath, trial: Trial) -> None:
-    """R30"""
+    """Check rule R30."""
     before, after = trial.opened(), [trial.step(), trial.closed()]
     await trial.store.append([before])
     async with _opened(trial, reopen(trial.store)) as other:
@@ -63,7 +65,7 @@ async def a_store_goes_on_after_a_death(reopen: ReopenAfterDeath, trial: Trial) 
 
 
 async def a_torn_tail_opens_as_an_earlier_whole_state(damage: Damage, trial: Trial) -> None:
-    """R30"""
+    """Check rule R30."""
     batches = await _written(trial)
     damaged = 0
     for store in damage(trial.store, "tail"):
@@ -79,7 +81,7 @@ async def a_torn_tail_opens_as_an_earlier_whole_state(damage: Damage, trial: Tri
 
 
 async def damage_is_refused_or_changes_nothing(damage: Damage, trial: Trial) -> None:
-    """R30"""
+    """Check rule R30."""
     await _written(trial)
     await trial.store.append([trial.closed(2)])
     whole = await _contents(trial)

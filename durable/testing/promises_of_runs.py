@@ -1,4 +1,4 @@
-"""What a store promises of runs and facts: what is unfinished, what is found, what prune forgets.
+"""Check a store's promises about `unfinished`, `find` and `prune`.
 
 Separate from `promises` only for its length.
 Leaves running the checks to `contract`.

@@ -1,4 +1,6 @@
-"""What a store promises of texts and instants, of every shape and in every field: they come back as they were.
+"""Check that a store gives texts and instants back as they were.
+
+They are of every shape, and stand in every field.
 
 Separate because the same table goes through each field: what one takes and another does not is found nowhere else.
 Leaves running the checks to `contract`.
@@ -35,7 +37,7 @@ _HALVES = ("\ud800", "\ud83d\ude00")
 
 
 class _Odd(str):
-    """A string that says of itself what is not so."""
+    """An odd string gives wrong answers about itself."""
 
     def __str__(self) -> str:
         return "another"
@@ -48,7 +50,7 @@ class _Odd(str):
 
 
 class _Instant(datetime):
-    """An instant of a class of its own, as some libraries have them."""
+    """An instant of a subclass of datetime, as some libraries have them."""
 
 
 def _enum_of(text: str) -> str:
@@ -104,7 +106,7 @@ async def _words_come_back(text: str, trial: Trial) -> None:
 
 
 async def _is_plain_again(of: Callable[[str], str], trial: Trial) -> None:
-    """What a text of a subclass says of itself is not asked: kept is what it spells."""
+    """Check that a text of a subclass is kept as the plain text it holds."""
     row = trial.row(status="failed")
     status: Any = of("failed")
     odd = attrs.evolve(

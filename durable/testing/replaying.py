@@ -1,10 +1,11 @@
-"""Recorded runs as fixtures: replay what was exported against today's code, and report drift.
+"""Replay exported runs against today's code, and report drift.
 
-Separate because it lives nothing: it asks only whether the code still asks for what is recorded.
-Leaves to `RunInfo.export` to write the file, to `torture` runs that are not recorded yet.
+Separate because it runs no handlers: it only checks whether the code still asks for what is recorded.
+Leaves to `RunInfo.export` the writing of the file, to `torture` the testing of code without recorded runs.
 
-The record, without its end, is put into a store and recovered. Every finished step answers from it. A handler that is
-called nevertheless, since its step is new or was at work, is not run: it hangs, and the replay ends where all is quiet.
+The record, without its end, is put into a store and recovered. Every finished step answers from the record. A handler
+that is called all the same, because its step is new or had not ended, is not run: it hangs, and the replay ends when
+everything is quiet.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _REMEDY = (
 
 
 class _Audience:
-    """Looks on, and lets no handler run."""
+    """An audience notes step calls, and lets every handler hang."""
 
     def __init__(self) -> None:
         self.asked_at: dict[tuple[str, str], str] = {}
@@ -67,7 +68,10 @@ class _Audience:
 
 @attrs.frozen
 class _Recorded:
-    """A run as it was exported: its entries but for the last ending, and that ending, if it had ended."""
+    """A recorded run has its exported entries, and its ending apart from them.
+
+    `ending` is None if the run had not ended.
+    """
 
     run: str
     entries: list[Entry]
@@ -76,12 +80,12 @@ class _Recorded:
 
     @property
     def at(self) -> datetime:
-        """The instant of the last record, or of the attempt that is due."""
+        """The latest instant that a record names, due attempts included."""
         return max(record.due if isinstance(record, RunRetried) else record.at for record in self.records)
 
     @property
     def finished(self) -> dict[str, StepClosed]:
-        """The steps that ended in the last attempt, by key, in order; one that was never awaited is not asked for."""
+        """The steps that ended in the last attempt, by key, in order."""
         finished: dict[str, StepClosed] = {}
         for record in self.records:
             if isinstance(record, RunRetried):
@@ -92,18 +96,20 @@ class _Recorded:
 
 
 async def replay(function: Function[Any], file: str | Path, *, functions: Iterable[Function[Any]] = ()) -> RunInfo:
-    """Replay an exported run against today's code, and return where that leads; no handler is run.
+    """Replay an exported run against today's code; no handler is run.
+
+    Returns a picture of the replayed run.
 
     Args:
-        function: today's code of the function whose run it is.
-        file: what `RunInfo.export` wrote.
-        functions: others that the run invoked.
+        function: the run's function, as today's code defines it.
+        file: the path of a file that `RunInfo.export` wrote.
+        functions: other functions that the run invoked.
 
     Raises:
-        AssertionError: drift: the code no longer asks for a recorded step, asks for it as another kind, cannot read its
-            value, asks for more than is recorded of a run that has ended, or ends it otherwise. The message says what
-            is recorded, what is asked for and at which line.
-        ValueError: the file holds no such run, or one of another function.
+        AssertionError: the code has drifted. It no longer asks for a recorded step, asks for it as another kind, cannot
+            read its value, asks for more than an ended run has recorded, or ends the run differently. The message says
+            what is recorded, what is asked for and at which line.
+        ValueError: the file holds no run, or a run of another function.
     """
     recorded = _read(function, Path(file))
     audience, clock = _Audience(), VirtualClock(recorded.at)
@@ -140,7 +146,10 @@ def _read(function: Function[Any], file: Path) -> _Recorded:
 
 
 async def _still(runtime: Runtime, run: str) -> str | None:
-    """Wait until the run has ended or all is quiet; return the story of one that awaits something else."""
+    """Wait until the run has ended or is quiet.
+
+    Returns None then, or a text if the run awaits something outside its steps.
+    """
     deadline = runtime.loop.time() + STILL_SECONDS
     while True:
         await runtime.rounds.passed(QUIET + 2)
@@ -160,7 +169,7 @@ def _drift(recorded: _Recorded, info: RunInfo, audience: _Audience) -> str | Non
     gone = [one for one in recorded.finished.values() if _is_gone(one, audience)]
     new = _new(recorded, info, audience)
     if not gone and (recorded.ending is None or recorded.ending.status == "cancelled"):
-        return None  # the record may break off anywhere
+        return None  # the record of a run that has not ended by itself may stop anywhere
     if not gone and recorded.ending is not None and (info.ended_at is not None or not new):
         return _other_ending(recorded.ending, info)
     was = f"step {gone[0].key!r} ({gone[0].kind}), ended at {gone[0].at}" if gone else _ended(recorded.ending)
@@ -175,7 +184,7 @@ def _is_gone(one: StepClosed, audience: _Audience) -> bool:
 
 
 def _new(recorded: _Recorded, info: RunInfo, audience: _Audience) -> list[tuple[str, str]]:
-    """Return the steps that are not recorded, and that the code has begun."""
+    """Return the steps that the code has begun, but that are not recorded."""
     known = {getattr(record, "key", None) for record in recorded.records}
     kinds = {key: step.kind for key, step in info.steps.items()}
     begun = [key for run, key in audience.called if run == recorded.run] + list(kinds)

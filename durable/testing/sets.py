@@ -1,14 +1,15 @@
-"""Sets: walked one way round in one process, and the other way round in the next.
+"""Let sets be iterated in opposite orders by different processes.
 
-Separate because the order of a set is an accident of memory and of the hash seed, which no process can change for
-itself: so it is turned round by hand.
-Leaves to `stage` which process walks which way.
+Separate because the order of a set depends on memory addresses and on the hash seed. No process can change these for
+itself, so the order is reversed here in other ways.
+Leaves to `stage` which process uses which order.
 
-Tasks that a user's code makes hash in the order of their making, or in the opposite order. Sets of other things whose
-hash is another in each process (texts, objects, but not numbers) are turned where they are walked: while a function is
-tortured, it and the plain functions that it names are compiled anew from their source, with each `for`, `*`, unpacking,
-`pop()` and call of `list`, `tuple`, `iter` and the like asking `walked` for its set. What has no source, or another
-than it was compiled from, stays as it is.
+Tasks that a user's code makes get hashes in the order of their making, or in the opposite order. Other sets are
+reversed where they are iterated, if the hashes of their elements differ between processes: those of texts and objects
+do, those of numbers do not. For that, a function under torture and the plain functions that it names are compiled anew
+from their source. Each `for`, `*`, unpacking, `pop()`, and each call of `list`, `tuple`, `iter` and the like then goes
+through `walked` or `popped`. A function stays as it is if its source is missing, or is not the one that it was compiled
+from.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _WALKERS = frozenset("list tuple iter enumerate zip map filter dict deque join e
 
 
 class _Task(asyncio.Task[Any]):
-    """A task whose place in a set says when its run made it, of those that this run has made."""
+    """A task whose hash is its number among the tasks of its run."""
 
     ascending = True
     made: ClassVar[Counter[str]] = Counter()
@@ -49,7 +50,8 @@ class _Task(asyncio.Task[Any]):
 
 
 def _made(loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any) -> asyncio.Task[Any]:
-    # Those of the Lab and of the engine come when they come: counted too, they would move the function's in its sets.
+    # Tasks of the Lab and of the engine come at any moment. If they were counted, too, the hashes of the function's own
+    # tasks would vary.
     body = running_body()
     if body is None:
         return asyncio.Task(coroutine, loop=loop, **kwargs)
@@ -57,15 +59,18 @@ def _made(loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any) -> asy
 
 
 def order_sets(*, ascending: bool) -> None:
-    """Let sets be walked one way round, or the other."""
+    """Set the order in which sets are iterated from now on."""
     _Task.ascending = ascending
     _Task.made.clear()
 
 
 @contextmanager
 def ordered_sets(functions: Iterable[Function[Any]]) -> Iterator[None]:
-    """Let sets be walked as `order_sets` says: tasks of this loop, unless it has a task factory of its own, and what
-    these functions and those that they name walk."""
+    """Let sets be iterated as `order_sets` says, while in the context.
+
+    This holds for sets of tasks of the running loop, unless it has a task factory of its own, and for the sets that the
+    given functions, and the functions that they name, iterate.
+    """
     loop = asyncio.get_running_loop()
     before = loop.get_task_factory()
     codes = {one: one.__code__ for one in _reached(one.code for one in functions)}
@@ -83,12 +88,12 @@ def ordered_sets(functions: Iterable[Function[Any]]) -> Iterator[None]:
 
 
 def walked(value: Any) -> Any:
-    """Return what a user's code is about to walk: a set's elements the other way round, where they stand so now."""
+    """Return a value for iteration: a set's elements in reverse, if sets are reversed now."""
     return list(value)[::-1] if _is_turned(value) else value
 
 
 def popped(value: Any, *given: Any) -> Any:
-    """Pop from a set, a list or a mapping, as `walked` walks it."""
+    """Pop from a set, a list or a mapping, in the order of `walked`."""
     if not _is_turned(value):
         return value.pop(*given)
     last = list(value)[-1]
@@ -101,14 +106,17 @@ def _is_turned(value: Any) -> bool:
 
 
 def _varies(one: Any) -> bool:
-    """Say whether a hash may be another in another process; tasks are turned by theirs."""
+    """Return whether an object's hash may differ in another process.
+
+    Tasks are left out: their hashes are set in `_Task`.
+    """
     if isinstance(one, tuple | frozenset):
         return any(map(_varies, one))
     return not isinstance(one, int | float | complex | Decimal | UUID | _Task)
 
 
 def _reached(codes: Iterable[Callable[..., Any]]) -> list[FunctionType]:
-    """Return the user's plain functions among these, and those that they name."""
+    """Return the user's plain functions among these, and the functions that they name."""
     found: dict[FunctionType, None] = {}
     ahead: list[Any] = list(codes)
     while ahead:
@@ -127,7 +135,7 @@ def _reached(codes: Iterable[Callable[..., Any]]) -> list[FunctionType]:
 
 
 def kept(cell: CellType) -> list[Any]:
-    """Return what a cell holds: nothing, if it is not bound yet."""
+    """Return a list of the value that a cell holds, or an empty list if it is unbound."""
     try:
         return [cell.cell_contents]
     except ValueError:
@@ -140,7 +148,10 @@ def _names(code: CodeType) -> set[str]:
 
 
 def _turning(code: CodeType) -> CodeType | None:
-    """Return a function's code with its walks turned, None where its source is not at hand."""
+    """Return a function's code with its iterations of sets replaced.
+
+    None if its source is not available.
+    """
     try:
         lines, first = inspect.getsourcelines(code)
         tree = ast.parse(textwrap.dedent("".join(lines)))
@@ -176,7 +187,7 @@ def _compiled(definition: ast.stmt, like: CodeType) -> CodeType | None:
 
 
 class _Turned(ast.NodeTransformer):
-    """Puts a call of `walked` or `popped` where a set may be walked."""
+    """Inserts a call of `walked` or `popped` wherever a set may be iterated."""
 
     def visit_For(self, node: ast.For) -> ast.For:
         self.generic_visit(node)

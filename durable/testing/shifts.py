@@ -1,11 +1,11 @@
-"""Shifts: a life lived at a later time, whichever of the clocks of the wall a function asks.
+"""Shift every wall clock that a function can read to a later time.
 
-Separate because `datetime.now` cannot be set from outside: a class that stands in for `datetime` is put where the
-function finds its clocks.
-Leaves to `witness` which modules ask a clock, to `torture` how much later.
+Separate because `datetime.now` cannot be set from outside: a class that replaces `datetime` is put into the places
+where the function finds its clocks.
+Leaves to `witness` which modules read a clock, to `torture` the length of the shift.
 
-What stands in makes real datetimes, and takes them for its own; `date.today` asks `time.time`. `time.monotonic` and
-`time.perf_counter` stay, since the event loop lives by them.
+The replacement makes real datetimes, and counts them as its own instances. `date.today` reads `time.time`.
+`time.monotonic` and `time.perf_counter` are not shifted, since the event loop relies on them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ REAL_TIME, REAL_TIME_NS, REAL_DATETIME = time.time, time.time_ns, dates.datetime
 
 
 class _AsReal(type):
-    """Takes what is of the real class for its own."""
+    """A metaclass that counts instances of the real class as its own."""
 
     def __instancecheck__(cls, value: object) -> bool:
         return isinstance(value, cls.__mro__[1])
@@ -33,7 +33,7 @@ class _AsReal(type):
 
 
 def _later(seconds: float) -> dict[int, Any]:
-    """Return what stands in for each clock, by its identity."""
+    """Return the replacement for each clock, by the clock's `id()`."""
     by = dates.timedelta(seconds=seconds)
 
     class Datetime(dates.datetime, metaclass=_AsReal):
@@ -73,7 +73,10 @@ def _later_times(seconds: float) -> dict[int, Callable[..., Any]]:
 
 @contextmanager
 def shifted(seconds: float, namespaces: Iterable[dict[str, Any]], cells: Iterable[CellType]) -> Iterator[None]:
-    """Let the clocks of the modules `time` and `datetime` be later, also where these namespaces and cells hold them."""
+    """Shift the clocks of the modules `time` and `datetime`, while in the context.
+
+    They are shifted in those modules, and wherever the given namespaces and cells hold them.
+    """
     later = _later(seconds)
     spaces = [vars(time), vars(dates), *namespaces]
     named = [(space, name, value) for space in spaces for name, value in list(space.items()) if id(value) in later]

@@ -1,11 +1,11 @@
-"""The stage: a Lab whose process dies where a test says, and what is left of a life lived on it.
+"""Run one life of a function, whose process dies where a test says.
 
-Separate because a life must be the same in all but its crashes: the store, the tasks and the log are of one make.
+Separate because lives must differ in nothing but their crashes: the store, the tasks and the log are set up here.
 Leaves to `actors` the handlers, to `torture` which lives there are.
 
-A process dies by its store: from some batch on every append fails. The Lab then comes again over what was kept, and
-what it was asked is asked again, as anyone would who got no answer. Sets are walked one way round in one process, and
-the other way round in the next, so that their order shows.
+A process dies by its store: from some batch on, every append fails. The Lab is then restarted on what was kept. A call
+that was interrupted is made again, as a caller does who got no answer. Sets are iterated in one order in one process,
+and in the opposite order in the next, so that a dependence on their order shows.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ _IDLE = frozenset(("RunResumed", "EngineClosed"))
 
 
 class Mortal(DictStore):
-    """A DictStore that takes `budget` batches and no more; None: any number. Batches that bring no run on are free."""
+    """A mortal store fails every append after `budget` batches.
+
+    None is without limit. Batches that only tell of an engine's start or end do not count.
+    """
 
     def __init__(self, budget: int | None) -> None:
         super().__init__()
@@ -47,10 +50,10 @@ class Mortal(DictStore):
         self.is_dead = False
 
     async def append(self, entries: Sequence[Entry]) -> None:
-        """Keep the entries, if the process lives.
+        """Keep the entries if the process is alive.
 
         Raises:
-            StoreError: it has died.
+            StoreError: the process has died.
         """
         if self.is_dead or self.written == self.budget:
             self.is_dead = True
@@ -59,19 +62,26 @@ class Mortal(DictStore):
         self.written += any(entry.kind not in _IDLE for entry in entries)
 
     def revive(self, budget: int | None) -> None:
-        """Let another process take so many batches."""
+        """Begin a new process, which may write `budget` batches."""
         self.budget, self.written, self.is_dead = budget, 0, False
 
     def records(self) -> list[AnyRecord]:
-        """Return what is kept, in order."""
+        """Return the kept records, in order."""
         batches = sorted((key for key in self.mapping if key.startswith("batch/")), key=lambda key: int(key[6:]))
         return [read(fact[2], fact[3]) for key in batches for fact in self.mapping[key]]
 
 
 @attrs.frozen
 class Plot:
-    """How a life goes: the process dies once, after `dies_after` batches, or again and again, after each `rebuilds`;
-    handlers end in `order`, those of one moment `together`; sets are walked the other way round if `flipped` is odd."""
+    """A plot says how a life goes.
+
+    Attributes:
+        dies_after: the process dies once, after this many batches.
+        rebuilds: the process dies again and again, each time after this many batches.
+        order: the order in which handlers end: None for the remembered one, else a seed.
+        together: whether handlers that wait to end do so in one turn.
+        flipped: sets are iterated in the opposite order if this is odd.
+    """
 
     dies_after: int | None = None
     rebuilds: int | None = None
@@ -89,7 +99,7 @@ class Plot:
 
 
 class _Whispers(logging.Handler):
-    """Keeps what the engine says of records that go on elsewhere."""
+    """Keeps the engine's warnings about records that the code does not follow."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -102,7 +112,7 @@ class _Whispers(logging.Handler):
 
 
 class Stage(Lab):
-    """A Lab for one life."""
+    """A stage is a Lab for one life."""
 
     def __init__(self, functions: Iterable[Function[Any]], plot: Plot, memory: Memory) -> None:
         self.plot = plot
@@ -122,7 +132,7 @@ class Stage(Lab):
         return engine
 
     async def ask(self, question: Callable[[Engine], Awaitable[T]]) -> T:
-        """Ask the engine something, and ask again if the process dies before it has answered."""
+        """Ask the engine, and again if the process dies before it has answered."""
         while True:
             try:
                 return await super().ask(question)
@@ -132,7 +142,7 @@ class Stage(Lab):
             await self.restart()
 
     async def settle(self) -> None:
-        """Wait until nothing moves, over as many processes as that takes."""
+        """Wait until nothing moves, restarting processes that die meanwhile."""
         while True:
             try:
                 await super().settle()
@@ -145,7 +155,7 @@ class Stage(Lab):
             await self.restart()
 
     async def restart(self) -> None:
-        """Let the process die and come again."""
+        """Let the process die and start again."""
         self.crashes += 1
         order_sets(ascending=(self.crashes + self.plot.flipped) % 2 == 0)
         self.mortal.revive(self.plot.rebuilds)
@@ -155,7 +165,7 @@ class Stage(Lab):
 
 
 def _finished(records: Iterable[AnyRecord]) -> list[Place]:
-    """Return the steps that have ended, in the order in which they did."""
+    """Return the steps that have ended, in the order of their ends."""
     finished: dict[Place, bool] = {}
     for record in records:
         if isinstance(record, StepClosed) and isinstance(record.outcome, Ok | Err):
@@ -168,9 +178,20 @@ def _finished(records: Iterable[AnyRecord]) -> list[Place]:
 
 @attrs.frozen
 class Life:
-    """What is left of a life: the steps of the run and of those that derive from it, the data they were opened with,
-    how the run ended, how many batches were written and how many processes died, what the engine said; the steps that
-    ended, in order, and those that had when the last process died."""
+    """A life is what its records and observations show.
+
+    Attributes:
+        plot: how the life went.
+        steps: the kinds of the steps, of the run and of runs that derive from it.
+        opened: what each of these runs was opened with, in words.
+        ending: how the run ended: its status, and a text.
+        batches: how many batches the last process wrote.
+        crashes: how many processes died.
+        lived: what the actors observed.
+        heard: the engine's warnings.
+        finished: the steps that ended, in order.
+        died_at: the steps that had ended when the last process to die died.
+    """
 
     plot: Plot
     steps: dict[Place, str]
@@ -185,12 +206,12 @@ class Life:
 
     @property
     def signature(self) -> object:
-        """What is the same in two lives of one plot, unless the function is not deterministic."""
+        """What two lives of one plot have in common if the function is deterministic."""
         return self.steps, self.opened, self.ending, self.lived.other_args
 
 
 def life_of(stage: Stage) -> Life:
-    """Return what is left of a life."""
+    """Return the life that a stage has shown."""
     steps: dict[Place, str] = {}
     opened: dict[str, str] = {}
     ending = ("unfinished", "")
@@ -229,5 +250,5 @@ def _ending(record: RunClosed) -> tuple[str, str]:
         line = f", at {user_line(record.error.stack)}" if record.error.name == DriftError.__name__ else ""
         return record.status, f"{record.error.name}: {record.error.message}{line}"
     if record.output is not None:
-        return record.status, json.dumps(json.loads(record.output), sort_keys=True)  # a dict's order is no difference
+        return record.status, json.dumps(json.loads(record.output), sort_keys=True)  # the order of keys does not count
     return record.status, record.reason or "null"

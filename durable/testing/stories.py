@@ -1,8 +1,8 @@
-"""Stories: where two lives of a run part, told in the fewest words that show it.
+"""Tell where two lives of a run differ, in a short message.
 
-Separate because a failing test is read more often than it is written: what was recorded, what the code asks for
-instead, at which line, and what to write.
-Leaves to `torture` to live the lives.
+Separate because a failing test is read more often than it is written. The message says what was recorded, what the code
+asks for instead, at which line, and what to write.
+Leaves to `torture` the running of lives.
 """
 
 from __future__ import annotations
@@ -25,9 +25,13 @@ Place = tuple[str, str]
 
 @attrs.frozen
 class Story:
-    """What differs, and what to write instead. `may_be_race`: a race that was cut by a crash may go another way too.
+    """A story says how two lives differ, and what to write instead.
 
-    `title`: what the function does, where it is not that it goes on differently.
+    Attributes:
+        text: what differs.
+        remedy: what to write instead.
+        may_be_race: whether a race that a crash has cut short may be the reason, too.
+        title: what the function does wrong, if that is not that it goes on differently.
     """
 
     text: str
@@ -37,7 +41,7 @@ class Story:
 
 
 def parting(first: Life, life: Life) -> Story | None:
-    """Return the story of how a life differs from the first, None if it does not."""
+    """Return the story of how a life differs from the first, or None if it does not."""
     replayed = _replays(life)
     if replayed is not None:
         return _harm(life) or Story(replayed)
@@ -46,14 +50,17 @@ def parting(first: Life, life: Life) -> Story | None:
 
 
 def told(title: str, story: Story, sights: Iterable[Sight]) -> str:
-    """Return the whole message: what differs, the lines that look outside, or else the remedy."""
+    """Return the whole message: the story, and the lines to look at.
+
+    Without such lines it ends with the story's remedy.
+    """
     seen = [f"    {sight}" for sight in sights]
     lines = ["  look here:", *seen] if seen else [f"  {story.remedy}"]
     return "\n".join([title, story.text, *lines])
 
 
 def step_of(run: str, key: str) -> str:
-    """Return how a step is called in a story."""
+    """Return the name of a step in a story."""
     return f"step {key!r}" if run == RUN else f"step {key!r} of run {run!r}"
 
 
@@ -81,7 +88,10 @@ def _harm(life: Life) -> Story | None:
 
 
 def _replays(life: Life) -> str | None:
-    """Compare what each process asked for between two deliveries with what the one before it asked for there."""
+    """Compare the step calls of each process with those of the process before it.
+
+    They are compared delivery by delivery. Returns a text on the first difference, or None.
+    """
     for before, after in zip(life.lived.processes, life.lived.processes[1:], strict=False):
         runs = {one.call.run for one in before} & {one.call.run for one in after}
         for run in sorted(runs, key=lambda run: (run != RUN, run)):
@@ -100,7 +110,7 @@ def _replay(before: list[Asked], after: list[Asked]) -> str | None:
     if before[-1].call.attempt != attempt or after[0].call.attempt != attempt:
         return None
     before = [one for one in before if one.call.attempt == attempt]
-    # What a process asked for after its last delivery may be cut short by its death.
+    # The calls after a process's last delivery are not compared: its death may have cut them short.
     last = min(before[-1].call.turn, after[-1].call.turn)
     for turn in range(last):
         were, are = _by_key(before, turn), _by_key(after, turn)
@@ -148,7 +158,7 @@ def _steps(first: Life, life: Life) -> str | None:
 
 
 def _unasked(life: Life) -> list[Place]:
-    """Return what the last process did not ask for again."""
+    """Return the steps that the last process did not ask for again."""
     asked = {(one.call.run, one.call.key) for one in life.lived.processes[-1]}
     return [place for place in life.steps if place not in asked]
 

@@ -1,7 +1,7 @@
-"""Stubs: what takes the place of handlers in a test, and the count of their calls.
+"""Replace handlers in a test, and count their calls.
 
-Separate because an engine only knows that somebody may stand in for a handler, not who.
-Leaves to `lab` when to complain.
+Separate because an engine only knows that an object may replace its handlers, not which one.
+Leaves to `lab` when to check that all stubs were used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from durable.testing.faults import Dies, dying
 
 
 class Stubs:
-    """Stands in for the handlers of the steps that `stubs` names: a value, an exception, a callable, or a list."""
+    """Stubs replace the handlers of the steps that they name.
+
+    A stub is a value, an exception, a callable, a `Dies`, or a list of these.
+    """
 
     def __init__(self, stubs: Mapping[str, Any]) -> None:
         self.calls: Counter[str] = Counter()
@@ -33,19 +36,19 @@ class Stubs:
 
     @property
     def may_die(self) -> bool:
-        """Whether a stub lets the process die."""
+        """Whether one of the stubs lets the process die."""
         given = [one for stub in self._stubs.values() for one in (stub if isinstance(stub, list) else [stub])]
         return any(isinstance(stub, Dies) for stub in given)
 
     def replaces(self, step_id: str) -> bool:
-        """Whether a step of this id is stubbed."""
+        """Return whether there is a stub for this step id."""
         return step_id in self._stubs
 
     def asked(self, call: Call) -> None:
-        """Let functions call steps as they like."""
+        """Do nothing: functions may call steps as they like."""
 
     def handler(self, step_id: str, handler: Handler) -> Handler:
-        """Count a call, and return the handler that is to be called."""
+        """Count a call and return the handler to be called."""
         self.calls[step_id] += 1
         if step_id not in self._stubs:
             return handler
@@ -64,10 +67,10 @@ class Stubs:
         return _standing_in(step_id, stub, handler)
 
     def check_used(self) -> None:
-        """Fail for stubs that no step used, and for lists that were too short, whatever the function made of that.
+        """Check that every stub was used, and that no list was too short.
 
         Raises:
-            AssertionError
+            AssertionError: a stub was not used, or a list was too short, even if the function caught that error.
         """
         if self._short:
             raise AssertionError("; ".join(self._short.values()))

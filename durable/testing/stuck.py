@@ -1,7 +1,8 @@
-"""Why a run cannot go on in a test: what each run waits for, and which events came near.
+"""Explain why a run cannot go on in a test.
 
-Separate because a test that hangs on a misspelt event is the most common one, and the message should end the search.
-Leaves to `lab` when to say it.
+Separate because tests often hang on a misspelt event, and the message should end the search: it tells what each run
+waits for, and which events nearly matched.
+Leaves to `lab` when to explain.
 """
 
 from __future__ import annotations
@@ -23,14 +24,17 @@ MOST = 10
 
 @attrs.frozen
 class Sent:
-    """An event that the test has sent, and when; with a `ts` in the future, when it was delivered."""
+    """An event that the test has sent, and the instant of its delivery."""
 
     event: Event
     at: datetime
 
 
 def explain(runtime: Runtime, stuck: RunInfo, others: Iterable[RunInfo], recent: Sequence[Sent]) -> str:
-    """Return what a stuck run waits for, what other unfinished runs do, and the recent events that came near."""
+    """Return a text on a stuck run and its surroundings.
+
+    It says what the run waits for, what other unfinished runs wait for, and which recent events nearly matched.
+    """
     lines = [f"{_waits(stuck)}; nothing is due"]
     lines += [f"  {_waits(info)}" for info in list(others)[:MOST]]
     lines += [f"  {text}" for text in _near(runtime, recent)[-MOST:]]
@@ -84,5 +88,5 @@ def _why(listener: Listener, sent: Sent) -> str:
 def _hears(listener: Listener, seen: Mapping[str, Any], at: datetime) -> bool:
     try:
         return listener.hears(seen, at)
-    except Exception:  # the log has said why when the event was sent
+    except Exception:  # the log told the error when the event was sent
         return False

@@ -1,16 +1,18 @@
-"""Torture: one run, lived again and again with its process dying at every point.
+"""Run a function again and again, with a crash at every point.
 
-Separate because it is a test in one call: it needs nothing of the function but the function.
-Leaves to `stage` and `actors` a single life, to `stories` what is said when two lives differ.
+Separate because it is a whole test in one call, for which only the function is needed.
+Leaves to `stage` and `actors` a single life, to `stories` the message when two lives differ.
 
-The first life is undisturbed. Then there is one life for each batch of records, with a crash right after it; one that
-is rebuilt from its record after every delivery; one that walks every set the other way round; and, where handlers run
-side by side, lives in which these end in other orders, one by one and together, each undisturbed and rebuilt. A process
-must ask, between the deliveries that are recorded, for what the one before it asked for, and a run of which all is
-recorded must end as it did. A race may go another way in another order, or where a crash cuts it before its winner is
-recorded: but it goes that way again when the same is lived again, and chance does not. Where the function looks at a
-clock or draws random numbers outside its steps, there are many more lives, with the clocks of the wall moved, since a
-coin that decides may fall the same way several times.
+A life is one execution of a run from its beginning to its end, with its crashes. The first life is undisturbed. Then
+there is one life for each batch of records, with a crash right after the batch; one that is rebuilt from its record
+after every delivery; and one that iterates every set in the opposite order. If handlers run side by side, there are
+lives in which they end in other orders, one by one and together, each undisturbed and rebuilt.
+
+Between two recorded deliveries, a process must ask for the same steps as the process before it. A run that is recorded
+completely must end as it did. A race may have another winner in another order, or after a crash that came before its
+winner was recorded. But then it has that winner each time the same life is repeated, which chance has not. If the
+function reads a clock or draws random numbers outside its steps, there are many more lives, with the wall clocks
+shifted, since a random decision may turn out the same several times.
 """
 
 from __future__ import annotations
@@ -37,23 +39,23 @@ from durable.testing.witness import Witness, sets_in
 Drive = Callable[[Lab, Run[Any]], Awaitable[object]]
 ORDERS = 5
 RELIVED = 4
-COINS = 40  # a coin falls the same way so often once in 10 ** 12
+COINS = 40  # the chance that a coin falls the same way so often is 1 in 10 ** 12
 LOOK_SECONDS = 0.002
 
 
 @attrs.frozen
 class TortureReport:
-    """What a function has survived.
+    """A torture report says what a function has survived.
 
     Attributes:
-        function: its id.
+        function: the function's id.
         ending: how the run ended, in words.
-        steps: the steps of the run and of those that derive from it.
-        batches: the batches of records that the undisturbed life wrote.
-        crashes: the lives with a crash after one batch.
+        steps: the number of steps, of the run and of runs that derive from it.
+        batches: the number of batches of records that the undisturbed life wrote.
+        crashes: the number of lives with a crash after one batch.
         rebuilds: how often a life was rebuilt from its record after a delivery.
-        orders: the other orders in which handlers that run side by side were let end.
-        endings: how many different endings there were: 1 where no race decides.
+        orders: the number of other orders in which handlers that run side by side were made to end.
+        endings: the number of different endings: 1 if no race decides the ending.
     """
 
     function: str
@@ -83,28 +85,31 @@ async def torture(
 ) -> TortureReport:
     """Run a function again and again, with a crash at every point.
 
-    It crashes after every batch of records, is rebuilt after every delivery, and is lived in other orders. Each time
-    the result, the keys and the kinds of the steps must be those of the undisturbed life, and no handler of a finished
-    step may be called again. Handlers are really called once for each step and try; later lives get what they returned.
-    Sleeps are skipped. Clocks, random numbers and sets that decide something fail, and so does I/O outside a step,
-    whatever comes of it.
+    The run crashes after every batch of records, is rebuilt after every delivery, and is repeated with handlers ending
+    in other orders. Each time the result, the keys and the kinds of the steps must be those of the undisturbed run, and
+    no handler of a finished step may be called again. Handlers are really called once for each step and try; later runs
+    get what they returned. Sleeps are skipped. The test fails if clocks, random numbers or the order of a set decide
+    something. It also fails for any I/O outside a step.
 
-    What it cannot see: a branch to which no life comes; what a clock that only measures (`time.monotonic`,
-    `time.perf_counter`, `loop.time`) decides; clocks and random numbers that an installed package asks by itself, or a
-    clock that is kept in a class or a container; a condition on the date that holds now and for twenty years; a set
-    that is walked in a package or in a method of a class, unless it holds tasks; I/O of a package written in C, or that
-    a package does for reasons of its own (time zones, certificates). While another profiler is at work, clocks, random
-    numbers and I/O are not looked for.
+    It cannot see:
+    - code that none of the runs reaches;
+    - decisions by a clock that only measures (`time.monotonic`, `time.perf_counter`, `loop.time`);
+    - clocks and random numbers that an installed package reads by itself, or a clock kept in a class or a container;
+    - a condition on the date that holds now and for twenty years;
+    - a set that is iterated in a package or in a method of a class, unless it holds tasks;
+    - I/O of a package written in C, or I/O that a package does for itself (time zones, certificates);
+    - clocks, random numbers and I/O while another profiler is active.
 
     Args:
-        function: what to run; `data`: what to start it with.
-        functions: others that it invokes, or that its events open.
-        drive: `async def drive(lab, run)`: sends the events that the function waits for, through the Lab's methods. It
-            is called in every life; a call that a crash interrupts is made again.
+        function: the function to run.
+        data: the data of the event that opens the run.
+        functions: other functions that this one invokes, or that its events open.
+        drive: `async def drive(lab, run)`; it sends the events that the function waits for, through the Lab's methods.
+            It is called for every run; a call that a crash interrupts is made again.
 
     Raises:
-        AssertionError: it is not deterministic: the message is the shortest story that shows it.
-        StuckError: it waits for something that nobody sends.
+        AssertionError: the function is not deterministic. The message is the shortest story that shows it.
+        StuckError: the function waits for something that is never sent.
     """
     others = list(functions)
     with ordered_sets([function, *others]):
@@ -175,12 +180,12 @@ class _Torture:
     async def _toss_coins(self, first: Life) -> None:
         cells = [cell for one in (self._function, *self._functions) for cell in one.code.__closure__ or ()]
         for number in range(COINS):
-            # From a second over hours to twenty years.
+            # The shifts grow from half a second over hours to twenty years.
             with shifted(0.5 + 7.3 * number**5, self._witness.namespaces.values(), cells):
                 life = await self._live(Plot(dies_after=max(1, first.batches - 1)))
             story = parting(first, life)
             if story is not None and self._memory.parallel <= 1 and len(self._endings) == 1:
-                self._fail(life, story)  # nothing has raced so far: it is the clock that decides
+                self._fail(life, story)  # no race so far, so the clock decides
             await self._compare(first, life)
 
     async def _live(self, plot: Plot, *, looking: bool = False) -> Life:
@@ -213,13 +218,16 @@ class _Torture:
             self._fail(life, story)
 
     async def _is_race(self, first: Life, life: Life) -> bool:
-        """Say whether a life that went another way does so each time: then a crash has cut a race, whose winner had not
-        been recorded. Chance, clocks and sets go now this way, now that."""
-        # Not by the number of the batch: a machine that stands still for a moment joins two, or parts one in two.
+        """Return whether a life that went differently does so each time.
+
+        Then a crash has cut a race whose winner was not recorded yet. Chance, clocks and sets vary instead.
+        """
+        # Lives are not compared by the number of the batch: a slow moment of the machine joins two batches or splits
+        # one.
         recorded = set(life.died_at)
         was_whole = set(first.finished) <= recorded or set(life.finished) <= recorded
         if life.plot.dies_after is not None and len(first.opened) == 1 and was_whole:
-            return False  # all but the end was recorded: no crash has cut anything
+            return False  # all but the end was recorded: the crash cannot have cut a race
         for flipped in range(1, RELIVED + 1):
             again = await self._live(attrs.evolve(life.plot, flipped=flipped))
             if again.signature != life.signature and not _died_elsewhere(life, again):
@@ -239,15 +247,18 @@ class _Torture:
 
 
 def _died_elsewhere(life: Life, again: Life) -> bool:
-    """Say whether a life that was lived again died at another point of the same story, and so shows nothing."""
+    """Return whether a repeated life died at another point of the same course.
+
+    Then a comparison of the two shows nothing.
+    """
     earlier, later = sorted((life, again), key=lambda one: len(one.died_at))
     same = len(earlier.died_at)
-    # One in which nothing was left to be done died where no other could have gone on.
+    # If the earlier one had nothing left to do, the other could not have gone on from there.
     return same < len(later.died_at) and earlier.died_at == later.died_at[:same] and len(earlier.finished) > same
 
 
 async def _look(stage: Stage) -> None:
-    """Look now and then for a function that awaits something and has no step pending."""
+    """Look regularly for a function that awaits something without a pending step."""
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         for session in list(inside(stage.engine, "torture").scheduler.sessions.values()):

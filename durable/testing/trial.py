@@ -1,7 +1,7 @@
-"""A store under trial, and what a promise is.
+"""Make the stores and entries for the checks of a store's promises.
 
 Separate because every promise needs the same few entries, under names that no other promise uses.
-Leaves the promises to `promises`, `promises_of_runs` and `promises_of_loss`, running them to `contract`.
+Leaves to `promises`, `promises_of_runs` and `promises_of_loss` the promises, to `contract` the running of the checks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _trials = itertools.count()
 
 
 class Trial:
-    """A store of the maker's and names that no other trial uses, in whatever place the store is."""
+    """A trial has a store, and names that no other trial uses."""
 
     def __init__(self, make_store: MakeStore) -> None:
         self.make_store = make_store
@@ -31,7 +31,7 @@ class Trial:
         self.name = f"{secrets.token_hex(4)}-{next(_trials)}"
 
     def over(self, store: Store) -> Trial:
-        """Return a trial of another store, with this one's names."""
+        """Return a trial of another store with the same names."""
         other = Trial(lambda: store)
         other.name = self.name
         return other
@@ -63,7 +63,10 @@ class Trial:
         return [e async for e in self.store.unfinished(now) if f"{e.run} {e.body}".lstrip().startswith(self.name)]
 
     async def find(self, query: RunQuery | None = None) -> list[RunRow]:
-        """Find with the query, among this check's runs only, all of which have a function of their own."""
+        """Return the rows that a query finds among this trial's runs.
+
+        All of these have a function that no other trial uses.
+        """
         return await self.store.find(attrs.evolve(query or RunQuery(), function=f"{self.name}-f"))
 
     async def found(self, query: RunQuery | None = None) -> list[str]:
@@ -78,7 +81,7 @@ Promise = Callable[[Trial], Awaitable[None]]
 
 
 def listed(promises: list[Promise]) -> Callable[[Promise], Promise]:
-    """Return a decorator that enters a promise in the list; its name is the check's."""
+    """Return a decorator that adds a promise to the list."""
 
     def enter(body: Promise) -> Promise:
         promises.append(body)

@@ -1,4 +1,4 @@
-"""A clock that stands still until a test moves it.
+"""Define a clock that stands still until a test moves it.
 
 Separate because it is the other implementation of the Clock protocol, and useful without a Lab.
 Leaves to `lab` what has to settle between two instants.
@@ -20,15 +20,16 @@ _Alarm = tuple[datetime, int, Callable[[], object], contextvars.Context]
 
 
 class VirtualClock:
-    """A Clock whose time is what the test says; it needs no event loop and never waits.
+    """A virtual clock shows the time that a test has set.
 
-    Callbacks run inside `advance` and `advance_to` only, one after the other in the order of their instants, equal
-    ones in the order in which they were armed, and `now()` is then exactly their instant. One that was armed for the
-    past runs at the next move, even of zero length, and the time does not go back for it.
+    It needs no event loop and never waits. Callbacks run only inside `advance` and `advance_to`, one after the other.
+    They run in the order of their instants, equal ones in the order of the calls of `call_at`, and `now()` is then
+    exactly their instant. A callback for an instant in the past runs at the next move, even of zero length, and the
+    time does not go back for it.
     """
 
     def __init__(self, start: datetime) -> None:
-        """Begin at `start`, an aware datetime.
+        """Set the time to `start`, an aware datetime.
 
         Raises:
             TypeError, ValueError: not a datetime, or a naive one.
@@ -39,22 +40,28 @@ class VirtualClock:
         self._moving = False
 
     def now(self) -> datetime:
-        """Return the time to which the clock was moved last, in UTC."""
+        """Return the time to which the clock was moved last, an aware datetime in UTC."""
         return self._now
 
     def call_at(self, when: datetime, callback: Callable[[], object]) -> Handle:
-        """Call `callback()` when the clock is moved to or past `when`, in a copy of the present context."""
+        """Call `callback()` when the clock is moved to or past `when`.
+
+        It runs in a copy of the context of this call.
+        """
         self._number += 1
         when = aware(when, what="the instant of a callback")
         insort(self._alarms, (when, self._number, callback, contextvars.copy_context()), key=_place)
         return _Armed(self._alarms, (when, self._number))
 
     def next_due(self) -> datetime | None:
-        """Return the instant at which the next callback would run, never before `now()`; None if none is armed."""
+        """Return the instant at which the next callback would run.
+
+        It is never before `now()`; None if there is no callback.
+        """
         return max(self._alarms[0][0], self._now) if self._alarms else None
 
     def advance(self, step: Duration) -> None:
-        """Move forward by a duration, as `advance_to` does.
+        """Move the clock forward by a duration, as `advance_to` does.
 
         Raises:
             TypeError, ValueError: not a duration, or a negative one.
@@ -62,10 +69,11 @@ class VirtualClock:
         self.advance_to(after(self._now, duration(step)))
 
     def advance_to(self, when: datetime) -> None:
-        """Move forward to `when`, stopping at each armed instant up to and including it to run its callbacks.
+        """Move the clock forward to `when`, and run the callbacks on the way.
 
-        Callbacks that are armed meanwhile run too if they are due by then. An exception of a callback comes out here:
-        the clock stays at that instant, the callback is spent, and the next move goes on with the others.
+        The clock stops at the instant of each callback, up to and including `when`. Callbacks that are added meanwhile
+        run, too, if they are due by then. An exception of a callback is raised here: the clock stays at that instant,
+        the callback is spent, and the next move goes on with the others.
 
         Raises:
             ValueError: `when` lies before `now()`, or is naive.

@@ -1,11 +1,11 @@
-"""A witness: sees where a function looks outside its steps, at clocks, random numbers and files.
+"""Find code that reads clocks, random numbers or files outside its steps.
 
-Separate because it listens to the interpreter, which nothing else here does, and only while one life is lived.
-Leaves to `torture` whether what it saw does harm.
+Separate because it listens to the interpreter, which nothing else here does, and only during one life.
+Leaves to `torture` whether a sight counts as an error.
 
-The interpreter tells a profile function of every call of a function written in C. Those that read a clock, draw a
-random number or touch a file or a socket are looked up; then the frames are walked to the line of the user's code that
-led there, through the few modules of the standard library that stand between.
+The interpreter reports every call of a function written in C to a profile function. Calls that read a clock, draw a
+random number or touch a file or a socket are recognised. Then the frames are searched for the line of the user's code
+that led there, through the few modules of the standard library that may stand between.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _RANDOM = "use ctx.random, which gives the same numbers on replay, or draw it in
 _IO = "put it in a step: await ctx.step.run(...)"
 _SLEEP = "use ctx.step.sleep"
 _SETS = "its order is another in each process: walk a list"
-# What the file system is asked, and what is done to it.
+# Calls that read from the file system, and calls that change it.
 _LOOKS = frozenset("listdir scandir stat lstat".split())
 _DEEDS = frozenset("mkdir rmdir rename replace remove unlink link symlink chmod truncate utime".split())
 _BY_NAME: dict[tuple[str | None, str], str] = {
@@ -54,12 +54,12 @@ _BY_NAME: dict[tuple[str | None, str], str] = {
     ("_sqlite3", "connect"): _IO,
     ("sqlite3", "connect"): _IO,
 }
-# What may stand between a line of the user's and the call. Others (logging, linecache, importlib) read clocks and files
-# for reasons of their own.
+# Modules that may stand between a line of the user's and the call. Others (logging, linecache, importlib) read clocks
+# and files for purposes of their own.
 _BETWEEN = frozenset(
     "random secrets uuid datetime time pathlib shutil tempfile subprocess socket ssl http urllib sqlite3 os io".split()
 )
-# For I/O further: what asks it for the user, and packages, unless they only look where something is.
+# For I/O more modules count: those that do it for the user, and packages, unless they only look where something is.
 _BETWEEN_IO = _BETWEEN | frozenset("asyncio genericpath posixpath ntpath glob ftplib smtplib zipfile tarfile".split())
 _PACKAGES = tuple(sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib"))
 _OWN_READING = frozenset("_pytest coverage certifi dateutil pytz tzlocal tzdata durable".split())
@@ -68,7 +68,10 @@ _NAMES_A_PLACE = frozenset(("realpath", "_joinrealpath"))
 
 @attrs.frozen
 class Sight:
-    """A line of the user's code that looks outside, what it calls there, and what to write instead."""
+    """A sight is a line of the user's code that looks outside its steps.
+
+    `call` is what the line calls, `remedy` what to write instead.
+    """
 
     line: str
     call: str
@@ -76,7 +79,10 @@ class Sight:
 
     @property
     def does_harm(self) -> bool:
-        """Whether it is wrong whatever comes of it: what it does outside is done again at every replay."""
+        """Whether the call is wrong even if it decides nothing.
+
+        So are I/O and blocking sleeps, which every replay repeats.
+        """
         return self.remedy in (_IO, _SLEEP)
 
     def __str__(self) -> str:
@@ -84,21 +90,24 @@ class Sight:
 
 
 class Witness:
-    """Collects sights, each once, in order."""
+    """A witness collects sights, each once, in order."""
 
     def __init__(self) -> None:
-        self.namespaces: dict[int, dict[str, Any]] = {}  # of the modules that ask a clock
+        self.namespaces: dict[int, dict[str, Any]] = {}  # of the modules that read a clock
         self._sights: dict[Sight, None] = {}
         self._own: asyncio.Task[Any] | None = None
 
     @property
     def sights(self) -> list[Sight]:
-        """What was seen."""
+        """The sights so far, in order."""
         return list(self._sights)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Look at everything but the present task; nothing where a profiler is at work already."""
+        """Watch every task but the current one, while in the context.
+
+        If a profiler is active already, nothing is watched.
+        """
         if sys.getprofile() is not None:
             yield
             return
@@ -130,7 +139,10 @@ class Witness:
 
 
 def _leads_on(name: str, remedy: str, frame: FrameType, package: str) -> bool:
-    """Say whether what a foreign frame calls is asked for by whoever called it, so that the search goes on there."""
+    """Return whether a foreign frame makes its call on behalf of its caller.
+
+    Then the search goes on with the caller.
+    """
     if remedy != _IO or package in _BETWEEN:
         return package in _BETWEEN and frame.f_code.co_name not in _NAMES_A_PLACE
     if frame.f_code.co_name in _NAMES_A_PLACE or package in _OWN_READING:
@@ -162,7 +174,10 @@ def _remedy(called: Any) -> str | None:
 
 
 def sets_in(code: object) -> list[Sight]:
-    """Return the lines of a function's source that make a set: in which order one is walked is the memory's to say."""
+    """Return the lines of a function's source that make a set.
+
+    The order in which a set is iterated depends on memory addresses.
+    """
     try:
         lines, first = inspect.getsourcelines(code)  # type: ignore[arg-type]
         tree = ast.parse(textwrap.dedent("".join(lines)))

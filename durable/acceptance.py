@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from durable.codec import decode, encode
+from durable.codec import copied, encode
 from durable.limits import Limits, data_too_large
 from durable.records import RESERVED, Event, event_of, text_of
 from durable.spelling import shown
@@ -40,10 +40,10 @@ def accepted(
         raise ValueError(f"event {name!r} cannot be sent: names under {RESERVED!r} are the runtime's own")
     if "*" in name:
         raise ValueError(f"event {name!r} cannot be sent: a * is for patterns in triggers")
-    text = encode(event.data)
+    text, data = copied(event.data)
     if len(text) > limits.event_bytes:
         raise data_too_large(limits, len(text), f"the data of event {name!r}")
-    return event_of(name, decode(text), given or id, event.ts or at, v, text)
+    return event_of(name, data, given or id, event.ts or at, v, text)
 
 
 def stamped(event: Event, id: str, at: datetime) -> Event:

@@ -96,7 +96,7 @@ class Causes:
         first = self.state.seen.get(("", event.id))
         return first[0] if first is not None and first[1] > now else None
 
-    def ids_of(self, events: Sequence[tuple[str, Event]], now: datetime) -> list[str]:
+    def _ids_of(self, events: Sequence[tuple[str, Event]], now: datetime) -> list[str]:
         """Return the runtime's id of each event that is sent together with others: for a repeat, that of the first."""
         ids, firsts = list[str](), dict[str, str]()
         for id, event in events:
@@ -104,15 +104,16 @@ class Causes:
             ids.append(id if given is None else firsts.setdefault(given, self.repeat_of(id, event, now) or id))
         return ids
 
-    def send_all(self, events: Sequence[tuple[str, Event]], now: datetime) -> Iterator[Record]:
+    def send_all(self, events: Sequence[tuple[str, Event]], now: datetime) -> tuple[list[str], Iterator[Record]]:
         """Events were sent together: schedule each, or deliver it at once. A repeat calls for nothing.
 
-        Each is as it was accepted, with the id that is to be the runtime's own; what that becomes says `ids_of`.
+        Each is as it was accepted, with the id that is to be the runtime's own. Return what these have become (for a
+        repeat, the id of the first), and the records.
         """
+        ids = self._ids_of(events, now)
         if len(events) == 1:
-            [(id, event)] = events
-            return self._send(id, event, now)
-        return chain.from_iterable(starmap(self._send, [(id, event, now) for id, event in events]))
+            return ids, self._send(*events[0], now)
+        return ids, chain.from_iterable(starmap(self._send, [(id, event, now) for id, event in events]))
 
     def _send(self, id: str, event: Event, now: datetime) -> Iterator[Record]:
         is_given = event.id != id  # by whoever sent it

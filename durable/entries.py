@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from durable.codec import EventTexts, write
+from durable.codec import enclose, write
 from durable.ids import scheduled_run
 from durable.ledger import Ledger
 from durable.records import (
     EngineClosed,
+    Event,
     EventSent,
+    Json,
     KeyClaimed,
     MessageTaken,
     Record,
@@ -22,6 +24,7 @@ from durable.records import (
     RunRetried,
     StepClosed,
     StepOpened,
+    take_text,
 )
 from durable.spelling import keepable
 from durable.state import KEPT, State
@@ -30,6 +33,25 @@ from durable.stores.store import Entry, RunRow
 from durable.times import after
 
 CLOSING_KEPT = timedelta(days=366)
+
+
+class EventTexts:
+    """The text of an event's data, kept for the event that was asked for last: one event may open a thousand runs.
+
+    Only for events whose data nobody else holds: it goes by identity.
+    """
+
+    def __init__(self) -> None:
+        self._data: object = None
+        self._text: Json = ""
+
+    def of(self, event: Event) -> Json:
+        """Return what `enclose(event.data)` gives."""
+        if event.data is not self._data:
+            self._data, self._text = None, ""
+            text = take_text(event)
+            self._data, self._text = event.data, enclose(event.data) if text is None else text
+        return self._text
 
 
 class Entries:

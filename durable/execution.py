@@ -214,7 +214,7 @@ def _send(call: StepCall, request: SendRequest) -> None:
     numbers = range(len(request.events))
     ids = [sent_event(ledger.run, call.key, number, ledger.reopenings) for number in numbers]
     sent = [(id, stamped(event, id, now)) for id, event in zip(ids, request.events, strict=True)]
-    _act(call, (causes.ids_of(sent, now), causes.send_all(sent, now)), now)
+    _act(call, causes.send_all(sent, now), now)
 
 
 def _signal(call: StepCall, request: SignalRequest) -> None:

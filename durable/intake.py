@@ -186,7 +186,7 @@ class Intake:
             case SentEvents(at, events):
                 # With the time at which it was sent; never one to come, which would delay it.
                 checked = [(id, accepted(event, causes.limits, id, min(at, now))) for id, event in events]
-                return causes.send_all(checked, now)
+                return causes.send_all(checked, now)[1]
             case SentSignal(_, signal, data):
                 check_signal(signal, data, causes.limits)
                 return causes.signal(signal, data, now)

@@ -133,7 +133,7 @@ def text_of(event: Event) -> Json | None:
 
 def take_text(event: Event) -> Json | None:
     """Return the text of an event's data, which the event then keeps no more: it is written once."""
-    text = text_of(event)
+    text: Json | None = getattr(event, "_text", None)
     if text is not None:
         object.__delattr__(event, "_text")
     return text

@@ -168,8 +168,8 @@ class Runtime:
         now = self.clock.now()
         fresh = [self.ids.fresh(now) for _ in events]
         sent = [(id, accepted(event, self.causes.limits, id, now)) for id, event in zip(fresh, events, strict=True)]
-        ids = self.causes.ids_of(sent, now)
-        records = self.journal.post_all(self.causes.send_all(sent, now))
+        ids, decided = self.causes.send_all(sent, now)
+        records = self.journal.post_all(decided)
         await self.journal.synced()
         return ids, [record.run for record in records if isinstance(record, RunOpened)]
 

@@ -17,7 +17,8 @@ import pytest
 import durable
 from durable import Context, Event, Limits
 from durable.acceptance import accepted, stamped
-from durable.codec import EventTexts, decode, enclose, encode, read, write
+from durable.codec import decode, enclose, encode, read, write
+from durable.entries import EventTexts
 from durable.records import EventSent, RunOpened, event_of, text_of
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)

@@ -40,7 +40,6 @@ from durable.records import (
     StepRetried,
     Until,
     Wait,
-    take_text,
 )
 
 _MEMBERS = frozenset((*get_args(Outcome), *get_args(Wait)))
@@ -54,25 +53,6 @@ _LATER: dict[type, tuple[str, ...]] = {
     RunRetried: ("waits",),
 }  # written where they say something: once there were none
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class EventTexts:
-    """The text of an event's data, kept for the event that was asked for last: one event may open a thousand runs.
-
-    Only for events whose data nobody else holds: it goes by identity.
-    """
-
-    def __init__(self) -> None:
-        self._data: object = None
-        self._text: Json = ""
-
-    def of(self, event: Event) -> Json:
-        """Return what `enclose(event.data)` gives."""
-        if event.data is not self._data:
-            self._data, self._text = None, ""
-            text = take_text(event)
-            self._data, self._text = event.data, enclose(event.data) if text is None else text
-        return self._text
 
 
 def write(record: Record, data: Json | None = None) -> str:

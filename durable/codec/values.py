@@ -163,6 +163,16 @@ def decode(written: Json, type_: object = ABSENT, *, deep: bool = True) -> Any:
     return value
 
 
+def copied(value: object) -> tuple[Json, Any]:
+    """Return the text of a value that is sent along, and what it is read as: a copy that nobody else holds.
+
+    Raises:
+        CodecError: as for `encode`.
+    """
+    written = encode(value)
+    return written, decode(written)
+
+
 def outline(written: Json) -> Any:
     """Return the value that `encode` wrote, to be looked at where its classes are not known.
 

@@ -210,7 +210,7 @@ FAULTS = [
     Fault(
         "share a live object instead of its record",
         "acceptance.py",
-        "return event_of(name, decode(text), given",
+        "return event_of(name, data, given",
         "return event_of(name, event.data, given",
         ("tests/test_rules_events.py",),
     ),

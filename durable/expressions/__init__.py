@@ -1,7 +1,7 @@
-"""CEL as Inngest speaks it: `parse` a filter once, evaluate it against events.
+"""Parse CEL filters in Inngest's dialect, and evaluate them against events.
 
-Separate because filters are a language of their own, pure, and hostile text may arrive in them.
-Leaves to `bus` which expressions an event is asked.
+Separate because filters are a language of their own, pure, and their text may be hostile.
+Leaves to `bus` which expressions are evaluated for an event.
 """
 
 from __future__ import annotations

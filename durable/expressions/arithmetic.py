@@ -1,8 +1,10 @@
-"""`+ - * / %` and the sign, and how a number is written in a string.
+"""Compute `+ - * / %` and the sign, and write numbers in strings.
 
-Separate because here values grow, and so here growth is stopped.
-Leaves to `values` how they compare. Ints are of any size that JSON text has, up to `MAX_BITS`; an int and a float give
-a float; a string and a number are joined; null is nothing added.
+Separate because values grow only here, and so their growth is limited here.
+Leaves to `values` comparisons.
+
+An int has any size that JSON text can have, up to `MAX_BITS`. An int and a float give a float. A string and a number
+are joined. Adding null changes nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from durable.expressions.faults import EvaluationError
 from durable.expressions.scope import Scope
 from durable.expressions.values import plain, shown, type_name
 
-MAX_BITS = 8192  # an int of so many bits still prints: Python refuses more than 4,300 digits
+MAX_BITS = 8192  # an int of so many bits can still be printed: Python refuses more than 4,300 digits
 MAX_LENGTH = 1_000_000
 
 Operation = Callable[[Any, Any, Scope], Any]
@@ -44,7 +46,7 @@ def _bounded(value: int) -> int:
 
 
 def text_of(value: Any, scope: Scope) -> str:
-    """Return a number as people write it: `100` for 100.0 too, `1.5`, `1e+21`."""
+    """Return a number as people write it: `100` also for 100.0, `1.5`, `1e+21`."""
     if isinstance(value, int):
         scope.spend(_bounded(value).bit_length() >> 6)
         return str(value)
@@ -54,7 +56,9 @@ def text_of(value: Any, scope: Scope) -> str:
 
 
 def add(one: Any, other: Any, scope: Scope) -> Any:
-    """Return the sum of numbers, the join of strings, bytes or lists, a time moved by a duration.
+    """Return the sum of two values.
+
+    Numbers are added, strings, bytes and lists joined, times moved by a duration.
 
     A string and a number are joined; null adds nothing, and null + null is false. Source: Inngest's rules.
 
@@ -124,7 +128,9 @@ def multiply(one: Any, other: Any, scope: Scope) -> Any:
 
 
 def divide(one: Any, other: Any, scope: Scope) -> Any:
-    """Return the quotient: of two ints cut towards zero, with a float as IEEE 754 has it.
+    """Return the quotient of numbers.
+
+    Of two ints it is truncated towards zero; with a float it follows IEEE 754.
 
     Raises:
         EvaluationError: an int by the int 0.
@@ -138,7 +144,7 @@ def divide(one: Any, other: Any, scope: Scope) -> Any:
 
 
 def remainder(one: Any, other: Any, scope: Scope) -> Any:
-    """Return what division leaves, with the sign of the dividend.
+    """Return the remainder of a division, with the sign of the dividend.
 
     Raises:
         EvaluationError: by zero.
@@ -171,7 +177,7 @@ def _quotient(one: float, other: float) -> float:
 
 
 def negate(value: Any) -> Any:
-    """Return the number or the duration with its sign turned.
+    """Return the number or the duration with the opposite sign.
 
     Raises:
         EvaluationError: a value that has no sign.

@@ -1,21 +1,21 @@
-"""Does a text match a pattern? In time linear in the text, whatever the pattern.
+"""Match a text against a pattern in time linear in the text.
+
+Separate because `re` backtracks: `(a+)+$` against 10,000 a's would run longer than the process.
+Leaves to `patterns` the meaning of a pattern's text. Source: Russ Cox, https://swtch.com/~rsc/regexp/regexp1.html
 
 The idea is RE2's. The tree becomes a program of a few instructions (take a character, go two ways, check a place,
 match), which is a nondeterministic automaton. All its threads are followed at once: a *state* is the set of
-instructions at which threads stand before the next character, with what stood before it (for `^` and `\\b`). States and
-the steps between them are found when a text first needs them and kept, so that a text is soon read at one dictionary
-look-up per character.
+instructions at which threads stand before the next character, together with the kind of the character before (for `^`
+and `\\b`). States and the steps between them are computed when a text first needs them, and kept. So after a while
+reading a text costs one dictionary look-up per character.
 
-Invariants. A state's `kernel` is taken before the free moves (splits, checks of places), because a check needs the
-next character too: `_threads` makes them, once per kind of next character. Every kernel holds the program's start, so a
-match may begin anywhere. Only whether there is a match is asked, so lazy and greedy are one, groups capture nothing and
-the first match ends the reading.
+Invariants. A state's `kernel` is the set before the free moves (splits, checks of places), because a check needs the
+next character, too: `_threads` makes these moves, once per kind of next character. Every kernel holds the program's
+start, so a match may begin anywhere. The question is only whether there is a match: so lazy and greedy are the same,
+groups capture nothing, and the first match ends the reading.
 
-Harmless by construction: no backtracking; a program has at most `_MAX_PROGRAM` instructions; what is kept is dropped
-whenever it outgrows `_MAX_KEPT`; and every character, step and thread is paid for with the evaluation's fuel.
-
-Separate because `re` backtracks: `(a+)+$` against 10,000 a's would outlive the process.
-Leaves to `patterns` what a pattern's text means. Source: Russ Cox, https://swtch.com/~rsc/regexp/regexp1.html
+Hostile patterns are harmless: there is no backtracking; a program has at most `_MAX_PROGRAM` instructions; kept states
+are dropped whenever they outgrow `_MAX_KEPT`; and every character, step and thread costs fuel of the evaluation.
 """
 
 from __future__ import annotations
@@ -63,13 +63,19 @@ _Instruction = _Take | _Split | _Check | _Match
 
 
 class _Writer:
-    """Writes a tree's program from its end: each instruction knows where to go on."""
+    """Writes a tree's program from its end to its start.
+
+    So each instruction knows the next one.
+    """
 
     def __init__(self) -> None:
         self.program: list[_Instruction] = [_Match()]
 
     def write(self, tree: Pattern, then: int) -> int:
-        """Write `tree` and return where it starts; matched, it goes on at `then`."""
+        """Write the instructions of `tree` and return the first one's number.
+
+        After a match of `tree` the program goes on at `then`.
+        """
         match tree:
             case One(of=charset):
                 return self._put(_Take(charset, then))
@@ -106,13 +112,13 @@ class _Writer:
         for _ in range(tree.least):
             before = len(self.program)
             start = self.write(tree.of, start)
-            if len(self.program) == before:  # of nothing, a thousand times
+            if len(self.program) == before:  # a repetition of nothing adds nothing
                 break
         return start
 
 
 class _State:
-    """Where the threads stand, and the steps from there that have been needed so far."""
+    """A state says where the threads stand, and keeps the steps taken from there."""
 
     __slots__ = ("before", "kernel", "steps", "threads")
 
@@ -151,7 +157,7 @@ def _holds(place: Place, before: Kind, after: Kind) -> bool:
 
 
 class Automaton:
-    """A pattern, ready to be matched."""
+    """An automaton is a pattern that is ready to be matched."""
 
     def __init__(self, pattern: str) -> None:
         """Compile `pattern`.
@@ -169,7 +175,7 @@ class Automaton:
         self._first = _State(frozenset((self._start,)), "edge")
 
     def matches(self, text: str, scope: Scope) -> bool:
-        """Say whether the pattern matches anywhere in `text`.
+        """Return whether the pattern matches anywhere in `text`.
 
         Raises:
             EvaluationError: the evaluation's fuel is spent.
@@ -186,7 +192,10 @@ class Automaton:
         return self._threads(state, "edge", scope) is None
 
     def _step(self, state: _State, character: str, scope: Scope) -> _State | None:
-        """Return the state after `character`, None where the pattern has matched before it, and keep the step."""
+        """Return the state after `character`, and keep the step.
+
+        None if the pattern has matched before the character.
+        """
         kind: Kind = _kind(character) if self._has_places else "other"
         threads = self._threads(state, kind, scope)
         following = None
@@ -210,7 +219,10 @@ class Automaton:
         return state
 
     def _threads(self, state: _State, after: Kind, scope: Scope) -> tuple[_Take, ...] | None:
-        """Return the characters that the state's threads wait for, None where one of them has matched."""
+        """Return the instructions at which the state's threads wait for a character.
+
+        None if one of the threads has matched.
+        """
         if after not in state.threads:
             state.threads[after] = self._followed(state, after, scope)
         return state.threads[after]
@@ -241,7 +253,7 @@ class Automaton:
 
 @lru_cache(maxsize=128)
 def automaton(pattern: str) -> Automaton:
-    """Return the automaton of a pattern, compiled once.
+    """Return the automaton of a pattern; each pattern is compiled once.
 
     Raises:
         EvaluationError: not RE2's syntax, or too large.

@@ -1,4 +1,4 @@
-"""Which characters one place of a pattern takes: ranges, RE2's named classes, Unicode's categories.
+"""Define sets of characters: ranges, RE2's named classes, Unicode's categories.
 
 Separate because sets of characters know nothing of the order in which a pattern wants them.
 Leaves to `patterns` how a set is spelled.
@@ -67,7 +67,10 @@ CATEGORIES = frozenset(kind + part for kind, parts in _KINDS.items() for part in
 
 
 class Category:
-    """The characters of one of Unicode's general categories ("L", "Nd"), or with `negated` all others."""
+    """A category holds the characters of a Unicode general category, such as "Nd".
+
+    With `negated` it holds all other characters.
+    """
 
     __slots__ = ("name", "negated")
 
@@ -79,7 +82,10 @@ class Category:
 
 
 class Charset:
-    """A set of characters: sorted ranges and categories, `negated` all others; `folded` in any case."""
+    """A charset holds the characters of sorted ranges and of categories.
+
+    With `negated` it holds all other characters. With `folded` upper and lower case are the same.
+    """
 
     __slots__ = ("categories", "folded", "negated", "ranges")
 

@@ -1,8 +1,10 @@
-"""From a tree to closures: `run(scope)` gives the value.
+"""Compile an expression's tree to closures.
 
-Separate because what an expression costs per event is decided here.
-Leaves to `values`, `arithmetic` and `functions` what the operations mean. A closure per node calls the closures below
-it; chains and paths are loops, so only what was nested in the text nests at run time.
+Separate because the cost of an expression per event is decided here.
+Leaves to `values`, `arithmetic` and `functions` the meaning of the operations.
+
+Each node becomes a closure that calls the closures of the nodes below it. Chains and paths are loops, so only what was
+nested in the text is nested at run time.
 """
 
 from __future__ import annotations
@@ -35,14 +37,15 @@ from durable.expressions.scope import Scope
 from durable.expressions.tokens import fault
 from durable.expressions.values import TYPES, at, compare, contains, equal, plain, select, shown, truthy
 
-_CALL_WEIGHT = 8  # in fuel, beside the one unit of any node
+_CALL_WEIGHT = 8  # in fuel, in addition to the one unit of every node
 _OPERATOR_WEIGHT = 3
 
 
 class Program:
-    """What an expression compiles to: `run` it with a scope that has `slots` places for macros' variables.
+    """A program is a compiled expression.
 
-    `cost` is the fuel that its text burns at each evaluation, whatever it comes to.
+    Call `run` with a scope that has `slots` places for the variables of macros. `cost` is the fuel that each evaluation
+    costs because of the text's length.
     """
 
     __slots__ = ("cost", "run", "slots")
@@ -55,7 +58,7 @@ def compiled(source: str, tree: Node) -> Program:
     """Return the program of a tree.
 
     Raises:
-        ExpressionError: a pattern written in the text that is none.
+        ExpressionError: the text holds an invalid pattern.
     """
     compiler = _Compiler(source)
     run = compiler.closure(tree)
@@ -96,7 +99,10 @@ _OPERATIONS: dict[str, Operation] = OPERATIONS | {
 
 
 class _Compiler:
-    """Compiles one tree. `bound` are the macros' variables around the current node, `weight` the nodes so far."""
+    """A compiler compiles one tree.
+
+    `bound` holds the variables of macros around the current node, `weight` the cost of the nodes so far.
+    """
 
     def __init__(self, source: str) -> None:
         self.source = source

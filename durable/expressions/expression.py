@@ -1,7 +1,7 @@
-"""An expression that can be asked: parsed, checked and compiled once per text.
+"""Parse, check and compile expressions, once per text.
 
-Separate because this is all that the rest of the library sees of the language.
-Leaves to `compiler` how it is evaluated, to `bus` what is asked of which event.
+Separate because the rest of the library sees only this part of the language.
+Leaves to `compiler` the evaluation, to `bus` which expressions are evaluated for an event.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _ARRIVING = "async"
 
 @attrs.frozen(eq=False, repr=False)
 class Equality:
-    """A condition `async.<path> == value` without which the expression cannot hold.
+    """An equality is a condition `async.<path> == value` that an expression requires.
 
-    `path` is below `async`, as ("data", "userId"). `value(bindings)` needs no `async`; it raises `EvaluationError` like
-    the expression itself. `literal` says that it needs no bindings at all.
+    `path` is the path below `async`, such as ("data", "userId"). `value(bindings)` returns the value; it needs no
+    `async`, and raises `EvaluationError` like the expression itself. `literal` says that it needs no bindings at all.
     """
 
     path: tuple[str, ...]
@@ -40,9 +40,9 @@ class Equality:
 
 @attrs.frozen
 class Expression:
-    """A parsed expression; get one from `parse`.
+    """An expression is a parsed filter; `parse` returns one.
 
-    `source` is its text, `names` the variables it takes from its bindings.
+    `source` is its text, `names` the variables that it reads from its bindings.
     """
 
     source: str
@@ -51,30 +51,32 @@ class Expression:
     _equalities: tuple[Equality, ...] = attrs.field(eq=False, repr=False)
 
     def evaluate(self, bindings: Mapping[str, Any], budget: Budget | None = None) -> Any:
-        """Return the expression's value for these variables, such as `{"event": ..., "async": ...}`.
+        """Return the expression's value for these bindings.
 
-        Bindings are JSON's values, and datetimes (timestamps), timedeltas (durations), bytes, or what `values.plain`
-        turns into one of those. `bindings["now"]`, an aware datetime, is the time that `now()` gives; without it the
-        clock is read. The bindings are never changed; the result may be a part of them. `budget` is shared by all that
-        is asked about one event.
+        `bindings` are its variables, such as `{"event": ..., "async": ...}`. Their values are JSON values, datetimes
+        (timestamps), timedeltas (durations), bytes, or values that `values.plain` turns into one of those.
+        `bindings["now"]`, an aware datetime, is the time that `now()` gives; without it the clock is read. The bindings
+        are never changed; the result may be a part of them. `budget` is shared by all evaluations for one event.
 
         Raises:
-            EvaluationError: a variable without a value, an operation that the values do not have, too much work.
-                Nothing else, whatever the bindings are.
+            EvaluationError: a variable has no value, an operation does not fit its values, or the evaluation takes too
+                much work. No other error is raised, for any bindings.
         """
         return _value(self._program, bindings, budget)
 
     def equalities(self) -> tuple[Equality, ...]:
-        """Return what can be looked up in an index: the conjuncts of the expression that are such, in source order.
+        """Return the equalities among the expression's conjuncts, in source order.
 
-        A conjunct is one of the operands of the outermost `&&`. Comparisons with a literal null are none, for a missing
-        field is null too, and neither are those with the time.
+        An index can look them up. A conjunct is one of the operands of the outermost `&&`. Comparisons with a literal
+        null are left out, since a missing field is null, too. So are comparisons with the current time.
         """
         return self._equalities
 
 
 def parse(source: str, names: Collection[str] | None = None) -> Expression:
-    """Return the expression that `source` spells; the same text gives the same object as long as it is remembered.
+    """Return the expression of a text.
+
+    The same text gives the same object as long as it is in the cache.
 
     With `names` given, an expression that uses another variable, or a function that does not exist, is refused; without
     it they are errors only when evaluated, as CEL has it.
@@ -102,7 +104,7 @@ def _expression(source: str, names: frozenset[str] | None) -> Expression:
 
 
 def _check(source: str, tree: Node, variables: tuple[Name, ...], names: frozenset[str]) -> None:
-    """Refuse the first variable or function, in the order of the text, that does not exist."""
+    """Refuse a variable or function that does not exist, the first in the text."""
     known = ", ".join(sorted(names)) or "none"
     wrong = [
         (name.position, f"unknown variable {name.name!r}: there is {known}")
@@ -125,7 +127,7 @@ def _value(program: Program, bindings: Mapping[str, Any], budget: Budget | None 
         raise
     except RecursionError:
         raise EvaluationError("the expression is nested too deep for the stack that is left") from None
-    except Exception as error:  # a value of a class of the user's may raise anything, wherever it is touched
+    except Exception as error:  # a value of a user's class may raise anything in any operation
         raise EvaluationError(f"a value that the expression is asked about raised {type(error).__name__}") from error
     finally:
         if budget is not None:
@@ -150,7 +152,7 @@ def _equality(source: str, path: tuple[str, ...], value: Node) -> Equality:
 
 
 def _path(node: Node) -> tuple[str, ...]:
-    """Return the path below `async` that the node spells, or ()."""
+    """Return the path below `async` that a node stands for, or ()."""
     names: list[str] = []
     while True:
         match node:
@@ -164,7 +166,10 @@ def _path(node: Node) -> tuple[str, ...]:
 
 
 def _is_fixed(node: Node) -> bool:
-    """Say whether the node's value is the same for whatever event arrives and whenever it is asked."""
+    """Return whether a node's value depends on neither the arriving event nor the time.
+
+    A literal null is left out, too: see `Expression.equalities`.
+    """
     if isinstance(node, Literal) and node.value is None:
         return False
     if any(name.name == _ARRIVING for name in free_names(node)):

@@ -1,4 +1,4 @@
-"""The error of an expression that parsed but gave no value.
+"""Define the error of an expression that parses but gives no value.
 
 Separate because the values, the functions and the compiled closures all raise it.
 Leaves to `durable.errors` the error of an expression that does not parse.
@@ -10,4 +10,7 @@ from durable.errors import DurableError
 
 
 class EvaluationError(DurableError):
-    """An expression had no value for these bindings: as a filter it means "no match"."""
+    """An expression has no value for its bindings.
+
+    In a filter it means "no match".
+    """

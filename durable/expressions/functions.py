@@ -1,8 +1,10 @@
-"""The functions an expression may call, each with its forms and its number of arguments.
+"""Define the functions that an expression may call.
 
-Separate because this is the one list of what exists: the compiler checks calls against it.
-Leaves to `macros` what takes an expression rather than a value. Null in gives null or false out, because a missing
-field is null and a filter over it should not fail.
+Separate because this is the one list of functions, with their forms and numbers of arguments: the compiler checks calls
+against it.
+Leaves to `macros` what takes an expression instead of a value.
+
+For null a function returns null or false, because a missing field is null, and a filter over it should not fail.
 """
 
 from __future__ import annotations
@@ -32,12 +34,15 @@ from durable.expressions.moments import (
 from durable.expressions.scope import Scope
 from durable.expressions.values import TYPES, Type, plain, shown, type_name
 
-_COMPILED = 32_000  # what a pattern costs that turns out to be none, in fuel
-_LOCATED = 500  # what a time zone costs: it may have to be looked for on disk
+_COMPILED = 32_000  # the cost of an invalid pattern, in fuel
+_LOCATED = 500  # the cost of a time zone, in fuel: it may have to be found on disk
 
 
 class Function:
-    """One function: `run(scope, *arguments)`; a method's first argument is what stands before the dot."""
+    """A function of the language is called as `run(scope, *arguments)`.
+
+    `counts` are the numbers of arguments it takes. A method's first argument is the value before the dot.
+    """
 
     __slots__ = ("counts", "form", "run")
 
@@ -98,7 +103,7 @@ def _matches(scope: Scope, value: Any, pattern: Any) -> bool:
     except EvaluationError:
         scope.spend(_COMPILED)
         raise
-    scope.spend(8 * machine.size)  # it may have had to be compiled
+    scope.spend(8 * machine.size)  # the cost of compiling it, which may have been necessary
     return machine.matches(text, scope)
 
 
@@ -226,7 +231,7 @@ def _type(scope: Scope, value: Any) -> Type:
 
 
 def _now(scope: Scope) -> datetime:
-    """Return `bindings["now"]`, or the clock's time: the same all through one evaluation."""
+    """Return `bindings["now"]` or the clock's time, the same throughout one evaluation."""
     if scope.now is None:
         bound = scope.variables.get("now")
         scope.now = datetime.now(UTC) if bound is None else timestamp(bound)
@@ -277,7 +282,10 @@ CLOCK_FUNCTIONS = frozenset(("now", "now_plus", "now_minus"))
 
 
 def misuse(name: str, count: int, *, method: bool) -> str | None:
-    """Return what is wrong with calling `name` with `count` arguments (a method's own value included), or None."""
+    """Return what is wrong with a call, or None.
+
+    `name` is the function. `count` is the number of arguments, with a method's own value.
+    """
     function = FUNCTIONS.get(name)
     if function is None:
         return f"unknown function {name}()"

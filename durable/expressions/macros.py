@@ -1,7 +1,11 @@
-"""exists, all, exists_one, filter, map: an expression asked for each element.
+"""Define the macros, which evaluate an expression for each element.
 
-Separate because only these repeat, so only these need to be paid for by the element.
-Leaves to `compiler` what a body is. An element that fails does not decide `exists` or `all` as long as another does.
+They are exists, all, exists_one, filter and map.
+
+Separate because only macros repeat, so only they cost fuel by the element.
+Leaves to `compiler` the compiling of their bodies.
+
+An element that fails does not decide `exists` or `all` as long as another element does.
 """
 
 from __future__ import annotations
@@ -14,11 +18,14 @@ from durable.expressions.scope import Scope
 from durable.expressions.values import plain, truthy, type_name
 
 Closure = Callable[[Scope], Any]
-FAILED = 20  # what an error that is passed over costs, in fuel
+FAILED = 20  # the cost of an error that is ignored, in fuel
 
 
 class Loop:
-    """A macro's parts: `of` gives the elements, `slot` is its variable's place, `cost` what one turn burns."""
+    """A loop holds a macro's parts.
+
+    `of` gives the elements, `slot` is the place of its variable, `cost` the fuel for each element.
+    """
 
     __slots__ = ("body", "condition", "cost", "of", "slot")
 
@@ -27,7 +34,7 @@ class Loop:
 
 
 def _elements(value: Any) -> Iterable[Any]:
-    """Return a list's elements, a map's keys; null has none."""
+    """Return a list's elements, a map's keys, or nothing for null."""
     if isinstance(value, list | Mapping):
         return value
     value = plain(value)
@@ -39,7 +46,10 @@ def _elements(value: Any) -> Iterable[Any]:
 
 
 def _decided(loop: Loop, *, wanted: bool) -> Closure:
-    """Return the closure that is `wanted` as soon as one element is, else the opposite."""
+    """Return a closure that returns `wanted` as soon as one element does.
+
+    If no element does, it returns the opposite.
+    """
     of, slot, cost, body = loop.of, loop.slot, loop.cost, loop.body
 
     def decide(scope: Scope) -> bool:

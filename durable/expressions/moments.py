@@ -1,8 +1,9 @@
-"""Timestamps and durations: reading, writing, and their parts in a time zone.
+"""Read and write timestamps and durations, and return their parts.
 
-Separate because their spellings and calendars are a matter of their own.
-Leaves to `arithmetic` sums of them. A timestamp is an aware datetime and a duration a timedelta, so both hold
-microseconds: finer digits are rounded.
+Separate because their formats and the calendar are a subject of their own.
+Leaves to `arithmetic` their sums.
+
+A timestamp is an aware datetime and a duration is a timedelta. Both hold microseconds: finer digits are rounded.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ _OFFSET = r"([+-]?)(\d\d):(\d\d)"
 
 
 def timestamp(value: Any) -> datetime:
-    """Return the instant that an RFC 3339 string or a number of seconds since 1970 stands for.
+    """Return the instant of an RFC 3339 string, or of seconds since 1970.
 
     Raises:
-        EvaluationError: another spelling, no such day, a value of another type.
+        EvaluationError: another format, a day that does not exist, or a value of another type.
     """
     value = plain(value)
     if isinstance(value, datetime):
@@ -83,8 +84,8 @@ def _since_epoch(seconds: float) -> datetime:
 def date(value: Any) -> datetime | None:
     """Return the instant of an ISO 8601 string, or of a number since 1970; null stays null.
 
-    A string without a time is its midnight, one without a zone is UTC. A number is seconds, or from 100,000,000,000
-    on milliseconds, as in an event's `ts`. Source: Inngest's `date`.
+    A string without a time stands for midnight, a string without a zone for UTC. A number is in seconds, or from
+    100,000,000,000 on in milliseconds, as in an event's `ts`. Source: Inngest's `date`.
 
     Raises:
         EvaluationError: anything else.
@@ -94,7 +95,7 @@ def date(value: Any) -> datetime | None:
         return None
     if isinstance(value, int | float) and not isinstance(value, bool):
         if value.__class__ is int and abs(value) >= _TOO_LATE:
-            raise EvaluationError(f"{shown(value)} is no time of the calendar")  # and more than a division takes
+            raise EvaluationError(f"{shown(value)} is no time of the calendar")  # nor could it be divided
         return _since_epoch(value / 1000 if abs(value) >= _MILLISECONDS else value)
     if isinstance(value, str) and len(value) <= _LONGEST:
         try:
@@ -107,10 +108,10 @@ def date(value: Any) -> datetime | None:
 
 
 def duration(value: Any) -> timedelta:
-    """Return the length of time that a string like "1h30m", "-1.5s" or "7d" stands for.
+    """Return the duration of a string such as "1h30m", "-1.5s" or "7d".
 
     Raises:
-        EvaluationError: another spelling or type, longer than a timedelta holds.
+        EvaluationError: another format or type, or longer than a timedelta holds.
     """
     value = plain(value)
     if isinstance(value, timedelta):
@@ -130,7 +131,7 @@ def duration(value: Any) -> timedelta:
 
 
 def timestamp_text(value: datetime) -> str:
-    """Return the timestamp as RFC 3339 in UTC, with as many digits after the second as it needs."""
+    """Return the timestamp as RFC 3339 in UTC, without needless digits."""
     try:
         moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     except OverflowError:
@@ -148,7 +149,7 @@ def duration_text(value: timedelta) -> str:
 
 
 def seconds_since_epoch(value: datetime) -> int:
-    """Return whole seconds since 1970, rounded down."""
+    """Return the whole seconds since 1970, rounded down."""
     moment = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
     return (moment - _EPOCH) // timedelta(seconds=1)
 
@@ -196,12 +197,13 @@ PARTS = tuple(_OF_TIMESTAMP)
 
 
 def part(name: str, value: Any, zone: Any = "UTC") -> int:
-    """Return a part of a timestamp in a zone, or of a duration, in CEL's counting: months and days of month from 0.
+    """Return a part of a timestamp in a zone, or of a duration.
 
-    Of a duration, hours, minutes and seconds are the whole of it, milliseconds what is left beside the seconds.
+    As in CEL, months and days of the month count from 0. Of a duration, hours, minutes and seconds are its whole length
+    in that unit, and milliseconds are what exceeds its whole seconds.
 
     Raises:
-        EvaluationError: neither of them, no such zone, a part that a duration does not have.
+        EvaluationError: a value of another type, an unknown zone, or a part that a duration does not have.
     """
     value = plain(value)
     if isinstance(value, datetime):

@@ -1,8 +1,10 @@
-"""The tree of an expression, as the parser leaves it and the compiler takes it.
+"""Define the nodes of an expression's tree.
 
-Separate because both of them and the index of equalities speak of these shapes and of nothing else in common.
-Leaves to `compiler` what a node does. Chains of one precedence are flat (`a + b - c` is one `Chain`), so that a long
-expression is not a deep one.
+Separate because the parser, the compiler and the index of equalities have only these shapes in common.
+Leaves to `compiler` what a node does.
+
+Operators of one precedence form one flat node (`a + b - c` is one `Chain`), so that a long expression is not a deep
+one.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import Any, assert_never
 
 
 class Literal:
-    """A number, a string, bytes, true, false or null."""
+    """A literal is a number, a string, bytes, true, false or null."""
 
     __slots__ = ("position", "value")
 
@@ -21,7 +23,7 @@ class Literal:
 
 
 class Name:
-    """A variable: of the bindings, or of the macro around it."""
+    """A name is a variable of the bindings, or of a macro around it."""
 
     __slots__ = ("name", "position")
 
@@ -30,7 +32,7 @@ class Name:
 
 
 class Field:
-    """`of.name`, which is null where there is none."""
+    """A field is `of.name`, or null if the map lacks the name."""
 
     __slots__ = ("name", "of", "position")
 
@@ -48,7 +50,7 @@ class Index:
 
 
 class Call:
-    """A function's call; `method` says that it was written `arguments[0].name(...)`."""
+    """A call of a function; `method` says that it was written `arguments[0].name(...)`."""
 
     __slots__ = ("arguments", "method", "name", "position")
 
@@ -84,7 +86,7 @@ class Unary:
 
 
 class Chain:
-    """Operators of one precedence, from left to right: `first`, then (operator, operand) each."""
+    """A chain of operators of one precedence: `first`, then pairs (operator, operand)."""
 
     __slots__ = ("first", "position", "rest")
 
@@ -155,7 +157,7 @@ def children(node: Node) -> tuple[Node, ...]:
 
 
 def below(node: Node) -> Iterator[Node]:
-    """Yield `node` and everything under it."""
+    """Yield `node` and all nodes below it."""
     pending = [node]
     while pending:
         current = pending.pop()

@@ -1,8 +1,10 @@
-"""From words to a tree: precedence, brackets, macros, and what stands where it may not.
+"""Parse the words of an expression to a tree.
 
-Separate because the grammar is the one part that must see every position.
-Leaves to `compiler` which names and functions exist. Operators are climbed by precedence rather than by one method per
-level: a bracket then costs eight frames of Python's stack, and `MAX_NESTING` of them fit under its limit.
+Separate because only the grammar must know the position of every word.
+Leaves to `compiler` which names and functions exist.
+
+Operators are parsed by precedence climbing instead of one method per level of precedence. A bracket then costs eight
+frames of Python's stack, and `MAX_NESTING` of them fit under its limit.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ def parsed(source: str) -> Node:
 
 
 def _check_depth(source: str, tree: Node) -> None:
-    """Refuse chains of calls and indexes that are as deep as brackets would be."""
+    """Refuse a chain of calls and indexes that is too deep."""
     level: list[Node] = [tree]
     for _ in range(_MAX_DEPTH):
         level = [child for node in level for child in children(node)]
@@ -140,7 +142,7 @@ class _Parser:
         while self.accepts(operator):
             count += 1
         tree = self._member()
-        for _ in range(2 - count % 2):  # more signs than two say nothing new
+        for _ in range(2 - count % 2):  # more than two signs change nothing
             if operator == "-" and isinstance(tree, Literal) and type(tree.value) in (int, float):
                 tree = Literal(position, -tree.value)
             else:

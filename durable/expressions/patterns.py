@@ -1,8 +1,10 @@
-"""The text of a regular expression, in RE2's syntax, to its tree.
+"""Parse a regular expression in RE2's syntax to a tree.
 
-Separate because a pattern's grammar is another language inside of a string.
-Leaves to `automaton` how a tree is matched. What no automaton can do (back-references, looking around, possessive and
-atomic groups) is refused by name. Source: https://github.com/google/re2/wiki/Syntax
+Separate because a pattern's grammar is another language inside a string.
+Leaves to `automaton` the matching.
+
+What no automaton can do (back-references, look-around, possessive and atomic groups) is refused by name. Source:
+https://github.com/google/re2/wiki/Syntax
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ Place = Literal["text begins", "line begins", "text ends", "line ends", "word ed
 
 
 class One:
-    """One character of a set."""
+    """Matches one character of a set."""
 
     __slots__ = ("of",)
 
@@ -41,7 +43,7 @@ class One:
 
 
 class Edge:
-    """A place between two characters."""
+    """Matches a place between two characters."""
 
     __slots__ = ("place",)
 
@@ -50,7 +52,7 @@ class Edge:
 
 
 class Sequence:
-    """One after another; of nothing, the empty pattern."""
+    """Matches its parts one after another; without parts, the empty text."""
 
     __slots__ = ("parts",)
 
@@ -59,7 +61,7 @@ class Sequence:
 
 
 class Either:
-    """One of several."""
+    """Matches one of several parts."""
 
     __slots__ = ("parts",)
 
@@ -68,7 +70,7 @@ class Either:
 
 
 class Repeat:
-    """From `least` to `most` times; `most` None is without end."""
+    """Matches a part from `least` to `most` times; None is without limit."""
 
     __slots__ = ("least", "most", "of")
 
@@ -92,7 +94,10 @@ _ANY: tuple[Range, ...] = ((0, LAST),)
 
 @cache
 def _rule(spelling: str) -> re.Pattern[str]:
-    """Compile a rule when the first pattern needs it: importing the library should not wait for it."""
+    """Compile a rule when a pattern first needs it.
+
+    Importing the library should not wait for that.
+    """
     return re.compile(spelling, re.ASCII)
 
 
@@ -158,7 +163,7 @@ class _Reader:
         counts = self._counts()
         if counts is None:
             return part
-        self.accepts("?")  # lazy: which text is taken first makes no difference to whether any is
+        self.accepts("?")  # lazy: the order in which texts are tried does not change whether one matches
         if self.at < len(self.text) and (self.text[self.at] in "*+?" or _rule(_COUNT).match(self.text, self.at)):
             self.refuse("a repetition of a repetition (write a group around the first)")
         return Repeat(part, *counts)
@@ -178,7 +183,7 @@ class _Reader:
         return least, most
 
     def _atom(self) -> Pattern | None:
-        """Return the next part, or None for one that only sets flags."""
+        """Return the next part, or None for a group that only sets flags."""
         character = self.text[self.at]
         if character in "*+?":
             self.refuse(f"nothing to repeat before {character}")

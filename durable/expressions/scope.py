@@ -1,11 +1,12 @@
-"""What one evaluation carries with it: the bindings, the macros' variables, and the fuel it may still burn.
+"""Limit the work of evaluations, and carry their variables.
 
-Separate because every closure and every function takes it.
-Leaves to those who spend it what a piece of work costs.
+Separate because every closure and every function takes a scope.
+Leaves to the caller of `spend` the cost of a piece of work.
 
-Expressions are evaluated in the event loop, while everybody waits, and by the thousand for one event. So there are two
-limits: what one evaluation may burn, and what all that are asked about one event may burn together. Of the second each
-is sure of a small share, whoever else is asked, so that a hostile filter cannot use up what an honest one needs.
+Fuel is a number that pays for the work of an evaluation. Expressions are evaluated in the event loop, while everything
+else waits, and by the thousand for one event. So there are two limits: one for each evaluation, and one for all
+evaluations of one event together. From the second one, each evaluation gets at least a small share, so that a hostile
+filter cannot use up what an honest one needs.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ SHARED = 200_000
 
 
 class Budget:
-    """What the evaluations for one event may still burn together, beyond what each of them is sure of."""
+    """A budget holds the fuel that evaluations for one event share.
+
+    Each evaluation has a small share of its own besides.
+    """
 
     __slots__ = ("left",)
 
@@ -30,20 +34,21 @@ class Budget:
         self.left = SHARED
 
     def share(self) -> int:
-        """Return what the next evaluation may burn."""
+        """Return the fuel for the next evaluation."""
         return min(FUEL, SURE + self.left)
 
     def take(self, burnt: int) -> None:
-        """Take off what an evaluation has burnt."""
+        """Subtract the fuel that an evaluation has burnt beyond its own share."""
         self.left -= min(self.left, max(0, burnt - SURE))
 
 
 class Scope:
-    """One evaluation. A plain class with slots: it is made for every event and every expression.
+    """A scope holds the variables and the fuel of one evaluation.
 
-    `fuel` counts elementary steps of at most 0.4 µs, most of them a tenth of that. What can repeat or grow costs some:
-    a macro's elements, copies and searches of long strings, lists compared, characters matched; so does each node of
-    the text, an eighth of a step. A plain filter pays next to nothing, and a hostile one ends within some 40 ms.
+    It is a plain class with slots, since one is made for every event and every expression. `fuel` counts elementary
+    steps of at most 0.4 µs; most take a tenth of that. Everything that can repeat or grow costs fuel: a macro's
+    elements, copies and searches of long strings, comparisons of lists, matched characters. Each node of the text costs
+    an eighth of a step. A plain filter costs next to nothing, and a hostile one ends within some 40 ms.
     """
 
     __slots__ = ("fuel", "given", "local", "now", "variables")
@@ -55,10 +60,10 @@ class Scope:
         self.fuel = self.given = fuel
 
     def spend(self, cost: int) -> None:
-        """Burn `cost` units.
+        """Subtract `cost` from the fuel.
 
         Raises:
-            EvaluationError: nothing is left.
+            EvaluationError: no fuel is left.
         """
         self.fuel -= cost
         if self.fuel < 0:

@@ -1,7 +1,7 @@
-"""The words of an expression's text, each with its position, and the message that points at one of them.
+"""Split an expression's text into words with their positions.
 
-Separate because a literal's spelling (quotes, escapes, raw strings, numbers) is a small language of its own.
-Leaves to `parser` what the words mean together.
+Separate because the form of literals (quotes, escapes, raw strings, numbers) is a small language of its own.
+Leaves to `parser` the meaning of the words together.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ Kind = Literal["number", "text", "name", "quoted", "symbol", "end"]
 
 
 class Token(NamedTuple):
-    """One word: `value` is what a literal stands for, `position` its offset in the source."""
+    """A token is one word of an expression.
+
+    `value` is the value of a literal, `position` the offset in the source.
+    """
 
     kind: Kind
     text: str
@@ -36,7 +39,7 @@ _TOKEN = r"""
     | (?P<quoted>`[A-Za-z0-9_.\-/ ]+`)
     | (?P<symbol>&&|\|\||==|!=|<=|>=|[-+*/%!<>?:()\[\]{},.])
 """
-# A body ends at its closing quote; in a raw one a backslash is a character like any other.
+# The body of a literal ends at its closing quote. In a raw one a backslash is a character like any other.
 _BODIES = {
     ('"', False): r'((?:[^"\\\n\r]|\\[^\n\r])*)"',
     ("'", False): r"((?:[^'\\\n\r]|\\[^\n\r])*)'",
@@ -53,7 +56,10 @@ _HINTS = {"=": "; to compare, write ==", "&": "; to join conditions, write &&", 
 
 
 def fault(source: str, position: int, what: str) -> ExpressionError:
-    """Return the error that says `what` is wrong at `position`: line, column, the line and a caret below it."""
+    """Return the error that says `what` is wrong at `position`.
+
+    It tells the line and the column, and shows the line with a caret below it.
+    """
     start = source.rfind("\n", 0, position) + 1
     end = source.find("\n", position)
     end = len(source) if end < 0 else end
@@ -69,7 +75,7 @@ def tokens(source: str) -> Iterator[Token]:
     """Yield the words of `source`, the last one of kind "end".
 
     Raises:
-        ExpressionError: more than `MAX_LENGTH` characters, a character or a literal that is none.
+        ExpressionError: more than `MAX_LENGTH` characters, an unknown character or an invalid literal.
     """
     if len(source) > MAX_LENGTH:
         what = f"the expression is {len(source):,} characters long, at most {MAX_LENGTH:,} are read"
@@ -108,7 +114,7 @@ def _number(source: str, position: int, word: str) -> int | float:
 
 
 def _literal(source: str, start: int, opening: str) -> tuple[str | bytes, int]:
-    """Return the value of the string or bytes literal that opens at `start`, and where it ends."""
+    """Return the value and the end of the string or bytes literal at `start`."""
     prefix, quote = opening[:-1].lower(), opening[-1]
     begin = start + len(opening)
     raw = "r" in prefix
@@ -128,7 +134,7 @@ def _encoded(text: str) -> bytes:
 
 
 def _pieces(source: str, begin: int, body: str) -> Iterator[tuple[str, re.Match[str] | None]]:
-    """Yield the plain stretches of a literal's body and its escapes."""
+    """Yield the plain parts of a literal's body and its escapes."""
     position, known = 0, re.compile(_ESCAPE)
     while (backslash := body.find("\\", position)) >= 0:
         yield body[position:backslash], None

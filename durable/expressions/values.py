@@ -1,8 +1,12 @@
-"""What values are, whether two are equal and which comes first: JSON's rules, exact for numbers.
+"""Define the types of values, their equality and their order.
 
-Separate because operators, functions and macros must agree on it.
-Leaves to `arithmetic` what is made of values. Values are bound as they are: whatever is not JSON (a Decimal, a UUID,
-an Enum, a tuple) is turned into its plain form by `plain` only where an operator meets it, so JSON pays nothing.
+The rules are JSON's, and exact for numbers.
+
+Separate because operators, functions and macros must agree on these rules.
+Leaves to `arithmetic` the computation of new values.
+
+Values are bound as they are. A value that is not JSON (a Decimal, a UUID, an Enum, a tuple) is turned into its plain
+form by `plain` only when an operator meets it, so JSON values cost nothing.
 """
 
 from __future__ import annotations
@@ -20,14 +24,14 @@ import attrs
 from durable.expressions.faults import EvaluationError
 from durable.expressions.scope import Scope
 
-LONG = 256  # characters from which on a string's length is paid for
+LONG = 256  # characters from which on a string's length costs fuel
 _NUMBERS = (int, float)
 _EXACT_DIGITS = 400
 
 
 @attrs.frozen
 class Type:
-    """What `type(value)` gives; equal where the names are."""
+    """A type is the result of `type(value)`; types with the same name are equal."""
 
     name: str
 
@@ -49,10 +53,11 @@ TYPES = {name: Type(name) for name in _TYPES.values()} | {"uint": Type("int")}
 
 
 def plain(value: Any) -> Any:
-    """Return `value` as one of CEL's own types; those are returned as they are, unlooked into.
+    """Return `value` as one of CEL's own types.
 
-    An Enum is its value, a UUID, a path, a date and a time their strings, a Decimal an int where it is one and a float
-    otherwise, a tuple or a set a list (a set's in sorted order), any mapping a dict, a subclass its base.
+    Values of these types are returned as they are, without a look at their elements. An Enum becomes its value. A UUID,
+    a path, a date and a time become strings. A Decimal becomes an int if it is whole, else a float. A tuple becomes a
+    list, a set a sorted list, any mapping a dict, and an object of a subclass one of its base.
 
     Raises:
         EvaluationError: an object of any other class.
@@ -107,11 +112,11 @@ def type_name(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return the value for a message: its type, and a short look at it."""
+    """Return a value for a message: its type and a short text."""
     if value is None:
         return "null"
     if isinstance(value, str):
-        value = value[:41]  # the whole of a long one would cost more than what it is to be told of
+        value = value[:41]  # the whole of a long one would cost more than the evaluation that failed
     text = repr(value) if isinstance(value, str | int | float) and not _is_huge(value) else "..."
     return f"{type_name(value)} {text if len(text) <= 40 else text[:37] + '...'}"
 
@@ -121,9 +126,9 @@ def _is_huge(value: Any) -> bool:
 
 
 def truthy(value: Any) -> bool:
-    """Say whether a value counts as true: null, false, "", 0 and NaN do not, everything else does, also `[]`.
+    """Return whether a value counts as true.
 
-    Source: Inngest's filters.
+    Null, false, "", 0 and NaN do not; everything else does, `[]` too. Source: Inngest's filters.
     """
     if value is True or value is False:
         return value is True
@@ -141,9 +146,11 @@ _SAME = frozenset((str, int, bool, type(None), float, bytes))
 
 
 def equal(one: Any, other: Any, scope: Scope) -> bool:
-    """Say whether two values are equal: numbers by value and exactly, a bool only with a bool, a list in order.
+    """Return whether two values are equal.
 
-    Values of different types are unequal, never an error. Iterative, so a deep value is no harm; each element costs.
+    Numbers are compared by value, exactly. A bool equals only a bool. Lists are compared in order. Values of different
+    types are unequal, which is not an error. The comparison is iterative, so that deep values do no harm; each element
+    costs fuel.
     """
     kind = type(one)
     if kind is type(other) and kind in _SAME:
@@ -170,7 +177,7 @@ def equal(one: Any, other: Any, scope: Scope) -> bool:
 
 
 def _paired(one: dict[Any, Any], other: dict[Any, Any], pending: list[tuple[Any, Any]], scope: Scope) -> bool:
-    """Queue the values of two maps to be compared; False where a key of one is not in the other."""
+    """Queue the values of two maps for comparison; return False if their keys differ."""
     scope.spend(2 * len(one) + 1)
     for key, value in one.items():
         found, there = looked_up(other, key, scope)
@@ -194,10 +201,12 @@ def _same(one: Any, other: Any, scope: Scope) -> bool:
 
 
 def looked_up(table: Mapping[Any, Any], key: Any, scope: Scope) -> tuple[Any, bool]:
-    """Return the value under `key` and whether there is one. 1 and 1.0 are the same key, true is another one.
+    """Return the value under `key`, and whether the map has the key.
+
+    1 and 1.0 are the same key, true is a different one.
 
     Raises:
-        EvaluationError: a key that no map can have.
+        EvaluationError: the key is a list or a map.
     """
     if type(key) is not str:
         key = plain(key)
@@ -216,12 +225,13 @@ _EMPTY: dict[type, Any] = {str: "", int: 0, float: 0.0, bool: False, bytes: b""}
 
 
 def compare(one: Any, other: Any, scope: Scope) -> int | None:
-    """Return -1, 0 or 1 as `one` is less than, equal to or greater than `other`; None where NaN is one of them.
+    """Return -1, 0 or 1 if `one` is less than, equal to or greater than `other`.
 
-    Null counts as the other's 0, "" or false. Source: Inngest's rules for missing fields.
+    None if one of them is NaN. Null counts as 0, "" or false, as the other's type asks. Source: Inngest's rules for
+    missing fields.
 
     Raises:
-        EvaluationError: values of two types, or of one that has no order.
+        EvaluationError: the values are of different types, or of a type without an order.
     """
     if type(one) not in _TYPES or type(other) not in _TYPES:
         one, other = plain(one), plain(other)
@@ -253,17 +263,22 @@ def _is_ordered_pair(one: Any, other: Any) -> bool:
 
 
 def select(value: Any, name: str) -> Any:
-    """Return the field `name` of a map, or null: where it is missing, and for a value that has no fields."""
+    """Return the field `name` of a map, or null.
+
+    It is null for a missing field, and for a value that has no fields.
+    """
     if type(value) not in _TYPES and isinstance(value, Mapping):
         return value.get(name)
     return value.get(name) if isinstance(value, dict) else None
 
 
 def at(value: Any, key: Any, scope: Scope) -> Any:
-    """Return the element of a list or the value of a map under `key`; null for a missing key, and of null.
+    """Return a list's element or a map's value under `key`.
+
+    It is null for a missing key of a map, and for null.
 
     Raises:
-        EvaluationError: an index outside of the list or that is no whole number, a value without elements.
+        EvaluationError: the index is outside the list or not a whole number, or the value has no elements.
     """
     if value is None:
         return None
@@ -282,10 +297,12 @@ def at(value: Any, key: Any, scope: Scope) -> Any:
 
 
 def contains(value: Any, container: Any, scope: Scope) -> bool:
-    """Say whether a list has an element, or a map a key, equal to `value`; nothing is in null.
+    """Return whether a list has the element, or a map the key, `value`.
+
+    Null contains nothing.
 
     Raises:
-        EvaluationError: a container that is neither.
+        EvaluationError: the container is neither a list nor a map.
     """
     if container is None:
         return False

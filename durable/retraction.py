@@ -152,13 +152,14 @@ def _put_run_back(
 
 
 def _of_steps(state: State, ledger: Ledger, *, every: bool) -> tuple[PutBack, ...]:
-    steps = [(key, facts) for key, facts in ledger.steps.items() if every or facts.is_waiting]
-    found: tuple[PutBack, ...] = tuple([partial(_set, facts, _STEP_NAMES, _of_facts(facts)) for _, facts in steps])
-    for key, facts in steps:
-        found += _found(state, (ledger.run, key), facts.wait)
+    found: list[PutBack] = []
+    for key, facts in ledger.steps.items():
+        if every or facts.is_waiting:
+            found.append(partial(_set, facts, _STEP_NAMES, _of_facts(facts)))
+            found += _found(state, (ledger.run, key), facts.wait)
     if every:
-        found += tuple([partial(ledger.turns.__setitem__, turn, list(keys)) for turn, keys in ledger.turns.items()])
-    return found
+        found += [partial(ledger.turns.__setitem__, turn, list(keys)) for turn, keys in ledger.turns.items()]
+    return tuple(found)
 
 
 def _found(state: State, place: Place, wait: Wait | None) -> tuple[PutBack, ...]:

@@ -239,7 +239,7 @@ class _Reader:
         return One(charset) if charset is not None else self._one(self._character())
 
     def _named_class(self) -> Charset | None:
-        """Return the set that `\\d`, `\\pL` and their like stand for; the backslash has been read."""
+        """Return the set of `\\d`, `\\pL` and the like; the backslash has been read."""
         letter = self.text[self.at : self.at + 1]
         if letter.lower() in ESCAPED and letter:
             self.at += 1

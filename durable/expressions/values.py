@@ -225,10 +225,10 @@ _EMPTY: dict[type, Any] = {str: "", int: 0, float: 0.0, bool: False, bytes: b""}
 
 
 def compare(one: Any, other: Any, scope: Scope) -> int | None:
-    """Return -1, 0 or 1 if `one` is less than, equal to or greater than `other`.
+    """Compare two values: return -1, 0 or 1, as in `one` minus `other`.
 
-    None if one of them is NaN. Null counts as 0, "" or false, as the other's type asks. Source: Inngest's rules for
-    missing fields.
+    Returns None if one of them is NaN. Null counts as 0, "" or false, as the other's type asks. Source: Inngest's rules
+    for missing fields.
 
     Raises:
         EvaluationError: the values are of different types, or of a type without an order.

@@ -1,1 +1,1 @@
-"""Where the journal is kept: the protocol, a mapping, a file."""
+"""Keep the journal in a store: the protocol, a mapping, a file."""

@@ -1,7 +1,7 @@
-"""A store in a mapping: nothing outlives the process, unless the mapping does.
+"""Keep entries in a mapping, which lasts as long as the mapping does.
 
 Separate because tests and short scripts need a store without a file, which never suspends.
-Leaves to `file` everything that must outlive a crash of the process.
+Leaves to `file` everything that must survive a crash of the process.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ _GENERATION = "generation"
 _OF_A_MAPPING = ("keys", "__getitem__", "__setitem__", "__delitem__", "__iter__", "__len__")
 
 _Fact = tuple[int, str, str, str, bool, int | None, Fields | None]
-"""Number, run, kind, body, ends_run, keep_until in microseconds, row: an entry as the mapping holds it."""
+"""An entry as the mapping holds it: number, run, kind, body, ends_run, keep_until in microseconds, row."""
 
 
 class DictStore:
-    """Keep entries in a mapping, by default a dict of its own.
+    """A dict store keeps entries in a mapping, by default a dict.
 
-    Each appended batch is one item, "batch/<number>": a tuple of tuples of strings, ints, bools and None, so that a
-    batch is there whole or not at all in any mapping (a `shelve`, say) whose single items are. Of the mapping only
+    Each appended batch is one item, "batch/<number>": a tuple of tuples of strings, ints, bools and None. So a batch is
+    there whole or not at all in any mapping that writes single items whole, such as a `shelve`. Of the mapping only
     item access, `del`, `iter` and `len` are used. Everything is indexed in memory when the store is opened.
 
-    A crash is simulated by opening the mapping again, through a new DictStore or through the same one, without closing
-    the first: the newcomer takes over, and any other that still has the mapping open is refused with `StoreError` from
-    then on. "generation" in the mapping counts the openings for this. Two engines over one DictStore likewise: the one
-    that was opened first stops at its next record.
+    To simulate a crash, open the mapping again, through a new DictStore or the same one, without closing the first. The
+    newest opening takes over, and any older one is refused with `StoreError` from then on. "generation" in the mapping
+    counts the openings for this. The same holds for two engines over one DictStore: the one that was opened first stops
+    at its next record.
     """
 
     immediate = True
@@ -48,7 +48,7 @@ class DictStore:
         self._kept: list[_Fact] = []
 
     async def open(self) -> None:
-        """Index what the mapping holds and take over from whoever had it open.
+        """Index the mapping's entries, and take over from an earlier opening.
 
         Raises:
             StoreCorruptError: an item of the mapping is not what a DictStore writes.

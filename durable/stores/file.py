@@ -1,7 +1,7 @@
-"""A store in a SQLite file: what was acknowledged outlives the process and, by default, the power.
+"""Keep entries in a SQLite file, safe from crashes and power failures.
 
 Separate because it is the one place where the event loop meets the file's threads.
-Leaves to `writer` what is written and when, to `reader` what is read, to `schema` what a store's file looks like.
+Leaves to `writer` the writing, to `reader` the reading, to `schema` the form of a store's file.
 
 A live store is more than one file: beside `path` are `path-wal` and `path-shm`, which belong to SQLite, and
 `path.lock`, which stays. To copy it, close it first, or run SQLite's `VACUUM INTO`.
@@ -37,14 +37,14 @@ Durability = Literal["power", "process", "none"]
 
 
 class FileReader:
-    """Read a store's file from any process, beside the one that writes to it.
+    """A reader reads a store's file from any process while another writes.
 
-    Takes no lock, never checkpoints, and holds no transaction longer than one chunk of rows. Open it, or use
+    It takes no lock, never checkpoints, and holds no transaction longer than one chunk of rows. Open it, or use
     `async with`. `unfinished` shows the runs that were unfinished when it was begun; a run that ends and is pruned
-    while it goes on may be cut short. Source: rule R29.
+    meanwhile may be cut short. Source: rule R29.
 
     Raises:
-        TypeError, ValueError: at the call, for a path that is none, or ":memory:".
+        TypeError, ValueError: at the call, for an invalid path, or for ":memory:".
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -59,17 +59,20 @@ class FileReader:
         """Open the file to read.
 
         Raises:
-            StoreCorruptError: damaged, cut short, rows missing, or not a SQLite file.
-            StoreError: there is no store, it cannot be read, or it is something else's.
+            StoreCorruptError: the file is damaged, cut short, lacks rows, or is not a SQLite file.
+            StoreError: there is no store, it cannot be read, or the file belongs to another program.
         """
         await self._start(ReadConnection.open)
 
     async def look(self) -> None:
-        """Open the file without changing anything beside it, for a store that holds its lock and has examined it."""
+        """Open the file without changing any file beside it.
+
+        Only for a store that holds the lock and has examined the file.
+        """
         await self._start(ReadConnection.look)
 
     def let_go(self) -> None:
-        """Look no more, in any thread: somebody is about to write."""
+        """End the looking of `look`, since the file is about to be written to."""
         self._connection.let_go()
 
     async def _start(self, opening: Callable[[ReadConnection], None]) -> None:
@@ -115,7 +118,10 @@ class FileReader:
         return await self._ask(partial(self._reader.prunable, micros(ended_before)))
 
     async def close(self) -> None:
-        """Close the file; one that is not open stays so. A caller that is cancelled meanwhile does not stop it."""
+        """Close the file; closing a reader that is not open does nothing.
+
+        Cancelling the caller does not stop the closing.
+        """
         _check_process(self._pid, self.path)
         worker, self._worker = self._worker, None
         if worker is not None:
@@ -141,18 +147,19 @@ class FileReader:
 
 
 class FileStore:
-    """Keep entries in a SQLite file that one opener at a time writes to.
+    """A file store keeps entries in a SQLite file that has one writer.
 
     Args:
-        path: of the file, which is made if it is not there; its folder must be. A symbolic link is what it leads to.
-        durability: what survives once `append` has returned. "power": a loss of power. "process": a crash of the
-            process; a loss of power may take the last batches, from the end. "none": neither is promised to survive a
-            loss of power, and that may damage the file.
+        path: the path of the file, which is made if it does not exist; its folder must exist. A symbolic link stands
+            for the file it leads to.
+        durability: what an acknowledged append survives. "power": a power failure; the default. "process": a crash of
+            the process; a power failure may lose the last batches, from the end. "none": a crash of the process; a
+            power failure may lose batches and damage the file.
 
-    All files are touched in two daemon threads, never by the event loop. Reading goes on beside writing.
+    Two daemon threads do all file I/O, never the event loop. Reading and writing go on side by side.
 
     Raises:
-        TypeError, ValueError: at the call, for another word of durability, a path that is none, or ":memory:".
+        TypeError, ValueError: at the call, for an unknown durability, an invalid path, or ":memory:".
     """
 
     immediate = False
@@ -170,10 +177,10 @@ class FileStore:
         return Writer(self.path, SYNCHRONOUS[self.durability], said=_LOG.warning, lets_go=self._reader.let_go)
 
     async def open(self) -> None:
-        """Take the lock and look at the file, at once or not at all; make one if there is none.
+        """Take the lock at once or not at all, and examine the file.
 
-        It is opened to write when something is appended, or by `begin`. Until then not a byte in its folder changes,
-        but in the lock's file, and whatever is refused leaves that, too, as it was.
+        If there is no file, one is made. The file is opened to write at the first append, or by `begin`. Until then
+        nothing in its folder changes but the lock's file, and a refused opening leaves that, too, as it was.
 
         Raises:
             StoreLockedError: another process, or another opener in this one, has it; the message names the holder.
@@ -199,7 +206,7 @@ class FileStore:
         self._worker, self._writer, self._pid = worker, writer, os.getpid()
 
     async def begin(self) -> None:
-        """Open the file to write now: for who has looked at all that may be a reason to refuse it.
+        """Open the file to write, after everything has been examined.
 
         Raises:
             StoreError: it does not take a setting on which durability rests (WAL on a network file system), or cannot
@@ -208,25 +215,26 @@ class FileStore:
         await self._open_worker().post(self._writer.begin)
 
     def hurry(self) -> None:
-        """Wait for a lock of another program's for 5 s more at the most, since the store is to close."""
+        """Wait at most 5 s more for another program's lock, since the store is to close."""
         self._writer.patience.hurry()
 
     async def append(self, entries: Sequence[Entry]) -> None:
-        """Keep the entries in order, all or none; durable, as far as `durability` says, when it returns.
+        """Keep a batch of entries in order, all or nothing.
 
-        Appends awaited at the same time are committed together, in the order of their calls. Cancelling the caller
-        does not take entries back: they are still committed.
+        The batch is durable, as far as `durability` says, when this returns. Appends awaited at the same time are
+        committed together, in the order of their calls. Cancelling the caller does not take entries back: they are
+        still committed.
 
         Raises:
-            StoreError: not open, or writing failed, now or before: these entries are not known to be recorded, and
-                nothing more is. R31
+            StoreError: the store is not open, or writing has failed, now or before. It is not known whether these
+                entries are recorded, and nothing more will be (R31).
         """
         worker = self._open_worker()
         if entries:
             await worker.post(tuple(entries))
 
     def unfinished(self, now: datetime) -> AsyncIterator[Entry]:
-        """Yield, in append order, what recovery folds, in chunks: see `FileReader.unfinished`."""
+        """Yield the entries that recovery reads: see `FileReader.unfinished`."""
         return self._reader.unfinished(now)
 
     def history(self, run: str) -> AsyncIterator[Entry]:
@@ -238,13 +246,13 @@ class FileStore:
         return await self._reader.find(query)
 
     async def prune(self, ended_before: datetime) -> int:
-        """Forget the runs whose row says that they ended before then; return how many.
+        """Delete the runs whose rows say that they ended before an instant.
 
-        With them go kept facts that are past by then, and ended runs of which no row says when they ended, if their
-        last entry is older than that of a run that goes; these are not counted. That a message of the inbox was taken
-        stays until it has gone from there. At most 250 rows are deleted between two commits, so that appends go on
-        beside it; then the file shrinks, in steps. Where its auto_vacuum is off, since somebody's VACUUM, it does not,
-        and the log says so.
+        Returns how many. Facts whose `keep_until` is past by then are deleted, too. So are ended runs without a row
+        that says when they ended, if their last entry is older than that of a deleted run; these are not counted. The
+        record that a message of the inbox was taken stays until the message has gone from the inbox. At most 250 rows
+        are deleted between two commits, so that appends go on meanwhile. Then the file shrinks, in steps. If its
+        auto_vacuum has been switched off by a VACUUM, it does not shrink, and the log says so.
         """
         before = micros(ended_before)
         runs = await self._reader.prunable(ended_before)

@@ -1,4 +1,4 @@
-"""One run's entries as JSON lines: a file to keep beside a test, or to send to somebody.
+"""Write one run's entries as JSON lines, and read them back.
 
 Separate because such a file outlives versions of the library: its first line says which format it has.
 Leaves to `views` which run is written, to `durable.testing.replay` what is checked with it.
@@ -17,7 +17,7 @@ VERSION = 1
 
 
 def write_lines(run: str, function: str, entries: Iterable[Entry]) -> str:
-    """Return a first line that says what follows, and one line for each entry."""
+    """Return a first line that describes the run, then one line for each entry."""
     lines = [json.dumps({"format": FORMAT, "version": VERSION, "run": run, "function": function})]
     for entry in entries:
         ending = {"ends_run": True} if entry.ends_run else {}

@@ -1,4 +1,4 @@
-"""A store as one engine opens it: what some stores can do beside the protocol, asked of those that can.
+"""Use what some stores offer beyond the Store protocol.
 
 Separate because a store that is one object for two engines cannot tell which of them calls, and an engine should know
 no kind of store. Anybody may open some stores again without closing them: an opening knows if it is still the newest.
@@ -17,7 +17,7 @@ from durable.stores.store import Entry, RunQuery, RunRow, Store
 
 @runtime_checkable
 class Counted(Store, Protocol):
-    """A store that says which opening of it is the newest, None while it is closed."""
+    """A counted store names its newest opening, None while it is closed."""
 
     generation: str | None
 
@@ -28,7 +28,7 @@ def opening_of(store: Store) -> Store:
 
 
 async def begin_writing(store: Store) -> None:
-    """Tell a store that can be looked at before it is written to that all has been looked at.
+    """Tell a store, if it can wait for this, that it may be written to now.
 
     Raises:
         StoreError: it cannot be written to.
@@ -39,14 +39,17 @@ async def begin_writing(store: Store) -> None:
 
 
 def hurry(store: Store) -> None:
-    """Tell a store that can wait for other programs that it is to close."""
+    """Tell a store, if it may be waiting for other programs, that it is to close."""
     tell = getattr(store, "hurry", None)
     if tell is not None:
         tell()
 
 
 class Opening:
-    """A store as one of its openers sees it: refused with `StoreError` as soon as somebody else has opened it."""
+    """An opening is a store as one of its openers sees it.
+
+    Once the store has been opened again, the calls of an older opening raise `StoreError`.
+    """
 
     def __init__(self, store: Counted) -> None:
         self.immediate = bool(getattr(store, "immediate", False))
@@ -54,7 +57,7 @@ class Opening:
         self._token: str | None = None
 
     async def open(self) -> None:
-        """Open the store, taking it over from whoever has it open."""
+        """Open the store, and take it over from an earlier opening."""
         await self._store.open()
         self._token = self._store.generation
 
@@ -64,7 +67,7 @@ class Opening:
         await self._store.append(entries)
 
     def unfinished(self, now: datetime) -> AsyncIterator[Entry]:
-        """Yield what recovery folds, if this is the newest opening."""
+        """Yield the entries that recovery reads, if this is the newest opening."""
         self._check()
         return self._store.unfinished(now)
 
@@ -79,12 +82,12 @@ class Opening:
         return await self._store.find(query)
 
     async def prune(self, ended_before: datetime) -> int:
-        """Forget what has ended, if this is the newest opening."""
+        """Delete ended runs, if this is the newest opening."""
         self._check()
         return await self._store.prune(ended_before)
 
     async def close(self) -> None:
-        """Close the store; not where somebody else has taken it over."""
+        """Close the store, unless a newer opening has taken it over."""
         if self._store.generation == self._token:
             await self._store.close()
 

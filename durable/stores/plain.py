@@ -42,5 +42,8 @@ def row_of(run: str, fields: Fields) -> RunRow:
 
 
 def reopened(fields: Fields | None) -> Fields | None:
-    """Return what `find` tells of an ended run after an entry that brought no row: it has not ended any more."""
+    """Return the run's row as open again.
+
+    Used when an entry follows the run's end without bringing a new row.
+    """
     return None if fields is None else (*fields[:3], None, None, None)

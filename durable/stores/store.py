@@ -1,7 +1,8 @@
-"""The Store protocol: an ordered, durable list of entries that the store never parses.
+"""Define the Store protocol, an ordered and durable list of entries.
 
-Separate because anyone may implement it in an afternoon; `durable.testing.store_contract` says when it is right.
-Leaves to `journal` when to append, to `codec` what a body means.
+Separate because anyone may implement it in an afternoon: a store never parses an entry's body, and
+`durable.testing.store_contract` checks the result.
+Leaves to `journal` when to append, to `codec` the meaning of a body.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from durable.spelling import shown
 from durable.times import aware
 from durable.words import checked_count, checked_text
 
-_ANY = 1 << 62  # a store may hold names from before they had a limit
+_ANY = 1 << 62  # no limit: an older store may hold longer names than are accepted now
 
 
 @attrs.frozen
 class RunRow:
-    """What `Store.find` tells of one run. `status` and `ended_at` are None while it has not ended.
+    """A run row is what `Store.find` tells about a run.
+
+    `status` and `ended_at` are None while the run has not ended. `opened_at` and `ended_at` are aware datetimes in UTC.
 
     Raises:
         TypeError, ValueError: at the call, as for an `Entry`.
@@ -36,7 +39,8 @@ class RunRow:
     error: str | None = None
 
     def __attrs_post_init__(self) -> None:
-        # In one condition: most texts are plain and ASCII, most instants exact, and there is one for each run.
+        # One condition for the usual case: texts that are plain and ASCII, instants that are exact. There is a row for
+        # each run, so it must be quick.
         if not (
             type(self.id) is type(self.function) is type(self.event) is str
             and self.id.isascii()
@@ -55,20 +59,22 @@ class RunRow:
 
 @attrs.frozen
 class Entry:
-    """One fact, written down. Its texts are plain strings, its instants plain datetimes in UTC, whatever was given.
+    """An entry is one record, written down for a store.
+
+    Strings of subclasses become plain strings, aware datetimes become plain datetimes in UTC.
 
     Attributes:
-        run: the run it belongs to; "" for a fact of no single run.
-        kind: the record's class name.
-        body: the record as text; it may hold any character and line breaks.
-        ends_run: no entry of this run follows, unless the run is opened again.
-        keep_until: for facts of no single run: recovery reads it until then.
-        row: what `Store.find` says of the run from this entry on; None leaves that as it was. It is no part of the
-            fact: what a store reads back may lack it, and entries are compared without it.
+        run: the id of the run it belongs to; "" for a fact that belongs to no single run.
+        kind: the name of the record's class.
+        body: the record as text; it may hold any character, line breaks too.
+        ends_run: whether the run ends with this entry. No entry of the run follows, unless the run is opened again.
+        keep_until: for a fact of no single run: the instant until which recovery reads it.
+        row: the run's row for `Store.find` from this entry on; None leaves the row as it was. It is not part of the
+            record: an entry that a store reads back may lack it, and entries are compared without it.
 
     Raises:
-        TypeError, ValueError: at the call, for what no store could give back as it was: half of a surrogate pair, what
-            is no text, a naive instant; and for a row of another run.
+        TypeError, ValueError: at the call, for a value that no store could give back as it was: half of a surrogate
+            pair, a value that is not a string, a naive datetime. Also for a row of another run.
     """
 
     run: str
@@ -110,11 +116,14 @@ def _put_instants(made: RunRow | Entry, fields: Iterable[str], what: str) -> Non
 
 @attrs.frozen
 class RunQuery:
-    """Which runs to find: every condition that is not None must hold. `status` "open" means: not ended.
+    """A run query says which runs to find.
+
+    Every condition that is not None must hold. `status` is "completed", "failed", "cancelled", or "open" for runs that
+    have not ended. At most `limit` runs are found.
 
     Raises:
-        TypeError, ValueError: at the call, for a condition that is no string, or that no store can hold; a limit that
-            is no int, or negative.
+        TypeError, ValueError: at the call, for a condition that is not a string, or that no store can hold; for a limit
+            that is not an int, or is negative.
     """
 
     status: str | None = None
@@ -132,30 +141,45 @@ class RunQuery:
 
 
 class Store(Protocol):
-    """Where entries are kept.
+    """A store keeps the entries of all runs, in order.
 
-    The engine awaits one call of `append` at a time, and reads only between two of them or concurrently with one; a
-    reader sees whole batches. Every method may raise `StoreError`; after `append` did, the engine appends no more.
+    The engine awaits one call of `append` at a time, and reads only between two of them or concurrently with one. A
+    reader must see whole batches. Every method may raise `StoreError`; after `append` has raised, the engine appends no
+    more.
     """
 
     async def open(self) -> None:
-        """Take the store for this process: `StoreLockedError` if another has it, `StoreCorruptError` if damaged."""
+        """Open the store for this engine alone.
+
+        Raises:
+            StoreLockedError: another process or engine has it open.
+            StoreCorruptError: the store is damaged.
+        """
 
     async def append(self, entries: Sequence[Entry]) -> None:
-        """Keep the entries in order, all or none of them; durable when it returns."""
+        """Keep a batch of entries in order, all or nothing.
+
+        The batch is durable when this returns.
+        """
 
     def unfinished(self, now: datetime) -> AsyncIterator[Entry]:
-        """Yield in append order every entry of each run whose last entry does not end it, and every entry that is
-        to be kept until later than `now`."""
+        """Yield the entries that recovery reads, in append order.
+
+        These are all entries of each run whose last entry does not end it, and all entries whose `keep_until` is later
+        than `now`.
+        """
 
     def history(self, run: str) -> AsyncIterator[Entry]:
-        """Yield every entry of one run in append order, whether it has ended or not; nothing if there is none."""
+        """Yield every entry of one run in append order, ended or not."""
 
     async def find(self, query: RunQuery) -> list[RunRow]:
-        """Return the rows of the runs that the query names, newest first."""
+        """Return the rows of the runs that the query finds, newest first."""
 
     async def prune(self, ended_before: datetime) -> int:
-        """Forget the runs that ended before then, and kept facts that are past; return how many runs."""
+        """Delete runs that ended before an instant; return how many.
+
+        Facts whose `keep_until` is past by then are deleted, too.
+        """
 
     async def close(self) -> None:
-        """Give the store back. Closing a store that is not open does nothing."""
+        """Close the store; closing one that is not open does nothing."""

@@ -1,4 +1,4 @@
-"""One daemon thread that does what the event loop asks, in order, and answers it.
+"""Do the event loop's jobs in one daemon thread, in order.
 
 Separate because a file store must never block the loop, for writing as for reading.
 Leaves to `writer` and `reader` what is done in the thread.
@@ -17,7 +17,7 @@ import attrs
 
 @attrs.define(eq=False, repr=False)
 class Job:
-    """Something asked of a worker, and, once done, its result or error."""
+    """A job is a task for a worker, and once done its result or error."""
 
     task: Any
     future: asyncio.Future[Any]
@@ -26,7 +26,9 @@ class Job:
 
 
 class Worker:
-    """A daemon thread. It sleeps in its queue without waking, and takes all jobs that wait there at a time.
+    """A worker is a daemon thread that takes all waiting jobs at once.
+
+    While there are no jobs it sleeps without waking.
 
     `perform` gets them in order and must `deliver` every one of them; it runs in the thread and must not raise.
     """
@@ -64,7 +66,7 @@ class Worker:
 
 
 def perform_each(jobs: Sequence[Job]) -> None:
-    """Call every job's task, one after the other, and deliver what it returns or raises."""
+    """Call every job's task in order, and deliver its result or error."""
     for job in jobs:
         try:
             job.result = job.task()

@@ -47,7 +47,7 @@ class FailingStore:
 
     @property
     def generation(self) -> str | None:
-        """The newest opening of the store behind this one, or None if that does not count them."""
+        """The newest opening of the store behind, or None if it counts none."""
         return getattr(self.store, "generation", None)
 
     async def open(self) -> None:

@@ -29,7 +29,7 @@ def is_foreign(frame: FrameType) -> bool:
 
 
 def calling_line(frame: FrameType | None) -> str:
-    """Return the innermost line of a user's code that led to a frame, as "file:line"."""
+    """Return the innermost user line that led to a frame, as "file:line"."""
     while frame is not None and is_foreign(frame):
         frame = frame.f_back
     return "an unknown line" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -106,7 +106,7 @@ async def _words_come_back(text: str, trial: Trial) -> None:
 
 
 async def _is_plain_again(of: Callable[[str], str], trial: Trial) -> None:
-    """Check that a text of a subclass is kept as the plain text it holds."""
+    """Check that a string of a subclass is kept as plain text."""
     row = trial.row(status="failed")
     status: Any = of("failed")
     odd = attrs.evolve(

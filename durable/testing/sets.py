@@ -135,7 +135,7 @@ def _reached(codes: Iterable[Callable[..., Any]]) -> list[FunctionType]:
 
 
 def kept(cell: CellType) -> list[Any]:
-    """Return a list of the value that a cell holds, or an empty list if it is unbound."""
+    """Return a list of a cell's value, or an empty list if it is unbound."""
     try:
         return [cell.cell_contents]
     except ValueError:

@@ -41,7 +41,7 @@ class Story:
 
 
 def parting(first: Life, life: Life) -> Story | None:
-    """Return the story of how a life differs from the first, or None if it does not."""
+    """Return the story of how a life differs from the first, or None."""
     replayed = _replays(life)
     if replayed is not None:
         return _harm(life) or Story(replayed)

@@ -40,7 +40,7 @@ class VirtualClock:
         self._moving = False
 
     def now(self) -> datetime:
-        """Return the time to which the clock was moved last, an aware datetime in UTC."""
+        """Return the time that the test has set, an aware datetime in UTC."""
         return self._now
 
     def call_at(self, when: datetime, callback: Callable[[], object]) -> Handle:

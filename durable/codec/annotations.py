@@ -1,6 +1,6 @@
-"""The type that a handler says it returns.
+"""Find the return annotation of a handler.
 
-Separate because it is asked at every step and must cost next to nothing.
+Separate because it is needed at every step and must cost next to nothing.
 Leaves to `classes` what the type means for a value.
 """
 

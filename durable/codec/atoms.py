@@ -1,6 +1,6 @@
-"""JSON's own types, and whether a value is of these alone.
+"""Check whether a value consists of JSON's own types alone.
 
-Separate because it is asked of every value, both by who writes one and by who compares it with an annotation.
+Separate because the writing of values and their comparison with annotations both need it, for every value.
 Leaves to `tags` the plain values beyond JSON.
 """
 

@@ -1,7 +1,7 @@
-"""The classes that a value may come back as: which an annotation names, and how each is taken apart and built again.
+"""Find the classes that an annotation names, and take their instances apart.
 
-Separate because this is all that a type is needed for; the walk over a value does not look at annotations.
-Leaves to `values` the walk, to `annotations` where a handler's type is found.
+Separate because a type is needed for nothing else: the walk over a value does not look at annotations.
+Leaves to `values` the walk, to `annotations` the finding of a handler's type.
 
 An annotation is read as a *vocabulary*: the classes that occur anywhere in it, in the fields of those, and so on. An
 instance is written with its class's name, and that name is looked up in the vocabulary when it is read. So a union

@@ -1,10 +1,10 @@
-"""An annotation to the `Fit` that it asks for, made once for each.
+"""Compile an annotation to the checks that it requires of a value.
 
-Separate because it knows the many ways in which Python spells a type, and none of what a value is.
-Leaves to `hints` what the fields of a class are annotated with, to `fitting` the checks.
+Separate because it knows the many ways in which Python spells a type, and nothing about values.
+Leaves to `hints` the annotations of a class's fields, to `fitting` the checks.
 
-What says nothing that can be checked, or does not resolve, is anything. Yet an instance must be what its own class
-says, wherever it stands: so "anything" still looks for instances of the classes that the annotation names elsewhere.
+An annotation that cannot be checked, or does not resolve, allows anything. But an instance must fit its own class's
+annotations wherever it stands. So even "anything" looks for instances of the classes that the whole annotation names.
 """
 
 from __future__ import annotations

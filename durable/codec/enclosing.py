@@ -1,7 +1,9 @@
-"""What the runtime itself puts around users' values: events in events, answers, signals.
+"""Write values that the runtime itself puts around users' values.
 
-Separate because a user's limit is the user's: what is put around a value that was kept already must not break it.
-Leaves to `values` how they are written.
+Examples are events in events, answers and signals.
+
+Separate because limits are for users' values: what the runtime puts around a value must not exceed them.
+Leaves to `values` the writing.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""An exception to what is kept of it, and back to the exception that the function sees.
+"""Turn an exception into a `RecordedError`, and that into a `StepError`.
 
-Separate because it must work for any exception whatever, and needs nothing of how values are written.
-Leaves to `bodies` how a `RecordedError` is written, to `retries` which errors are final.
+Separate because it must work for every exception, and does not depend on how values are written.
+Leaves to `bodies` the writing of a `RecordedError`, to `retries` which errors are final.
 
-Nothing is asked of an exception that its class could override (see `guests`), but for the little that is its own to
-say: `__str__`, notes, the attributes of a subclass of ours. These may raise whatever they like.
+Nothing is read from an exception that its class could override (see `guests`), except `__str__`, the notes, and the
+attributes of a subclass of the library's errors. These may raise anything.
 
-Text is spelled here once, so that it can go anywhere afterwards, to a column, JSON or a terminal: halves of a surrogate
-pair, which no encoding holds, are written as `\\ud83d`.
+Text is made safe here once, so that it can go anywhere afterwards, to a column, JSON or a terminal: halves of surrogate
+pairs, which no encoding can hold, are written as `\\ud83d`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _RAISED = {cls.__name__: cls for cls in (InvokeTimeoutError, SignalConflictError
 
 
 def recorded(error: BaseException, *, notes: Iterable[str] = (), before: BaseException | None = None) -> RecordedError:
-    """Return what is kept of the exception.
+    """Return the record of an exception.
 
     `message` is `str(error)`, at most 16 KiB in UTF-8, and lists what an exception group holds. `stack` is the
     traceback without locals, at most 32 KiB, its first and last frames; frames of this library are left out; the
@@ -90,7 +90,7 @@ def _message(error: BaseException) -> str:
 
 
 def _attribute(error: BaseException, name: str) -> str:
-    """Return an attribute of a subclass of ours as text, empty where it has none."""
+    """Return an attribute of a library error's subclass as text, or ""."""
     try:
         value = getattr(error, name)
     except KeyboardInterrupt:

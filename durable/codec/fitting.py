@@ -1,8 +1,10 @@
-"""Whether a value is what an annotation says, all the way down: `list[int]` is a list, and each item an int.
+"""Check a value against an annotation, down to its innermost part.
 
-Separate because the promise of `values` does not depend on it: a value that does not fit comes back all the same. But
-what was recorded under one annotation and is read under another must not pass for what the code expects now (R6).
-Leaves to `compiling` what an annotation asks for, to `values` what follows.
+For `list[int]` it must be a list, and each item an int.
+
+Separate because the promise of `values` does not depend on it: a value that does not fit comes back all the same. But a
+value that was recorded under one annotation must not pass for what another annotation now expects (R6).
+Leaves to `compiling` what an annotation requires, to `values` what follows.
 
 Each part of an annotation is a `Fit` with four checks: of the outermost alone; of everything; of everything in a value
 of JSON's own types, whose keys are texts anyway; and a proof that a value fits and is of these types. The last two are
@@ -31,7 +33,7 @@ class _Absent(enum.Enum):
 
 
 ABSENT: Final = _Absent.ABSENT
-"""Stands for a type that is not given: None would be one."""
+"""Stands for a type that is not given, since None is a type of its own."""
 
 
 class _Missing(enum.Enum):
@@ -48,7 +50,10 @@ def _anything(_value: Any) -> bool:
 
 @attrs.frozen(eq=False, repr=False)
 class Look:
-    """One check, and the classes whose own instances, not those of subclasses, pass it whatever they hold."""
+    """A look is a check, with the classes whose instances always pass it.
+
+    These are instances of exactly these classes, not of subclasses.
+    """
 
     check: Check = _anything
     kinds: frozenset[type] = frozenset()
@@ -60,7 +65,10 @@ _KEYS, _VALUES = Look(kinds=frozenset({type({}.keys())})), Look(kinds=frozenset(
 
 @attrs.frozen(eq=False, repr=False)
 class Part:
-    """What a value holds: the step to it in a place and in a path, the value, and what is asked of it."""
+    """A part is a value inside another, with the fit that is required of it.
+
+    `step` is the step to it in a place, `name` that in a path.
+    """
 
     step: str
     name: Any
@@ -74,7 +82,7 @@ def _no_parts(_value: Any) -> Iterator[Part]:
 
 @attrs.frozen(eq=False, repr=False)
 class Fit:
-    """What a part of an annotation asks of a value; `said` is that part as text.
+    """A fit is what a part of an annotation requires; `said` is that part as text.
 
     `outer`, `deep`, `plain` and `proof` are the four checks, `parts` gives what a value that passes `outer` holds.
     `members`: those of a union, which has no parts. `finished`: the same, for an annotation that holds itself.
@@ -92,7 +100,10 @@ class Fit:
 
 @attrs.frozen(eq=False, repr=False)
 class Misfit:
-    """A value that is not what is asked for: its place, its path, and what is asked there."""
+    """A misfit is a value that does not fit, with its place and its path.
+
+    `said` is the part of the annotation that it does not fit.
+    """
 
     place: tuple[str, ...]
     path: tuple[Any, ...]
@@ -101,7 +112,10 @@ class Misfit:
 
 
 def fits(value: Any, look: Look) -> bool:
-    """Say whether a value passes a check. What cannot be checked, since a class of the user's raises, passes."""
+    """Return whether a value passes a check.
+
+    A value that cannot be checked, because a user's class raises, passes.
+    """
     try:
         return look.check(value)
     except RecursionError:
@@ -218,7 +232,7 @@ def all_keys(required: Iterable[tuple[str, Look]], optional: Iterable[tuple[str,
     return Look(check)
 
 
-# And their proofs. Where there is none, `NOTHING`.
+# The proofs for these checks; `NOTHING` if there is no proof.
 
 
 def proven_items(item: Look) -> Look:

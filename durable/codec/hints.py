@@ -1,7 +1,7 @@
-"""The fields of a class, and what each of them is annotated with.
+"""Find the fields of a class and their annotations.
 
-Separate because two ask for it, which classes may come back and what their fields must hold, and because annotations
-are often texts that resolve only here, or not at all.
+Separate because `classes` and `compiling` both need them, and because annotations are often texts that must be
+resolved, or cannot be.
 Leaves to `classes` how an instance is taken apart, to `fitting` what an annotation means for a value.
 """
 

@@ -1,6 +1,6 @@
-"""Where inside a value something stands, and how the value itself is shown in a message.
+"""Show paths inside values, and values themselves, in messages.
 
-Separate because every refusal names a path, and must name it also where a class of the user's cannot be shown.
+Separate because every refusal names a path, even if a user's class cannot be shown.
 Leaves to `values` what is refused.
 """
 

@@ -1,4 +1,4 @@
-"""From the fields of a record's text to the record: one function for each kind.
+"""Make records from the fields of their text, with one function for each kind.
 
 Separate because it is spelled out by hand, every field checked: a store may hold 100,000 runs to recover, and damaged
 text must never pass for a record.

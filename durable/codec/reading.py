@@ -1,6 +1,6 @@
-"""A tree of JSON's own types, as `writing` made it, to the value.
+"""Build a value from the tree of JSON's own types that `writing` made.
 
-Separate because it must work for any text that a store may hold, also for one that nobody wrote.
+Separate because it must work for any text that a store may hold, also for damaged text.
 Leaves to `tags` the plain values beyond JSON, to `classes` how an instance is built.
 """
 

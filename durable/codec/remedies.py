@@ -1,7 +1,7 @@
-"""Why a value cannot be kept, and what to do about it, said to who can do it.
+"""Explain why a value cannot be recorded, and what to do about it.
 
-Separate because a remedy depends on whose value it is: a handler can be annotated, the data of an event cannot.
-Leaves to `writing` finding such a value.
+Separate because the remedy depends on whose value it is: a handler can be annotated, the data of an event cannot.
+Leaves to `writing` the finding of such a value.
 """
 
 from __future__ import annotations

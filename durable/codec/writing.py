@@ -1,4 +1,4 @@
-"""A value to a tree of JSON's own types, walked part by part.
+"""Turn a value into a tree of JSON's own types, part by part.
 
 Separate because the hot path never comes here: only values that hold something beyond JSON are walked.
 Leaves to `tags` the plain values beyond JSON, to `classes` how an instance is taken apart, to `reading` the way back.

@@ -1,14 +1,14 @@
-"""The bell of a store: whoever has put something into its inbox rings it, and the engine looks there at once.
+"""Wake the engine when a message was put into its store's inbox.
 
 Separate because it must wake an event loop without polling, and nothing may depend on it.
-Leaves to `intake` to look also where no bell is heard: it may be lost, and not every system or loop has one.
+Leaves to `intake` the looking without a bell: a ring may be lost, and not every system or loop has bells.
 
-It is a datagram socket that the engine binds, named after the device and the inode of the store's file, so whoever has
-the file knows the name. It is not on disk beside the store: a pipe there, left behind by a killed process, would make
-`cp store* elsewhere` hang for ever. Linux has names that are no files at all, one set of them for each network
-namespace; elsewhere the name is a file in the folder for temporary files.
+The bell is a datagram socket that the engine binds. It is named after the device and the inode of the store's file, so
+every process that has the file knows the name. It is not on disk beside the store: a pipe there, left behind by a
+killed process, would make `cp store* elsewhere` hang for ever. Linux has names that are not files, one set for each
+network namespace. On other systems the name is a file in the folder for temporary files.
 
-Anybody may ring it, and with anything: that only makes the engine look, at most fifty times a second.
+Every process may ring it, with any content: a ring only makes the engine look, at most fifty times a second.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ _open: WeakSet[Bell] = WeakSet()
 
 
 class Bell:
-    """The hearing side; only the engine that has the store's lock may open it."""
+    """A bell calls back when it is rung.
+
+    Only the engine that has the store's lock may open it.
+    """
 
     def __init__(self, store: str, rung: Callable[[], None]) -> None:
         self._store = store
@@ -102,7 +105,10 @@ class Bell:
 
 
 def ring(store: str) -> None:
-    """Ring the bell of the store at a real path. Never blocks, and does nothing where nobody hears it."""
+    """Ring the bell of the store at a real path.
+
+    This never blocks, and does nothing if no engine listens.
+    """
     if not _IS_THERE:
         return
     try:

@@ -1,7 +1,9 @@
-"""The files beside a store, such as its lock and its inbox: found or made, and looked at before they are trusted.
+"""Find or make the files beside a store, and check them before use.
 
-Separate because whoever may write to the folder can put anything there, and a name is not a file.
-Leaves to `lock` and `inbox` what is in them.
+They are its lock and its inbox.
+
+Separate because every user who may write to the folder can put anything there under these names.
+Leaves to `lock` and `inbox` the content of the files.
 
 A name is opened without following links, and what was opened is judged by its descriptor: a regular file, of one name,
 owned by somebody who may write to the store as well. Rights and owner are given by the descriptor, too. So nobody who

@@ -1,7 +1,7 @@
-"""The one connection that writes to a store's file, and what every transaction through it owes.
+"""Write to a store's file through one connection, under fixed conditions.
 
-Separate because whatever is written, rows, deletions or a mark, must be written under the same conditions.
-Leaves to `writer` what is written, to `recognition` all that is looked at before anything is.
+Separate because everything that is written, rows, deletions or a mark, must be written under the same conditions.
+Leaves to `writer` what is written, to `recognition` the examination before anything is written.
 
 A lock that another program holds (a shell with `BEGIN IMMEDIATE`, a viewer's open edit, a `VACUUM`) is no failure: the
 transaction has not begun, and is begun again until it can be. This is said once. Who closes the store cannot wait for
@@ -41,11 +41,13 @@ _T = TypeVar("_T")
 
 
 def _nothing(_connection: sqlite3.Connection) -> None:
-    """Write nothing more."""
+    """Do nothing; the transaction has nothing more to write."""
 
 
 class Patience:
-    """How long a connection waits for a lock that another program holds: for ever, until it is to `hurry`.
+    """Patience says how long a connection waits for another program's lock.
+
+    It waits for ever, until it is told to `hurry`.
 
     `said(text)` is told once when it begins to wait, and once when it is over; it may be called from any thread.
     """

@@ -1,10 +1,10 @@
-"""The guard: a lock on a store's own file, which holds whatever becomes of the names in its folder.
+"""Lock a store's own file, even if the names in its folder change.
 
-Separate because the lock's file can be deleted or replaced, and one file can have several names: a bind mount, say.
-Leaves to `lock` who is told what, and to SQLite the bytes that it locks itself.
+Separate because the lock's file can be deleted or replaced, and one file can have several names, as by a bind mount.
+Leaves to `lock` the errors for other openers, to SQLite the bytes that it locks itself.
 
-It is Linux's lock of an open file description, on a byte far behind all that SQLite locks: another one of this process
-or of any other is refused, and it dies with its holder. Where there is none, `lock` alone must do.
+The guard is Linux's lock of an open file description, on a byte far behind all that SQLite locks. A second one, of this
+process or another, is refused, and it ends with its holder. On systems without such locks, `lock` must do alone.
 
 A process that closes any descriptor of a file drops all locks that SQLite has on that file for it. So the descriptor is
 not closed while any connection of this process has a lock there, be it a user's own: it is kept aside, taken again when
@@ -34,7 +34,10 @@ _held: set[Identity] = set()
 
 
 def identity(path: str) -> Identity | None:
-    """Return which file is at the path, None if there is none; a link there is itself."""
+    """Return the identity of the file at a path, or None if there is no file.
+
+    A link is not followed.
+    """
     try:
         found = os.stat(path, follow_symlinks=False)
     except FileNotFoundError:
@@ -79,7 +82,7 @@ def head(path: str, count: int) -> bytes:
 
 
 def release(which: Identity) -> None:
-    """Give a guard back; one that is not held stays so."""
+    """Release a guard; if it is not held, do nothing."""
     if which in _held:
         _held.discard(which)
         if sys.platform == "linux":

@@ -1,7 +1,7 @@
-"""A store's inbox: the messages that were sent from outside and that no engine has taken yet.
+"""Keep messages from other processes until an engine takes them.
 
-Separate because one process at a time may write to a store, and any process may send to it.
-Leaves to `sender` and `intake` who puts and who takes, to `messages` what a body means.
+Separate because one process at a time may write to a store, but any process may send to it.
+Leaves to `sender` the putting and to `intake` the taking, to `messages` the meaning of a body.
 
 It is a small SQLite file of its own, `<path>.inbox`, which the first to send makes. A message is one row, under a
 checksum, so it is there as a whole or not at all. `mark` counts the rows ever put and ever taken, and the index over
@@ -84,7 +84,7 @@ def message_of(run: str) -> str | None:
 
 
 class _Turn:
-    """Whose turn it is in this process, on one inbox."""
+    """A turn lets one call of this process at a time use an inbox."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -92,7 +92,9 @@ class _Turn:
 
 @attrs.frozen
 class Message:
-    """What one call sent. `id` is its own; `kind` and `body` are the sender's words, which the inbox never parses."""
+    """A message holds what one call sent.
+
+    `id` is the message's own. `kind` and `body` are the sender's texts, which the inbox never parses."""
 
     id: str
     kind: str
@@ -100,7 +102,9 @@ class Message:
 
 
 class Inbox:
-    """The inbox of the store at a real path. Every method blocks, and may be called by several processes at once.
+    """An inbox keeps the messages for the store at a real path.
+
+    Every method blocks, and may be called by several processes at once.
 
     A call waits for `patience` seconds where another program has the file locked, and less once it is to `hurry`.
     """
@@ -112,7 +116,7 @@ class Inbox:
         self._until: float | None = None
 
     def hurry(self) -> None:
-        """Wait for another program's lock for a second more at the most, in this call and all that follow."""
+        """Wait at most a second more for another program's lock, now and in later calls."""
         self._until = monotonic() + _HURRY
 
     def put(self, messages: Sequence[Message]) -> None:

@@ -1,7 +1,7 @@
-"""The lock that lets one opener at a time write to a store's file.
+"""Let one opener at a time write to a store's file.
 
-Separate because it must hold between processes, inside one, and across a fork, which SQLite's own locks do not.
-Leaves to `guard` the lock on the store's file itself, to `writer` what is done under both.
+Separate because the lock must hold between processes, within one process, and across a fork. SQLite's own locks do not.
+Leaves to `guard` the lock on the store's file itself, to `writer` the work under both locks.
 
 The lock is on a file of its own, `<path>.lock`, because SQLite drops the locks on a database when anything else in the
 process opens and closes that file. It is not deleted, but where it was made for an opening that was refused: whoever
@@ -42,7 +42,10 @@ _turn = threading.Lock()
 
 
 class StoreLock:
-    """The right to write to the store at `path`, a real path: two spellings of one file are one lock. R29."""
+    """A store lock is the right to write to the store at `path` (R29).
+
+    `path` must be a real path, so that two spellings of one file are one lock.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""What is read from a store's file, and the proof that it is whole.
+"""Read a store's file, and check that what is read is whole.
 
 Separate because reading needs no lock and may happen in another process, beside the writer.
 Leaves to `reading` how the file is opened, to `seal` the check of a single row, to `file` the event loop.
@@ -41,7 +41,7 @@ _PATIENCE = 1.0  # with an inbox that is locked: the engine's own reading waits 
 
 @attrs.define(eq=False, repr=False)
 class Choice:
-    """Rows chosen to be read: their numbers in order, and what is known of their runs.
+    """A choice is a list of rows that are to be read.
 
     Attributes:
         numbers: of the rows, in append order.
@@ -61,7 +61,7 @@ class Choice:
 
 
 class Reader:
-    """What is read from a store's file through a connection; every method runs in a worker's thread."""
+    """A reader reads a store's file through a connection, in a worker's thread."""
 
     def __init__(self, connection: ReadConnection) -> None:
         self._connection = connection

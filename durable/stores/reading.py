@@ -1,4 +1,4 @@
-"""A connection that only reads a store's file, in whichever way the file's state calls for.
+"""Connect to a store's file for reading, as the file's state requires.
 
 Separate because SQLite reads a closed store, a live one and what a dead process has left in three ways.
 Leaves to `reader` what is read, to `recognition` what is refused.

@@ -1,7 +1,10 @@
-"""What is at a path: a store, none yet, something else, a damaged one. Nothing there is changed by looking.
+"""Recognise what is at a path, without changing anything there.
 
-Separate because whatever is refused must be as it was before, to the byte, and its words must name what can be done.
-Leaves to `schema` what a store consists of, to `wal` whose a `-wal` is, to `lock` that nobody writes meanwhile.
+It is a store, no store yet, a file of another program, or a damaged store.
+
+Separate because what is refused must stay as it was, to the byte, and the error must name what can be done.
+Leaves to `schema` the parts of a store, to `wal` the owner of a `-wal`, to `lock` that no other process writes
+meanwhile.
 
 SQLite changes files when it opens them: it rolls back a `-journal`, copies a `-wal` into the file and deletes it, makes
 a `-shm` or writes it anew. So nothing is opened to write here. A file without a `-wal` is read as immutable. One with a

@@ -1,6 +1,9 @@
-"""A `-journal` beside a store's file: what SQLite will take back with it, told before SQLite opens the file.
+"""Tell what SQLite would roll back because of a `-journal` beside a store.
 
-Separate because it is the question of `wal` again, in another format, and only while a store is made is it right.
+It is told before SQLite opens the file.
+
+Separate because it is the same question as in `wal`, in another format, and such a file is right only while a store is
+made.
 Leaves to `recognition` what follows.
 
 SQLite writes the former content of pages into it, and when it finds one at opening it puts them back. A store is made
@@ -25,7 +28,7 @@ _NO_ROWS = b"\x0d\x00\x00\x00\x00"  # what begins a leaf without a row, behind t
 
 @attrs.frozen
 class Journal:
-    """What a `-journal` holds.
+    """A journal is the content of a `-journal` file.
 
     Attributes:
         pages: how many pages the file had before.

@@ -1,4 +1,4 @@
-"""What makes a SQLite file a store: its tables, its marks of ownership, the settings it is opened with.
+"""Define the tables, marks and settings that make a SQLite file a store.
 
 Separate because whoever writes and whoever reads must mean the same file.
 Leaves to `seal` what stands in a row, to `recognition` what is at a path, to `writer` and `reader` what they do.

@@ -1,4 +1,4 @@
-"""Rows of a store's file under a checksum: made, and opened again only if every field is what was written.
+"""Seal rows of a store's file with a checksum, and check it when they are read.
 
 Separate because whoever reads a row must check it in the same way as whoever wrote it.
 Leaves to `reader` the check that no row is missing, to `schema` the tables.
@@ -37,7 +37,7 @@ RunRecord = tuple[Any, ...]
 
 @attrs.define(eq=False, repr=False)
 class Place:
-    """Where a run stands in the file.
+    """A place says where a run stands in the file.
 
     Attributes:
         no: its rising number, never given again.

@@ -1,7 +1,7 @@
-"""A `-wal` beside a store's file: whether it belongs to that file, told from the bytes of both.
+"""Tell from the bytes whether a `-wal` belongs to the store's file beside it.
 
-Separate because SQLite takes whatever lies there under that name, and nobody who uses SQLite can ask it.
-Leaves to `recognition` what a foreign one leads to, to `connection` when a lineage is written.
+Separate because SQLite uses any file of that name, and cannot be asked whether it belongs there.
+Leaves to `recognition` what follows from a foreign one, to `connection` when a lineage is written.
 
 A backup that is put back beside the `-wal` of a dead process is destroyed by whoever opens it: SQLite writes the pages
 of the one over those of the other. The `-wal` itself does not say whose it is, so the writer does. The first

@@ -1,4 +1,4 @@
-"""Rows of the table of runs as reader and writer take them, also those that an older release sealed wrongly.
+"""Check rows of the table of runs, also those that an older release sealed wrongly.
 
 Separate because a row is judged by itself, but for this one case, in which the run's rows in the journal vouch for it.
 Leaves to `seal` what a checksum is over.

@@ -1,4 +1,4 @@
-"""The writing side of a store's file: batches into transactions, and pruning.
+"""Write batches to a store's file as transactions, and prune it.
 
 Separate because it lives in one thread, under the lock, and nothing else may write.
 Leaves to `file` the event loop, to `recognition` what is refused, to `connection` what every transaction owes.
@@ -47,11 +47,11 @@ _VACUUM_PAGES = 500
 
 
 def _nobody() -> None:
-    """Nobody looks at the file."""
+    """Do nothing; no reader is looking at the file."""
 
 
 class Writer:
-    """The writing side of the store at `path`, a real path; every method runs in the worker's thread.
+    """A writer writes to the store at a real path, in the worker's thread.
 
     `lets_go()` is called before the file is opened to write: whoever only looks at it lets go of it. `said` is told
     what goes on for long: see `Patience`.

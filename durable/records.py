@@ -32,6 +32,7 @@ FINISHED = "durable/function.finished"
 FAILED = "durable/function.failed"
 CANCELLED = "durable/function.cancelled"
 LIFECYCLE = frozenset({FINISHED, FAILED, CANCELLED})
+_KEYS = frozenset({str})
 
 
 def _data(data: object) -> object:
@@ -40,21 +41,16 @@ def _data(data: object) -> object:
     return {} if data is None else data
 
 
-def _checked_data(event: Event) -> dict[str, Any] | None:
-    """Return the data where they must be others than they are: keys of a subclass of str are taken as plain ones."""
+def _checked_data(event: Event) -> dict[str, Any]:
+    """Return data that are no dict with plain strings as keys: keys of a subclass of str are taken as plain ones."""
     data = event.data
     if type(data) is not dict:
         raise TypeError(
             f"the data of event {event.name!r} must be a mapping, not {shown(data)} ({type(data).__name__})"
         )
-    is_plain = True
     for key in data:
-        if type(key) is not str:
-            is_plain = False
-            if not is_str(key):
-                raise TypeError(f"the data of event {event.name!r} must have string keys, not {shown(key)}")
-    if is_plain:
-        return None
+        if not is_str(key):
+            raise TypeError(f"the data of event {event.name!r} must have string keys, not {shown(key)}")
     plainly = {plain(key): value for key, value in data.items()}
     if len(plainly) < len(data):
         raise ValueError(f"the data of event {event.name!r} have two keys that spell the same")
@@ -97,8 +93,9 @@ class Event(_Written):
         put = object.__setattr__
         if type(self.name) is not str or not self.name:
             put(self, "name", spelled(self.name, "an event's name"))
-        if (data := _checked_data(self)) is not None:
-            put(self, "data", data)
+        data = self.data
+        if type(data) is not dict or not _KEYS.issuperset(map(type, data)):
+            put(self, "data", _checked_data(self))
         if self.id is not None and (type(self.id) is not str or not self.id):
             put(self, "id", spelled(self.id, f"the id of event {self.name!r}"))
         if self.v is not None and (type(self.v) is not str or not self.v):

@@ -34,9 +34,10 @@ _OWN = "put the file itself there, or move it away if it is not the store's own"
 
 
 def open_beside(store: str, suffix: str, *, make: bool) -> int | None:
-    """Return a descriptor of the file `<store><suffix>`, to read and write; None if there is none and none is made.
+    """Return a descriptor of the file `<store><suffix>`, to read and write.
 
-    One that is made has the rights of the store, and its owner where root makes it; without a store, nobody else has.
+    None if there is no file and `make` is false. A file that is made gets the rights of the store, and its owner if
+    root makes it. Without a store, only the maker has rights.
 
     Raises:
         StoreError: it is a link, not a regular file, has another name too, or is somebody's who has no say here.
@@ -55,7 +56,7 @@ def open_beside(store: str, suffix: str, *, make: bool) -> int | None:
 
 
 def make_beside(store: str, suffix: str) -> int | None:
-    """Return a descriptor of a file that was made now, None if there was something already, which is not looked at."""
+    """Make a file and return its descriptor, or None if the name was taken."""
     folder = os.open(os.path.dirname(store), _FOLDER) if _BY_FOLDER else None
     try:
         path = f"{store}{suffix}"
@@ -109,7 +110,10 @@ def _made(name: str, folder: int | None, like: os.stat_result | None) -> int | N
 
 
 def _hand_over(file: int, like: os.stat_result) -> None:
-    """Give a file just made the rights of the store, and its owner and group as far as this user may."""
+    """Give a new file the rights of the store.
+
+    It also gets the store's owner and group, as far as this user may set them.
+    """
     if not os.geteuid():
         os.fchown(file, like.st_uid, like.st_gid)
     elif os.fstat(file).st_gid != like.st_gid:
@@ -122,7 +126,7 @@ def _hand_over(file: int, like: os.stat_result) -> None:
 
 
 def check_companions(path: str, store: str) -> None:
-    """Refuse to let SQLite open a file while something else lies at the name of a file that it keeps beside that.
+    """Check what lies at the names of the files that SQLite keeps beside a file.
 
     Raises:
         StoreError: it is a link, not a regular file, has another name too, or is somebody's who has no say here.

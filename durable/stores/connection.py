@@ -59,7 +59,7 @@ class Patience:
         self._since: float | None = None
 
     def hurry(self) -> None:
-        """Wait for a few seconds more at the most, from now on."""
+        """From now on, wait for a few seconds more at the most."""
         if self._until is None:
             self._until = monotonic() + HURRY
 
@@ -67,7 +67,7 @@ class Patience:
         """Wait for a moment.
 
         Raises:
-            StoreError: it has been long enough.
+            StoreError: the store is to close, and the time for waiting is over.
         """
         if self._since is None:
             self._since = monotonic()
@@ -82,7 +82,7 @@ class Patience:
         sleep(uniform(0, _ASK_AGAIN_S))
 
     def over(self) -> None:
-        """Say that it can go on, if it could not."""
+        """Tell that the wait is over, if there was one."""
         since, self._since = self._since, None
         if since is not None:
             self._said(
@@ -91,7 +91,10 @@ class Patience:
 
 
 class WriteConnection:
-    """The connection that writes to the store at a real path, under its lock. Every method runs in one thread."""
+    """A write connection writes to the store at a real path, under its lock.
+
+    Every method runs in one thread.
+    """
 
     def __init__(self, path: str, synchronous: int, lock: StoreLock, patience: Patience) -> None:
         self._path = path
@@ -128,12 +131,15 @@ class WriteConnection:
                 return connection
 
     def close(self) -> None:
-        """Close the file; the last to do so takes its `-wal` in."""
+        """Close the file; the last one to close it copies its `-wal` into it."""
         self.connection.close()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection within a transaction, which is committed at the end. What fails is not rolled back."""
+        """Give the connection inside a transaction that is committed at the end.
+
+        After an error it is not rolled back.
+        """
         self._whenever_free(lambda: self.connection.execute("BEGIN IMMEDIATE"))
         if self._number is not None:
             self._write_lineage(self._number)
@@ -143,7 +149,10 @@ class WriteConnection:
             self._head, self._number = head, None
 
     def insert(self, statement: str, row: tuple[object, ...]) -> None:
-        """Execute one statement: alone it is a transaction, and half as much work as three."""
+        """Execute one statement as a transaction of its own.
+
+        That is half as much work as three statements.
+        """
         if self._number is None:
             self._whenever_free(lambda: self.connection.execute(statement, row))
             return
@@ -151,7 +160,7 @@ class WriteConnection:
             connection.execute(statement, row)
 
     def script(self, text: str) -> None:
-        """Execute statements which SQLite is to step through itself, as a transaction."""
+        """Execute a script of statements as one transaction."""
         if self._number is not None:
             with self.transaction():
                 pass
@@ -170,7 +179,7 @@ class WriteConnection:
                 return done
 
     def roll_back(self) -> None:
-        """Take back what was begun."""
+        """Roll back the open transaction, if there is one."""
         try:
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
@@ -178,14 +187,20 @@ class WriteConnection:
             return  # SQLite has rolled back by itself, or will when the file is opened next
 
     def number(self, also: Callable[[sqlite3.Connection], object] = _nothing) -> None:
-        """Give what is recorded so far a number of its own, before a checkpoint or a close takes all of it in: a copy
-        that was made earlier must not pass for it."""
+        """Give the present state of the file a number of its own.
+
+        This is done before a checkpoint or a close copies the `-wal` into the file: a copy that was made earlier must
+        not pass for this state.
+        """
         self._number = _new_number()
         with self.transaction() as connection:
             also(connection)
 
     def _write_lineage(self, number: int) -> None:
-        """Say within a transaction what the file says, or will once all that the `-wal` holds so far is in it."""
+        """Write the lineage inside the open transaction.
+
+        It names the number that the file has, or will have once all of the `-wal` so far is in it.
+        """
         row = self.connection.execute(f"SELECT last FROM mark WHERE one = {wal.LINEAGE}").fetchone()
         cookie = int(schema.pragma(self.connection, "schema_version"))
         lineage = wal.Lineage(number, 0 if row is None else row[0], cookie)
@@ -198,13 +213,13 @@ class WriteConnection:
         self._unchecked += count
 
     def checkpoint_in_time(self) -> None:
-        """Take the `-wal` in if enough has been written to it."""
+        """Make a checkpoint if enough has been written to the `-wal`."""
         if self._unchecked >= CHECKPOINT_BYTES:
             self._lock.check()
             self.checkpoint()
 
     def checkpoint(self) -> None:
-        """Take the `-wal` in, as far as nobody reads what is older."""
+        """Copy the `-wal` into the file, as far as no reader needs an older state."""
         self.check_unmoved()
         self.number()
         self._unchecked = 0
@@ -213,17 +228,17 @@ class WriteConnection:
             self._number = _new_number()
 
     def look_in_time(self) -> None:
-        """Look whether the file is still where it was, if that was some time ago."""
+        """Check that the file was not moved, if the last check was some time ago."""
         if monotonic() - self._looked > _LOOK_S:
             self.check_unmoved()
             if self._number is None and (head := wal.head(self._path)) != self._head:  # another program's checkpoint
                 self._head, self._number = head, _new_number()
 
     def check_unmoved(self) -> None:
-        """Refuse to write to a file that no opener of the path will ever find again.
+        """Check that the file is still at its path.
 
         Raises:
-            StoreError: it was moved, deleted or replaced.
+            StoreError: the file was moved, deleted or replaced: no later opening would find it.
         """
         self._looked = monotonic()
         try:
@@ -246,7 +261,7 @@ def _new_number() -> int:
 
 
 def _try_to_write(connection: sqlite3.Connection) -> None:
-    """Refuse a connection that will not write; that another program does so just now is no reason."""
+    """Check that the connection can write; another program's lock does not count."""
     try:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")

@@ -46,7 +46,9 @@ def identity(path: str) -> Identity | None:
 
 
 def seize(path: str) -> Identity | None:
-    """Take the guard of the file at a real path, and return which file that is; None if there is none.
+    """Take the guard of the file at a real path; return the file's identity.
+
+    None if there is no file.
 
     Raises:
         PermissionError: this process holds it already; the error's number is EDEADLK.
@@ -73,7 +75,7 @@ def seize(path: str) -> Identity | None:
 
 
 def head(path: str, count: int) -> bytes:
-    """Return the first bytes of the file at a real path whose guard this process has."""
+    """Return the first bytes of a file whose guard this process holds."""
     which = identity(path)
     if which in _kept:
         return os.pread(_kept[which], count, 0)

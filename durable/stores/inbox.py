@@ -71,15 +71,16 @@ _turns: WeakValueDictionary[tuple[int, str], _Turn] = WeakValueDictionary()
 
 
 def message_run(message: str) -> str:
-    """Return the run under which it is recorded that a message was taken: one of its own, which ends with that.
+    """Return the run under which the taking of a message is recorded.
 
-    So it costs recovery nothing, and can be looked up for as long as the message may be found in the inbox again.
+    It is a run of the message's own, and ends with that record. So the record costs recovery nothing, and can be looked
+    up for as long as the message may be found in the inbox again.
     """
     return f"{_TAKEN}{message}"
 
 
 def message_of(run: str) -> str | None:
-    """Return the message that a run of `message_run` stands for, None if it is another run."""
+    """Return the message of a run that `message_run` named, or None for another run."""
     return run.removeprefix(_TAKEN) if run.startswith(_TAKEN) else None
 
 
@@ -94,7 +95,8 @@ class _Turn:
 class Message:
     """A message holds what one call sent.
 
-    `id` is the message's own. `kind` and `body` are the sender's texts, which the inbox never parses."""
+    `id` is the message's own. `kind` and `body` are the sender's texts, which the inbox never parses.
+    """
 
     id: str
     kind: str
@@ -106,7 +108,7 @@ class Inbox:
 
     Every method blocks, and may be called by several processes at once.
 
-    A call waits for `patience` seconds where another program has the file locked, and less once it is to `hurry`.
+    If another program has locked the file, a call waits for `patience` seconds, and less after `hurry`.
     """
 
     def __init__(self, store: str, *, patience: float = PATIENCE) -> None:
@@ -120,12 +122,14 @@ class Inbox:
         self._until = monotonic() + _HURRY
 
     def put(self, messages: Sequence[Message]) -> None:
-        """Keep the messages, all or none; durable when it returns. Without any, only look whether they could be kept.
+        """Keep messages, all or nothing; they are durable when this returns.
+
+        Without messages, only check whether some could be kept.
 
         Raises:
             StoreCorruptError: the store or its inbox is damaged, cut short, or not a SQLite file.
-            StoreError: there is no store, store or inbox is something else's or of another format, or writing failed:
-                then the messages are not known to be kept.
+            StoreError: there is no store; or the store or the inbox belongs to another program or has another format;
+                or writing failed, and it is not known whether the messages are kept.
         """
         check_name(self.store)
         if not recognise(self.store):
@@ -206,9 +210,10 @@ class Inbox:
     def _transact(
         self, doing: str, begin: str, work: Callable[[sqlite3.Connection], _T], *, make: bool = False
     ) -> _T | None:
-        """Return what the work returns in one transaction, None where there is no inbox and none is to be made.
+        """Return what `work` returns when it is called in one transaction.
 
-        It is done again from the beginning for as long as another program has the file locked.
+        None if there is no inbox and `make` is false. The work is begun again for as long as another program has the
+        file locked.
         """
         until = monotonic() + self._patience
         with self._turn(until):
@@ -287,7 +292,7 @@ class Inbox:
         return False
 
     def _check_same(self, found: os.stat_result) -> None:
-        """Refuse to go on in another file than the one that was looked at: SQLite opens by name."""
+        """Check that the file is still the one that was examined: SQLite opens by name."""
         now = os.stat(self.path, follow_symlinks=False)
         if (now.st_dev, now.st_ino) != (found.st_dev, found.st_ino):
             raise StoreError(f"the inbox {self.path!r} was replaced while it was opened: try again")
@@ -307,7 +312,10 @@ class Inbox:
         _write_mark(connection, 0, 0)
 
     def _check(self, connection: sqlite3.Connection) -> tuple[int, int]:
-        """Refuse a file that is not an inbox; return how many messages were ever put and ever taken. R30"""
+        """Check that the file is an inbox (R30).
+
+        Returns how many messages were ever put and ever taken.
+        """
         self._check_owner(connection)
         schema.check_tables(connection, self.path, _TABLES)
         mark = connection.execute("SELECT last, taken, crc FROM mark WHERE one = 1").fetchone()
@@ -319,9 +327,9 @@ class Inbox:
     def _check_none_missing(
         self, connection: sqlite3.Connection, count: int, found: dict[int, Message], end: int
     ) -> None:
-        """Refuse an inbox in which not every message up to number `end` was found that must be there. R30
+        """Check that no message up to number `end` is missing (R30).
 
-        Table and index tell of each other: two copies of one page would give the right count.
+        The table and its index are compared, too: two copies of one page would give the right count.
         """
         known, before = connection.execute(_KNOWN, (end,)).fetchone()
         if missing := count - known:

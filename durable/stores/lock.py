@@ -54,7 +54,7 @@ class StoreLock:
         self._before: bytes | None = b""
 
     def acquire(self) -> None:
-        """Take the lock as far as its files are there, or fail at once; nothing is made.
+        """Take the lock on the files that exist, or fail at once; make no file.
 
         Raises:
             StoreLockedError: another process has it, or another opener in this one; the message names the holder.
@@ -74,7 +74,9 @@ class StoreLock:
             _held[self.path] = self
 
     def claim(self) -> bool:
-        """Make the lock's file if it was not there, and take it; return whether somebody else may have been here since.
+        """Make the lock's file if there was none, and lock it.
+
+        Returns whether another opener may have been here since `acquire`.
 
         Raises:
             StoreLockedError, StoreError: see `acquire`.
@@ -88,7 +90,7 @@ class StoreLock:
         return True
 
     def guard(self) -> None:
-        """Take the guard of the store's file, if there is one and it is not taken yet.
+        """Take the guard of the store's file, if it exists and is not guarded yet.
 
         Raises:
             StoreLockedError, StoreError: see `acquire`.
@@ -110,10 +112,12 @@ class StoreLock:
             ) from error
 
     def check(self) -> None:
-        """Refuse to go on where the lock's file is not the one that is held; else keep it from looking old.
+        """Check that the lock's file is still the one that is held.
+
+        If it is, its time is renewed, so that it does not look abandoned.
 
         Raises:
-            StoreError: it was deleted, moved or replaced.
+            StoreError: the lock's file was deleted, moved or replaced.
         """
         assert self._file is not None
         found = os.fstat(self._file)
@@ -126,7 +130,10 @@ class StoreLock:
             os.utime(self._file)
 
     def release(self, *, refused: bool = False) -> None:
-        """Give the lock back; without it, nothing happens. Where all was refused, its file is as it was before."""
+        """Release the lock; if it is not held, do nothing.
+
+        After a refused opening, the lock's file is as it was before.
+        """
         with _turn:
             try:
                 if _held.get(self.path) is self:
@@ -169,7 +176,10 @@ class StoreLock:
             raise StoreError(f"store {self.path!r} cannot be locked: {error}: keep it on a local disk") from error
 
     def _sign(self) -> None:
-        """Write down who holds it: a pid alone is nobody, where two containers each have their own."""
+        """Write the holder into the lock's file: pid, host and beginning.
+
+        A pid alone does not name a process: two containers have pids of their own.
+        """
         assert self._file is not None
         self._before = os.read(self._file, _MOST_BYTES)
         _write(self._file, f"{os.getpid()}\n{socket.gethostname()}\n{_began():%Y-%m-%dT%H:%M:%SZ}\n".encode())
@@ -228,7 +238,10 @@ def _lock(file: int) -> None:
 
 
 def _forget_in_child() -> None:
-    """Close a forked child's copies: with one left open the lock would outlive the process that holds it."""
+    """Close the descriptors in a forked child.
+
+    With one left open, the lock would outlive the process that holds it.
+    """
     global _turn
     _turn = threading.Lock()  # the parent may have been inside it at the fork
     for lock in _held.values():

@@ -34,7 +34,10 @@ _turn = threading.RLock()
 
 
 class ReadConnection:
-    """The reading side of the store at `path`. Its methods may be called by any thread, one at a time goes on."""
+    """A read connection reads the store at `path`.
+
+    Its methods may be called by any thread; one call at a time is done.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -45,7 +48,7 @@ class ReadConnection:
         self._rest: tuple[int, ...] | None = None
 
     def open(self) -> None:
-        """Connect, and refuse a file that is not a store, or not a whole one. R30"""
+        """Connect, after checking that the file is a whole store (R30)."""
         self.path = os.path.realpath(self.path)
         with self._turn:
             self._check()
@@ -53,7 +56,10 @@ class ReadConnection:
             self._is_open = True
 
     def look(self) -> None:
-        """Connect without changing anything beside the file, for who holds its lock and has examined it."""
+        """Connect without changing any file beside the store's.
+
+        Only for the holder of the lock, who has examined the file.
+        """
         self.path = os.path.realpath(self.path)
         with self._turn:
             with _turn:
@@ -67,7 +73,10 @@ class ReadConnection:
             self._is_open = True
 
     def let_go(self) -> None:
-        """Look no more: somebody is about to write. What is read from now on is read beside the writer."""
+        """End the looking of `look`, since the file is about to be written to.
+
+        From now on the store is read as one with a writer.
+        """
         with self._turn:
             if self._looks:
                 self._disconnect()
@@ -78,14 +87,17 @@ class ReadConnection:
                     self._spare.take_away()
 
     def close(self) -> None:
-        """Disconnect; nothing if it is not connected."""
+        """Disconnect; if it is not connected, do nothing."""
         with self._turn:
             self.let_go()
             self._disconnect()
             self._is_open = False
 
     def read(self, task: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Return what the task reads, in one transaction; it may be called again, on a newer state of the store."""
+        """Return what `task` reads in one transaction.
+
+        The task may be called again, on a newer state of the store.
+        """
         with self._turn:
             while True:
                 if not self._is_open:
@@ -139,7 +151,7 @@ class ReadConnection:
             connection.close()
 
     def _check(self) -> None:
-        """Refuse a file that is not a store, or not a whole one; where that can be, without writing to its `-shm`."""
+        """Check that the file is a whole store, if possible without writing its `-shm`."""
         try:
             if not recognise(self.path):
                 raise StoreError(f"there is no store at {self.path!r}: name one that has been written to")
@@ -166,7 +178,10 @@ class ReadConnection:
 
 
 def _at_rest(path: str) -> tuple[int, ...] | None:
-    """Return what marks this state of a closed store's file; None if a writer has it open, or left it so."""
+    """Return a value that identifies the state of a closed store's file.
+
+    None if a writer has the file open, or did not close it.
+    """
     try:
         found = os.stat(path)
     except FileNotFoundError:

@@ -35,7 +35,7 @@ _MODES = slice(18, 20)  # 1 and 1: rollback mode, 2 and 2: WAL
 
 
 def check_folder(path: str) -> None:
-    """Refuse a path at which no file can be."""
+    """Check that there can be a file at a path."""
     try:
         if not stat.S_ISDIR(os.stat(os.path.dirname(path)).st_mode):
             raise NotADirectoryError
@@ -46,7 +46,7 @@ def check_folder(path: str) -> None:
 
 
 def recognise(path: str) -> bool:
-    """Return whether the file is a store; False if there is none yet.
+    """Return whether the file is a store, False if there is no store yet.
 
     Raises:
         StoreCorruptError: not a SQLite file, cut short, gone while its `-wal` is still there, or beside a `-journal`
@@ -106,7 +106,7 @@ def _is_store(path: str, has_wal: bool) -> bool:
 
 
 def size(path: str) -> int:
-    """Return how many bytes a file has, 0 if there is none."""
+    """Return the size of a file in bytes, 0 if it does not exist."""
     try:
         return os.stat(path).st_size
     except FileNotFoundError:
@@ -114,13 +114,13 @@ def size(path: str) -> int:
 
 
 def is_blank(connection: sqlite3.Connection) -> bool:
-    """Return whether a database is nobody's: of no application, without a table."""
+    """Return whether a database belongs to no application and has no table."""
     owner, version = pragma(connection, "application_id"), pragma(connection, "user_version")
     return not owner and not version and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
 
 
 def check_owner(connection: sqlite3.Connection, path: str) -> None:
-    """Refuse another application's database, and a format that this version does not know."""
+    """Check that a database is a store, in a format that this version knows."""
     owner, version = pragma(connection, "application_id"), pragma(connection, "user_version")
     if owner != APPLICATION_ID:
         if not owner and not version and _has_tables(connection):
@@ -151,7 +151,9 @@ def _has_tables(connection: sqlite3.Connection) -> bool:
 
 
 def examine(path: str) -> Mark | None:
-    """Return the store's mark as it should stand, None if there is no store yet, for who holds its lock.
+    """Return the store's mark as it should be, or None if there is no store yet.
+
+    Only for the holder of the store's lock.
 
     Raises:
         StoreCorruptError, StoreError: see `FileStore.open`; nothing in the folder was changed.
@@ -174,7 +176,7 @@ def examine(path: str) -> Mark | None:
 
 
 def check(connection: sqlite3.Connection, path: str) -> Mark:
-    """Return the mark as it should stand, after looking at all that can be seen without reading every row. R30"""
+    """Check all that can be seen without reading every row; return the mark (R30)."""
     connection.execute("BEGIN")
     try:
         check_owner(connection, path)
@@ -185,10 +187,10 @@ def check(connection: sqlite3.Connection, path: str) -> Mark:
 
 
 def check_name(path: str) -> None:
-    """Refuse what is no regular file, or has another name too.
+    """Check that a path names a regular file that has no other name.
 
     Raises:
-        StoreError: it is one of these.
+        StoreError: it is not a regular file, or has another name, too.
     """
     try:
         found = os.stat(path)
@@ -222,7 +224,7 @@ def _check_wal(path: str) -> None:
 
 
 def own_lineage(path: str) -> wal.Lineage | None:
-    """Return the lineage that stands in the file itself, its `-wal` left aside; None if none can be read."""
+    """Return the lineage in the file itself, without its `-wal`, or None."""
     try:
         connection = schema.connect(path, "ro&immutable=1")
         try:
@@ -248,7 +250,10 @@ def _is_whole_alone(path: str) -> bool:
 
 @contextmanager
 def looking(path: str) -> Iterator[sqlite3.Connection]:
-    """Give a connection that reads the whole store and changes nothing, for who holds its lock."""
+    """Give a connection that reads the whole store and changes nothing.
+
+    Only for the holder of the store's lock.
+    """
     connection, spare = look(path)
     try:
         yield connection
@@ -258,14 +263,17 @@ def looking(path: str) -> Iterator[sqlite3.Connection]:
 
 
 class Spare:
-    """A `-shm` that was made because SQLite, which may not make one itself here, wants to see one: an empty file."""
+    """A spare is an empty `-shm` that is made for SQLite.
+
+    SQLite needs to see one, but may not make one here.
+    """
 
     def __init__(self, path: str) -> None:
         self._store = path
         self._file: guard.Identity | None = None
 
     def make(self) -> None:
-        """Make it, if there is none."""
+        """Make the `-shm`, if there is none."""
         file = make_beside(self._store, "-shm")
         if file is not None:
             found = os.fstat(file)
@@ -273,7 +281,7 @@ class Spare:
             os.close(file)
 
     def take_away(self) -> None:
-        """Take it away again, unless somebody has put it to use meanwhile."""
+        """Delete the `-shm` again, unless a program uses it by now."""
         which, self._file = self._file, None
         path = f"{self._store}-shm"
         if which is not None and guard.identity(path) == which and not size(path):
@@ -281,7 +289,7 @@ class Spare:
 
 
 def look(path: str) -> tuple[sqlite3.Connection, Spare]:
-    """Return a connection that reads the whole store and changes nothing, and what is to be taken away after it."""
+    """Return a connection that changes nothing, and the spare to delete after it."""
     spare = Spare(path)
     if not wal.has_content(path):
         return schema.connect(path, "ro&immutable=1"), spare
@@ -294,7 +302,7 @@ def look(path: str) -> tuple[sqlite3.Connection, Spare]:
 
 
 def check_whole(connection: sqlite3.Connection, path: str) -> Mark:
-    """Return the mark as it should stand now, after counting that no row is missing. R30
+    """Check that no row is missing; return the mark as it should be (R30).
 
     Costs a pass over two indexes, about 10 ms for a million entries.
 

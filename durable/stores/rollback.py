@@ -44,21 +44,21 @@ class Journal:
 
     @property
     def is_of_nothing(self) -> bool:
-        """Whether the file was empty before, or a blank database of one page."""
+        """Whether the file was empty, or a blank database of one page, before."""
         if self.pages != 1 or self.first is None:
             return not self.pages
         return not any(self.first[60:64] + self.first[68:72]) and self.first[100:105] == _NO_ROWS
 
     def is_harmless_to(self, size: int) -> bool:
-        """Whether it only takes back that a store of that size was brought into WAL mode."""
+        """Return whether it only undoes the switch of a store of that size to WAL mode."""
         is_ours = self.first is not None and int.from_bytes(self.first[68:72]) == APPLICATION_ID
         return is_ours and self.records == 1 and self.pages > 1 and self.pages * self.page_size == size
 
 
 def journal_of(path: str) -> Journal | None:
-    """Return what SQLite would roll back in the file; None if there is nothing: no journal, or one not begun.
+    """Return the journal that SQLite would roll back in the file, or None.
 
-    What begins a journal is written last, when all the rest of it is on the disk.
+    None if there is no journal, or one without its beginning: this is written last, when all the rest is on the disk.
     """
     try:
         with open(f"{path}-journal", "rb") as file:

@@ -58,7 +58,7 @@ Mark = tuple[int, int, int, int]
 
 
 def failed(path: str, doing: str, error: Exception) -> StoreError:
-    """Return what an error of SQLite or of the system means for the store."""
+    """Return the StoreError for an error of SQLite or of the system."""
     if isinstance(error, StoreError):
         return error
     if is_busy(error):
@@ -78,12 +78,15 @@ def failed(path: str, doing: str, error: Exception) -> StoreError:
 
 
 def is_busy(error: BaseException) -> bool:
-    """Return whether an error only says that another program has the file locked: nothing was done, it may be again."""
+    """Return whether an error only says that another program has the file locked.
+
+    Then nothing was done, and it may be tried again.
+    """
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _is_kept_out(error: BaseException) -> bool:
-    """Return whether an error says that a file here cannot be opened to write, or shared."""
+    """Return whether an error says that a file cannot be written to or shared."""
     code = getattr(error, "sqlite_errorcode", None) or 0
     return isinstance(error, PermissionError) or code & 0xFF in _KEPT_OUT or code in _SHARING
 
@@ -95,9 +98,10 @@ def is_damage(error: BaseException) -> bool:
 
 
 def connect(path: str, mode: str, *, busy: float = _BUSY_S) -> sqlite3.Connection:
-    """Open the file through SQLite, in one of SQLite's modes; text comes back as bytes, for the checksums.
+    """Open the file through SQLite, in one of SQLite's modes.
 
-    Where another program has it locked, SQLite waits for `busy` seconds.
+    Text is returned as bytes, for the checksums. If another program has the file locked, SQLite waits for `busy`
+    seconds.
     """
     uri = f"{Path(path).as_uri()}?mode={mode}"
     connection = sqlite3.connect(uri, uri=True, timeout=busy, isolation_level=None, check_same_thread=False)
@@ -106,7 +110,8 @@ def connect(path: str, mode: str, *, busy: float = _BUSY_S) -> sqlite3.Connectio
 
 
 def create(connection: sqlite3.Connection) -> None:
-    """Make an empty file a store. EXTRA: a `-journal` that comes back after a loss of power would take it all back."""
+    """Make an empty file a store."""
+    # EXTRA: without it, a `-journal` that is there again after a power failure would undo all of it.
     connection.execute("PRAGMA synchronous = 3")
     connection.execute("PRAGMA auto_vacuum = 2")
     connection.execute("BEGIN IMMEDIATE")
@@ -119,10 +124,10 @@ def create(connection: sqlite3.Connection) -> None:
 
 
 def configure(connection: sqlite3.Connection, path: str, synchronous: int) -> None:
-    """Set what durability rests on, and read every setting back.
+    """Make the settings on which durability depends, and read them back.
 
     Raises:
-        StoreError: one was not taken, such as WAL on a network file system.
+        StoreError: a setting was not accepted, such as WAL on a network file system.
     """
     wanted: Sequence[tuple[str, Any]] = (
         ("journal_mode", b"wal"),
@@ -139,7 +144,9 @@ def configure(connection: sqlite3.Connection, path: str, synchronous: int) -> No
 
 
 def check_tables(connection: sqlite3.Connection, path: str, wanted: Mapping[str, str] = _TABLES) -> None:
-    """Refuse a file whose tables and indexes of these names are not ours to the letter: every row would be misread.
+    """Check that the tables and indexes of these names are exactly the store's.
+
+    If they differ, every row would be misread.
 
     What somebody else keeps in the file is left alone, but for what hangs on our own tables and would act within our
     transactions.
@@ -172,7 +179,7 @@ def pragma(connection: sqlite3.Connection, name: str) -> Any:
 
 
 def write_mark(connection: sqlite3.Connection, mark: Mark) -> None:
-    """Write the mark, within the transaction that is open."""
+    """Write the mark inside the open transaction."""
     connection.execute("INSERT OR REPLACE INTO mark VALUES (1, ?, ?, ?, ?, ?)", (*mark, seal_values(mark)))
 
 
@@ -190,5 +197,5 @@ def read_mark(connection: sqlite3.Connection, path: str) -> Mark:
 
 
 def text(value: object) -> object:
-    """Return what a column holds, text as a string: connections give bytes."""
+    """Return a column's value, with text as a string: connections give bytes."""
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value

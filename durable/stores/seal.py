@@ -56,12 +56,15 @@ class Place:
 
 @lru_cache(maxsize=256)
 def _words(kind: bytes) -> str:
-    """Return a kind, of which there are few, as one string for all its rows."""
+    """Return a kind as a string that all its rows share: there are few kinds."""
     return kind.decode()
 
 
 def seal(entry: Entry, seq: int, run: int, prev: int) -> EntryRow:
-    """Return the entry as a row of the journal; `prev` is the number of the row before it in its run, or 0."""
+    """Return the entry as a row of the journal.
+
+    `prev` is the number of the row before it in its run, or 0.
+    """
     flags = ENDS_RUN if entry.ends_run else 0
     keep = None if entry.keep_until is None else micros(entry.keep_until)
     row = None if entry.row is None else json.dumps(fields_of(entry.row))
@@ -72,7 +75,7 @@ def seal(entry: Entry, seq: int, run: int, prev: int) -> EntryRow:
 
 
 def unseal(record: EntryRow, run: str) -> Entry:
-    """Return the entry in a row of the journal, without the row that it brought: that is for `find`.
+    """Return the entry in a row of the journal, without its run row.
 
     Raises:
         StoreCorruptError: a field is not what was written. R30
@@ -99,10 +102,12 @@ def seal_run(place: Place) -> RunRecord:
 
 
 def checked_run(record: RunRecord) -> Sequence[Any]:
-    """Return the values in a row of the table of runs, all but the checksum, text as strings.
+    """Return the values in a row of the table of runs, without the checksum.
+
+    Text is returned as strings.
 
     Raises:
-        StoreCorruptError: a field is not what was written. R30
+        StoreCorruptError: a field is not what was written (R30).
     """
     try:
         values = [value.decode() if type(value) is bytes else value for value in record[:-1]]
@@ -117,7 +122,10 @@ def checked_run(record: RunRecord) -> Sequence[Any]:
 
 
 def seal_values(values: Sequence[Any]) -> int:
-    """Return the checksum of a row's plain values, each as it is kept, whatever subclass of str or int it is of."""
+    """Return the checksum of a row's plain values.
+
+    A value of a subclass of str or int counts as the plain value that is stored.
+    """
     # The text is that of json.dumps, which takes twice as long: opening a store checks a row for every run.
     texts = [_quoted(one) if type(one) is str else "null" if one is None else _spelled(one) for one in values]
     return crc32(f"[{', '.join(texts)}]".encode())

@@ -42,20 +42,26 @@ _WIDTHS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 
 @attrs.frozen
 class Lineage:
-    """Which generation of `-wal` this is, what number the file had before it, and the file's schema cookie then."""
+    """A lineage identifies a generation of a `-wal`.
+
+    `number` is the generation's own, `base` the number that the file had before, `cookie` its schema cookie then.
+    """
 
     number: int
     base: int
     cookie: int
 
     def row(self) -> tuple[int, ...]:
-        """Return it as a row of `mark`."""
+        """Return the lineage as a row of `mark`."""
         values = self.number, self.base, self.cookie, 0
         return LINEAGE, *values, seal_values(values)
 
 
 def lineage_of(values: Sequence[object]) -> Lineage | None:
-    """Return the lineage in what stands behind the key of a row of `mark`, None if it is none, or damaged."""
+    """Return the lineage in the values of a row of `mark`, without the key.
+
+    None if they are not a lineage, or damaged.
+    """
     if len(values) != 5 or not all(isinstance(one, int) for one in values) or seal_values(values[:4]) != values[4]:
         return None
     number, base, cookie, *_ = values
@@ -64,9 +70,10 @@ def lineage_of(values: Sequence[object]) -> Lineage | None:
 
 
 def head(path: str) -> bytes:
-    """Return what begins a `-wal`, and changes whenever SQLite begins it anew; nothing if there is none.
+    """Return the first bytes of a `-wal`, or nothing if there is none.
 
-    SQLite locks no byte of a `-wal`, so opening and closing it drops no lock.
+    They change whenever SQLite begins the `-wal` anew. SQLite locks no byte of a `-wal`, so opening and closing it
+    drops no lock.
     """
     try:
         with open(f"{path}-wal", "rb", buffering=0) as file:
@@ -76,7 +83,7 @@ def head(path: str) -> bytes:
 
 
 def has_content(path: str) -> bool:
-    """Return whether there is a `-wal` beside the file of which SQLite may take anything."""
+    """Return whether the file's `-wal` holds anything that SQLite might use."""
     try:
         with open(f"{path}-wal", "rb", buffering=0) as file:
             return _is_header(file.read(_HEADER.size)) and bool(file.read(1))

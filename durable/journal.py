@@ -1,19 +1,19 @@
-"""The single writer: fold now, append in groups, tell afterwards.
+"""Fold records at once, append them in groups, and tell when they are durable.
 
-Separate because R2 and R31 hold or fall here: what is posted is state at once, and nobody hears of it before it is
-durable.
-Leaves to the store how entries are kept, to `session` and `engine` who is told.
+Separate because R2 and R31 depend on it: a posted record is part of the state at once, but is shown outside only when
+it is durable.
+Leaves to the store the keeping of entries, to `session` and `engine` who is told.
 
-`post` folds a record and queues it, without an await. The writer takes everything that has queued while the last
-append was in flight into the next one, so a thousand runs that step at once share a few commits, and everything
-posted between two awaits is kept or lost as one. Records are numbered as they are posted; `durable` is the number up
-to which the store has them. A failed append is final: it is never tried again, since nobody can know how much of it
-is on disk, and everyone who waits gets a `StoreError`.
+`post` folds a record and queues it, without an await. The next append takes all records that were queued while the last
+one was under way. So a thousand runs that step at once share a few commits, and everything posted between two awaits is
+kept or lost as one. Records are numbered as they are posted; the store has all records up to number `durable`. A failed
+append is final: it is not tried again, since it is unknown how much of it is on disk, and all that wait get a
+`StoreError`.
 
-What cannot be kept is the error of who posts it, before anything of its cause has happened. A record's entry is made,
-and so checked for whatever store, before the record is folded. A cause of several records is decided as it is folded;
-if a later one fails, those before it are taken back, nobody having heard of them: followers are told, and the queue is
-added to, when the whole of it is there (R31).
+A record that cannot be kept is an error of the caller that posts it, before anything of its cause has happened. A
+record's entry is made, and so checked for every store, before the record is folded. A cause of several records is
+decided while they are folded. If a later one fails, those before it are taken back. This is safe, since followers are
+told, and entries queued, only when all of them are there (R31).
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ TOLD_AT_ONCE = 200  # in one turn of the loop: each may begin a run, or go on wi
 
 
 class Follower(Protocol):
-    """Who acts on records: by kind, what is called with one right after it was folded."""
+    """A follower acts on records right after they are folded."""
 
     def follows(self) -> Mapping[type[Record], Callable[[Any], None]]:
-        """Return what is to be called with a record of each kind."""
+        """Return the function to call for each kind of record."""
 
 
 class Journal:
-    """The queue in front of a store.
+    """A journal is the queue in front of a store.
 
-    Its followers are told of each record of theirs right after it is folded, in the order in which they came;
-    `changed` is set then. `on_failure(error)` is called once if the store fails.
+    Right after a record is folded, the followers of its kind are told, in the order in which they were added, and
+    `changed` is set. `on_failure(error)` is called once if the store fails.
     A store whose class says `immediate = True` never suspends in `append`: it is appended to in place.
     """
 
@@ -77,7 +77,7 @@ class Journal:
         self._waiting: list[tuple[int, int, Told]] = []
 
     def follow(self, follower: Follower) -> None:
-        """Tell somebody of the records that he follows, from now on."""
+        """Add a follower, which is told of its kinds of records from now on."""
         for kind, told in follower.follows().items():
             self._followers.setdefault(kind, []).append(told)
 
@@ -98,12 +98,14 @@ class Journal:
         return self.posted
 
     def post_all(self, cause: Iterable[Record]) -> list[Record]:
-        """Post the records of one cause, all or none, each folded before the next is decided; return them.
+        """Post the records of one cause, all or nothing; return them.
+
+        Each record is folded before the next is decided.
 
         Raises:
             StoreError: the store has failed; nothing was folded.
-            ValueError, CodecError: a record cannot be kept. So does whatever else deciding, writing or folding raises:
-                nothing has happened then.
+            ValueError, CodecError: a record cannot be kept. Then, and after any other error of deciding, writing or
+                folding, nothing has happened.
         """
         if self._refusal is not None:
             self._refuse()
@@ -144,9 +146,10 @@ class Journal:
             self._loop.call_soon(self._flush_soon)
 
     def tell(self, number: int, told: Told) -> None:
-        """Call `told(None)` once record `number` is durable, at once if it is; `told(error)` if the store fails.
+        """Call `told(None)` once record `number` is durable.
 
-        Of many who wait for one append, 200 are told in one turn of the loop.
+        It is called at once if the record is durable already. If the store fails, `told(error)` is called. If many wait
+        for one append, 200 of them are told in each turn of the loop.
         """
         if number <= self.durable:
             told(None)
@@ -161,11 +164,13 @@ class Journal:
             raise StoreError(str(self._refusal)) from self._refusal
 
     def check(self) -> None:
-        """Refuse, once the store has failed, with an error of each caller's own: one that is raised again and again
-        collects the traceback of every caller.
+        """Check that the store has not failed.
+
+        Each caller gets an error of its own: an error that is raised again and again collects the traceback of every
+        caller.
 
         Raises:
-            StoreError: the store failed.
+            StoreError: the store has failed.
         """
         if self.failure is not None:
             raise StoreError(str(self.failure)) from self.failure
@@ -174,7 +179,7 @@ class Journal:
         """Wait until everything posted so far is durable.
 
         Raises:
-            StoreError: the store failed: what was posted is not known to be recorded.
+            StoreError: the store has failed; it is not known whether the posted records are stored.
         """
         if self.immediate:
             self.flush()
@@ -185,7 +190,7 @@ class Journal:
             await reached
 
     def flush(self) -> None:
-        """Append what has queued to an immediate store, now."""
+        """Append the queued records to an immediate store, now."""
         batch, self._queue = self._queue, []
         if not batch or self.failure is not None:
             return
@@ -202,7 +207,7 @@ class Journal:
             self.fail(RuntimeError("a store that says immediate = True suspended in append"))
 
     def close(self, last: Record) -> None:
-        """Post the last record: whatever comes after it is refused.
+        """Post the last record; refuse all records after it.
 
         Raises:
             StoreError: the store has failed.
@@ -211,7 +216,7 @@ class Journal:
         self._refusal = StoreError("the engine was closed: this is not recorded; open it and ask again")
 
     def abandon(self) -> None:
-        """Lose what has queued, as a process does that dies."""
+        """Drop the queued records, as a dying process does."""
         self._queue.clear()
         self._tell_failure(StoreError("the process died, as a test asked for"))
 
@@ -220,7 +225,7 @@ class Journal:
         self.flush()
 
     async def write(self) -> None:
-        """Append what queues, group by group, until cancelled or the store fails."""
+        """Append queued records, group by group, until cancelled or the store fails."""
         while self.failure is None:
             await self._more.wait()
             self._more.clear()
@@ -251,7 +256,10 @@ class Journal:
             heapq.heappop(waiting)[2](None)
 
     def fail(self, error: Exception) -> None:
-        """Take the store for failed: nothing is appended any more, and everyone who waits gets a `StoreError`."""
+        """Note that the store has failed.
+
+        Nothing is appended any more, and all that wait get a `StoreError`.
+        """
         if self.failure is not None:
             return
         failure = error

@@ -1,13 +1,13 @@
-"""Recovery: which runs took the process down, and who may call handlers after an unclean death.
+"""Find the runs that crash the process again and again, and fail them.
 
 Separate because a run that kills its process would otherwise do so for ever, and take every other run along.
-Leaves to `scheduler` everything about runs that are innocent.
+Leaves to `scheduler` all other runs.
 
-A recovered run whose handler was due when the process died, and of which not one record came since, may be what killed
-it. Before such a run calls a handler again, a `RunResumed` is made durable that counts one death more. From the third
-death on the run is a suspect: suspects call handlers one at a time, each until its first record or for 10 s, and only
-one that ran alone is counted on: of two that were running, nobody can say which it was. At `max_crashes` a run fails.
-Runs that sleep or wait, and clean closes, never count. Source: rule R26.
+A recovered run may have killed the process if its handler was due when the process died, and no record of the run came
+since. Before such a run calls a handler again, a `RunResumed` is made durable that counts one more death. From the
+third death on the run is a suspect. Suspects call handlers one at a time, each until its first record or for 10 s. From
+then on only a death of a suspect that ran alone is counted: if two were running, it is unknown which one killed the
+process. At `max_crashes` deaths a run fails. Runs that sleep or wait, and clean closes, never count. Source: rule R26.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ Begin = Callable[[], None]
 
 
 class Recovery:
-    """The gate before the handlers of recovered runs. `counts` are the records that each of them had."""
+    """A recovery admits the handlers of recovered runs, suspects one at a time.
+
+    `counts` holds the number of records that each of these runs had.
+    """
 
     def __init__(self, machine: Parts, max_crashes: int) -> None:
         self._machine = machine
@@ -55,18 +58,21 @@ class Recovery:
 
     @property
     def is_settled(self) -> bool:
-        """Whether no suspect waits for its turn."""
+        """Whether no suspect is waiting to call a handler."""
         return not self._suspects
 
     def recover(self, ledgers: Iterable[Ledger], *, was_clean: bool) -> None:
-        """Take in the runs that were unfinished when the last process ended, and whether it closed in order."""
+        """Take in the runs that were unfinished when the last process ended.
+
+        `was_clean` says whether that process closed its engine in order.
+        """
         self._was_clean = was_clean
         self.counts = {ledger.run: ledger.count for ledger in ledgers}
         if self.counts:
             self._machine.journal.follow(self)
 
     def watch(self, session: Session) -> None:
-        """Put the gate before the handlers of a recovered run's first execution."""
+        """Let the handlers of a recovered run's first execution ask for admission."""
         if session.ledger.run in self.counts:
             waiting: list[Begin] = []
             session.gate = partial(self._admit, session, waiting)
@@ -122,7 +128,10 @@ class Recovery:
             self._machine.loop.call_later(ALONE_SECONDS, self._time_up, run)
 
     def follows(self) -> Mapping[type[Record], Callable[[Any], None]]:
-        """Take note of a record: if it is of a suspect, what that did has not killed the process."""
+        """Return the functions to call for records.
+
+        A record of a suspect shows that what it did has not killed the process.
+        """
         kinds = (RunOpened, RunRetried, RunStarted, StepOpened, StepRetried, StepClosed)
         return {**dict.fromkeys(kinds, self._recorded), RunClosed: self._run_closed}
 

@@ -28,7 +28,9 @@ _warned: set[str] = set()
 
 
 def return_type(handler: object) -> object:
-    """Return what calling the handler gives, as it is annotated; `ABSENT` if that is not said or does not resolve.
+    """Return the annotated type of a handler's value, or `ABSENT`.
+
+    It is `ABSENT` if there is no annotation, or if it does not resolve.
 
     Partials, bound methods, callable objects, classes and decorated functions are looked through. `Awaitable[T]` and
     `Coroutine[Any, Any, T]` on a function that is not async mean T. One warning names a handler whose annotation

@@ -51,10 +51,10 @@ _BARE: dict[type, Callable[[Any], Any]] = {
 
 @attrs.frozen(eq=False, repr=False)
 class Form:
-    """How one class is taken apart and built again.
+    """A form says how one class is taken apart and built again.
 
-    `is_named`: into a dict of fields, else into a single value. `fields` and `slots` are the attributes that it takes
-    and that it does not; `is_open`: an instance may have others, in its `__dict__`.
+    With `is_named` an instance becomes a dict of fields, else a single value. `fields` are the attributes that the form
+    takes, `slots` those that it does not. With `is_open` an instance may have others, in its `__dict__`.
     """
 
     is_named: bool
@@ -67,7 +67,7 @@ class Form:
 
 @attrs.frozen(eq=False, repr=False)
 class Vocabulary:
-    """The classes that may come back, by the name they are written with, and those names."""
+    """A vocabulary maps names to the classes that may come back, and back."""
 
     classes: dict[str, type]
     names: dict[type, str]
@@ -206,8 +206,11 @@ def _named_tuple(cls: Any, fields: dict[str, Any]) -> object:
 
 
 def _instance(cls: type, arguments: dict[str, str | None], fields: dict[str, Any]) -> object:
-    """Call the class, so that validators and attributes beyond the fields are as ever; then put each field as it was,
-    because a converter or `__init__` may have changed it again."""
+    """Build an instance by calling its class, then restore each field.
+
+    The call runs validators and sets attributes beyond the fields. A converter or `__init__` may have changed a field
+    again, so each is set to what it was.
+    """
     if fields.keys() != arguments.keys():
         _check_fields(fields, arguments)
     made = cls(**{alias: fields[name] for name, alias in arguments.items() if alias is not None and name in fields})
@@ -224,7 +227,10 @@ def _check_fields(fields: dict[str, Any], known: Iterable[str]) -> None:
 
 
 def beyond_fields(value: object, how: Form) -> set[str]:
-    """Return the names of the instance's attributes that its form does not take, apart from what can be recomputed."""
+    """Return the names of the attributes that an instance's form does not take.
+
+    Attributes that can be recomputed are left out.
+    """
     extra = {name for name in how.slots if hasattr(value, name)}
     if how.is_open:
         extra |= value.__dict__.keys() - how.fields
@@ -247,7 +253,7 @@ def is_lost(name: str, value: object, made: object) -> bool:
 
 
 def vocabulary(annotation: object) -> Vocabulary:
-    """Return the classes that the annotation names, itself or in the fields of one that it names."""
+    """Return the classes that an annotation names, in their fields too."""
     found: dict[type, None] = {}
     open_: list[object] = [annotation]
     seen: dict[int, object] = {}

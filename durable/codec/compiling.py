@@ -46,7 +46,7 @@ _PLAIN = Look(lambda value: type(value) in CONTAINERS and is_plain(value, DEPTH 
 
 
 def compiled(annotation: object, known: Iterable[type]) -> Fit:
-    """Return what an annotation asks for; `known` are the classes that it names, wherever it names them."""
+    """Return the fit of an annotation; `known` are all classes that it names."""
     try:
         return _Compiling(known).fit(annotation)
     except Exception:  # an object that stands where an annotation belongs, and refuses to be looked at
@@ -61,7 +61,7 @@ def said(annotation: Any) -> str:
 
 
 class _Compiling:
-    """The fits of one annotation and its parts, each made once."""
+    """Compiles one annotation and its parts, each of them once."""
 
     def __init__(self, known: Iterable[type]) -> None:
         self._known = dict.fromkeys(known)
@@ -289,7 +289,7 @@ def _kinds(cls: type, usual: Iterable[type]) -> frozenset[type]:
 
 
 def _texts_of(item: Any) -> tuple[type, ...]:
-    """Return the kinds of text that are sequences of such items, as for type checkers."""
+    """Return the text types that are sequences of such items for type checkers."""
     members = get_args(item) if get_origin(item) in (Union, types.UnionType) else (item,)
     if any(one is Any or one is object or isinstance(one, TypeVar) for one in members):
         return _TEXTS
@@ -297,7 +297,7 @@ def _texts_of(item: Any) -> tuple[type, ...]:
 
 
 def _collection_base(cls: type, args: tuple[Any, ...]) -> Any:
-    """Return the collection, with its items, that a class of the user's is made from."""
+    """Return the collection type, with its items, that a user's class derives from."""
     given = given_by(cls, args)
     for base in cls.__dict__.get("__orig_bases__", ()):
         origin = get_origin(base)

@@ -211,7 +211,10 @@ def _size(text: str) -> int:
 
 
 def _cut(text: str, limit: int) -> str:
-    """Return the text, spelled, within `limit` bytes of UTF-8: its first and last parts, a mark of what is missing."""
+    """Return a safe text of at most `limit` bytes of UTF-8.
+
+    Of a longer one the first and last parts are kept, with a mark between them.
+    """
     if len(text) > 2 * limit:  # not all of a gigabyte is encoded
         first, last, missing = keepable(text[:limit]), keepable(text[-limit:]), len(text) - limit
     else:

@@ -25,9 +25,9 @@ _MARKS: frozenset[Any] = frozenset(
 
 
 def arguments(cls: type) -> dict[str, str | None] | None:
-    """Return each field's name and the name of its argument, None for a field that is not one.
+    """Return the name of each field's argument, by the field's name.
 
-    None for a class that is neither of attrs nor a dataclass.
+    It is None for a field without an argument. For a class that is neither attrs nor a dataclass, return None.
     """
     if attrs.has(cls):
         return {field.name: (field.alias or field.name) if field.init else None for field in attrs.fields(cls)}
@@ -37,7 +37,10 @@ def arguments(cls: type) -> dict[str, str | None] | None:
 
 
 def field_names(cls: type) -> tuple[str, ...] | None:
-    """Return the names of the fields of an attrs class, a dataclass or a named tuple; None for any other class."""
+    """Return the names of a class's fields, or None.
+
+    Attrs classes, dataclasses and named tuples have fields.
+    """
     named = arguments(cls)
     if named is not None:
         return tuple(named)
@@ -72,7 +75,7 @@ def _resolved(home: type, annotation: Any, local: Mapping[str, type]) -> Any:
 
 
 def keys(cls: Any, known: Iterable[type]) -> dict[str, tuple[Any, bool]]:
-    """Return the annotation of each key of a TypedDict, and whether the key must be there."""
+    """Return each key of a TypedDict with its annotation and whether it is required."""
     found = {}
     for name, annotation in hints(cls, known).items():
         marks, bare = unmarked(annotation)
@@ -82,7 +85,10 @@ def keys(cls: Any, known: Iterable[type]) -> dict[str, tuple[Any, bool]]:
 
 
 def unmarked(annotation: Any) -> tuple[set[Any], Any]:
-    """Take off what says nothing of the value: `Annotated`, `Final`, `Required` and the like; return them, too."""
+    """Return the marks around an annotation, and the annotation without them.
+
+    Marks are `Annotated`, `Final`, `Required` and the like, which say nothing about the value.
+    """
     marks = set()
     while (origin := get_origin(annotation)) is Annotated or origin in _MARKS:
         marks.add(origin)
@@ -91,7 +97,7 @@ def unmarked(annotation: Any) -> tuple[set[Any], Any]:
 
 
 def filled(annotation: Any, given: Mapping[Any, Any]) -> Any:
-    """Put what is given in the place of type variables."""
+    """Return an annotation with its type variables replaced by what is given."""
     if isinstance(annotation, TypeVar):
         return given.get(annotation, annotation)
     open_ = getattr(annotation, "__parameters__", ())
@@ -104,7 +110,10 @@ def filled(annotation: Any, given: Mapping[Any, Any]) -> Any:
 
 
 def given_by(cls: type, values: Iterable[Any]) -> dict[Any, Any]:
-    """Return what the type variables stand for in a class whose own are given `values`, those of its bases too."""
+    """Return what the type variables of a class and its bases stand for.
+
+    `values` are given for the class's own variables.
+    """
     values = tuple(values)
     given = dict(zip(getattr(cls, "__parameters__", ()), values, strict=False))
     for base in getattr(cls, "__orig_bases__", ()):

@@ -30,7 +30,10 @@ def _step(step: Any) -> str:
 
 
 def brief(value: object) -> str:
-    """Return a value as text of at most 60 characters; one that cannot be shown as its class's name."""
+    """Return a value as text of at most 60 characters.
+
+    A value that cannot be shown is given by its class's name.
+    """
     return _cut(value, repr)
 
 

@@ -102,7 +102,7 @@ class Reading:
 
 
 def crowd(members: Collection[Any]) -> str | None:
-    """Return why so many members cannot be told apart in time, None where they can."""
+    """Return why a set's members would take too long to tell apart, or None."""
     if len(members) ** 2 <= _CROWDED:
         return None
     if sum(same * (same - 1) for same in Counter(map(hash, members)).values()) <= _CROWDED:

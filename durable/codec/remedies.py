@@ -89,7 +89,7 @@ _BARE: tuple[type, ...] = (str, int, float, bytes, list, dict, tuple, set, froze
 
 
 def _in_plain_values(value: object) -> str | None:
-    """Return the expression that makes plain values of an instance, None where there is no usual one."""
+    """Return an expression that makes plain values of an instance, or None."""
     if isinstance(value, enum.Enum):
         return "its .name or its .value"
     if attrs.has(type(value)):

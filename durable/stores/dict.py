@@ -60,7 +60,7 @@ class DictStore:
         self.mapping[_GENERATION] = self.generation
 
     async def append(self, entries: Sequence[Entry]) -> None:
-        """Keep the entries in order, all or none; never suspends.
+        """Keep a batch of entries in order, all or nothing; never suspend.
 
         Raises:
             StoreError: not open, another store took over the mapping, or the mapping failed.
@@ -77,7 +77,7 @@ class DictStore:
         self._index(batch)
 
     async def unfinished(self, now: datetime) -> AsyncIterator[Entry]:
-        """Yield, in append order, what recovery folds: see `Store.unfinished`."""
+        """Yield the entries that recovery reads: see `Store.unfinished`."""
         self._check_open()
         at = micros(now)
         facts = {fact[0]: fact for fact in self._kept if fact[5] is not None and fact[5] > at}
@@ -125,7 +125,10 @@ class DictStore:
         return len(named)
 
     async def close(self) -> None:
-        """Let the mapping go; what it holds stays. Closing a store that is not open does nothing."""
+        """Close the store; the mapping keeps its content.
+
+        Closing a store that is not open does nothing.
+        """
         self.generation, self._runs, self._kept = None, {}, []
 
     def _openings(self) -> int:
@@ -208,7 +211,10 @@ def _entry(fact: _Fact) -> Entry:
 
 
 def _fields(facts: list[_Fact]) -> Fields | None:
-    """Return what the run's latest row says, or would say had the entry that opened the run again brought one."""
+    """Return the fields of a run's latest row.
+
+    If the run was opened again by an entry without a row, the fields are those of an open run.
+    """
     ended_later = False
     for place, fact in enumerate(reversed(facts)):
         ended_later = ended_later or (place > 0 and fact[4])

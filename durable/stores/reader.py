@@ -69,7 +69,7 @@ class Reader:
 
     @property
     def path(self) -> str:
-        """Where the file is."""
+        """The path of the file."""
         return self._connection.path
 
     def history(self, run: str) -> list[Entry]:

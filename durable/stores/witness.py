@@ -37,7 +37,7 @@ def place_in(connection: sqlite3.Connection, record: RunRecord) -> Place:
 
 
 def values_in(connection: sqlite3.Connection, record: RunRecord) -> Sequence[Any]:
-    """Return the values in a row of the table of runs, all but the checksum, text as strings.
+    """Return the values in a row of the table of runs, without the checksum.
 
     Raises:
         StoreCorruptError: a field is not what was written. R30
@@ -52,7 +52,7 @@ def values_in(connection: sqlite3.Connection, record: RunRecord) -> Sequence[Any
 
 
 def _vouched_for(connection: sqlite3.Connection, record: RunRecord) -> Sequence[Any] | None:
-    """Return the values in the row if the run's own rows say each of them, else None."""
+    """Return the row's values if the run's own rows confirm them, else None."""
     try:
         values = [one.decode() if type(one) is bytes else one for one in record[:-1]]
         no, run, is_open, last, *fields = values

@@ -139,7 +139,9 @@ class Writer:
         return self._begun
 
     def close(self) -> None:
-        """Write the mark, close the file, which takes its `-wal` in, and give the lock back; nothing if not open.
+        """Write the mark, close the file and release the lock.
+
+        Closing the file copies its `-wal` into it. If the writer is not open, nothing happens.
 
         Where another program has the file locked for too long, the mark is not written, and the `-wal` stays: as after
         a crash, the next opening takes it in. All that was acknowledged is there.
@@ -278,7 +280,7 @@ class Writer:
     # Pruning.
 
     def forget(self, runs: list[int]) -> int:
-        """Delete the newest of these ended runs, at most 250 rows of them, taking what is done off the list.
+        """Delete the last of these ended runs, at most 250 rows, and shorten the list.
 
         A run that has more rows loses its id first: it is gone for everyone, and a crash leaves a rest without an id
         that the next prune takes. Return how many runs that `find` knew have gone.
@@ -318,7 +320,7 @@ class Writer:
         return taken
 
     def forget_facts(self, before: int) -> int:
-        """Delete at most 250 facts of no single run that were to be kept until then; return how many."""
+        """Delete at most 250 facts whose time is past; return how many."""
         return self._change(
             lambda connection: self._delete(connection, "run = 0 AND keep_until <= ?", before, _PRUNE_ROWS)
         )
@@ -357,5 +359,5 @@ class Writer:
         return bool(schema.pragma(begun.connection, "freelist_count"))
 
     def gives_back(self) -> bool:
-        """Return whether the file can shrink: not where somebody's VACUUM has set auto_vacuum to none."""
+        """Return whether the file can shrink; a VACUUM may have switched that off."""
         return bool(schema.pragma(self.begin().connection, "auto_vacuum"))

@@ -132,6 +132,7 @@ class Scheduler:
         try:
             await stop(session)
         finally:
+            self.strays.look_soon()  # for what was started to clean up
             run = session.ledger.run
             self._leaving.discard(run)
             if run in self._machine.causes.state.ledgers:  # opened again meanwhile (R32)
@@ -230,6 +231,7 @@ class Scheduler:
         except Exception as error:  # a task of the user's own class, say: the run has ended all the same
             stack = recorded(error).stack
             self._machine.logger.error("what run %r left running could not be ended: %s", session.ledger.run, stack)
+        self.strays.look_soon()  # for what was started to clean up
         if not session.is_stopped and session.ledger.status is None:
             self._judge_end(session)
 
@@ -257,7 +259,10 @@ class Scheduler:
         self.strays.look()
         while self._endings and (left := self.time.left_after_all()) > 0:
             await asyncio.wait(list(self._endings), timeout=left)
+            if not self._endings:
+                self.strays.look()  # for what was started to clean up
         self.time.forget()
+        self.strays.forget()
 
     def stop(self) -> None:
         """Refuse every step from now on, begin no try, and begin to cancel every function."""

@@ -52,6 +52,13 @@ class Started:
     def one(self) -> None:
         self.tasks.append(asyncio.create_task(self._waits()))
 
+    async def waits(self) -> None:
+        """Wait for ever, in the task that calls this."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.tasks.append(task)
+        await self._waits()
+
     async def nested(self) -> None:
         """A task that starts another one and ends."""
         self.one()
@@ -212,6 +219,111 @@ async def test_a_task_that_swallows_its_cancelling_is_named_and_left(
     assert "run 'r': task stubborn, which its function started, does not end" in line
     go_on = False
     await asyncio.wait(tasks)
+
+
+# Tasks that are started to clean up.
+
+
+def cleans_up(helper: Callable[[], Awaitable[None]], who: str, how: str) -> durable.Function[Any]:
+    """A function of which one task, `who`, starts another one when it is cancelled."""
+
+    async def cleanup() -> None:
+        task = asyncio.ensure_future(helper())
+        match how:
+            case "awaited":
+                await task
+            case "shielded":
+                await asyncio.shield(task)
+            case "gathered":
+                await asyncio.gather(task, return_exceptions=True)
+
+    async def waits(one: Awaitable[Any]) -> None:
+        try:
+            await one
+        finally:
+            await cleanup()
+
+    @durable.function(id="f", retries=0)
+    async def function(ctx: Context) -> None:
+        match who:
+            case "function":
+                await waits(ctx.step.sleep("nap", "1d"))
+            case "task in a step":
+                tasks.append(asyncio.create_task(waits(ctx.step.sleep("other", "9d"))))
+            case "task without a step":
+                tasks.append(asyncio.create_task(waits(asyncio.Event().wait())))
+        await ctx.step.sleep("nap", "2d")
+
+    tasks: list[asyncio.Task[None]] = []
+    return function
+
+
+@by_context
+@pytest.mark.parametrize("how", ["awaited", "shielded", "gathered", "left"])
+@pytest.mark.parametrize(
+    ("who", "ends"),
+    [
+        ("function", "cancelled"),
+        ("function", "closed"),
+        *[
+            (f"task {where} step", ends)
+            for where in ("in a", "without a")
+            for ends in ("returns", "cancelled", "closed")
+        ],
+    ],
+)
+async def test_what_was_started_to_clean_up_and_waits_for_ever_holds_nobody_up(
+    how: str, who: str, ends: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """R8: it was cancelled with nobody. It may wait in a queue whose reader was refused a step, say."""
+    monkeypatch.setattr("durable.strays.CLEANUP_SECONDS", 0.01)
+    started = Started()
+    function = cleans_up(started.waits, who, how)
+    async with Lab([function]) as lab:
+        run = await lab.start(function)
+        assert not started.tasks
+        match ends:
+            case "returns":
+                await lab.advance("2d")
+            case "cancelled":
+                assert await run.cancel()
+            case "closed":
+                await lab.engine.close()
+        if ends != "closed":
+            await lab.settle()
+        assert started.cancelled == 1 and all(task.done() for task in started.tasks)
+        if ends == "closed":
+            await lab.engine.open()
+    assert [line for line in errors(caplog) if "still waited in steps" not in line] == []
+
+
+@by_context
+@pytest.mark.parametrize("how", ["awaited", "shielded", "gathered", "left"])
+@pytest.mark.parametrize("who", ["function", "task without a step"])
+async def test_what_cleans_up_is_given_time_however_often_tasks_are_looked_at(how: str, who: str) -> None:
+    """Other runs end meanwhile: each is a reason to look."""
+    go, ended = asyncio.Event(), list[str]()
+
+    async def helper() -> None:
+        ended.append("began")
+        await go.wait()
+        ended.append("ended")
+
+    function = cleans_up(helper, who, how)
+    async with Engine([function]) as engine:
+        run = await engine.start(function)
+        await engine.settled()
+        assert await engine.cancel(run.id)
+        strays = inside(engine, "test").scheduler.strays
+        while not ended:
+            await asyncio.sleep(0)
+        for _ in range(3):
+            strays.look()
+            await rounds(5)
+        assert ended == ["began"] and not inside(engine, "test").scheduler.is_settled()
+        go.set()
+        await engine.settled()
+        assert ended == ["began", "ended"]
 
 
 async def test_a_task_group_leaves_nothing_on_any_python() -> None:

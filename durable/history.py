@@ -17,10 +17,10 @@ from durable.stores.store import Entry, Store
 
 
 async def ledger_of(entries: AsyncIterator[Entry]) -> Ledger | None:
-    """Return the fold of one run's entries, None if there are none.
+    """Return the ledger of one run's entries, or None if there are no entries.
 
     Raises:
-        StoreCorruptError: an entry cannot be read, or is none of a run.
+        StoreCorruptError: an entry cannot be read, or does not belong to a run.
     """
     ledger: Ledger | None = None
     async for entry in entries:

@@ -37,7 +37,7 @@ class Reading:
         """Return the value.
 
         Raises:
-            CodecError: the tree is none, or the classes that it names are not known or refuse it.
+            CodecError: the tree is malformed, or the classes that it names are not known or refuse it.
         """
         kind = type(tree)
         if kind is list:

@@ -5,12 +5,13 @@ They are its lock and its inbox.
 Separate because every user who may write to the folder can put anything there under these names.
 Leaves to `lock` and `inbox` the content of the files.
 
-A name is opened without following links, and what was opened is judged by its descriptor: a regular file, of one name,
-owned by somebody who may write to the store as well. Rights and owner are given by the descriptor, too. So nobody who
-owns the folder can have another user create, truncate or give away a file through a link. Source: CWE-59, CWE-367.
+A name is opened without following links, and the opened file is checked by its descriptor: it must be a regular file
+with one name, owned by a user who may write to the store as well. Rights and owner are set by the descriptor, too. So
+an owner of the folder cannot make another user create, truncate or give away a file through a link. Source: CWE-59,
+CWE-367.
 
-SQLite opens its own files by name. It follows no link there, but it writes into a file that has another name too, and
-whoever reads from a named pipe waits for ever: so what lies at these names is looked at before SQLite is let near.
+SQLite opens its own files by name. It follows no link there, but it writes into a file that has another name, too, and
+reading from a named pipe waits for ever. So what lies at these names is checked before SQLite opens anything.
 """
 
 from __future__ import annotations
@@ -144,7 +145,9 @@ def check_companions(path: str, store: str) -> None:
 
 
 def check_file(path: str, found: os.stat_result, like: os.stat_result | None, remedy: str = _AWAY) -> None:
-    """Refuse a file that somebody may have put there who has no say; `like` is the store's, None if there is none.
+    """Check that a file was not put there by a user without rights to the store.
+
+    `like` is the status of the store's file, or None if there is no store.
 
     Raises:
         StoreError: it is not a regular file, has another name too, or is somebody's who may not write to the store.

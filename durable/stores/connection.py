@@ -3,9 +3,9 @@
 Separate because everything that is written, rows, deletions or a mark, must be written under the same conditions.
 Leaves to `writer` what is written, to `recognition` the examination before anything is written.
 
-A lock that another program holds (a shell with `BEGIN IMMEDIATE`, a viewer's open edit, a `VACUUM`) is no failure: the
-transaction has not begun, and is begun again until it can be. This is said once. Who closes the store cannot wait for
-ever: from then on it is given up after a few seconds, in words.
+A lock that another program holds (a shell with `BEGIN IMMEDIATE`, a viewer's open edit, a `VACUUM`) is not a failure:
+the transaction has not begun, and is tried again until it can begin. This is told once. While the store is closing,
+waiting ends after a few seconds with an error.
 
 The first transaction of each generation of the `-wal` brings a lineage (see `wal`), and so does one before each
 checkpoint. SQLite begins a generation in the first transaction, and anew after a checkpoint that took all in, unless

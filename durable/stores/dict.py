@@ -94,7 +94,10 @@ class DictStore:
             yield _entry(fact)
 
     async def find(self, query: RunQuery) -> list[RunRow]:
-        """Return the rows that the query names, the run first written of last coming first."""
+        """Return the rows that the query finds, newest run first.
+
+        The newest run is the one whose first entry came last.
+        """
         self._check_open()
         found: list[RunRow] = []
         for run, facts in reversed(self._runs.items()):
@@ -106,7 +109,7 @@ class DictStore:
         return found
 
     async def prune(self, ended_before: datetime) -> int:
-        """Forget the runs that ended before then, and the kept facts that are past by then; see `FileStore.prune`."""
+        """Delete the runs that ended before an instant: see `FileStore.prune`."""
         self._check_open()
         before = micros(ended_before)
         named, unnamed = self._ended(before)

@@ -110,7 +110,10 @@ class FileReader:
                 return
 
     async def find(self, query: RunQuery) -> list[RunRow]:
-        """Return the rows that the query names, the run first written of last coming first."""
+        """Return the rows that the query finds, newest run first.
+
+        The newest run is the one whose first entry came last.
+        """
         return await self._ask(partial(self._reader.find, query))
 
     async def prunable(self, ended_before: datetime) -> list[int]:
@@ -242,7 +245,10 @@ class FileStore:
         return self._reader.history(run)
 
     async def find(self, query: RunQuery) -> list[RunRow]:
-        """Return the rows that the query names, the run first written of last coming first."""
+        """Return the rows that the query finds, newest run first.
+
+        The newest run is the one whose first entry came last.
+        """
         return await self._reader.find(query)
 
     async def prune(self, ended_before: datetime) -> int:

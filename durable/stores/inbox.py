@@ -13,8 +13,8 @@ other lock that the process has on it.
 It keeps a rollback journal and no WAL: few rows go through it, and so there is nothing beside it while nobody writes.
 In that mode a commit is the deletion of a file, which only `synchronous = EXTRA` makes outlive a loss of power.
 
-Many may send at once. SQLite's own wait for a lock sleeps ever longer, so that whoever came first waits longest: here
-everyone asks again after a random few milliseconds, and whoever asks often enough gets in.
+Many may send at once. SQLite's own wait for a lock sleeps longer each time, so that the first to come waits longest.
+Here every sender tries again after a random few milliseconds, so each of them gets in after some tries.
 """
 
 from __future__ import annotations

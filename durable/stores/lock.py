@@ -4,13 +4,13 @@ Separate because the lock must hold between processes, within one process, and a
 Leaves to `guard` the lock on the store's file itself, to `writer` the work under both locks.
 
 The lock is on a file of its own, `<path>.lock`, because SQLite drops the locks on a database when anything else in the
-process opens and closes that file. It is not deleted, but where it was made for an opening that was refused: whoever
-has locked a file looks whether it is still the one of that name. It dies with its holder, so a file that a dead process
-left behind is no obstacle. It says who holds it.
+process opens and closes that file. The lock's file is deleted only if it was made for an opening that was refused: an
+opener that has locked a file checks that it still has the lock's name. The lock ends with its holder's process, so a
+file that a dead process left behind is no obstacle. The file names the holder.
 
-It is taken in two steps, since whoever is refused must have changed nothing: `acquire` takes what is there already,
-`claim` makes what is not. Should somebody delete or replace the lock's file while it is held, the guard still refuses
-every other opener, and the holder finds out when it looks.
+The lock is taken in two steps, since an opener that is refused must have changed nothing: `acquire` locks the files
+that exist, `claim` makes those that do not. If the lock's file is deleted or replaced while it is held, the guard still
+refuses every other opener, and the holder finds out at its next check.
 """
 
 from __future__ import annotations

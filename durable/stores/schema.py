@@ -1,6 +1,6 @@
 """Define the tables, marks and settings that make a SQLite file a store.
 
-Separate because whoever writes and whoever reads must mean the same file.
+Separate because the writer and the reader must agree on the form of the file.
 Leaves to `seal` what stands in a row, to `recognition` what is at a path, to `writer` and `reader` what they do.
 
 `journal` is append-only. Its only index over every row is the run's rising number: an index over the run's text costs

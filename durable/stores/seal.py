@@ -1,6 +1,6 @@
 """Seal rows of a store's file with a checksum, and check it when they are read.
 
-Separate because whoever reads a row must check it in the same way as whoever wrote it.
+Separate because a row must be checked in the same way when it is written and when it is read.
 Leaves to `reader` the check that no row is missing, to `schema` the tables.
 """
 

@@ -3,8 +3,8 @@
 Separate because SQLite uses any file of that name, and cannot be asked whether it belongs there.
 Leaves to `recognition` what follows from a foreign one, to `connection` when a lineage is written.
 
-A backup that is put back beside the `-wal` of a dead process is destroyed by whoever opens it: SQLite writes the pages
-of the one over those of the other. The `-wal` itself does not say whose it is, so the writer does. The first
+A backup that is put back beside the `-wal` of a dead process is destroyed when it is opened: SQLite writes the pages of
+the `-wal` over those of the backup. The `-wal` itself does not say whose it is, so the writer does. The first
 transaction of each `-wal`, and of each time that SQLite begins one anew from its start, brings a *lineage*: a random
 number of its own, and the number that the file had before. Another one goes before each checkpoint, so that what the
 file is when a generation begins has a number that no earlier state had. Once the pages of a lineage are in the file,

@@ -73,7 +73,7 @@ class Writer:
         self._last = self._pruned = self._runs = self._forgotten = 0
 
     def open(self) -> None:
-        """Take the lock and look at everything that may be a reason to refuse; make a store if there is none.
+        """Take the lock and examine the file; make a store if there is none.
 
         Raises:
             StoreLockedError, StoreCorruptError, StoreError: see `FileStore.open`; nothing was changed.

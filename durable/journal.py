@@ -69,6 +69,7 @@ class Journal:
         self._changed = changed
         self._followers: dict[type[Record], list[Callable[[Any], None]]] = {}
         self._queue: list[Entry] = []
+        self._untold: list[tuple[Callable[[Any], None], Record]] = []
         self._loop = asyncio.get_running_loop()
         self._more = asyncio.Event()
         self._flushing = False
@@ -90,11 +91,11 @@ class Journal:
         if self._refusal is not None:
             self._refuse()
         entry = self._entries.of(record)
+        self._write_soon()
         self._state.fold(record)
         self._queue.append(entry)
         self.posted += 1
         self._tell_followers(record)
-        self._write_soon()
         return self.posted
 
     def post_all(self, cause: Iterable[Record]) -> list[Record]:
@@ -116,6 +117,8 @@ class Journal:
             for record in cause:
                 entries.append(self._entries.of(record))
                 retractions.append(retraction(self._state, record))
+                if not records:
+                    self._write_soon()
                 self._state.fold(record)
                 records.append(record)
         except BaseException:
@@ -126,24 +129,28 @@ class Journal:
         self.posted += len(entries)
         for record in records:
             self._tell_followers(record)
-        if records:
-            self._write_soon()
         return records
 
     def _tell_followers(self, record: Record) -> None:
-        self._changed.set()
         for told in self._followers.get(type(record), ()):
             try:
                 told(record)
             except RecursionError:  # the stack is full of a function's own calls: on the loop's there is room
-                self._loop.call_soon(told, record)
+                self._untold.append((told, record))
+
+    def _tell_untold(self) -> None:
+        while self._untold:
+            told, record = self._untold.pop(0)
+            told(record)
 
     def _write_soon(self) -> None:
+        # Before anything has happened: it is what a full stack may have no room for.
+        self._changed.set()
         if not self.immediate:
             self._more.set()
         elif not self._flushing:
-            self._flushing = True
             self._loop.call_soon(self._flush_soon)
+            self._flushing = True
 
     def tell(self, number: int, told: Told) -> None:
         """Call `told(None)` once record `number` is durable.
@@ -222,6 +229,7 @@ class Journal:
 
     def _flush_soon(self) -> None:
         self._flushing = False
+        self._tell_untold()
         self.flush()
 
     async def write(self) -> None:
@@ -229,6 +237,7 @@ class Journal:
         while self.failure is None:
             await self._more.wait()
             self._more.clear()
+            self._tell_untold()
             while self._queue and self.failure is None:
                 batch, self._queue = self._queue, []
                 number = self.posted

@@ -31,6 +31,7 @@ class Session:
     """One execution of one run. `main` is the task that runs the function."""
 
     __slots__ = (
+        "_cancelled",
         "_ended",
         "_refusals",
         "_told",
@@ -56,6 +57,7 @@ class Session:
     def __init__(self, machine: Parts, ledger: Ledger, ended: Callable[[Session], None]) -> None:
         self._ended = ended
         self._refusals: Refusals | None = None
+        self._cancelled: set[asyncio.Task[Any]] | None = None
         self.machine = machine
         self.ledger = ledger
         self.now = ledger.opened_at
@@ -199,10 +201,16 @@ class Session:
         return self._refusals
 
     def stop(self) -> None:
-        """Refuse, and cancel the function and all tasks seen in its steps: it may wait for one that cleans up."""
+        """Refuse, and cancel the function and all tasks seen in its steps: it may wait for one that cleans up.
+
+        Each is cancelled once, however often this is called: a second cancelling would end its cleanup.
+        """
         self.refuse()
+        cancelled = self._cancelled = self._cancelled or set()
         for task in (self.main, *self.branches.tasks):
-            task.cancel()
+            if task not in cancelled:
+                cancelled.add(task)
+                task.cancel()
 
     @property
     def has_loose_ends(self) -> bool:

@@ -299,7 +299,7 @@ async def test_what_was_started_to_clean_up_and_waits_for_ever_holds_nobody_up(
 
 @by_context
 @pytest.mark.parametrize("how", ["awaited", "shielded", "gathered", "left"])
-@pytest.mark.parametrize("who", ["function", "task without a step"])
+@pytest.mark.parametrize("who", ["function", "task in a step", "task without a step"])
 async def test_what_cleans_up_is_given_time_however_often_tasks_are_looked_at(how: str, who: str) -> None:
     """Other runs end meanwhile: each is a reason to look."""
     go, ended = asyncio.Event(), list[str]()
@@ -324,6 +324,47 @@ async def test_what_cleans_up_is_given_time_however_often_tasks_are_looked_at(ho
         go.set()
         await engine.settled()
         assert ended == ["began", "ended"]
+
+
+@pytest.mark.parametrize("ends", ["returns", "cancelled", "closed", "limit"])
+async def test_a_task_that_cleans_up_is_cancelled_once(ends: str) -> None:
+    """R8: a second cancelling, once the function itself has ended, would cut its cleanup short."""
+    go, noted, tasks = asyncio.Event(), list[str](), list[asyncio.Task[None]]()
+
+    async def waits(ctx: Context) -> None:
+        try:
+            await ctx.step.sleep("other", "9d")
+        finally:
+            noted.append("began")
+            await go.wait()
+            noted.append("ended")
+
+    @durable.function(id="f", retries=0)
+    async def function(ctx: Context) -> None:
+        tasks.append(asyncio.create_task(waits(ctx)))
+        await ctx.step.sleep("nap", "1d")
+        if ends == "limit":
+            await ctx.step.sleep("one too many", "1d")
+
+    clock = durable.testing.VirtualClock(durable.testing.lab.START)
+    async with Engine([function], clock=clock, limits=durable.Limits(steps=2)) as engine:
+        run = await engine.start(function)
+        await engine.settled()
+        closing = None
+        match ends:
+            case "cancelled":
+                assert await engine.cancel(run.id)
+            case "closed":
+                closing = asyncio.create_task(engine.close())
+            case _:
+                clock.advance("1d")
+        while not noted:
+            await asyncio.sleep(0)
+        await rounds(20)
+        assert noted == ["began"] and not tasks[0].done()
+        go.set()
+        await (closing or engine.settled())
+        assert noted == ["began", "ended"] and tasks[0].done()
 
 
 async def test_a_task_group_leaves_nothing_on_any_python() -> None:

@@ -100,7 +100,7 @@ class Strays:
                 else:
                     over.append((session, task))
         for _, task in over:
-            task.cancel()
+            self._loop.call_soon(task.cancel)  # it has begun by then, and so has what it wraps, as anyio's tasks do
         if over:
             self._spawn(self._see_off(over))
         if cleanup:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import sys
 import time
@@ -365,6 +366,32 @@ async def test_a_task_that_cleans_up_is_cancelled_once(ends: str) -> None:
         go.set()
         await (closing or engine.settled())
         assert noted == ["began", "ended"] and tasks[0].done()
+
+
+@by_context
+async def test_a_task_that_has_not_begun_begins_before_it_is_cancelled() -> None:
+    """Else a coroutine that its own one wraps is never awaited, which Python warns of: anyio's tasks are made so."""
+    began: list[str] = []
+    contexts: list[contextvars.Context] = []
+
+    async def inner() -> None:
+        began.append("inner")
+        await asyncio.Event().wait()
+
+    async def wrapper(wrapped: Awaitable[None]) -> None:
+        await wrapped
+
+    @durable.function
+    async def leaving(ctx: Context) -> None:
+        contexts.append(contextvars.copy_context())
+
+    async with Engine([leaving]) as engine:
+        await engine.invoke(leaving)
+        await engine.settled()
+        task = asyncio.create_task(wrapper(inner()), context=contexts[0])
+        inside(engine, "test").scheduler.strays.look()
+        await engine.settled()
+        assert began == ["inner"] and task.cancelled()
 
 
 async def test_a_task_group_leaves_nothing_on_any_python() -> None:

@@ -12,11 +12,7 @@ called again, and every finished step answers from the store.
         return await ctx.step.run("ship", ship, charge)
 """
 
-import durable.expressions as expressions
-from durable.claims import CurrentStep, current_step
-from durable.clock import Clock
-from durable.context import Context, Group
-from durable.engine import Engine
+from durable.engine import Engine, Run, Sender, run
 from durable.errors import (
     CodecError,
     DriftError,
@@ -36,20 +32,23 @@ from durable.errors import (
     StoreError,
     StoreLockedError,
 )
-from durable.expressions import EvaluationError
-from durable.function import Cancel, Function, Timeouts, TriggerEvent, function
-from durable.limits import Limits
-from durable.options import StepOptions
-from durable.records import Event, Signal
-from durable.retries import Backoff
-from durable.run import Run
-from durable.script import run
-from durable.sender import Sender
-from durable.step import Step
-from durable.stores.dict import DictStore
-from durable.stores.file import FileStore
-from durable.stores.store import Entry, RunQuery, RunRow, Store
-from durable.times import Duration
+from durable.events import EvaluationError, Event, Signal, expressions
+from durable.functions import (
+    Cancel,
+    Context,
+    CurrentStep,
+    Function,
+    Group,
+    Step,
+    StepOptions,
+    Timeouts,
+    TriggerEvent,
+    current_step,
+    function,
+)
+from durable.journal import Backoff, Limits, converter
+from durable.stores import DictStore, Entry, FileStore, RunQuery, RunRow, Store
+from durable.timers import Clock, Duration
 from durable.views import RunInfo, StepInfo
 
 __all__ = [
@@ -97,6 +96,7 @@ __all__ = [
     "StoreLockedError",
     "Timeouts",
     "TriggerEvent",
+    "converter",
     "current_step",
     "expressions",
     "function",

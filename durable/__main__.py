@@ -1,8 +1,8 @@
-"""Start the command line of `durable.cli`."""
+"""Start the command line of `durable.engine.cli`."""
 
 import sys
 
-from durable.cli import main
+from durable.engine import main
 
 if __name__ == "__main__":
     sys.exit(main())

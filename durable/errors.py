@@ -25,8 +25,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from durable.headers import retry_after_of
-from durable.times import Duration, aware, duration
+from durable.timers import Duration, aware, duration, retry_after_of
 
 T = TypeVar("T")
 

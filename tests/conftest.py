@@ -10,5 +10,9 @@ HERE = Path(__file__).parent
 collect_ignore = (
     []
     if find_spec("hypothesis") is not None
-    else [path.name for path in HERE.glob("test_*.py") if "\nfrom hypothesis" in path.read_text(encoding="utf-8")]
+    else [
+        str(path.relative_to(HERE))
+        for path in HERE.rglob("test_*.py")
+        if "\nfrom hypothesis" in path.read_text(encoding="utf-8")
+    ]
 )

@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from durable.errors import StoreCorruptError, StoreError
-from durable.spelling import shown
-from durable.stores.plain import Fields, fields_of, instant, micros, reopened, row_of
+from durable.events import plain
+from durable.stores.rows import Fields, fields_of, instant, micros, reopened, row_of
 from durable.stores.store import Entry, RunQuery, RunRow
-from durable.words import plain
+from durable.timers import shown
 
 _BATCH = "batch/"
 _GENERATION = "generation"

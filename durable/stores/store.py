@@ -13,9 +13,8 @@ from typing import Protocol
 
 import attrs
 
-from durable.spelling import shown
-from durable.times import aware
-from durable.words import checked_count, checked_text
+from durable.events import checked_count, checked_text
+from durable.timers import aware, shown
 
 _ANY = 1 << 62  # no limit: an older store may hold longer names than are accepted now
 

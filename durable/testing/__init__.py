@@ -1,11 +1,11 @@
 """Test functions and stores: `Lab`, `torture`, `replay`, faults, `VirtualClock`, `store_contract`."""
 
-from durable.testing.contract import store_contract
+from durable.testing.clock import VirtualClock
+from durable.testing.contract.contract import store_contract
 from durable.testing.faults import Dies, FailingStore
 from durable.testing.lab import Lab, StuckError
 from durable.testing.replaying import replay
-from durable.testing.torture import TortureReport, torture
-from durable.testing.virtual import VirtualClock
+from durable.testing.torture.torture import TortureReport, torture
 
 __all__ = [
     "Dies",

@@ -14,10 +14,10 @@ from typing import Any, Literal, get_args
 
 import attrs
 
-from durable.claims import Handler
 from durable.errors import StoreError
-from durable.stores.store import Entry, RunQuery, RunRow, Store
-from durable.words import checked_choice, checked_count
+from durable.events import checked_choice, checked_count
+from durable.functions import Handler
+from durable.stores import Entry, RunQuery, RunRow, Store
 
 Instant = Literal["before", "after"]
 

@@ -16,19 +16,16 @@ from typing import Any, Self, TypeVar
 
 import attrs
 
-from durable.engine import Engine, inside, set_up
+from durable.engine import Engine, Run, checked_events, inside, set_up
 from durable.errors import DurableError, StoreError
-from durable.function import Function
-from durable.requests import checked_events
-from durable.run import Run
-from durable.session import Session
-from durable.stores.dict import DictStore
-from durable.stores.store import Store
-from durable.testing.places import awaited_line
+from durable.functions import Function
+from durable.scheduler import Session
+from durable.stores import DictStore, Store
+from durable.testing.clock import VirtualClock
+from durable.testing.source_lines import awaited_line
 from durable.testing.stubs import Stubs
 from durable.testing.stuck import Sent, explain
-from durable.testing.virtual import VirtualClock
-from durable.times import Duration, after, duration
+from durable.timers import Duration, after, duration
 from durable.views import RunInfo
 
 T = TypeVar("T")

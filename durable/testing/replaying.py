@@ -20,21 +20,26 @@ from typing import Any
 
 import attrs
 
-from durable.claims import Call, Handler, current_step
-from durable.codec import read, write
-from durable.delivery import QUIET
-from durable.engine import Engine, inside, set_up
+from durable.engine import Engine, Runtime, inside, set_up
 from durable.errors import DriftError, RecordedError
-from durable.function import Function
-from durable.records import Cancelled, EngineClosed, Record, RunClosed, RunOpened, RunRetried, StepClosed
-from durable.runtime import Runtime
-from durable.state import KEPT
-from durable.stores.dict import DictStore
-from durable.stores.lines import read_lines
-from durable.stores.store import Entry
-from durable.testing.places import awaited_line, calling_line, user_line
-from durable.testing.virtual import VirtualClock
-from durable.times import after
+from durable.functions import Function, Handler, current_step
+from durable.journal import (
+    KEPT,
+    Cancelled,
+    EngineClosed,
+    Record,
+    RunClosed,
+    RunOpened,
+    RunRetried,
+    StepClosed,
+    read,
+    write,
+)
+from durable.scheduler import QUIET, Call
+from durable.stores import DictStore, Entry, read_lines
+from durable.testing.clock import VirtualClock
+from durable.testing.source_lines import awaited_line, calling_line, user_line
+from durable.timers import after
 from durable.views import RunInfo
 
 STILL_SECONDS = 5.0

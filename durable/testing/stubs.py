@@ -13,12 +13,11 @@ from typing import Any
 
 import attrs
 
-from durable.claims import Call, Handler
 from durable.errors import NonRetriableError
-from durable.handlers import checked_handler
-from durable.options import checked_step_id
-from durable.spelling import shown
+from durable.functions import Handler, checked_handler, checked_step_id
+from durable.scheduler import Call
 from durable.testing.faults import Dies, dying
+from durable.timers import shown
 
 
 class Stubs:

@@ -14,9 +14,8 @@ from typing import Any
 
 import attrs
 
-from durable.bus import Listener, at_path, same_value, view
-from durable.records import Event
-from durable.runtime import Runtime
+from durable.engine import Runtime
+from durable.events import Event, Listener, at_path, same_value, view
 from durable.views import RunInfo
 
 MOST = 10

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.bench.figures import Figure, Goal, Size, wall_rate
 from tests.bench.steps import RUNS, STEPS, own_laps
-from tests.crashing import ENVIRONMENT, ROOT
+from tests.proof.crashes import ENVIRONMENT, ROOT
 
 _CODE = """
 import asyncio, json, sys, time

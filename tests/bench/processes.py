@@ -19,7 +19,7 @@ import durable
 from tests.bench.child import listener, sleeper
 from tests.bench.figures import Figure, Goal, Size
 from tests.bench.idle import CountingLoop
-from tests.crashing import ENVIRONMENT, ROOT
+from tests.proof.crashes import ENVIRONMENT, ROOT
 
 _MANY = 100_000
 _OPENING_SECONDS = 5.0

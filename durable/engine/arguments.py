@@ -1,0 +1,128 @@
+"""Check the arguments of the engine's methods: events, run ids, queries, repeated starts.
+
+Separate because a wrong argument must be refused before anything is recorded, in words that say what to write instead.
+Leaves to `engine` the work itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from durable.events import Event, can_be_kept, checked_choice, checked_name, is_str, plain
+from durable.functions import Function
+from durable.journal import Ledger, enclose
+from durable.stores import RunQuery
+from durable.timers import shown
+
+STATUSES = ("queued", "running", "waiting", "completed", "failed", "cancelled")
+_LIKE_A_LINK = re.compile(r"~[0-9]+\Z")
+
+
+def checked_events(name: object, data: Mapping[str, Any] | None, *, id: str | None, ts: datetime | None) -> list[Event]:
+    """Return the arguments of `send` as a list of events.
+
+    Raises:
+        TypeError, ValueError: neither a name with data, nor an Event, nor a sequence of them.
+    """
+    if type(name) is str or is_str(name):
+        return [Event(name, {} if data is None else data, id, ts)]
+    if data is not None or id is not None or ts is not None:
+        raise TypeError("send(Event) and send([Event, ...]) take nothing else: put data, id and ts into the Event")
+    if isinstance(name, Event):
+        return [name]
+    if not isinstance(name, Sequence):
+        raise TypeError(f"send takes a name and data, an Event or a sequence of them, not {shown(name)}")
+    for one in name:
+        if not isinstance(one, Event):
+            raise TypeError(f"a sequence for send must hold Events, not {shown(one)}")
+    return list(name)
+
+
+def checked_run_id(id: object) -> str:
+    """Return the checked id that a user gives a run.
+
+    Raises:
+        TypeError, ValueError, LimitError: see `words.checked_name`; also for an id in the form of a derived one. Ids
+            with a "/" are for the runs that a run opens or invokes, ids that end in "~" and digits for reopened ones.
+    """
+    what = "the id of a run"
+    if is_str(id) and ("/" in plain(id) or not plain(id)):
+        raise ValueError(f"{what} must not be empty or hold '/', which is for derived ids: {shown(id)}")
+    found = checked_name(id, what)
+    if _LIKE_A_LINK.search(found):
+        raise ValueError(f"{what} must not end in '~' and digits, which is for derived ids: {shown(found)}")
+    return found
+
+
+def looked_up(run_id: object) -> str:
+    """Return the checked id of a run that a caller looks for.
+
+    It may be of any length, since derived ids can be long.
+
+    Raises:
+        TypeError: not a string.
+        KeyError: no store could hold this text, so there is no such run.
+    """
+    if not is_str(run_id):
+        hint = ": give its id" if hasattr(type(run_id), "result") else ""
+        raise TypeError(f"the id of a run must be a string, not {shown(run_id)} ({type(run_id).__name__}){hint}")
+    if not can_be_kept(run_id):
+        raise KeyError(f"there is no run {shown(run_id)} in this store")
+    return plain(run_id)
+
+
+def checked_query(status: object, function: object, event: object, limit: object) -> RunQuery:
+    """Return the query for `engine.runs`.
+
+    Its status may be one that no store knows: "queued", "running" and "waiting" are all open to a store.
+
+    Raises:
+        TypeError, ValueError: see `RunQuery`; also for an unknown status.
+    """
+    word = None if status is None else checked_choice(status, STATUSES, "status")
+    id = function.id if isinstance(function, Function) else function
+    return RunQuery(word, id, event, limit)  # type: ignore[arg-type]
+
+
+def check_reopened(run_id: str, ended: Ledger | None, *, is_unfinished: bool) -> None:
+    """Check that a run has failed or was cancelled.
+
+    Only such a run can be opened again.
+
+    Raises:
+        KeyError: there is no such run.
+        ValueError: the run has completed, or has not ended.
+    """
+    if ended is None and not is_unfinished:
+        raise KeyError(f"there is no run {run_id!r} in this store")
+    if ended is None:
+        raise ValueError(f"run {run_id!r} has not ended: only a run that failed or was cancelled is opened again")
+    if ended.status == "completed":
+        raise ValueError(f"run {run_id!r} has completed: only a run that failed or was cancelled is opened again")
+
+
+def check_same(known: Ledger, function: str, event: Event) -> None:
+    """Check that a run that exists is the one that a caller starts again.
+
+    Raises:
+        ValueError: the run belongs to another function, or was started with other data.
+    """
+    if known.function != function:
+        raise ValueError(
+            f"run {known.run!r} belongs to function {known.function!r}, not to {function!r}: give the new run an id of "
+            "its own"
+        )
+    if _in_order(known.event) != _in_order(event):
+        raise ValueError(
+            f"run {known.run!r} was started with other data: give the new run another id, or start it with the same "
+            "data"
+        )
+
+
+def _in_order(event: Event) -> str:
+    # Compare regardless of the order of keys, as dicts do, but as text, since True == 1 in Python.
+    return json.dumps(json.loads(enclose(event.data)), sort_keys=True)

@@ -1,0 +1,398 @@
+"""Define the engine, whose methods are the way in for all callers outside.
+
+Separate because an engine checks arguments and answers; it decides nothing, and can be made without being open.
+Leaves to `causes` the decisions, to `runtime` everything that lives while the engine is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self, TypeVar, overload
+
+import attrs
+
+from durable.engine.arguments import (
+    check_reopened,
+    check_same,
+    checked_events,
+    checked_query,
+    checked_run_id,
+    looked_up,
+)
+from durable.engine.equipment import checked_clock, checked_limits, checked_logger, checked_store
+from durable.engine.family import family
+from durable.engine.neighbours import IfOpen, checked_if_open, make_way, move_in, place_of, usual
+from durable.engine.owner import Owner, not_open
+from durable.engine.run import Run, outcome
+from durable.engine.runtime import Runtime
+from durable.events import INVOKED, Event, checked_count, checked_text
+from durable.functions import BODY, Function, Registry, check_not_in_function, check_outside, checked_signal
+from durable.journal import Ledger, Limits, RunClosed, RunStatus, accepted, check_signal, reopen
+from durable.scheduler import RESIDENT, Settings
+from durable.stores import Store
+from durable.timers import Clock, Duration, duration
+from durable.views import RunInfo, listed, run_info
+
+T = TypeVar("T")
+
+
+class Engine:
+    """An engine runs functions in this process and records them in a store.
+
+    Args:
+        functions: what `@durable.function` returned. Two different functions with one id are a ValueError; the same
+            function defined again replaces the older definition.
+        store: None for a `DictStore`, a path for a `FileStore`, or any `Store`.
+        clock: None for the wall clock.
+        limits: how large a run, a step and an event may be; None for the default `Limits()`.
+        max_crashes: a run fails after so many crashes in a row, if it was calling a handler at each (R26).
+        resident: how many waiting runs keep their coroutine. When more wait, runs that only wait in one step are
+            parked, the first begun first: the coroutine is cancelled without a record, and the function is called
+            again when the wait is over. Clocks outside the steps stand still meanwhile.
+        threads: how many blocking handlers run at once; others wait for a thread.
+        if_open: what to do if another engine of this process and loop has the same file open: "error", or "replace",
+            which closes that engine first. Default: "replace" in IPython, where cells are run again, else "error".
+        grace: how long `close` waits for running handlers, a duration.
+        logger: default: the logger "durable".
+
+    Open it with `async with engine`, or `open` and `close`, which may be called from different tasks. Opening recovers
+    every unfinished run; closing parks them. An engine belongs to the process and the loop that opened it.
+    """
+
+    def __init__(
+        self,
+        functions: Iterable[Function[Any]] = (),
+        *,
+        store: Store | str | Path | None = None,
+        clock: Clock | None = None,
+        limits: Limits | None = None,
+        max_crashes: int = 10,
+        resident: int = RESIDENT,
+        threads: int = 40,
+        if_open: IfOpen | None = None,
+        grace: Duration = 0,
+        logger: logging.Logger | None = None,
+    ) -> None:
+        self._registry = Registry(functions)
+        self._settings = Settings(
+            engine=self,
+            store=checked_store(store),
+            clock=checked_clock(clock),
+            limits=checked_limits(limits),
+            logger=checked_logger(logger),
+            max_crashes=checked_count(max_crashes, "max_crashes", least=1),
+            resident=checked_count(resident, "resident"),
+            threads=checked_count(threads, "threads", least=1),
+            grace=duration(grace, what="grace").total_seconds(),
+        )
+        self._if_open = checked_if_open(if_open)
+        self._place = place_of(self._settings.store)
+        self._owner: Owner | None = None
+
+    async def open(self) -> None:
+        """Open the store, recover unfinished runs and let them go on.
+
+        Raises:
+            RuntimeError: the engine is open already, or was closed meanwhile.
+            StoreLockedError, StoreCorruptError, StoreError: the store cannot be opened.
+        """
+        await self._closed()
+        await make_way(self._place, self._if_open or usual())
+        await self._closed()
+        owner = self._owner = Owner(self._settings, self._registry)
+        move_in(self._place, owner)
+        await owner.open()
+
+    async def _closed(self) -> None:
+        """Wait until this engine is closed; a cancelled call of `close` goes on by itself."""
+        while (owner := self._owner) is not None and not owner.has_ended:
+            if not owner.is_closing:
+                raise RuntimeError("the engine is open already")
+            await owner.ended()
+
+    async def close(self, *, grace: Duration | None = None) -> None:
+        """Stop every run where it is, write the last records and close the store.
+
+        Closing twice does nothing. Functions are cancelled. Running handlers go on for `grace`, a duration, by default
+        the engine's own; those that end in that time are recorded, and no new try begins. Then async handlers are
+        cancelled. Blocking ones cannot be stopped: they get at least 5 s in all, then the log names them. If two close,
+        both wait, and the shorter time counts. A cancelled call goes on closing; `close` and `open` wait for that.
+
+        Raises:
+            RuntimeError: called from another loop, a forked child, or a handler of this engine.
+            StoreError: the store could not be closed.
+        """
+        seconds = self._settings.grace if grace is None else duration(grace, what="grace").total_seconds()
+        if (owner := self._owner) is None or owner.has_ended:
+            return
+        owner.check_place("close")
+        check_outside(self, "close")
+        await owner.close(seconds)
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    async def send(
+        self,
+        name: str | Event | Sequence[Event],
+        data: Mapping[str, Any] | None = None,
+        *,
+        id: str | None = None,
+        ts: datetime | None = None,
+    ) -> list[str]:
+        """Send events; return the ids that the runtime gives them.
+
+        Give a name and data, an `Event`, or a sequence of Events. On return the events and all that follows from them
+        (runs opened, waits answered, runs cancelled) are durable, in one write. An event whose `id` was sent in the
+        last 24 h is dropped, and the first one's id returned. One with a `ts` in the future is delivered then.
+
+        Raises:
+            TypeError, ValueError, CodecError, LimitError: nothing was sent.
+            StoreError: it is not known whether the events are recorded.
+        """
+        runtime = self._asked("send", "ctx.step.send_event")
+        events = checked_events(name, data, id=id, ts=ts)
+        await runtime.admission.enter()
+        return (await runtime.send(events))[0]
+
+    async def send_signal(self, signal: str, data: Any = None) -> str | None:
+        """Send a signal to the run that waits for it; return the run's id, or None if the signal is lost.
+
+        Raises:
+            TypeError, ValueError, CodecError, LimitError, StoreError: as for `send`.
+        """
+        runtime = self._asked("send_signal", "ctx.step.send_signal")
+        signal = checked_signal(signal, what="send_signal")
+        check_signal(signal, data, runtime.decisions.limits)
+        now = runtime.clock.now()
+        place = runtime.decisions.waiter(signal, now)
+        runtime.journal.post_all(runtime.decisions.signal_sent(signal, data, now))
+        await runtime.journal.synced()
+        return None if place is None else place[0]
+
+    @overload
+    async def start(
+        self, function: Function[T], data: Mapping[str, Any] | None = None, *, id: str | None = None
+    ) -> Run[T]: ...
+    @overload
+    async def start(
+        self, function: str, data: Mapping[str, Any] | None = None, *, id: str | None = None
+    ) -> Run[Any]: ...
+    async def start(
+        self, function: Function[Any] | str, data: Mapping[str, Any] | None = None, *, id: str | None = None
+    ) -> Run[Any]:
+        """Open a run and return its handle once it is durable.
+
+        The same `id` again returns the same run, ended or not; None is a fresh id. The run's event is
+        "durable/function.invoked" with the data. A `Function` that the engine lacks is added.
+
+        Raises:
+            TypeError, ValueError: an id with "/", or one that belongs to another function or other data.
+            LookupError: the engine has no function with this id.
+            CodecError, LimitError, StoreError: as for `send`.
+        """
+        runtime = self._asked("start", "ctx.step.invoke")
+        name, _ = self._registry.resolve(function, "start")
+        if name not in self._registry.functions:
+            raise LookupError(f"there is no function {name!r} in this engine: pass it in Engine(functions=[...])")
+        event = accepted(Event(INVOKED, {} if data is None else data), runtime.decisions.limits, reserved=True)
+        await runtime.admission.enter()
+        if id is None:
+            fresh = runtime.ids.fresh(runtime.clock.now())
+            return Run(self, await runtime.start(name, event, fresh, is_named=False))
+        id = checked_run_id(id)
+        async with runtime.starting.setdefault(id, asyncio.Lock()):  # one may open while another reads
+            known = await self._known(id)
+            if known is None:
+                return Run(self, await runtime.start(name, event, id, is_named=True))
+            await runtime.journal.synced()
+            check_same(known, name, event)
+            return Run(self, id)
+
+    @overload
+    async def invoke(
+        self,
+        function: Function[T],
+        data: Mapping[str, Any] | None = None,
+        *,
+        id: str | None = None,
+        timeout: Duration | None = None,
+    ) -> T: ...
+    @overload
+    async def invoke(
+        self,
+        function: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        id: str | None = None,
+        timeout: Duration | None = None,
+    ) -> Any: ...
+    async def invoke(
+        self,
+        function: Any,
+        data: Mapping[str, Any] | None = None,
+        *,
+        id: str | None = None,
+        timeout: Duration | None = None,
+    ) -> Any:
+        """Start a run and wait for its result: see `start` and `Run.result`."""
+        check_not_in_function("invoke", "ctx.step.invoke")
+        check_outside(self, "invoke")
+        run = await self.start(function, data, id=id)
+        return await run.result(timeout)
+
+    async def run(self, run_id: str) -> Run[Any]:
+        """Return the handle of a run, ended or not.
+
+        Raises:
+            KeyError: there is no such run.
+        """
+        runtime, run_id = inside(self, "run"), looked_up(run_id)
+        await self._found(run_id)
+        await runtime.journal.synced()
+        return Run(self, run_id)
+
+    async def runs(
+        self,
+        *,
+        status: RunStatus | None = None,
+        function: Function[Any] | str | None = None,
+        event: str | None = None,
+        limit: int = 100,
+    ) -> list[RunInfo]:
+        """Return the runs that fit every given condition, newest first, at most `limit`.
+
+        Raises:
+            TypeError, ValueError: an unknown status, a negative limit, a name that is not a string.
+        """
+        runtime = inside(self, "runs")
+        query = checked_query(status, function, event, limit)
+        await runtime.journal.synced()
+        return await listed(runtime.store, query, runtime.scheduler.status_of, self.info)
+
+    async def cancel(self, run_id: str, reason: str | None = None) -> bool:
+        """Cancel a run; return False if the run had ended already.
+
+        On return the cancelling is durable, and the run's code does not run again (R27). `reason`, at most 16 KiB, is
+        recorded and shown.
+
+        Raises:
+            TypeError, ValueError, LimitError: an invalid reason.
+            KeyError: there is no such run.
+        """
+        runtime, run_id = self._asked("cancel", "a step whose handler calls it"), looked_up(run_id)
+        reason = "by hand" if reason is None else checked_text(reason, "the reason of a cancel")
+        if not runtime.state.is_unfinished(run_id):
+            await self._found(run_id)
+        now = runtime.clock.now()
+        records = runtime.journal.post_all(runtime.decisions.run_ended(run_id, "cancelled", now, reason=reason))
+        await runtime.journal.synced()
+        return bool(records)
+
+    async def retry(self, run_id: str) -> Run[Any]:
+        """Open a failed or cancelled run again; finished steps are kept (R32).
+
+        Other steps open again, and deadlines count anew. The same write opens the failed and cancelled runs that it
+        invoked and waited for, and so on down; one that has completed meanwhile answers. On return it is durable.
+
+        Raises:
+            KeyError: there is no such run.
+            ValueError: the run has completed, or has not ended.
+        """
+        runtime, run_id = self._asked("retry", "a step whose handler calls it"), looked_up(run_id)
+        await runtime.journal.synced()  # R31: what it is now may not be recorded yet
+        async with family(run_id, runtime.state, runtime.history.ledger, runtime.starting) as ended:
+            check_reopened(run_id, ended.get(run_id), is_unfinished=runtime.state.is_unfinished(run_id))
+            with runtime.state.reopening(ended.values()):
+                runtime.journal.post_all(reopen(runtime.decisions, run_id, ended, runtime.clock.now()))
+        await runtime.journal.synced()
+        return Run(self, run_id)
+
+    async def settled(self) -> None:
+        """Wait until no handler runs and nothing moves without time or input.
+
+        Raises:
+            RuntimeError: awaited inside a handler of this engine, which would wait for itself.
+            StoreError: the store has failed.
+        """
+        check_outside(self, "settled")
+        await inside(self, "settled").settled()
+
+    # For `Run`, the handle.
+
+    async def result(self, run_id: str, timeout: Duration | None = None) -> Any:
+        """Wait for the end of a run: see `Run.result`."""
+        runtime, run_id = inside(self, "result"), looked_up(run_id)
+        check_outside(self, "result")
+        seconds = None if timeout is None else duration(timeout, what="the timeout of a result").total_seconds()
+        try:
+            async with asyncio.timeout(seconds):
+                name, ended = await self._ended(runtime, run_id)
+        except TimeoutError:
+            raise TimeoutError(f"run {run_id!r} has not ended within {seconds:g} s; it goes on") from None
+        return outcome(ended, self._registry.output_type(name))
+
+    async def _ended(self, runtime: Runtime, run_id: str) -> tuple[str, RunClosed]:
+        while True:
+            known = runtime.state.known(run_id)
+            if known is not None:
+                return known.function, await runtime.ending(run_id)
+            opened, closed = await runtime.history.ends(run_id)
+            if opened is None:
+                raise KeyError(f"there is no run {run_id!r} in this store")
+            if closed is not None:
+                return opened.function, closed
+
+    async def info(self, run_id: str) -> RunInfo:
+        """Return a picture of a run: see `Run.info`."""
+        runtime, run_id = inside(self, "info"), looked_up(run_id)
+        ledger = await self._found(run_id)
+        status, running = runtime.scheduler.status(ledger)
+        info = run_info(ledger, status, running, self._registry.output_type(ledger.function))
+        count = ledger.count  # R31: what is folded from here on may not be durable when this is answered
+        return attrs.evolve(info, record=(await runtime.history.entries(run_id))[:count])
+
+    async def _found(self, run_id: str) -> Ledger:
+        ledger = await self._known(run_id)
+        if ledger is None:
+            raise KeyError(f"there is no run {run_id!r} in this store")
+        return ledger
+
+    async def _known(self, run_id: str) -> Ledger | None:
+        runtime = inside(self, "engine")
+        ledger = runtime.state.whole(run_id)
+        if ledger is None:
+            ledger = await runtime.history.ledger(run_id)
+            ledger = runtime.state.whole(run_id) or ledger  # opened while the store was read
+        return ledger
+
+    def _asked(self, what: str, instead: str) -> Runtime:
+        if BODY.get() is not None:
+            check_not_in_function(what, instead)
+        return inside(self, what)
+
+
+def inside(engine: Engine, what: str) -> Runtime:
+    """Return the parts of an open engine; `what` names who asks.
+
+    Raises:
+        RuntimeError: it is not open, was opened by another process, or belongs to another loop.
+        StoreError: its store has failed.
+    """
+    owner = engine._owner
+    if owner is None:
+        raise not_open(what)
+    return owner.entered(what)
+
+
+def set_up(engine: Engine, **settings: Any) -> None:
+    """Change what an engine was told once: for `durable.testing` and `durable.run`, before it is opened."""
+    engine._settings = attrs.evolve(engine._settings, **settings)

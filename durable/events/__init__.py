@@ -1,0 +1,87 @@
+"""What is said: events and signals, the filters over them (CEL), and the in-memory event bus.
+
+Separate because who hears an event is a pure question: no await, no clock, no file, no log.
+Leaves to `journal` what follows from an event, to `scheduler` the runs that it wakes.
+"""
+
+from durable.events import expressions
+from durable.events.bus import EventBus
+from durable.events.event import (
+    CANCELLED,
+    FAILED,
+    FINISHED,
+    INVOKED,
+    LIFECYCLE,
+    RESERVED,
+    Event,
+    Json,
+    Signal,
+    event_of,
+    take_text,
+    text_of,
+)
+from durable.events.expressions.expression import Expression, parse
+from durable.events.expressions.faults import EvaluationError
+from durable.events.matching import (
+    at_path,
+    checked_path,
+    checked_pattern,
+    checked_source,
+    lacking,
+    path_of,
+    same_value,
+    view,
+)
+from durable.events.triggers import Complaint, Listener, Place, Trigger
+from durable.events.words import (
+    NAME_BYTES,
+    can_be_kept,
+    checked_choice,
+    checked_count,
+    checked_name,
+    checked_number,
+    checked_text,
+    is_str,
+    plain,
+)
+
+__all__ = [
+    "CANCELLED",
+    "FAILED",
+    "FINISHED",
+    "INVOKED",
+    "LIFECYCLE",
+    "NAME_BYTES",
+    "RESERVED",
+    "Complaint",
+    "EvaluationError",
+    "Event",
+    "EventBus",
+    "Expression",
+    "Json",
+    "Listener",
+    "Place",
+    "Signal",
+    "Trigger",
+    "at_path",
+    "can_be_kept",
+    "checked_choice",
+    "checked_count",
+    "checked_name",
+    "checked_number",
+    "checked_path",
+    "checked_pattern",
+    "checked_source",
+    "checked_text",
+    "event_of",
+    "expressions",
+    "is_str",
+    "lacking",
+    "parse",
+    "path_of",
+    "plain",
+    "same_value",
+    "take_text",
+    "text_of",
+    "view",
+]

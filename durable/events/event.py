@@ -1,0 +1,150 @@
+"""Events and signals: what users send, and what a wait is answered with.
+
+Separate because everybody speaks of them, and they know of nothing else.
+Leaves to `journal` how one is recorded, to `bus` who hears it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+
+from durable.errors import checked_calls
+from durable.events.words import is_str, plain, spelled
+from durable.timers import aware, shown
+
+Json = str
+
+
+RESERVED = "durable/"
+
+
+INVOKED = "durable/function.invoked"
+
+
+FINISHED = "durable/function.finished"
+
+
+FAILED = "durable/function.failed"
+
+
+CANCELLED = "durable/function.cancelled"
+
+
+LIFECYCLE = frozenset({FINISHED, FAILED, CANCELLED})
+
+
+_KEYS = frozenset({str})
+
+
+def _data(data: object) -> object:
+    if type(data) is not dict and isinstance(data, Mapping):
+        return dict(data)
+    return {} if data is None else data
+
+
+def _checked_data(event: Event) -> dict[str, Any]:
+    """Return data that are no dict with plain strings as keys: keys of a subclass of str are taken as plain ones."""
+    data = event.data
+    if type(data) is not dict:
+        raise TypeError(
+            f"the data of event {event.name!r} must be a mapping, not {shown(data)} ({type(data).__name__})"
+        )
+    for key in data:
+        if not is_str(key):
+            raise TypeError(f"the data of event {event.name!r} must have string keys, not {shown(key)}")
+    plainly = {plain(key): value for key, value in data.items()}
+    if len(plainly) < len(data):
+        raise ValueError(f"the data of event {event.name!r} have two keys that spell the same")
+    return plainly
+
+
+class _Written:
+    """An event's data as text, until that is written: no field of the event, and not copied with it."""
+
+    __slots__ = ("_text",)
+    _text: Json
+
+
+@checked_calls
+@attrs.frozen
+class Event(_Written):
+    """Something that happened: a name and data.
+
+    Attributes:
+        name: what happened, such as "shop/order.placed". Names under "durable/" are the runtime's own.
+        data: a mapping with string keys; `None` is `{}`.
+        id: the key by which repeats are dropped for 24 h. Where none is given, a received event has the runtime's own.
+        ts: an aware datetime. In the future: the event is delivered then. Where none is given, when it was sent.
+        v: the version of the data, for your own use.
+
+    Raises:
+        TypeError, ValueError: at the call, for an empty name, data that is no mapping, a naive `ts`. When it is sent:
+            for half of a surrogate pair in name, id or v, and a LimitError if one is larger than 1 KB.
+    """
+
+    name: str
+    data: Mapping[str, Any] = attrs.field(factory=dict, converter=_data)
+    id: str | None = None
+    ts: datetime | None = None
+    v: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        # Not as validators of the fields: six calls take twice as long, for every event that is sent or recovered. How
+        # long a text may be, and of which characters, is asked when it is sent: a store may hold what once passed.
+        put = object.__setattr__
+        if type(self.name) is not str or not self.name:
+            put(self, "name", spelled(self.name, "an event's name"))
+        data = self.data
+        if type(data) is not dict or not _KEYS.issuperset(map(type, data)):
+            put(self, "data", _checked_data(self))
+        if self.id is not None and (type(self.id) is not str or not self.id):
+            put(self, "id", spelled(self.id, f"the id of event {self.name!r}"))
+        if self.v is not None and (type(self.v) is not str or not self.v):
+            put(self, "v", spelled(self.v, f"the v of event {self.name!r}"))
+        ts = self.ts
+        if ts is not None and (type(ts) is not datetime or ts.tzinfo is not UTC):
+            put(self, "ts", aware(ts, what=f"the ts of event {self.name!r}"))
+
+
+def event_of(
+    name: str, data: Mapping[str, Any], id: str | None, ts: datetime | None, v: str | None, text: Json | None = None
+) -> Event:
+    """Return an event of parts that the library has checked or read itself: nothing is checked again or copied.
+
+    `text` is what the codec wrote of the data, which nobody else may hold then.
+    """
+    event, put = Event.__new__(Event), object.__setattr__
+    put(event, "name", name)
+    put(event, "data", data)
+    put(event, "id", id)
+    put(event, "ts", ts)
+    put(event, "v", v)
+    if text is not None:
+        put(event, "_text", text)
+    return event
+
+
+def text_of(event: Event) -> Json | None:
+    """Return the text of an event's data, None where it has none at hand."""
+    return getattr(event, "_text", None)
+
+
+def take_text(event: Event) -> Json | None:
+    """Return the text of an event's data, which the event then keeps no more: it is written once."""
+    text: Json | None = getattr(event, "_text", None)
+    if text is not None:
+        object.__delattr__(event, "_text")
+    return text
+
+
+@checked_calls
+@attrs.frozen
+class Signal:
+    """What a wait for a signal is answered with: the signal's name and the data that was sent along."""
+
+    name: str
+    data: Any = None

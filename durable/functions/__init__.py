@@ -1,0 +1,73 @@
+"""What users write: `@function`, the context, the steps; a step call becomes one frozen request.
+
+Separate because this is all of the library that a workflow sees: no task and no store is in it.
+Leaves to `scheduler` to carry a request out.
+"""
+
+from durable.functions.context import Context, Group
+from durable.functions.current import (
+    BODY,
+    CURRENT,
+    CurrentStep,
+    Trying,
+    check_not_in_function,
+    check_not_nested,
+    check_outside,
+    current_step,
+    current_try,
+    is_own,
+    running_body,
+)
+from durable.functions.function import Function, function
+from durable.functions.handler import Handler, checked_handler, without_loop
+from durable.functions.options import StepOptions, Timeouts, checked_signal, checked_step_id
+from durable.functions.registry import Registry
+from durable.functions.request import (
+    InvokeRequest,
+    Request,
+    RunRequest,
+    SendRequest,
+    SignalRequest,
+    SleepRequest,
+    WaitForEventRequest,
+    WaitForSignalRequest,
+)
+from durable.functions.step import Step
+from durable.functions.triggers import Cancel, TriggerEvent
+
+__all__ = [
+    "BODY",
+    "CURRENT",
+    "Cancel",
+    "Context",
+    "CurrentStep",
+    "Function",
+    "Group",
+    "Handler",
+    "InvokeRequest",
+    "Registry",
+    "Request",
+    "RunRequest",
+    "SendRequest",
+    "SignalRequest",
+    "SleepRequest",
+    "Step",
+    "StepOptions",
+    "Timeouts",
+    "TriggerEvent",
+    "Trying",
+    "WaitForEventRequest",
+    "WaitForSignalRequest",
+    "check_not_in_function",
+    "check_not_nested",
+    "check_outside",
+    "checked_handler",
+    "checked_signal",
+    "checked_step_id",
+    "current_step",
+    "current_try",
+    "function",
+    "is_own",
+    "running_body",
+    "without_loop",
+]

@@ -1,0 +1,186 @@
+"""Define the context, the one argument that a function is called with.
+
+Separate because a user's function gets nothing else from the library, and all of it must be the same on replay.
+Leaves to `step` what can be awaited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from datetime import datetime
+from random import Random
+from typing import Any, TypeVar
+
+from durable.errors import checked_calls
+from durable.events import Event, event_of
+from durable.functions.current import current_try
+from durable.functions.request import Execution
+from durable.functions.step import Step
+from durable.journal import Policy, decode, enclose, misuse
+from durable.stores import Log
+from durable.timers import on_a_line, shown
+
+T = TypeVar("T")
+
+
+@checked_calls
+class Group:
+    """A group runs steps side by side.
+
+    Plain `asyncio.gather`, `asyncio.TaskGroup` and `asyncio.wait` work as well.
+    """
+
+    __slots__ = ()
+
+    async def parallel(self, callables: Iterable[Callable[[], Awaitable[T]]]) -> tuple[T, ...]:
+        """Call each callable, await the results side by side, and return them in order.
+
+        Every awaitable ends before this call does. Then the first error, in the order given, is raised.
+
+        Source: inngest-py.
+
+        Raises:
+            TypeError: something is not a callable without arguments that returns an awaitable.
+        """
+        if not isinstance(callables, Iterable):
+            raise misuse(TypeError(f"group.parallel takes an iterable of callables, not {shown(callables)}"))
+        started: list[Awaitable[T]] = []
+        try:
+            for one in callables:
+                started.append(_started(one))
+        except BaseException:
+            for awaitable in started:
+                if isinstance(awaitable, Coroutine):
+                    awaitable.close()
+            raise
+        results = await asyncio.gather(*started, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return tuple(results)  # type: ignore[arg-type]
+
+
+_GROUP = Group()
+
+
+def _started(one: object) -> Awaitable[Any]:
+    if not callable(one):
+        raise misuse(
+            TypeError(f"group.parallel takes callables without arguments that return a step, not {shown(one)}")
+        )
+    awaitable = one()
+    if not isinstance(awaitable, Awaitable):
+        raise misuse(
+            TypeError(f"a callable of group.parallel must return a step or another awaitable, not {shown(awaitable)}")
+        )
+    return awaitable
+
+
+class _RunLogger(Log):
+    """A run's logger adds the run's id and is silent during replay.
+
+    Replay is the time in which a function called again only repeats what it has done before.
+    """
+
+    def __init__(self, execution: Execution) -> None:
+        super().__init__(execution.log)
+        self._execution = execution
+        self._prefix = f"[{on_a_line(execution.run_id)}] "
+
+    def isEnabledFor(self, level: int) -> bool:
+        """Return whether a line of this level is shown now."""
+        return not self._execution.is_replaying and super().isEnabledFor(level)
+
+    def passed_on(self, msg: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[object, dict[str, Any]]:
+        """Return a line as `[run id] text`, with the run's names for its record.
+
+        The log record has `run_id`, `function_id`, `step` and `attempt` as attributes.
+        """
+        # The id is not part of the format: a % in it stays a %. Without arguments nothing is formatted at all.
+        prefix = self._prefix.replace("%", "%%") if args else self._prefix
+        return f"{prefix}{msg!s}", {**kwargs, "extra": {**self._own(), **(kwargs.get("extra") or {})}}
+
+    def _own(self) -> dict[str, Any]:
+        execution, trying = self._execution, current_try()
+        step = trying if trying is not None and trying.run == execution.run_id else None
+        return {
+            "run_id": execution.run_id,
+            "function_id": execution.function_id,
+            "step": None if step is None else step.key,
+            "attempt": execution.attempt if step is None else step.attempt,
+            "markup": False,  # rich would read [run id] as a tag of its own and hide it
+        }
+
+
+class Context:
+    """The context gives a function its run: the event, the steps, a logger.
+
+    All of it is the same on replay.
+
+    Attributes:
+        run_id: the id of the run.
+        function_id: the id of the function.
+        attempt: how often the function has been called again after an error of its own, from 0.
+        step: the steps that the function can take.
+        group: runs steps side by side.
+        event: the event that opened the run.
+        events: a list of that one event.
+        logger: logs lines that read "[run id] text". Log records carry `run_id`, `function_id`, `step` (the step's key
+            inside a handler, else None) and `attempt`. Silent during replay.
+        random: a random generator, seeded by the run's id.
+    """
+
+    __slots__ = ("_event", "_execution", "_logger", "_random", "attempt", "function_id", "group", "run_id", "step")
+
+    def __init__(self, execution: Execution, policy: Policy) -> None:
+        self._execution = execution
+        self._event: Event | None = None
+        self._logger: logging.LoggerAdapter[logging.Logger] | None = None
+        self._random: Random | None = None
+        self.run_id = execution.run_id
+        self.function_id = execution.function_id
+        self.attempt = execution.attempt
+        is_plain = policy.retry_on is None and policy.give_up_on is None
+        self.step = Step(execution, policy if is_plain else policy.for_steps)
+        self.group = _GROUP
+
+    @property
+    def event(self) -> Event:
+        """The event that opened the run: a copy made for this execution (R3)."""
+        if self._event is None:
+            event = self._execution.event
+            self._event = event_of(event.name, decode(enclose(event.data)), event.id, event.ts, event.v)
+        assert self._event is not None
+        return self._event
+
+    @property
+    def events(self) -> list[Event]:
+        """A list of the one event that opened the run."""
+        return [self.event]
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger that adds the run's id and is silent during replay."""
+        if self._logger is None:
+            self._logger = _RunLogger(self._execution)
+        return self._logger
+
+    @property
+    def random(self) -> Random:
+        """A random generator that gives the same numbers on replay."""
+        if self._random is None:
+            self._random = Random(self.run_id)
+        return self._random
+
+    def now(self) -> datetime:
+        """Return the time of the last outcome that the function received.
+
+        Before the first outcome it is the time at which the run was opened. The datetime is aware, in UTC. It never
+        goes back, and is the same on replay.
+        """
+        return self._execution.now
+
+    def __repr__(self) -> str:
+        return f"<Context of run {self.run_id!r} of function {self.function_id!r}>"

@@ -1,0 +1,252 @@
+"""Define functions, which are coroutine functions together with their options for the engine.
+
+Separate because a function is a plain value: several engines may share one, and declaring it starts nothing.
+Leaves to `scheduler` to run it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Generic, TypeVar, overload
+
+import attrs
+
+from durable.events import Expression, Trigger, checked_name, is_str, plain
+from durable.functions.annotations import return_type
+from durable.functions.context import Context
+from durable.functions.options import Timeouts
+from durable.functions.triggers import Cancel, TriggerEvent, checked_expression
+from durable.journal import Backoff, Declaration, Policy, RetryOn, checked_retries, chosen_errors
+from durable.timers import shown
+
+T = TypeVar("T")
+
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+Code = Callable[[Context], Coroutine[Any, Any, T]]
+
+
+@attrs.frozen(eq=False)
+class Function(Generic[T_co]):
+    """A function holds a coroutine function and its options.
+
+    `@durable.function` returns it. Calling it calls the coroutine function. Two definitions with the same module and
+    qualified name are the same function: the newer replaces the older, as when a notebook cell is run again.
+    """
+
+    id: str = attrs.field(converter=plain)
+    code: Code[T_co] = attrs.field()
+    triggers: tuple[TriggerEvent, ...] = ()
+    policy: Policy = attrs.field(factory=Policy)
+    on_failure: Function[Any] | None = None
+    cancel: tuple[Cancel, ...] = ()
+    idempotency: Expression | None = None
+    timeouts: Timeouts = attrs.field(factory=Timeouts)
+
+    def __call__(self, ctx: Context) -> Awaitable[T_co]:
+        return self.code(ctx)
+
+    @property
+    def origin(self) -> tuple[str, str]:
+        """The module and the qualified name under which the code was defined.
+
+        For a `functools.partial` it is those of the function that the partial calls.
+        """
+        code = _innermost(self.code)
+        return str(getattr(code, "__module__", "")), str(getattr(code, "__qualname__", type(code).__qualname__))
+
+    @property
+    def output_type(self) -> object:
+        """The type of the function's result, from its return annotation."""
+        return return_type(self.code)
+
+    @property
+    def declaration(self) -> Declaration:
+        """The function as the engine's rules use it, with its expressions parsed."""
+        triggers = tuple(
+            Trigger(self.id, one.event, checked_expression(one.if_exp, ("event",), what=f"trigger {one.event!r}"))
+            for one in self.triggers
+        )
+        return Declaration(
+            self.id,
+            triggers,
+            tuple(cancel.rule() for cancel in self.cancel),
+            self.idempotency,
+            None if self.on_failure is None else self.on_failure.id,
+            self.timeouts.start,
+            self.timeouts.finish,
+        )
+
+
+def _innermost(code: object) -> Any:
+    while isinstance(code, functools.partial):
+        code = code.func
+    return code
+
+
+def _checked_code(code: object, *, what: str) -> Callable[..., Any]:
+    if not inspect.iscoroutinefunction(code):
+        raise TypeError(f"{what} must be a coroutine function, async def with one parameter ctx, not {shown(code)}")
+    try:
+        inspect.signature(code).bind(None)
+    except TypeError:
+        named = getattr(_innermost(code), "__name__", "code")
+        raise TypeError(f"{what} must take one argument, the context: async def {named}(ctx)") from None
+    return code
+
+
+def _checked_name(id: object, code: object) -> str:
+    if id is not None:
+        return checked_name(id, "the id of a function")
+    named = getattr(_innermost(code), "__name__", None)
+    if not is_str(named):
+        raise TypeError(f"{shown(code)} has no name by which it could be recorded: give it one, function(id=...)")
+    return checked_name(named, "the name of a function's code, which is its id,")
+
+
+def _checked_triggers(trigger: object, *, what: str) -> tuple[TriggerEvent, ...]:
+    given = () if trigger is None else trigger
+    if isinstance(given, str | TriggerEvent):
+        given = (given,)
+    if not isinstance(given, Sequence):
+        raise TypeError(
+            f"the trigger of {what} must be an event's name, a TriggerEvent or a sequence, not {shown(given)}"
+        )
+    triggers = []
+    for one in given:
+        if not isinstance(one, str | TriggerEvent):
+            raise TypeError(f"a trigger of {what} must be an event's name or a TriggerEvent, not {shown(one)}")
+        triggers.append(one if isinstance(one, TriggerEvent) else TriggerEvent(one))
+    return tuple(triggers)
+
+
+def _checked_cancels(cancel: object, *, what: str) -> tuple[Cancel, ...]:
+    given = (cancel,) if isinstance(cancel, Cancel) else cancel
+    if not isinstance(given, Sequence) or isinstance(given, str) or not all(isinstance(one, Cancel) for one in given):
+        raise TypeError(f"cancel of {what} must be a sequence of Cancel, not {shown(cancel)}")
+    return tuple(given)
+
+
+def _checked_policy(retries: object, backoff: object, retry_on: object, give_up_on: object, *, what: str) -> Policy:
+    if backoff is not None and not isinstance(backoff, Backoff):
+        raise TypeError(f"backoff of {what} must be a Backoff, not {shown(backoff)}; how often is retries=")
+    return Policy(
+        checked_retries(retries, what=what),
+        backoff or Backoff(),
+        chosen_errors(retry_on, what=f"retry_on of {what}"),
+        chosen_errors(give_up_on, what=f"give_up_on of {what}"),
+    )
+
+
+def _failure_function(on_failure: object, id: str) -> Function[Any] | None:
+    if on_failure is None:
+        return None
+    code = on_failure.code if isinstance(on_failure, Function) else on_failure
+    policy = on_failure.policy if isinstance(on_failure, Function) else Policy()
+    return Function(f"{id}-failure", _checked_code(code, what=f"on_failure of function {id!r}"), policy=policy)
+
+
+_OPTIONS = ("id", "trigger", "retries", "backoff", "on_failure", "cancel", "idempotency", "timeouts")
+
+
+# The names that Inngest and others use for these options.
+_OTHERWISE = {"fn_id": "id", "name": "id", "event": "trigger", "triggers": "trigger", "max_retries": "retries"}
+
+
+def _unknown_option(name: str) -> str:
+    close = difflib.get_close_matches(name, _OPTIONS, 1)
+    meant = _OTHERWISE.get(name) or (close[0] if close else None)
+    hint = f"its options are {', '.join(_OPTIONS)}" if meant is None else f"write {meant}="
+    return f"function() got an unexpected keyword argument {name!r}: {hint}"
+
+
+@overload
+def function(trigger: Code[T]) -> Function[T]: ...
+
+
+@overload
+def function(
+    trigger: str | TriggerEvent | Sequence[str | TriggerEvent] | None = None,
+    *,
+    id: str | None = None,
+    retries: int = 4,
+    backoff: Backoff = ...,
+    retry_on: RetryOn | None = None,
+    give_up_on: RetryOn | None = None,
+    on_failure: Code[Any] | None = None,
+    cancel: Sequence[Cancel] = (),
+    idempotency: str | None = None,
+    timeouts: Timeouts | None = None,
+) -> Callable[[Code[T]], Function[T]]: ...
+
+
+def function(
+    trigger: Any = None,
+    *,
+    id: str | None = None,
+    retries: int = 4,
+    backoff: Backoff | None = None,
+    retry_on: RetryOn | None = None,
+    give_up_on: RetryOn | None = None,
+    on_failure: Any = None,
+    cancel: Any = (),
+    idempotency: str | None = None,
+    timeouts: Timeouts | None = None,
+    **others: Any,
+) -> Any:
+    """Declare a durable function; a decorator for `async def code(ctx)`.
+
+    It registers nothing: give the function to an engine.
+
+    Args:
+        trigger: the events that open a run: a name, a pattern, a TriggerEvent, or a sequence of these. None: the
+            function runs only when it is started or invoked.
+        id: the id under which the function is recorded; default: the code's name. A new id makes a new function:
+            unfinished runs under the old id stay parked.
+        retries: how often the function is called again after an error of its own; finished steps then answer from the
+            record. It is also how often each step is tried again, unless the step says otherwise. Default: 4.
+        backoff: how long to wait before each further try; default: `Backoff()`.
+        retry_on: the errors after which the function is called again; default: all. It counts for errors of the
+            function's own, not for those of its steps. For its forms see `StepOptions`.
+        give_up_on: the errors after which the function is not called again, likewise. Giving up wins where both match.
+        on_failure: `async def handler(ctx)`, called once after a run has failed, as a run of its own. Its function is
+            "<id>-failure", its run "<run id>/failure", and `ctx.event` is the event "durable/function.failed". It is
+            not called for cancelled runs. After a run was opened again and failed again, the failure run is
+            "<run id>/failure~r1".
+        cancel: the events that cancel the function's runs.
+        idempotency: a CEL expression over `event`, or None. Only one run is opened per value in 24 h. Events for which
+            the value is null all open runs.
+        timeouts: how long a run may take; default: without limit.
+
+    Raises:
+        TypeError, ValueError, LimitError, ExpressionError: at the call, naming the option.
+    """
+    if others:
+        raise TypeError(_unknown_option(next(iter(others))))
+
+    def declare(code: Code[Any]) -> Function[Any]:
+        _checked_code(code, what=f"function {shown(id)}" if id is not None else "a function")
+        name = _checked_name(id, code)
+        what = f"function {name!r}"
+        if timeouts is not None and not isinstance(timeouts, Timeouts):
+            raise TypeError(f"timeouts of {what} must be a Timeouts, not {shown(timeouts)}")
+        return Function(
+            name,
+            code,
+            _checked_triggers(trigger, what=what),
+            _checked_policy(retries, backoff, retry_on, give_up_on, what=what),
+            _failure_function(on_failure, name),
+            _checked_cancels(cancel, what=what),
+            checked_expression(idempotency, ("event",), what=f"idempotency of {what}"),
+            timeouts or Timeouts(),
+        )
+
+    if callable(trigger):  # @durable.function without parentheses
+        code, trigger = trigger, None
+        return declare(code)
+    return declare

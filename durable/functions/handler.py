@@ -1,0 +1,141 @@
+"""Check a step's handler and decide whether it is asynchronous or blocking.
+
+Separate because objects lie about themselves: a test's double claims a function's type without having its code.
+Leaves to `tries` the calling of handlers, to `codec` the types of their values.
+
+A handler is asynchronous if calling it runs an `async def`; then it is called on the loop. Any other handler is called
+as a blocking one, in a thread. If that call returns an awaitable, it is awaited: so mocks of asynchronous functions,
+wrappers around them and compiled coroutines work as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Callable
+from datetime import timedelta
+from types import CodeType, FunctionType, MethodType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import attrs
+
+from durable.functions.annotations import return_type
+from durable.journal import Policy
+from durable.timers import shown
+
+
+@attrs.frozen(eq=False, repr=False)
+class Handler:
+    """A handler is a callable with its arguments and the options of its tries."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    is_async: bool
+    policy: Policy
+    timeout: timedelta | None
+    type: object
+    within: timedelta | None = None
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether a try, or all tries together, may take only a limited time."""
+        return self.timeout is not None or self.within is not None
+
+    def call(self) -> Any:
+        """Call the callable with its arguments."""
+        return self.function(*self.args, **self.kwargs)
+
+
+_LAYERS = 100  # of partials, methods and callable objects around a function; more than these are taken for a cycle
+_known: WeakKeyDictionary[FunctionType, tuple[CodeType, tuple[bool, object]]] = WeakKeyDictionary()
+_func_of: Any = functools.partial.__dict__["func"].__get__
+_mro_of: Any = type.__dict__["__mro__"].__get__
+_dict_of: Any = type.__dict__["__dict__"].__get__
+
+
+def checked_handler(step_id: str, handler: object) -> bool:
+    """Return whether a handler is asynchronous.
+
+    Raises:
+        TypeError: it is not callable, or it is a generator function, whose value cannot be recorded.
+    """
+    if type(handler) is FunctionType:
+        function: FunctionType | None = handler
+    elif callable(handler):
+        function = _function(handler)
+    else:
+        if inspect.iscoroutine(handler):
+            handler.close()
+        raise TypeError(
+            f"the handler of step {step_id!r} must be callable, not {shown(handler)}: pass the function itself, "
+            f"without calling it, and its arguments after it: step.run({step_id!r}, function, argument)"
+        )
+    if function is None:
+        return False
+    flags = function.__code__.co_flags
+    if flags & inspect.CO_ASYNC_GENERATOR or (
+        flags & inspect.CO_GENERATOR and not flags & inspect.CO_ITERABLE_COROUTINE
+    ):
+        raise TypeError(
+            f"the handler of step {step_id!r} is a generator, whose value cannot be kept: return a list instead"
+        )
+    return bool(flags & inspect.CO_COROUTINE)
+
+
+def read_off(step_id: str, handler: object) -> tuple[bool, object]:
+    """Return whether a callable is asynchronous, and the type of what it says it returns: see `return_type`.
+
+    Raises:
+        TypeError: see `checked_handler`.
+    """
+    if type(handler) is not FunctionType:
+        return checked_handler(step_id, handler), return_type(handler)
+    known = _known.get(handler)
+    if known is None or known[0] is not handler.__code__:
+        known = _known[handler] = handler.__code__, (checked_handler(step_id, handler), return_type(handler))
+    return known[1]
+
+
+def _function(handler: object) -> FunctionType | None:
+    """Return the function whose code runs first when the handler is called.
+
+    None if that code is not written in Python.
+    """
+    for _ in range(_LAYERS):
+        kind = type(handler)
+        if kind is FunctionType:
+            return handler  # type: ignore[return-value]
+        if issubclass(kind, functools.partial):
+            handler = _func_of(handler)
+        elif kind is MethodType:
+            handler = handler.__func__  # type: ignore[attr-defined]
+        elif issubclass(kind, type):
+            return None
+        else:
+            handler = _call_of(kind)
+            if isinstance(handler, staticmethod | classmethod):
+                handler = handler.__func__
+    return None
+
+
+def _call_of(kind: type) -> object:
+    # Look at the class alone, as the interpreter does: an instance may answer to any name.
+    return next((_dict_of(base)["__call__"] for base in _mro_of(kind) if "__call__" in _dict_of(base)), None)
+
+
+def without_loop(function: Callable[[], Any]) -> Any:
+    """Call a blocking handler in the loop's thread, hiding the running loop.
+
+    The handler finds the same surroundings as in a worker thread.
+    """
+    loop = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        return function()
+    except StopIteration as error:  # as in a coroutine, where a StopIteration would look like its end
+        raise RuntimeError("the handler raised StopIteration") from error
+    finally:
+        asyncio._set_running_loop(loop)

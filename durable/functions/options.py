@@ -1,0 +1,149 @@
+"""Check a step's id, its options and the names of signals.
+
+Separate because steps and the engine's methods share these checks.
+Leaves to `step` what the steps do.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import attrs
+
+from durable.errors import checked_calls
+from durable.events import NAME_BYTES, checked_name, is_str, plain
+from durable.journal import PREFIX_END, Backoff, Choice, Policy, RetryOn, checked_retries, chosen_errors
+from durable.timers import Duration, duration, shown
+
+
+def _optional(value: Duration | None) -> timedelta | None:
+    return None if value is None else duration(value, what="a limit of Timeouts")
+
+
+@attrs.frozen
+class Timeouts:
+    """Timeouts say how long a run may take before it is cancelled.
+
+    Both are durations in the engine's time; None is without limit. After `engine.retry` they count anew.
+
+    Attributes:
+        start: from the run's opening to its first step.
+        finish: from the run's first step to its end.
+    """
+
+    start: timedelta | None = attrs.field(default=None, converter=_optional)
+    finish: timedelta | None = attrs.field(default=None, converter=_optional)
+
+
+def _optional_timeout(value: Duration | None) -> timedelta | None:
+    return None if value is None else duration(value, what="the timeout of a step")
+
+
+def _optional_within(value: Duration | None) -> timedelta | None:
+    return None if value is None else duration(value, what="StepOptions(within=...)")
+
+
+@checked_calls
+@attrs.frozen
+class StepOptions:
+    """Step options hold a step's id and say how its handler is tried.
+
+    All but the id are for `step.run` only.
+
+    Attributes:
+        id: the step's id.
+        retries: tries after the first; default: the function's.
+        backoff: how long to wait before each further try; default: the function's.
+        timeout: how long one try may take, in the engine's time; default: without limit. It counts from the beginning
+            of the handler, not while the handler waits for a thread. A try that takes longer fails with TimeoutError,
+            and is retried like any error. A blocking handler cannot be stopped: `current_step().cancelled` tells it
+            that it should end, and the next try waits until its thread has ended.
+        within: how long all tries and the waits between them may take together; default: without limit. It counts from
+            the beginning of the first try. Once a try has failed, a crash does not reset it. When the time is over, the
+            step fails with its last error; a try that is still running ends with TimeoutError, whose cause is the
+            error before.
+        output_type: the type of the value, for a handler without a return annotation; default: the annotation.
+        retry_on: the errors after which the handler is tried again; default: all. An exception class, a sequence of
+            classes, or a plain callable that takes the exception and returns a bool. The classes also match inside an
+            exception group. If the callable raises, the step gives up, with that error as a note.
+        give_up_on: the errors after which the handler is not tried again, in the same forms; default: no errors. Giving
+            up wins where both match.
+    """
+
+    id: str
+    retries: int | None = None
+    backoff: Backoff | None = None
+    timeout: timedelta | None = attrs.field(default=None, converter=_optional_timeout)
+    within: timedelta | None = attrs.field(default=None, converter=_optional_within)
+    output_type: object = None
+    retry_on: RetryOn | None = None
+    give_up_on: RetryOn | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if is_str(self.id):
+            object.__setattr__(self, "id", plain(self.id))
+        if self.retries is not None:
+            object.__setattr__(self, "retries", checked_retries(self.retries, what=f"step {shown(self.id)}"))
+        if self.backoff is not None and not isinstance(self.backoff, Backoff):
+            raise TypeError(f"backoff of step {shown(self.id)} must be a Backoff, not {shown(self.backoff)}")
+        self._chosen()
+
+    def policy(self, default: Policy) -> Policy:
+        """Return the policy by which the step is tried; `default` is the function's own."""
+        return Policy(
+            default.retries if self.retries is None else self.retries,
+            default.backoff if self.backoff is None else self.backoff,
+            *self._chosen(),
+        )
+
+    def _chosen(self) -> tuple[Choice | None, Choice | None]:
+        return (
+            chosen_errors(self.retry_on, what=f"retry_on of step {shown(self.id)}"),
+            chosen_errors(self.give_up_on, what=f"give_up_on of step {shown(self.id)}"),
+        )
+
+
+StepId = str | StepOptions
+
+
+def checked_id(step_id: object) -> str:
+    """Return the checked id of a step that takes no other options.
+
+    Raises:
+        TypeError: not a string, or it has options that are for `step.run` only.
+        ValueError: empty, or it holds the mark that ends a branch's name.
+    """
+    if isinstance(step_id, StepOptions):
+        if step_id != StepOptions(step_id.id):
+            raise TypeError(
+                f"step {shown(step_id.id)}: retries, backoff, timeout, within, output_type, retry_on and give_up_on "
+                "are options of step.run only; a wait has a timeout of its own"
+            )
+        step_id = step_id.id
+    return checked_step_id(step_id)
+
+
+def checked_step_id(step_id: object) -> str:
+    """Return a checked step id.
+
+    Raises:
+        TypeError, ValueError, LimitError: see `words.checked_name`; also if it holds the mark that ends a branch's
+            name.
+    """
+    if type(step_id) is str and step_id.isascii() and 0 < len(step_id) <= NAME_BYTES:  # the quick way, for nearly all
+        return step_id
+    if not is_str(step_id):
+        raise TypeError(f"a step's id must be a string or StepOptions, not {shown(step_id)} ({type(step_id).__name__})")
+    found = plain(step_id)
+    if not found or PREFIX_END in found:
+        raise ValueError(f"a step's id must not be empty or hold {PREFIX_END!r}, not {shown(found)}")
+    return checked_name(found, "a step's id")
+
+
+def checked_signal(signal: object, *, what: str) -> str:
+    """Return the checked name of a signal.
+
+    Raises:
+        TypeError, ValueError, LimitError: see `words.checked_name`.
+    """
+    return checked_name(signal, f"the signal of {what}")

@@ -1,0 +1,87 @@
+"""Keep the functions that an engine knows, by id.
+
+Separate because functions are known before an engine opens and after it closes, and more may be added while it is open.
+Leaves to `runtime` the effects of a new function, such as parked runs that can go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from durable.events import is_str, plain
+from durable.functions.function import Function
+from durable.timers import shown
+
+
+class Registry:
+    """The registry maps ids to functions.
+
+    `declared(function)` is called for each function that is new or defined anew.
+    """
+
+    def __init__(self, functions: Iterable[Function[Any]]) -> None:
+        self.functions: dict[str, Function[Any]] = {}
+        self.declared: Callable[[Function[Any]], None] | None = None
+        if isinstance(functions, Function) or not isinstance(functions, Iterable):
+            raise TypeError(f"Engine takes a list of functions, not {shown(functions)}: write Engine([function])")
+        listed: dict[str, Function[Any]] = {}
+        for function in functions:
+            for one in _with_its_failure(function):
+                if listed.setdefault(one.id, one) is not one:
+                    raise ValueError(_conflict(listed[one.id], one))
+        for function in listed.values():
+            self.add(function)
+
+    def add(self, function: Function[Any]) -> None:
+        """Add a function; a newer definition of the same function replaces the older.
+
+        Raises:
+            TypeError: not a Function.
+            ValueError: another function has the id. Then nothing was added.
+        """
+        new = [one for one in _with_its_failure(function) if self.functions.get(one.id) is not one]
+        for one in new:
+            known = self.functions.get(one.id)
+            if known is not None and known.origin != one.origin:
+                raise ValueError(_conflict(known, one))
+        for one in new:
+            self.functions[one.id] = one
+            if self.declared is not None:
+                self.declared(one)
+
+    def resolve(self, function: object, what: str) -> tuple[str, object]:
+        """Return the id and the output type of a function.
+
+        The function is given as a Function, which is added if it is not known yet, or by its id.
+
+        Raises:
+            TypeError: neither a Function nor a string.
+            ValueError: another function has the id.
+        """
+        if isinstance(function, Function):
+            self.add(function)
+            return function.id, function.output_type
+        if not is_str(function):
+            raise TypeError(
+                f"{what} takes a Function or a function's id, not {shown(function)}: decorate it with @durable.function"
+            )
+        id = plain(function)
+        return id, self.output_type(id)
+
+    def output_type(self, id: str) -> object:
+        """Return a function's output type, `object` if the function is not known."""
+        known = self.functions.get(id)
+        return object if known is None else known.output_type
+
+
+def _with_its_failure(function: object) -> list[Function[Any]]:
+    if not isinstance(function, Function):
+        raise TypeError(f"Engine takes functions, not {shown(function)}: decorate it with @durable.function")
+    return [function] if function.on_failure is None else [function.on_failure, function]
+
+
+def _conflict(known: Function[Any], other: Function[Any]) -> str:
+    origins = [".".join(one.origin) for one in (known, other)]
+    where = " and ".join(origins) if origins[0] != origins[1] else f"both are {origins[0]}"
+    return f"two functions have the id {known.id!r}: {where}; give one of them another id, @durable.function(id=...)"

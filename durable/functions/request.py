@@ -1,0 +1,148 @@
+"""Define requests, which are step calls as frozen values, and the `Execution` protocol.
+
+Separate because a function sees no task and no store: it asks, and an execution answers with a coroutine.
+Leaves to `step` the checks before a request, to `execution` and `session` what follows from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import attrs
+
+from durable.events import Event
+from durable.functions.handler import Handler
+from durable.stores import Log
+
+
+@attrs.frozen(eq=False)
+class RunRequest:
+    """Ask to call a handler and record what it returns."""
+
+    step_id: str
+    handler: Handler
+
+
+@attrs.frozen(eq=False)
+class SleepRequest:
+    """Ask to sleep for a span counted from the call, or until an instant."""
+
+    step_id: str
+    until: timedelta | datetime
+
+
+@attrs.frozen(eq=False)
+class WaitForEventRequest:
+    """Ask to wait for an event that matches; `timeout` counts from the call."""
+
+    step_id: str
+    event: str
+    timeout: timedelta
+    match: str | None
+    if_exp: str | None
+
+
+@attrs.frozen(eq=False)
+class WaitForSignalRequest:
+    """Ask to wait for a signal.
+
+    With `replace` this run waits instead of a run that waits for it already. `timeout` counts from the call.
+    """
+
+    step_id: str
+    signal: str
+    timeout: timedelta
+    replace: bool
+
+
+@attrs.frozen(eq=False)
+class SendRequest:
+    """Ask to send events that have been checked and copied."""
+
+    step_id: str
+    events: tuple[Event, ...]
+
+
+@attrs.frozen(eq=False)
+class SignalRequest:
+    """Ask to send a signal whose data has been checked."""
+
+    step_id: str
+    signal: str
+    data: Any
+
+
+@attrs.frozen(eq=False)
+class InvokeRequest:
+    """Ask to open a run of a function and wait for its result.
+
+    `event` opens the run. `type` is the type of the result. `timeout` counts from the call.
+    """
+
+    step_id: str
+    function: str
+    event: Event
+    timeout: timedelta | None
+    type: object
+
+
+Request = (
+    RunRequest | SleepRequest | WaitForEventRequest | WaitForSignalRequest | SendRequest | SignalRequest | InvokeRequest
+)
+
+
+class Execution(Protocol):
+    """An execution takes the requests of one run's function and answers them.
+
+    Attributes:
+        run_id, function_id: the run and its function.
+        attempt: how often the function was called again, from 0.
+    """
+
+    run_id: str
+    function_id: str
+    attempt: int
+
+    @property
+    def event(self) -> Event:
+        """The event that opened the run: the kept object itself, which nobody may change."""
+
+    @property
+    def now(self) -> datetime:
+        """The time of the last outcome that the function received."""
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether the function still repeats what is recorded."""
+
+    @property
+    def log(self) -> Log:
+        """The log that the engine writes to."""
+
+    def ask(self, request: Request) -> Coroutine[Any, Any, Any]:
+        """Count a step and return the coroutine of its outcome.
+
+        Raises:
+            NestedStepError: the call is made inside a step's handler (R7).
+            LimitError: the run has too many steps (R28).
+            DriftError: the request differs from what is recorded under its key (R6).
+            RuntimeError: the execution has ended.
+        """
+
+    def check_event(self, event: object, *, reserved: bool = False) -> Event:
+        """Return a checked copy of an event that is to be sent: see `acceptance.accepted`."""
+
+    def check_signal(self, signal: str, data: object) -> None:
+        """Check a signal's data: it can be recorded and is not too large."""
+
+    def check_match(self, step_id: str, match: str) -> None:
+        """Check that the run's own event has a value at the path `match` (R20).
+
+        Raises:
+            ValueError: it has not, so the wait could match nothing. The message names the keys that exist.
+        """
+
+    def resolve(self, function: object, what: str) -> tuple[str, object]:
+        """Return the id and the output type of a function to be invoked."""

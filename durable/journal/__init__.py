@@ -1,0 +1,140 @@
+"""What is recorded: the facts, their text, what follows from what, and the single writer.
+
+Separate because `state == fold(journal)` is the one law: all that a run is, is in its records.
+Leaves to `stores` where entries are kept, to `scheduler` the tasks that act on them.
+"""
+
+from durable.journal.codec.classes import converter
+from durable.journal.codec.enclosing import enclose
+from durable.journal.codec.failures import raised, recorded
+from durable.journal.codec.fitting import ABSENT
+from durable.journal.codec.guests import is_of, set_trace, trace_of
+from durable.journal.codec.remedies import Whose
+from durable.journal.codec.values import decode, encode, outline
+from durable.journal.codec.write import read, write
+from durable.journal.history import History, ledger_of
+from durable.journal.ids import PREFIX_END, Ids, sent_event
+from durable.journal.records import (
+    Cancelled,
+    Ending,
+    EngineClosed,
+    Err,
+    EventSent,
+    ForChild,
+    ForEvent,
+    ForSignal,
+    MessageTaken,
+    Ok,
+    Outcome,
+    Record,
+    RunClosed,
+    RunOpened,
+    RunResumed,
+    RunRetried,
+    RunStarted,
+    RunStatus,
+    StepClosed,
+    StepKind,
+    StepOpened,
+    StepRetried,
+    Until,
+    Wait,
+)
+from durable.journal.rules.acceptance import accepted, check_signal, stamped
+from durable.journal.rules.decisions import Acting, Decisions
+from durable.journal.rules.declaration import WAIT_NAMES, CancelRule, Declaration
+from durable.journal.rules.ledger import Ledger, StepFacts
+from durable.journal.rules.limits import Limits, output_too_large, too_many_steps
+from durable.journal.rules.misuse import is_failed_call, misplaced, misuse
+from durable.journal.rules.parked import ParkedRun
+from durable.journal.rules.reopening import awaited_children, reopen
+from durable.journal.rules.retries import (
+    FINAL,
+    FINAL_FOR_RUN,
+    Backoff,
+    Choice,
+    Policy,
+    RetryOn,
+    Verdict,
+    checked_retries,
+    chosen_errors,
+)
+from durable.journal.rules.state import KEPT, State
+from durable.journal.writer import Journal
+
+__all__ = [
+    "ABSENT",
+    "FINAL",
+    "FINAL_FOR_RUN",
+    "KEPT",
+    "PREFIX_END",
+    "WAIT_NAMES",
+    "Acting",
+    "Backoff",
+    "CancelRule",
+    "Cancelled",
+    "Choice",
+    "Decisions",
+    "Declaration",
+    "Ending",
+    "EngineClosed",
+    "Err",
+    "EventSent",
+    "ForChild",
+    "ForEvent",
+    "ForSignal",
+    "History",
+    "Ids",
+    "Journal",
+    "Ledger",
+    "Limits",
+    "MessageTaken",
+    "Ok",
+    "Outcome",
+    "ParkedRun",
+    "Policy",
+    "Record",
+    "RetryOn",
+    "RunClosed",
+    "RunOpened",
+    "RunResumed",
+    "RunRetried",
+    "RunStarted",
+    "RunStatus",
+    "State",
+    "StepClosed",
+    "StepFacts",
+    "StepKind",
+    "StepOpened",
+    "StepRetried",
+    "Until",
+    "Verdict",
+    "Wait",
+    "Whose",
+    "accepted",
+    "awaited_children",
+    "check_signal",
+    "checked_retries",
+    "chosen_errors",
+    "converter",
+    "decode",
+    "enclose",
+    "encode",
+    "is_failed_call",
+    "is_of",
+    "ledger_of",
+    "misplaced",
+    "misuse",
+    "outline",
+    "output_too_large",
+    "raised",
+    "read",
+    "recorded",
+    "reopen",
+    "sent_event",
+    "set_trace",
+    "stamped",
+    "too_many_steps",
+    "trace_of",
+    "write",
+]

@@ -1,0 +1,1 @@
+"""Values, errors and records as text, and back."""

@@ -1,0 +1,225 @@
+"""A record as the text of an entry, and back.
+
+Separate because the journal's text is a format with a version of its own: what was written once must stay readable.
+Leaves to `readers` each kind's fields, to `values` the user's values, to the stores where a body is kept.
+
+A body is one JSON object with the record's own fields: instants in UTC as ISO text, members of a union with their
+class's name under "_type". Where the record holds a user's value, that value's text follows on a line of its own,
+verbatim: it is never parsed with the record and cannot be mistaken for it. Fields that are not known are ignored, so
+that a later minor version may add some.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from json.encoder import encode_basestring_ascii as _quoted
+from typing import Any, get_args
+
+import attrs
+
+from durable.errors import CodecError, RecordedError, StoreCorruptError
+from durable.events import Event, Json
+from durable.journal.codec.enclosing import enclose
+from durable.journal.codec.read import OK, READERS
+from durable.journal.codec.tags import MARK, dumps, loads
+from durable.journal.codec.values import decode, encode
+from durable.journal.records import (
+    EventSent,
+    KeyClaimed,
+    Ok,
+    Outcome,
+    Record,
+    RunClosed,
+    RunOpened,
+    RunRetried,
+    StepClosed,
+    StepOpened,
+    StepRetried,
+    Until,
+    Wait,
+)
+
+_MEMBERS = frozenset((*get_args(Outcome), *get_args(Wait)))
+_APART = {Event: "data", Ok: "value", KeyClaimed: "key", RunClosed: "output"}  # what stands in a line of its own
+_NAMES: dict[type, list[str]] = {
+    cls: [field.name for field in attrs.fields(cls) if field.name != _APART.get(cls)]
+    for cls in (*get_args(Record), *_MEMBERS, Event, RecordedError)
+}
+_LATER: dict[type, tuple[str, ...]] = {
+    StepRetried: ("began",),
+    RunRetried: ("waits",),
+}  # written where they say something: once there were none
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def write(record: Record, data: Json | None = None) -> str:
+    """Return the record as text.
+
+    `data` is what `enclose(record.event.data)` gives, for a caller that has it already: one event may open a thousand
+    runs.
+
+    Raises:
+        CodecError: the event's data holds a value that cannot be kept.
+    """
+    if type(record) is StepClosed and type(record.outcome) is Ok:  # by far the most frequent
+        head = _ok_head(record)
+        if "\\ud" not in head:
+            return f"{head}\n{record.outcome.value}"
+    head = _HEADS.get(type(record), _any_head)(record)
+    if "\\ud" in head:  # only `encode` keeps halves of a surrogate pair apart, as a key or a message may hold them
+        head = encode(_fields(record))
+    value = _value(record) if data is None else data
+    return head if value is None else f"{head}\n{value}"
+
+
+def read(kind: str, body: str) -> Record:
+    """Return the record that `write` wrote as `body`; `kind` is the name of its class.
+
+    Raises:
+        StoreCorruptError: the kind is not known, a field is missing or is not what it must be, or the text is cut.
+    """
+    reader = READERS.get(kind)
+    if reader is None:
+        raise StoreCorruptError(
+            f"the store holds a record of the kind {kind!r}, which this version does not know: "
+            "open it with the version that wrote it, or restore a copy"
+        )
+    first, line_break, value = body.partition("\n")
+    try:
+        if line_break and not value:
+            raise ValueError("its value is cut off")
+        head = loads(first) if MARK not in first else decode(first)
+        return reader(head, value or None)
+    except Exception as error:  # text that is damaged may fail anywhere, also in a validator
+        why = f"{error}" if isinstance(error, ValueError | CodecError) else repr(error)
+        raise StoreCorruptError(
+            f"a {kind} record is damaged: {why}: restore a copy of the store. It reads {body[:200]!r}"
+        ) from error
+
+
+# Writing.
+
+
+def _value(record: Record) -> Json | None:
+    """Return the text that follows the head: that of the record's one field which holds a value of the user's."""
+    match record:
+        case StepClosed():
+            return record.outcome.value if type(record.outcome) is Ok else None
+        case RunOpened() | EventSent():
+            return enclose(record.event.data)
+        case RunClosed():
+            return record.output
+        case KeyClaimed():
+            return record.key
+        case _:
+            return None
+
+
+def _any_head(record: Record) -> str:
+    return dumps(_fields(record))
+
+
+# The frequent ones are spelled out: the text that `_any_head` returns for them, in half the time.
+
+
+def _ok_head(record: StepClosed) -> str:
+    turn = "null" if record.turn is None else record.turn
+    deep = ',"deep":true' if isinstance(record.outcome, Ok) and record.outcome.deep else ""
+    return (
+        f'{{"run":{_quoted(record.run)},"key":{_quoted(record.key)},"kind":"{record.kind}","outcome":{{"_type":"Ok"}},'
+        f'"turn":{turn},"at":"{_instant(record.at)}","tries":{record.tries}{deep}}}'
+    )
+
+
+def _step_opened_head(record: StepOpened) -> str:
+    wait = record.wait
+    waited = f'{{"until":"{_instant(wait.until)}","_type":"Until"}}' if type(wait) is Until else dumps(_plain(wait))
+    return (
+        f'{{"run":{_quoted(record.run)},"key":{_quoted(record.key)},"kind":"{record.kind}","wait":{waited},'
+        f'"at":"{_instant(record.at)}"}}'
+    )
+
+
+def _run_opened_head(record: RunOpened) -> str:
+    at, parent = _instant(record.at), "null" if record.parent is None else dumps(record.parent)
+    return (
+        f'{{"run":{_quoted(record.run)},"function":{_quoted(record.function)},'
+        f'"event":{_event_head(record.event, record.at, at)},"at":"{at}","parent":{parent}}}'
+    )
+
+
+def _run_closed_head(record: RunClosed) -> str:
+    error = "null" if record.error is None else dumps(_fields(record.error))
+    reason = "null" if record.reason is None else _quoted(record.reason)
+    return (
+        f'{{"run":{_quoted(record.run)},"status":"{record.status}","at":"{_instant(record.at)}",'
+        f'"error":{error},"reason":{reason}}}'
+    )
+
+
+def _event_sent_head(record: EventSent) -> str:
+    at, due = _instant(record.at), "null" if record.due is None else f'"{_instant(record.due)}"'
+    event = _event_head(record.event, record.at, at)
+    return f'{{"id":{_quoted(record.id)},"event":{event},"at":"{at}","due":{due}}}'
+
+
+def _event_head(event: Event, when: datetime, at: str) -> str:
+    """Return an event's own fields; `at` is the text of `when`, which most events happened at."""
+    id = "null" if event.id is None else _quoted(event.id)
+    ts = f'"{at}"' if event.ts is when else "null" if event.ts is None else f'"{_instant(event.ts)}"'
+    v = "null" if event.v is None else _quoted(event.v)
+    return f'{{"name":{_quoted(event.name)},"id":{id},"ts":{ts},"v":{v}}}'
+
+
+_HEADS: dict[type, Callable[[Any], str]] = {
+    StepOpened: _step_opened_head,
+    RunOpened: _run_opened_head,
+    RunClosed: _run_closed_head,
+    EventSent: _event_sent_head,
+}
+
+
+# Any record: each field by the type of its value.
+
+
+def _fields(record: object) -> dict[str, Any]:
+    fields = {name: _plain(getattr(record, name)) for name in _NAMES[type(record)]}
+    if type(record) is StepClosed and isinstance(record.outcome, Ok) and record.outcome.deep:
+        fields["deep"] = True
+    for name in _LATER.get(type(record), ()):
+        if not fields[name]:
+            del fields[name]
+    return fields
+
+
+def _plain(value: object) -> object:
+    """Return a field's value in JSON's own types."""
+    plain = _PLAIN.get(type(value))
+    return value if plain is None else plain(value)
+
+
+def _member(value: object) -> dict[str, Any]:
+    return {**_fields(value), "_type": type(value).__name__}
+
+
+def _instant(when: datetime) -> str:
+    passed = when - _EPOCH
+    return f"{_second(passed.days, passed.seconds)}.{passed.microseconds:06d}+00:00"
+
+
+@functools.lru_cache(maxsize=64)
+def _second(days: int, seconds: int) -> str:
+    # To format an aware datetime costs more than the rest of a step's record, and most records share their second.
+    return (_EPOCH + timedelta(days, seconds)).isoformat()[:19]
+
+
+_PLAIN: dict[type, Callable[[Any], object]] = {
+    datetime: _instant,
+    tuple: lambda items: [_plain(item) for item in items],
+    Event: _fields,
+    RecordedError: _fields,
+    **dict.fromkeys(_MEMBERS, _member),
+    Ok: lambda _: dict(OK),  # its other field stands beside it: an earlier release knows an Ok by its looks
+}

@@ -1,0 +1,160 @@
+"""Make of each record the entry that a store keeps: its text, the run that it belongs to, and how long it counts.
+
+Separate because what recovery reads again, and what `find` tells of a run, is decided here alone.
+Leaves to `codec` the text, to `stores` how an entry is kept, to `journal` when.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from durable.events import Event, Json, take_text
+from durable.journal.codec.enclosing import enclose
+from durable.journal.codec.write import write
+from durable.journal.ids import scheduled_run
+from durable.journal.records import (
+    EngineClosed,
+    EventSent,
+    KeyClaimed,
+    MessageTaken,
+    Record,
+    RunClosed,
+    RunOpened,
+    RunRetried,
+    StepClosed,
+    StepOpened,
+)
+from durable.journal.rules.ledger import Ledger
+from durable.journal.rules.state import KEPT, State
+from durable.stores import Entry, RunRow, message_run
+from durable.timers import after, keepable
+
+CLOSING_KEPT = timedelta(days=366)
+
+
+class EventTexts:
+    """The text of an event's data, kept for the event that was asked for last: one event may open a thousand runs.
+
+    Only for events whose data nobody else holds: it goes by identity.
+    """
+
+    def __init__(self) -> None:
+        self._data: object = None
+        self._text: Json = ""
+
+    def of(self, event: Event) -> Json:
+        """Return what `enclose(event.data)` gives."""
+        if event.data is not self._data:
+            self._data, self._text = None, ""
+            text = take_text(event)
+            self._data, self._text = event.data, enclose(event.data) if text is None else text
+        return self._text
+
+
+class Entries:
+    """The entries of records that are about to be folded into a state."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._texts = EventTexts()
+
+    def of(self, record: Record) -> Entry:
+        """Return a record as it will be kept, before it is folded.
+
+        Raises:
+            ValueError, CodecError: it cannot be kept, in whatever store.
+            KeyError: it is of a run that is not there.
+        """
+        match record:
+            case StepClosed() | StepOpened():  # first, for they are the most frequent
+                return _entry(record.run, type(record).__name__, write(record))
+            case RunOpened():
+                event = record.event
+                row = _row(record.run, record.function, event.name, record.at)
+                return _entry(record.run, "RunOpened", write(record, self._texts.of(event)), row)
+            case RunClosed():
+                return self._of_ending(record)
+            case EventSent():
+                return self._of_event(record)
+            case KeyClaimed():
+                return Entry("", "KeyClaimed", write(record), keep_until=after(record.at, KEPT))
+            case MessageTaken():
+                return Entry(message_run(record.id), "MessageTaken", write(record), ends_run=True)
+            case EngineClosed():
+                return Entry("", "EngineClosed", write(record), keep_until=after(record.at, CLOSING_KEPT))
+            case RunRetried() if record.reopened:
+                ledger = self._known(record.run)
+                row = RunRow(record.run, ledger.function, ledger.event.name, ledger.opened_at)
+                return Entry(record.run, "RunRetried", write(record), row=row)
+            case _:
+                return Entry(record.run, type(record).__name__, write(record))
+
+    def _of_ending(self, record: RunClosed) -> Entry:
+        ledger = self._state.ledgers.get(record.run) or self._known(record.run)
+        said = str(record.error) if record.error is not None else record.reason
+        error = None if said is None else keepable(said)  # A1: what a message holds comes from anywhere
+        name, opened_at = ledger.event.name, ledger.opened_at
+        row = _row(record.run, ledger.function, name, opened_at, record.at, record.status, error)
+        return _entry(record.run, "RunClosed", write(record), row, ends_run=True)
+
+    def _of_event(self, record: EventSent) -> Entry:
+        # A scheduled event is kept like a run of its own, which its delivery ends: however long the process was down,
+        # it is not lost. Its id counts until then and for 24 h more, if it was given from outside.
+        body = write(record, self._texts.of(record.event))
+        keep_until = after(record.at, KEPT) if record.event.id != record.id else None
+        if record.due is not None:
+            return Entry(scheduled_run(record.id), "EventSent", body)
+        if record.id not in self._state.scheduled:
+            return Entry("", "EventSent", body, keep_until=keep_until or after(record.at, KEPT))
+        return Entry(scheduled_run(record.id), "EventSent", body, ends_run=True, keep_until=keep_until)
+
+    def _known(self, run: str) -> Ledger:
+        ledger = self._state.ledger(run) or self._state.ended.get(run)
+        if ledger is None:
+            raise KeyError(f"there is no run {run!r} that has not ended")
+        return ledger
+
+
+# The frequent ones, without the constructor's checks of what this library has made or checked itself: in half the time.
+
+_put = object.__setattr__
+
+
+def _entry(run: str, kind: str, body: str, row: RunRow | None = None, *, ends_run: bool = False) -> Entry:
+    if not (run.isascii() and body.isascii()):
+        return Entry(run, kind, body, ends_run, row=row)
+    entry = Entry.__new__(Entry)
+    _put(entry, "run", run)
+    _put(entry, "kind", kind)
+    _put(entry, "body", body)
+    _put(entry, "ends_run", ends_run)
+    _put(entry, "keep_until", None)
+    _put(entry, "row", row)
+    return entry
+
+
+def _row(
+    run: str,
+    function: str,
+    event: str,
+    opened_at: datetime,
+    ended_at: datetime | None = None,
+    status: str | None = None,
+    error: str | None = None,
+) -> RunRow:
+    is_plain = run.isascii() and function.isascii() and event.isascii() and (error is None or error.isascii())
+    if not (is_plain and _is_exact(opened_at) and (ended_at is None or _is_exact(ended_at))):
+        return RunRow(run, function, event, opened_at, ended_at, status, error)
+    row = RunRow.__new__(RunRow)
+    _put(row, "id", run)
+    _put(row, "function", function)
+    _put(row, "event", event)
+    _put(row, "opened_at", opened_at)
+    _put(row, "ended_at", ended_at)
+    _put(row, "status", status)
+    _put(row, "error", error)
+    return row
+
+
+def _is_exact(when: datetime) -> bool:
+    return type(when) is datetime and when.tzinfo is UTC

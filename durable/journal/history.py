@@ -1,0 +1,92 @@
+"""A run's history read back: its ledger, its ends, from the entries of any store.
+
+Separate because an open engine and a reader in another process fold the same way.
+Leaves to the stores where the entries come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from durable.errors import StoreCorruptError
+from durable.journal.codec.write import read
+from durable.journal.records import EngineClosed, EventSent, KeyClaimed, MessageTaken, RunClosed, RunOpened
+from durable.journal.rules.ledger import Ledger
+from durable.journal.writer import Journal
+from durable.stores import Entry, Store
+
+
+async def ledger_of(entries: AsyncIterator[Entry]) -> Ledger | None:
+    """Return the ledger of one run's entries, or None if there are no entries.
+
+    Raises:
+        StoreCorruptError: an entry cannot be read, or does not belong to a run.
+    """
+    ledger: Ledger | None = None
+    async for entry in entries:
+        record = read(entry.kind, entry.body)
+        if isinstance(record, RunOpened) and ledger is None:
+            ledger = Ledger.opened(record)
+        elif isinstance(record, EventSent | KeyClaimed | MessageTaken | EngineClosed):
+            return None  # a scheduled event or a message, which is kept like a run of its own
+        elif ledger is None:
+            raise StoreCorruptError(f"a {entry.kind} of run {entry.run!r} is recorded, but not its opening")
+        else:
+            try:
+                ledger.fold(record)
+            except ValueError as error:
+                raise StoreCorruptError(f"the records of run {entry.run!r} contradict each other: {error}") from error
+    if ledger is not None:
+        ledger.close_turns()
+    return ledger
+
+
+async def ends_of(entries: AsyncIterator[Entry]) -> tuple[RunOpened | None, RunClosed | None]:
+    """Return how a run was opened and how it ended, from its entries, reading nothing in between.
+
+    Raises:
+        StoreCorruptError: one of the two cannot be read.
+    """
+    opened = closed = None
+    async for entry in entries:
+        if entry.kind == RunOpened.__name__:
+            opened = entry
+        closed = entry if entry.ends_run else None
+    first = None if opened is None else read(opened.kind, opened.body)
+    last = None if closed is None else read(closed.kind, closed.body)
+    return first if isinstance(first, RunOpened) else None, last if isinstance(last, RunClosed) else None
+
+
+class History:
+    """What the store of an open engine holds of a run, once everything that was posted is there."""
+
+    def __init__(self, store: Store, journal: Journal) -> None:
+        self._store = store
+        self._journal = journal
+
+    async def ledger(self, run: str) -> Ledger | None:
+        """Return the ledger of a run, None if there is no such run.
+
+        Raises:
+            StoreError: the store failed, or is damaged.
+        """
+        await self._journal.synced()
+        return await ledger_of(self._store.history(run))
+
+    async def entries(self, run: str) -> tuple[Entry, ...]:
+        """Return a run's entries, as the store holds them.
+
+        Raises:
+            StoreError: the store failed, or is damaged.
+        """
+        await self._journal.synced()
+        return tuple([entry async for entry in self._store.history(run)])
+
+    async def ends(self, run: str) -> tuple[RunOpened | None, RunClosed | None]:
+        """Return how a run was opened and how it ended, reading nothing in between.
+
+        Raises:
+            StoreError: the store failed, or is damaged.
+        """
+        await self._journal.synced()
+        return await ends_of(self._store.history(run))

@@ -1,0 +1,362 @@
+"""What a cause calls for: which records an event, a signal, a deadline or an ending makes.
+
+Separate because it decides everything and does nothing: no await, no clock, no I/O.
+Leaves to `journal` to make its decisions durable and to `scheduler` to act on them.
+
+A decision is a row of records. Whoever asks folds each before taking the next: a decision that depends on what the one
+before it changed is a generator, so that an event which answers a wait finds it gone for the next event of its send.
+All records of one cause are one generator's, and are kept or lost as one. What of it could be refused, users' values,
+was encoded before; what is put around these counts against no limit of theirs (`enclose`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import chain, starmap
+from typing import Any
+
+import attrs
+
+from durable.errors import InvokeTimeoutError, RecordedError, RunCancelled, SignalConflictError
+from durable.events import (
+    CANCELLED,
+    FAILED,
+    FINISHED,
+    LIFECYCLE,
+    Event,
+    Json,
+    Listener,
+    Place,
+    Signal,
+    event_of,
+    lacking,
+    path_of,
+    view,
+)
+from durable.journal.codec.enclosing import enclose
+from durable.journal.codec.values import encode, outline
+from durable.journal.ids import child_run, ending_event, failure_run, opened_run
+from durable.journal.records import (
+    Ending,
+    Err,
+    EventSent,
+    ForChild,
+    ForSignal,
+    KeyClaimed,
+    Ok,
+    Outcome,
+    Record,
+    RunClosed,
+    RunOpened,
+    StepKind,
+    StepOpened,
+    Wait,
+)
+from durable.journal.rules.declaration import Declaration
+from durable.journal.rules.ledger import Ledger
+from durable.journal.rules.limits import Limits
+from durable.journal.rules.state import State
+from durable.timers import after
+
+Acting = tuple[object, Iterator[Record]]  # the value that a step ends with, and what it sends
+
+NOTHING = Ok("null")
+_TOLD: dict[Ending, tuple[str, ...]] = {
+    "completed": (FINISHED,),
+    "failed": (FINISHED, FAILED),
+    "cancelled": (FINISHED, CANCELLED),
+}
+
+
+def _plain(error: RecordedError) -> dict[str, str]:
+    return {"name": error.name, "message": error.message, "stack": error.stack}
+
+
+def child_outcome(child: Ledger, key: str) -> Outcome:
+    """Return what a step that invoked a run has ended with, now that this has ended."""
+    if child.status == "completed":
+        return Ok(child.output or "null", deep=True)  # it was written just now
+    if child.status == "failed" and child.error is not None:
+        return Err(attrs.evolve(child.error, step_id=key))
+    message = f"run {child.run!r} was cancelled: {child.reason or 'no reason given'}"
+    return Err(RecordedError(RunCancelled.__name__, message, step_id=key))
+
+
+class Decisions:
+    """The rules over one state."""
+
+    def __init__(self, state: State, limits: Limits) -> None:
+        self.state = state
+        self.limits = limits
+        self._complain = state.bus.complain
+
+    def repeat_of(self, id: str, event: Event, now: datetime) -> str | None:
+        """Return the runtime's id of the event of which this is a repeat, None for a new one (R21).
+
+        An id counts while its event is still to come, and for 24 h from its delivery. `id` is the runtime's own.
+        """
+        if event.id is None or event.id == id:
+            return None
+        coming = self.state.coming.get(event.id)
+        if coming is not None:
+            return coming
+        first = self.state.seen.get(("", event.id))
+        return first[0] if first is not None and first[1] > now else None
+
+    def _ids_of(self, events: Sequence[tuple[str, Event]], now: datetime) -> list[str]:
+        """Return the runtime's id of each event that is sent together with others: for a repeat, that of the first."""
+        ids, firsts = list[str](), dict[str, str]()
+        for id, event in events:
+            given = event.id if event.id != id else None
+            ids.append(id if given is None else firsts.setdefault(given, self.repeat_of(id, event, now) or id))
+        return ids
+
+    def events_sent(self, events: Sequence[tuple[str, Event]], now: datetime) -> tuple[list[str], Iterator[Record]]:
+        """Events were sent together: schedule each, or deliver it at once. A repeat calls for nothing.
+
+        Each is as it was accepted, with the id that is to be the runtime's own. Return what these have become (for a
+        repeat, the id of the first), and the records.
+        """
+        ids = self._ids_of(events, now)
+        if len(events) == 1:
+            return ids, self._send(*events[0], now)
+        return ids, chain.from_iterable(starmap(self._send, [(id, event, now) for id, event in events]))
+
+    def _send(self, id: str, event: Event, now: datetime) -> Iterator[Record]:
+        is_given = event.id != id  # by whoever sent it
+        if is_given and self.repeat_of(id, event, now) is not None:
+            return iter(())
+        if event.ts is not None and event.ts > now:
+            return iter((EventSent(id, event, now, due=event.ts),))
+        if is_given:
+            return chain((EventSent(id, event, now),), self.event_came(id, event, now))
+        return self.event_came(id, event, now)
+
+    def scheduled_event_due(self, id: str, now: datetime) -> Iterator[Record]:
+        """A scheduled event is due."""
+        scheduled = self.state.scheduled.get(id)
+        if scheduled is None:
+            return iter(())
+        return chain((EventSent(id, scheduled.event, now),), self.event_came(id, scheduled.event, now))
+
+    def event_came(self, id: str, event: Event, now: datetime) -> Iterator[Record]:
+        """An event happened: answer every matching wait, cancel, open one run per matching function."""
+        listeners, functions = self.state.bus.heard_by(event, now)
+        if listeners:
+            return self._deliver_to(listeners, functions, id, event, now)
+        opened: list[Record] = []
+        for function in functions:
+            opened += self.run_opens(function, opened_run(id, function), event, now)
+        return iter(opened)
+
+    def _deliver_to(
+        self, listeners: list[Listener], functions: list[str], id: str, event: Event, now: datetime
+    ) -> Iterator[Record]:
+        waits = [one.place for one in listeners if not one.cancels]
+        answer = Ok(enclose(event)) if waits else NOTHING
+        for place in waits:
+            yield from self.step_answered(place, answer, now)
+        for run in [one.place[0] for one in listeners if one.cancels]:
+            yield from self.run_ended(run, "cancelled", now, reason=f"by event {event.name!r}")
+        for function in functions:
+            yield from self.run_opens(function, opened_run(id, function), event, now)
+
+    def claimed_by(self, function: str, event: Event, now: datetime) -> tuple[Json | None, str | None]:
+        """Return the event's idempotency key for a function, and the run of the last 24 h that has claimed it."""
+        declaration = self.state.functions.get(function)
+        if declaration is None or declaration.idempotency is None:
+            return None, None
+        try:
+            value = declaration.idempotency.evaluate({"event": view(event)})
+            if value is None:
+                return None, None
+            # JSON has one number type: 1.0 claims what 1 does, as in `==`.
+            key = encode(int(value) if isinstance(value, float) and value.is_integer() else value)
+        except Exception as error:  # it fails, or comes to what cannot be kept, as type(event.data) does
+            what = f"idempotency of function {function!r}"
+            self._complain(what, f"{what} has no value, so that every event opens a run of it: {error}")
+            return None, None
+        claim = self.state.seen.get((function, key))
+        return key, claim[0] if claim is not None and claim[1] > now else None
+
+    def run_opens(
+        self,
+        function: str,
+        run: str,
+        event: Event,
+        now: datetime,
+        parent: Place | None = None,
+        *,
+        is_named: bool = False,
+    ) -> Iterator[Record]:
+        """A function is to run, unless its idempotency key was claimed. `is_named`: the run's id is its key (R21)."""
+        declaration, key = self.state.functions.get(function), None
+        if declaration is not None and declaration.idempotency is not None and not is_named:
+            key, claimant = self.claimed_by(function, event, now)
+            if claimant is not None:
+                return iter(())
+        if declaration is not None and declaration.cancels:
+            self._warn_of_cancels(declaration, run, event)
+        opened = RunOpened(run, function, event, now, parent)
+        return iter((opened,) if key is None else (KeyClaimed(function, key, run, now), opened))
+
+    def _warn_of_cancels(self, declaration: Declaration, run: str, event: Event) -> None:
+        # R20: at the call nobody can know the run's event; here it is known that the Cancel can never match.
+        for rule in declaration.cancels:
+            if rule.match is None:
+                continue
+            what = f"Cancel(match={rule.match!r}) of function {declaration.id!r}"
+            lack = lacking(view(event), path_of(rule.match))
+            if lack is not None:
+                self._complain(
+                    what, f"{what} can never match run {run!r}: of the run's own event {event.name!r}, {lack}"
+                )
+
+    def step_acts(self, ledger: Ledger, key: str, kind: StepKind, acting: Acting, now: datetime) -> Iterator[Record]:
+        """A step sends something and has ended with that (R22): before its own run, where what it sends ends that."""
+        value, records = acting
+        for record in records:
+            if isinstance(record, RunClosed) and record.run == ledger.run:
+                yield from self._act_ended(ledger, key, kind, value, now)
+            yield record
+        yield from self._act_ended(ledger, key, kind, value, now)
+
+    def _act_ended(self, ledger: Ledger, key: str, kind: StepKind, value: object, now: datetime) -> Iterator[Record]:
+        if ledger.status is None and (key not in ledger.steps or ledger.pending(key) is not None):
+            yield ledger.closing(key, kind, Ok(encode(value)), at=now, limits=self.limits)
+
+    def step_answered(self, place: Place, outcome: Outcome, now: datetime) -> Iterator[Record]:
+        """A wait is over. One that has ended already calls for nothing."""
+        run, key = place
+        ledger = self.state.ledger(run)
+        facts = ledger.pending(key) if ledger is not None else None
+        if ledger is None or facts is None:
+            return iter(())
+        return iter((ledger.closing(key, facts.kind, outcome, at=now, limits=self.limits),))
+
+    def deadline_passed(self, place: Place, deadline: datetime) -> Iterator[Record]:
+        """A wait's deadline has come: a sleep is over, a wait has timed out. That is when it happened, however late it
+        is noticed, but not before what the run has recorded by now."""
+        ledger = self.state.ledger(place[0])
+        facts = ledger.pending(place[1]) if ledger is not None else None
+        now = deadline if ledger is None else max(deadline, ledger.latest)
+        if facts is not None and isinstance(facts.wait, ForChild):
+            message = f"run {facts.wait.child!r} did not end in time; it goes on"
+            return self.step_answered(
+                place, Err(RecordedError(InvokeTimeoutError.__name__, message, step_id=place[1])), now
+            )
+        return self.step_answered(place, NOTHING, now)
+
+    def signal_sent(self, name: str, data: object, now: datetime) -> Iterator[Record]:
+        """A signal was sent: it answers the one wait for it, if there is one (R23)."""
+        place = self.waiter(name, now)
+        return iter(()) if place is None else self.step_answered(place, Ok(enclose(Signal(name, data))), now)
+
+    def waiter(self, signal: str, now: datetime) -> Place | None:
+        """Return who waits for a signal at `now`."""
+        place = self.state.signals.get(signal)
+        if place is None:
+            return None
+        wait = self.state.awaited(place)
+        return place if isinstance(wait, ForSignal) and now < wait.until else None
+
+    def step_waits(self, place: Place, kind: StepKind, wait: Wait, now: datetime, *, replace: bool) -> Iterator[Record]:
+        """A step begins to wait; `replace` takes a signal over from whoever waits for it."""
+        run, key = place
+        opened = StepOpened(run, key, kind, wait, now)
+        if not isinstance(wait, ForSignal) or (holder := self.waiter(wait.signal, now)) is None:
+            return iter((opened,))
+        if not replace:
+            message = (
+                f"signal {wait.signal!r} is waited for by run {holder[0]!r} already: use a name of its own for each "
+                'run, or on_conflict="replace"'
+            )
+            error = RecordedError(SignalConflictError.__name__, message, step_id=key)
+            return iter((self.state.ledgers[run].closing(key, kind, Err(error), at=now, limits=self.limits),))
+        return chain(self.step_answered(holder, NOTHING, now), (opened,))
+
+    def step_invokes(
+        self, place: Place, function: str, event: Event, span: timedelta | None, now: datetime
+    ) -> Iterator[Record]:
+        """A step invokes a function: its waiting and the child's opening are one cause (R24)."""
+        run, key = place
+        ledger = self.state.ledgers[run]
+        facts = ledger.steps.get(key)
+        until = None if span is None else after(now, span)
+        if facts is not None and isinstance(facts.wait, ForChild) and self.state.is_unfinished(facts.wait.child):
+            # Cancelled in an earlier attempt, or opened again (R32), which leaves no deadline: the child goes on.
+            return iter((StepOpened(run, key, "invoke", ForChild(facts.wait.child, facts.wait.until or until), now),))
+        _, claimant = self.claimed_by(function, event, now)
+        refusal = None
+        if function not in self.state.functions:
+            refusal = f"there is no function {function!r} in this engine: pass it in Engine(functions=[...])"
+        elif claimant is not None:
+            refusal = f"function {function!r} ran for the same idempotency key in the last 24 h, as run {claimant!r}"
+        if refusal is not None:
+            error = RecordedError(LookupError.__name__, refusal, step_id=key)
+            return iter((ledger.closing(key, "invoke", Err(error), at=now, limits=self.limits),))
+        child = child_run(run, key, facts.openings if facts is not None else 0)
+        opened = StepOpened(run, key, "invoke", ForChild(child, until), now)
+        return chain((opened,), self.run_opens(function, child, event, now, place))
+
+    def run_ended(
+        self,
+        run: str,
+        status: Ending,
+        now: datetime,
+        *,
+        output: Json | None = None,
+        error: RecordedError | None = None,
+        reason: str | None = None,
+    ) -> Iterator[Record]:
+        """A run has ended: wake its parent, tell of it, call its failure handler (R15, R16, R24)."""
+        ledger = self.state.ledgers.get(run) or self.state.ledger(run)
+        if ledger is None:
+            return iter(())
+        closed, parent = RunClosed(run, status, now, output, error, reason), self.state.parents.get(run)
+        if parent is None and not self._is_told(ledger, status):
+            return iter((closed,))
+        return self._close(ledger, closed, parent)
+
+    def _is_told(self, ledger: Ledger, status: Ending) -> bool:
+        """Say whether anybody may hear that a run has ended: nobody begins to by that."""
+        declaration = self.state.functions.get(ledger.function)
+        if status == "failed" and declaration is not None and declaration.on_failure is not None:
+            return True
+        return any(map(self.state.bus.is_heard, _TOLD[status]))
+
+    def _close(self, ledger: Ledger, closed: RunClosed, parent: Place | None) -> Iterator[Record]:
+        yield closed
+        if parent is not None:
+            yield from self.step_answered(parent, child_outcome(ledger, parent[1]), closed.at)
+        yield from self._tell(ledger, closed.at)
+
+    def _tell(self, ledger: Ledger, now: datetime) -> Iterator[Record]:
+        declaration = self.state.functions.get(ledger.function)
+        on_failure = declaration.on_failure if declaration is not None else None
+        is_silent = ledger.event.name in LIFECYCLE  # R16; its failure handler is called all the same
+        for name in _TOLD[ledger.status or "completed"]:
+            failing = on_failure if name == FAILED else None
+            if failing is None and (is_silent or not self.state.bus.is_heard(name)):
+                continue
+            id = ending_event(ledger.run, name, ledger.reopenings)
+            event = event_of(name, self._ending_data(ledger, name), id, now, None)
+            if not is_silent:
+                yield from self.event_came(id, event, now)
+            if failing is not None:
+                yield from self.run_opens(failing, failure_run(ledger.run, ledger.reopenings), event, now)
+
+    def _ending_data(self, ledger: Ledger, name: str) -> dict[str, Any]:
+        data: dict[str, Any] = {
+            "function_id": ledger.function,
+            "run_id": ledger.run,
+            "event": {**view(ledger.event), "data": dict(ledger.event.data)},
+        }
+        if ledger.error is not None and ledger.status == "failed":
+            data["error"] = {**_plain(ledger.error), "causes": [_plain(cause) for cause in ledger.error.causes]}
+        elif ledger.status == "completed":
+            data["result"] = outline(ledger.output or "null")
+        if ledger.status == "cancelled":
+            data["reason"] = ledger.reason
+        return data

@@ -1,0 +1,88 @@
+"""A parked run: what is kept in memory of one that has no coroutine and waits in one step.
+
+Separate because a hundred thousand of them must be small, and because it is a ledger of which most stayed in the store.
+Leaves to `parking` which runs are parked, and when the rest is read again.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+
+from durable.events import Event, event_of
+from durable.journal.codec.enclosing import enclose
+from durable.journal.codec.values import decode
+from durable.journal.records import StepKind, Wait
+from durable.journal.rules.ledger import Ledger, StepFacts
+
+
+class ParkedRun:
+    """What the rules must know of a parked run: how it is found, and how the step that it waits in ends.
+
+    The data of its event are kept as text, which is a quarter of what they are in memory otherwise.
+    """
+
+    __slots__ = (
+        "_count",
+        "_data",
+        "_event_id",
+        "_event_name",
+        "_event_ts",
+        "_event_v",
+        "_kind",
+        "_open_turn",
+        "_reopenings",
+        "_size",
+        "function",
+        "key",
+        "opened_at",
+        "run",
+        "since",
+        "started_at",
+        "wait",
+    )
+
+    opened_at: datetime
+    since: datetime
+    started_at: datetime | None
+    wait: Wait | None
+    _kind: StepKind
+
+    def __init__(self, ledger: Ledger, key: str) -> None:
+        ledger.close_turns()
+        event, facts = ledger.event, ledger.steps[key]
+        self.run = ledger.run
+        self.function = sys.intern(ledger.function)
+        self.opened_at, self.since = ledger.opened_at, ledger.since
+        self.started_at = ledger.started_at
+        self.key = sys.intern(key)
+        self.wait = facts.wait
+        self._event_name = sys.intern(event.name)
+        self._event_id, self._event_ts, self._event_v = event.id, event.ts, event.v
+        self._data = enclose(event.data)
+        self._kind = facts.kind
+        self._open_turn = ledger.open_turn
+        self._size = ledger.size
+        self._reopenings = ledger.reopenings
+        self._count = ledger.count
+
+    def event(self) -> Event:
+        """Return the event of the run."""
+        return event_of(self._event_name, decode(self._data), self._event_id, self._event_ts, self._event_v)
+
+    def ledger(self) -> Ledger:
+        """Return a ledger that takes the next records in like the whole one; of the steps it knows the open one."""
+        return Ledger(
+            self.run,
+            self.function,
+            self.event(),
+            self.opened_at,
+            steps={self.key: StepFacts(self._kind, self.opened_at, self.wait, is_waiting=True)},
+            open_turn=self._open_turn,
+            size=self._size,
+            started_at=self.started_at,
+            reopenings=self._reopenings,
+            reopened_at=self.since,
+            count=self._count,
+            is_whole=False,
+        )

@@ -1,0 +1,204 @@
+"""Retraction: how the state is put back to where it was before a record was folded.
+
+Separate because a cause is one: if its fifth record cannot be written, the four before it must not have happened.
+Leaves to `journal` when to put back, to `state` what a record changes.
+
+What a record will change is looked at before it is folded, and no more of it is remembered than that: a run's own few
+fields, the step in question, who is found where. All is put back but the order in which tables hold their entries,
+and ids and keys that had run out. Nearly every retraction is made in vain, so each is made in one go, of bare values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping
+from functools import partial
+from operator import attrgetter
+from typing import Any, TypeVar, assert_never
+
+import attrs
+
+from durable.events import Place
+from durable.journal.ids import cancel_place
+from durable.journal.records import (
+    EngineClosed,
+    EventSent,
+    ForChild,
+    ForEvent,
+    ForSignal,
+    KeyClaimed,
+    MessageTaken,
+    Record,
+    RunClosed,
+    RunOpened,
+    RunResumed,
+    RunRetried,
+    RunStarted,
+    StepClosed,
+    StepOpened,
+    StepRetried,
+    Wait,
+)
+from durable.journal.rules.ledger import Ledger, StepFacts
+from durable.journal.rules.parked import ParkedRun
+from durable.journal.rules.state import State
+
+K = TypeVar("K")
+V = TypeVar("V")
+PutBack = Callable[[], object]
+
+_LEDGER_NAMES = [field.name for field in attrs.fields(Ledger) if field.name not in ("run", "steps", "turns")]
+_STEP_NAMES = [field.name for field in attrs.fields(StepFacts)]
+# What the record of a step changes in its run's ledger beside that step and its turn.
+_COUNTS = ("count", "latest", "deaths", "alone", "size", "open_turn")
+_of_ledger, _counts_of, _of_facts = attrgetter(*_LEDGER_NAMES), attrgetter(*_COUNTS), attrgetter(*_STEP_NAMES)
+
+
+def retraction(state: State, record: Record) -> PutBack:
+    """Return what puts the state back as it is now, once the record has been folded, whole or in part."""
+    match record:
+        case StepClosed() | StepOpened() | StepRetried():  # first, for they are the most frequent
+            return _of_step(state, record)
+        case RunOpened() | RunClosed() | RunRetried() | RunResumed() | RunStarted():
+            return _of_run(state, record)
+        case EventSent():
+            id, given = record.id, ("", record.event.id or "")
+            return _all(_entry(state.scheduled, id), _entry(state.coming, given[1]), _entry(state.seen, given))
+        case KeyClaimed():
+            return _entry(state.seen, (record.function, record.key))
+        case MessageTaken() | EngineClosed():
+            return _nothing
+        case _:
+            assert_never(record)
+
+
+def _of_step(state: State, record: StepClosed | StepOpened | StepRetried) -> PutBack:
+    run, key = record.run, record.key
+    ledger = state.ledgers.get(run)
+    if ledger is None:
+        return _of_parked_step(state, run, state.parked.get(run), record)
+    facts = ledger.steps.get(key)
+    known = None if facts is None else _of_facts(facts)
+    turn = record.turn if type(record) is StepClosed else None
+    keys = None if turn is None else ledger.turns.get(turn)
+    length = -1 if keys is None else len(keys)
+    found = _found(state, (run, key), None if facts is None else facts.wait)
+    if type(record) is StepOpened:
+        found += _found(state, (run, key), record.wait)
+    return partial(_put_step_back, ledger, _counts_of(ledger), key, facts, known, turn, length, found)
+
+
+def _put_step_back(
+    ledger: Ledger,
+    counts: tuple[Any, ...],
+    key: str,
+    facts: StepFacts | None,
+    known: tuple[Any, ...] | None,
+    turn: int | None,
+    length: int,
+    found: tuple[PutBack, ...],
+) -> None:
+    _set(ledger, _COUNTS, counts)
+    if facts is None or known is None:
+        ledger.steps.pop(key, None)
+    else:
+        _set(facts, _STEP_NAMES, known)
+    if turn is not None and length < 0:
+        ledger.turns.pop(turn, None)
+    elif turn is not None:
+        del ledger.turns[turn][length:]
+    for put_back in found:
+        put_back()
+
+
+def _of_parked_step(state: State, run: str, parked: ParkedRun | None, record: Record) -> PutBack:
+    found = () if parked is None else _found(state, (run, parked.key), parked.wait)
+    if type(record) is StepOpened:
+        found += _found(state, (run, record.key), record.wait)
+    return _all(_entry(state.ledgers, run), _entry(state.parked, run), *found)
+
+
+def _of_run(state: State, record: RunOpened | RunClosed | RunRetried | RunResumed | RunStarted) -> PutBack:
+    run = record.run
+    running, parked, ended = state.ledgers.get(run), state.parked.get(run), state.ended.get(run)
+    ledger = running or ended
+    known = None if ledger is None else _of_ledger(ledger)
+    found = () if parked is None else _found(state, (run, parked.key), parked.wait)
+    if ledger is not None and isinstance(record, RunClosed | RunRetried):
+        found += _of_steps(state, ledger, every=isinstance(record, RunRetried))
+    of = parked if ledger is None else ledger
+    declaration = state.functions.get(record.function if isinstance(record, RunOpened) else of.function if of else "")
+    if declaration is not None and declaration.cancels:
+        places = [cancel_place(run, number) for number in range(len(declaration.cancels))]
+        found += tuple([partial(state.bus.put, place, state.bus.at(place)) for place in places])
+    return partial(_put_run_back, state, run, running, parked, ended, known, found)
+
+
+def _put_run_back(
+    state: State,
+    run: str,
+    running: Ledger | None,
+    parked: ParkedRun | None,
+    ended: Ledger | None,
+    known: tuple[Any, ...] | None,
+    found: tuple[PutBack, ...],
+) -> None:
+    _put(state.ledgers, run, running)
+    _put(state.parked, run, parked)
+    _put(state.ended, run, ended)
+    if known is not None:
+        _set(running or ended, _LEDGER_NAMES, known)
+    for put_back in found:
+        put_back()
+
+
+def _of_steps(state: State, ledger: Ledger, *, every: bool) -> tuple[PutBack, ...]:
+    found: list[PutBack] = []
+    for key, facts in ledger.steps.items():
+        if every or facts.is_waiting:
+            found.append(partial(_set, facts, _STEP_NAMES, _of_facts(facts)))
+            found += _found(state, (ledger.run, key), facts.wait)
+    if every:
+        found += [partial(ledger.turns.__setitem__, turn, list(keys)) for turn, keys in ledger.turns.items()]
+    return tuple(found)
+
+
+def _found(state: State, place: Place, wait: Wait | None) -> tuple[PutBack, ...]:
+    """Return what is said of a wait beside its run's ledger: where its event, its signal or its child finds it."""
+    match wait:
+        case ForEvent():
+            return (partial(state.bus.put, place, state.bus.at(place)),)
+        case ForSignal():
+            return (_entry(state.signals, wait.signal),)
+        case ForChild():
+            return (_entry(state.parents, wait.child),)
+        case _:
+            return ()
+
+
+def _put(table: MutableMapping[str, V], key: str, value: V | None) -> None:
+    if value is None:
+        table.pop(key, None)
+    else:
+        table[key] = value
+
+
+def _entry(table: MutableMapping[K, V], key: K) -> PutBack:
+    """Return what puts back what stands under a key, or that nothing does."""
+    return partial(table.__setitem__, key, table[key]) if key in table else partial(table.pop, key, None)
+
+
+def _set(of: object, names: tuple[str, ...] | list[str], values: tuple[Any, ...]) -> None:
+    for name, value in zip(names, values, strict=True):
+        setattr(of, name, value)
+
+
+def _all(*parts: PutBack) -> PutBack:
+    def put_back() -> None:
+        for part in parts:
+            part()
+
+    return put_back
+
+
+def _nothing() -> None:
+    """What has changed nothing that is kept in memory needs nothing put back."""

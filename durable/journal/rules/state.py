@@ -1,0 +1,294 @@
+"""All runs' facts, folded: which runs there are, who waits for what, what is scheduled, which ids were seen.
+
+Separate because it is the one law of the library, `state == fold(journal)`: nothing else changes it but a record.
+What is kept in memory of a run is no fact: whether it is parked, and whether its end was told, has methods of its own.
+Leaves to `causes` which records there are to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import assert_never
+
+from durable.events import Complaint, EventBus, Listener, Place, parse, path_of, view
+from durable.journal.ids import cancel_place
+from durable.journal.records import (
+    EngineClosed,
+    EventSent,
+    ForChild,
+    ForEvent,
+    ForSignal,
+    KeyClaimed,
+    MessageTaken,
+    Record,
+    RunClosed,
+    RunOpened,
+    RunResumed,
+    RunRetried,
+    RunStarted,
+    StepClosed,
+    StepOpened,
+    StepRetried,
+    Until,
+    Wait,
+)
+from durable.journal.rules.declaration import WAIT_NAMES, Declaration
+from durable.journal.rules.ledger import Ledger
+from durable.journal.rules.parked import ParkedRun
+from durable.timers import after
+
+KEPT = timedelta(hours=24)
+
+
+class State:
+    """The fold of the journal.
+
+    `ledgers` holds the runs that have not ended, but for those that are `parked`; a record of one of these brings it
+    back. `ended` holds those whose end is folded but not yet told to anyone,
+    `scheduled` the events that are due later, `coming` their ids where users gave them, `seen` the ids and idempotency
+    keys of the last 24 h.
+    """
+
+    def __init__(self, complain: Complaint) -> None:
+        self.functions: dict[str, Declaration] = {}
+        self.ledgers: dict[str, Ledger] = {}
+        self.parked: dict[str, ParkedRun] = {}
+        self.ended: dict[str, Ledger] = {}
+        self.scheduled: dict[str, EventSent] = {}
+        self.coming: dict[str, str] = {}
+        self.seen: dict[tuple[str, str], tuple[str, datetime]] = {}
+        self.signals: dict[str, Place] = {}
+        self.parents: dict[str, Place] = {}
+        self.bus = EventBus(complain)
+
+    def declare(self, declaration: Declaration) -> None:
+        """Take a function in, or its newer definition: its triggers, and the cancellations of its unfinished runs."""
+        self.bus.drop_triggers(declaration.id)
+        runs = [run for run in self.unfinished() if run.function == declaration.id]
+        for run in runs:
+            self._leave_cancels(run)
+        self.functions[declaration.id] = declaration
+        for trigger in declaration.triggers:
+            self.bus.add_trigger(trigger)
+        for run in runs:
+            self._listen_for_cancels(run)
+
+    def unfinished(self) -> Iterator[Ledger | ParkedRun]:
+        """Yield the runs that have not ended, parked or not."""
+        yield from self.ledgers.values()
+        yield from self.parked.values()
+
+    @property
+    def count(self) -> int:
+        """How many runs have not ended."""
+        return len(self.ledgers) + len(self.parked)
+
+    def whole(self, run: str) -> Ledger | None:
+        """Return the ledger of a run if it is in memory, nothing left out."""
+        ledger = self.ledgers.get(run) or self.ended.get(run)
+        return ledger if ledger is not None and ledger.is_whole else None
+
+    def known(self, run: str) -> Ledger | ParkedRun | None:
+        """Return what is in memory of a run: of one that has not ended, or whose end nobody was told of yet."""
+        return self.ledgers.get(run) or self.parked.get(run) or self.ended.get(run)
+
+    def ledger(self, run: str) -> Ledger | None:
+        """Return the ledger of a run that has not ended; one that was parked is so no more."""
+        ledger = self.ledgers.get(run)
+        if ledger is None and (parked := self.parked.get(run)) is not None:
+            ledger = self.ledgers[run] = parked.ledger()
+            del self.parked[run]
+        return ledger
+
+    def is_unfinished(self, run: str) -> bool:
+        """Say whether there is such a run and it has not ended."""
+        return run in self.ledgers or run in self.parked
+
+    def is_waiting(self, place: Place) -> bool:
+        """Say whether what a step waits for may still answer it."""
+        if place[0] in self.parked:
+            return self.parked[place[0]].key == place[1]
+        ledger = self.ledgers.get(place[0])
+        facts = ledger.pending(place[1]) if ledger is not None else None
+        return facts is not None and facts.is_waiting
+
+    def child_of(self, place: Place) -> Ledger | ParkedRun | None:
+        """Return what is in memory of the run that a step has invoked and that has not ended."""
+        wait = self.awaited(place)
+        return self.known(wait.child) if isinstance(wait, ForChild) else None
+
+    def awaited(self, place: Place) -> Wait | None:
+        """Return what a step of an unfinished run waits for, or has waited for."""
+        parked = self.parked.get(place[0])
+        if parked is not None:
+            return parked.wait if parked.key == place[1] else None
+        return self.ledgers[place[0]].steps[place[1]].wait
+
+    @contextmanager
+    def reopening(self, ledgers: Collection[Ledger]) -> Iterator[None]:
+        """Hold ledgers of runs that have ended, as they were read, for the records that are to open them again."""
+        held = [ledger for ledger in ledgers if ledger.run not in self.ended]
+        self.ended.update((ledger.run, ledger) for ledger in ledgers)
+        try:
+            yield
+        finally:
+            for ledger in held:
+                if self.ended.get(ledger.run) is ledger:
+                    del self.ended[ledger.run]
+
+    def park(self, run: str, key: str) -> None:
+        """Keep of a run what must be known while it waits in step `key`, its only open one, and no more."""
+        self.parked[run] = ParkedRun(self.ledgers[run], key)
+        del self.ledgers[run]
+
+    def unpark(self, whole: Ledger) -> None:
+        """Take the whole ledger of a run that was parked, as the store holds it, for what was kept of it."""
+        if self.ledgers[whole.run].count != whole.count:
+            raise ValueError(f"run {whole.run!r} has records that its ledger lacks")
+        self.ledgers[whole.run] = whole
+
+    def told(self, record: RunClosed) -> None:
+        """Forget a run whose end was told, unless that is another end: it may have been opened again since (R32)."""
+        ledger = self.ended.get(record.run)
+        if ledger is not None and ledger.ended_at == record.at:
+            del self.ended[record.run]
+
+    def told_all(self) -> None:
+        """Forget every run that has ended: whoever opens a store was told of nothing before."""
+        self.ended.clear()
+
+    def fold(self, record: Record) -> None:
+        """Take one more fact in."""
+        match record:
+            case StepClosed():  # first, for it is the most frequent
+                ledger = self.ledgers.get(record.run) or self._open(record.run)
+                ledger.fold(record)
+                if (wait := ledger.steps[record.key].wait) is not None:
+                    self._leave(record.run, record.key, wait)
+            case EventSent():
+                self._fold_event(record)
+            case KeyClaimed():
+                self._keep((record.function, record.key), record.run, record.at)
+            case MessageTaken() | EngineClosed():
+                pass
+            case RunOpened():
+                run, declaration = record.run, self.functions.get(record.function)
+                if run in self.ledgers or run in self.parked:
+                    raise ValueError(f"run {run!r} is opened twice")
+                ledger = self.ledgers[run] = Ledger(run, record.function, record.event, record.at, latest=record.at)
+                if declaration is not None and declaration.cancels:
+                    self._listen_for_cancels(ledger)
+            case RunClosed():
+                self._fold_ending(record)
+            case RunRetried():
+                self._fold_retry(record)
+            case StepOpened():
+                ledger = self._open(record.run)
+                ledger.fold(record)
+                self._listen(ledger, record.key, record.wait)
+            case RunResumed() | RunStarted() | StepRetried():
+                self._open(record.run).fold(record)
+            case _:
+                assert_never(record)
+
+    def _open(self, run: str) -> Ledger:
+        ledger = self.ledger(run)
+        if ledger is None:
+            raise KeyError(run)
+        return ledger
+
+    def _fold_event(self, record: EventSent) -> None:
+        given = record.event.id if record.event.id != record.id else None  # by whoever sent it
+        if record.due is not None:
+            self.scheduled[record.id] = record
+            if given is not None:
+                self.coming[given] = record.id
+            return
+        self.scheduled.pop(record.id, None)
+        if given is not None:
+            self.coming.pop(given, None)
+            self._keep(("", given), record.id, record.at)
+
+    def _keep(self, key: tuple[str, str], value: str, now: datetime) -> None:
+        for old, (_, until) in list(islice(self.seen.items(), 2)):
+            if until <= now:
+                del self.seen[old]
+        self.seen.pop(key, None)
+        self.seen[key] = (value, after(now, KEPT))
+
+    def _fold_ending(self, record: RunClosed) -> None:
+        ledger = self.ledgers.get(record.run) or self._open(record.run)
+        declaration = self.functions.get(ledger.function)
+        del self.ledgers[record.run]
+        for key, facts in ledger.steps.items():
+            if facts.is_waiting:
+                self._leave(record.run, key, facts.wait)
+        if declaration is not None and declaration.cancels:
+            self._leave_cancels(ledger)
+        ledger.fold(record)
+        self.ended[record.run] = ledger
+
+    def _fold_retry(self, record: RunRetried) -> None:
+        if not record.reopened:
+            self._open(record.run).fold(record)
+            return
+        ledger = self.ledgers[record.run] = self.ended.pop(record.run)
+        ledger.fold(record)
+        self._listen_for_cancels(ledger)
+        for key in record.waits:
+            wait = ledger.steps[key].wait
+            if not isinstance(wait, ForChild):
+                raise ValueError(f"step {key!r} waits for no child")
+            self._listen(ledger, key, wait)
+
+    def _listen(self, ledger: Ledger, key: str, wait: Wait) -> None:
+        place = (ledger.run, key)
+        match wait:
+            case ForEvent():
+                self.bus.listen(self._listener(ledger, place, wait))
+            case ForSignal():
+                self.signals[wait.signal] = place
+            case ForChild():
+                self.parents[wait.child] = place
+            case Until():
+                pass
+            case _:
+                assert_never(wait)
+
+    def _listener(self, ledger: Ledger, place: Place, wait: ForEvent) -> Listener:
+        path = None if wait.match is None else path_of(wait.match)
+        expression = None if wait.expression is None else parse(wait.expression, names=WAIT_NAMES)
+        own = view(ledger.event) if path or expression else None
+        return Listener(place, wait.event, wait.until, path, expression, own)
+
+    def _listen_for_cancels(self, ledger: Ledger | ParkedRun) -> None:
+        declaration = self.functions.get(ledger.function)
+        if declaration is None or not declaration.cancels:
+            return
+        own = view(ledger.event if isinstance(ledger, Ledger) else ledger.event())
+        for number, rule in enumerate(declaration.cancels):
+            until = None if rule.timeout is None else after(ledger.since, rule.timeout)
+            path = None if rule.match is None else path_of(rule.match)
+            place = cancel_place(ledger.run, number)
+            self.bus.listen(Listener(place, rule.event, until, path, rule.expression, own, cancels=True))
+
+    def _leave_cancels(self, ledger: Ledger | ParkedRun) -> None:
+        declaration = self.functions.get(ledger.function)
+        for number in range(len(declaration.cancels) if declaration else 0):
+            self.bus.leave(cancel_place(ledger.run, number))
+
+    def _leave(self, run: str, key: str, wait: Wait | None) -> None:
+        if wait is None:
+            return
+        match wait:
+            case ForEvent():
+                self.bus.leave((run, key))
+            case ForSignal() if self.signals.get(wait.signal) == (run, key):
+                del self.signals[wait.signal]
+            case ForChild():
+                self.parents.pop(wait.child, None)
+            case _:
+                pass

@@ -1,0 +1,295 @@
+"""Fold records at once, append them in groups, and tell when they are durable.
+
+Separate because R2 and R31 depend on it: a posted record is part of the state at once, but is shown outside only when
+it is durable.
+Leaves to the store the keeping of entries, to `session` and `engine` who is told.
+
+`post` folds a record and queues it, without an await. The next append takes all records that were queued while the last
+one was under way. So a thousand runs that step at once share a few commits, and everything posted between two awaits is
+kept or lost as one. Records are numbered as they are posted; the store has all records up to number `durable`. A failed
+append is final: it is not tried again, since it is unknown how much of it is on disk, and all that wait get a
+`StoreError`.
+
+A record that cannot be kept is an error of the caller that posts it, before anything of its cause has happened. A
+record's entry is made, and so checked for every store, before the record is folded. A cause of several records is
+decided while they are folded. If a later one fails, those before it are taken back. This is safe, since followers are
+told, and entries queued, only when all of them are there (R31).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Protocol
+
+from durable.errors import StoreError
+from durable.journal.entries import Entries
+from durable.journal.records import Record
+from durable.journal.rules.retraction import PutBack, retraction
+from durable.journal.rules.state import State
+from durable.stores import Entry, Store
+
+Told = Callable[[StoreError | None], None]
+
+TOLD_AT_ONCE = 200  # in one turn of the loop: each may begin a run, or go on with one
+
+
+class Follower(Protocol):
+    """A follower acts on records right after they are folded."""
+
+    def follows(self) -> Mapping[type[Record], Callable[[Any], None]]:
+        """Return the function to call for each kind of record."""
+
+
+class Journal:
+    """A journal is the queue in front of a store.
+
+    Right after a record is folded, the followers of its kind are told, in the order in which they were added, and
+    `changed` is set. `on_failure(error)` is called once if the store fails.
+    A store whose class says `immediate = True` never suspends in `append`: it is appended to in place.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        state: State,
+        changed: asyncio.Event,
+    ) -> None:
+        self.posted = 0
+        self.durable = 0
+        self.failure: StoreError | None = None
+        self._refusal: StoreError | None = None  # the failure, or that it is closed
+        self.immediate = bool(getattr(store, "immediate", False))
+        self._store = store
+        self._state = state
+        self._entries = Entries(state)
+        self.on_failure: Callable[[StoreError], None] | None = None
+        self._changed = changed
+        self._followers: dict[type[Record], list[Callable[[Any], None]]] = {}
+        self._queue: list[Entry] = []
+        self._untold: list[tuple[Callable[[Any], None], Record]] = []
+        self._loop = asyncio.get_running_loop()
+        self._more = asyncio.Event()
+        self._flushing = False
+        self._order = 0
+        self._is_telling = False
+        self._waiting: list[tuple[int, int, Told]] = []
+
+    def follow(self, follower: Follower) -> None:
+        """Add a follower, which is told of its kinds of records from now on."""
+        for kind, told in follower.follows().items():
+            self._followers.setdefault(kind, []).append(told)
+
+    def post(self, record: Record) -> int:
+        """Fold a record, queue it, and return its number.
+
+        Raises:
+            StoreError: the store has failed, or this is closed; nothing was folded.
+        """
+        if self._refusal is not None:
+            self._refuse()
+        entry = self._entries.of(record)
+        self._write_soon()
+        self._state.fold(record)
+        self._queue.append(entry)
+        self.posted += 1
+        self._tell_followers(record)
+        return self.posted
+
+    def post_all(self, cause: Iterable[Record]) -> list[Record]:
+        """Post the records of one cause, all or nothing; return them.
+
+        Each record is folded before the next is decided.
+
+        Raises:
+            StoreError: the store has failed; nothing was folded.
+            ValueError, CodecError: a record cannot be kept. Then, and after any other error of deciding, writing or
+                folding, nothing has happened.
+        """
+        if self._refusal is not None:
+            self._refuse()
+        records: list[Record] = []
+        entries: list[Entry] = []
+        retractions: list[PutBack] = []
+        try:
+            for record in cause:
+                entries.append(self._entries.of(record))
+                retractions.append(retraction(self._state, record))
+                if not records:
+                    self._write_soon()
+                self._state.fold(record)
+                records.append(record)
+        except BaseException:
+            for put_back in reversed(retractions):
+                put_back()
+            raise
+        self._queue += entries
+        self.posted += len(entries)
+        for record in records:
+            self._tell_followers(record)
+        return records
+
+    def _tell_followers(self, record: Record) -> None:
+        for told in self._followers.get(type(record), ()):
+            try:
+                told(record)
+            except RecursionError:  # the stack is full of a function's own calls: on the loop's there is room
+                self._untold.append((told, record))
+
+    def _tell_untold(self) -> None:
+        while self._untold:
+            told, record = self._untold.pop(0)
+            told(record)
+
+    def _write_soon(self) -> None:
+        # Before anything has happened: it is what a full stack may have no room for.
+        self._changed.set()
+        if not self.immediate:
+            self._more.set()
+        elif not self._flushing:
+            self._loop.call_soon(self._flush_soon)
+            self._flushing = True
+
+    def tell(self, number: int, told: Told) -> None:
+        """Call `told(None)` once record `number` is durable.
+
+        It is called at once if the record is durable already. If the store fails, `told(error)` is called. If many wait
+        for one append, 200 of them are told in each turn of the loop.
+        """
+        if number <= self.durable:
+            told(None)
+        elif self.failure is not None:
+            told(self.failure)
+        else:
+            self._order += 1
+            heapq.heappush(self._waiting, (number, self._order, told))
+
+    def _refuse(self) -> None:
+        if self._refusal is not None:
+            raise StoreError(str(self._refusal)) from self._refusal
+
+    def check(self) -> None:
+        """Check that the store has not failed.
+
+        Each caller gets an error of its own: an error that is raised again and again collects the traceback of every
+        caller.
+
+        Raises:
+            StoreError: the store has failed.
+        """
+        if self.failure is not None:
+            raise StoreError(str(self.failure)) from self.failure
+
+    async def synced(self) -> None:
+        """Wait until everything posted so far is durable.
+
+        Raises:
+            StoreError: the store has failed; it is not known whether the posted records are stored.
+        """
+        if self.immediate:
+            self.flush()
+        self.check()
+        if self.posted > self.durable:
+            reached: asyncio.Future[None] = self._loop.create_future()
+            self.tell(self.posted, partial(_resolve, reached))
+            await reached
+
+    def flush(self) -> None:
+        """Append the queued records to an immediate store, now."""
+        batch, self._queue = self._queue, []
+        if not batch or self.failure is not None:
+            return
+        number = self.posted
+        appending = self._store.append(batch)
+        try:
+            appending.send(None)
+        except StopIteration:
+            self._advance(number)
+        except Exception as error:
+            self.fail(error)
+        else:
+            appending.close()
+            self.fail(RuntimeError("a store that says immediate = True suspended in append"))
+
+    def close(self, last: Record) -> None:
+        """Post the last record; refuse all records after it.
+
+        Raises:
+            StoreError: the store has failed.
+        """
+        self.post(last)
+        self._refusal = StoreError("the engine was closed: this is not recorded; open it and ask again")
+
+    def abandon(self) -> None:
+        """Drop the queued records, as a dying process does."""
+        self._queue.clear()
+        self._tell_failure(StoreError("the process died, as a test asked for"))
+
+    def _flush_soon(self) -> None:
+        self._flushing = False
+        self._tell_untold()
+        self.flush()
+
+    async def write(self) -> None:
+        """Append queued records, group by group, until cancelled or the store fails."""
+        while self.failure is None:
+            await self._more.wait()
+            self._more.clear()
+            self._tell_untold()
+            while self._queue and self.failure is None:
+                batch, self._queue = self._queue, []
+                number = self.posted
+                try:
+                    await self._store.append(batch)
+                except Exception as error:
+                    self.fail(error)
+                else:
+                    self._advance(number)
+
+    def _advance(self, number: int) -> None:
+        self.durable = number
+        if not self._is_telling:
+            self._tell_some()
+
+    def _tell_some(self) -> None:
+        self._is_telling = False
+        waiting, left = self._waiting, TOLD_AT_ONCE
+        while waiting and waiting[0][0] <= self.durable:
+            if not left:
+                self._is_telling = True
+                self._loop.call_soon(self._tell_some)
+                return
+            left -= 1
+            heapq.heappop(waiting)[2](None)
+
+    def fail(self, error: Exception) -> None:
+        """Note that the store has failed.
+
+        Nothing is appended any more, and all that wait get a `StoreError`.
+        """
+        if self.failure is not None:
+            return
+        failure = error
+        if not isinstance(failure, StoreError):
+            failure = StoreError(f"the store failed: {type(error).__name__}: {error}")
+            failure.__cause__ = error
+        self._tell_failure(failure)
+        if self.on_failure is not None:
+            self.on_failure(failure)
+
+    def _tell_failure(self, failure: StoreError) -> None:
+        self.failure = self._refusal = failure
+        waiting, self._waiting = self._waiting, []
+        for number, _, told in sorted(waiting, key=lambda entry: entry[:2]):
+            told(failure if number > self.durable else None)
+
+
+def _resolve(reached: asyncio.Future[None], error: StoreError | None) -> None:
+    if reached.done():
+        return
+    if error is None:
+        reached.set_result(None)
+    else:
+        reached.set_exception(error)

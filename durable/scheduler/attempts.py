@@ -1,0 +1,399 @@
+"""The attempts of one step's handler: call it, record what came of it, or when to try again.
+
+Separate because a handler is the only place where user code does anything that is kept.
+Leaves to `retries` the arithmetic, to `calls` what the function receives, to `workers` the threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Coroutine
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any
+
+import attrs
+
+from durable.errors import StoreError
+from durable.events import Json
+from durable.functions import CURRENT, Handler, Trying, without_loop
+from durable.journal import (
+    FINAL,
+    Err,
+    Ok,
+    Outcome,
+    StepRetried,
+    Verdict,
+    Whose,
+    encode,
+    is_failed_call,
+    is_of,
+    output_too_large,
+    recorded,
+    set_trace,
+    trace_of,
+)
+from durable.scheduler.arguments import watched
+from durable.scheduler.bounds import Bounds, last_word
+from durable.scheduler.calls import StepCall
+from durable.scheduler.deadlines import StepDue
+from durable.scheduler.eager import SpareTask
+from durable.scheduler.threads import Call
+
+
+class Attempts:
+    """The handler of a step: its tries, one after the other. A `Work` for its call."""
+
+    __slots__ = (
+        "_attempt",
+        "_bounds",
+        "_calling",
+        "_context",
+        "_handler",
+        "_has_begun",
+        "_in_place",
+        "_parts",
+        "_recorded",
+        "_session",
+        "_step",
+        "_stopped",
+        "_task",
+        "_thread",
+        "_timed_out",
+        "_trying",
+        "is_running",
+    )
+
+    def __init__(self, call: StepCall, handler: Handler) -> None:
+        self.is_running = False
+        self._session = call.session
+        self._parts = call.session.parts
+        self._step = call
+        self._handler = handler
+        self._context = copy_context()
+        self._attempt = 0
+        self._bounds = (
+            None if handler.timeout is None and handler.within is None else Bounds(handler.timeout, handler.within)
+        )
+        self._has_begun = False  # this try: its handler, not what it waits for before
+        self._recorded = 0
+        self._in_place = False
+        self._stopped = False
+        self._timed_out = False
+        self._task: asyncio.Task[None] | None = None
+        self._calling: Awaitable[Any] | None = None
+        self._thread: Call[Any] | None = None
+        self._trying: Trying | None = None
+
+    @property
+    def is_in_thread(self) -> bool:
+        """Whether a thread runs it, which nobody can stop."""
+        return self._thread is not None and self._thread.running
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the try is stopped when it, or the step, has had its time; not while it waits for a thread."""
+        return self._bounds is not None and (self._has_begun or self._bounds.last is not None)
+
+    @property
+    def label(self) -> str:
+        """The step and its run, for messages."""
+        return f"step {self._step.key!r} of run {self._session.ledger.run!r}"
+
+    def begin(self) -> None:
+        """Begin the next try, or wait for the instant that is recorded for it."""
+        facts = self._session.ledger.steps.get(self._step.key)
+        if facts is not None:
+            self._attempt = facts.attempt
+            if self._attempt and self._bounds is not None:
+                self._bounds.began = facts.began or facts.opened_at
+            if facts.due is not None and StepDue(self._session.ledger.run, self._step.key) in self._parts.timers:
+                return  # R17: what the timers have given is due, whatever the clock says now
+        self._in_place = facts is None and self._session.gate is None and self._bounds is None
+        self._admit()
+        self._in_place = False
+
+    def _admit(self) -> None:
+        # R26: once the scheduler lets this run call handlers.
+        if self._session.gate is None:
+            self._try()
+        else:
+            self._session.gate(self._try)
+
+    def come_due(self) -> None:
+        """The next try is due, or the running one has had its time."""
+        if not self.is_running:
+            # The wait before a try is recorded before the try begins: a crash must not give it back (R11).
+            self._parts.journal.tell(self._recorded, lambda error: None if error else self._admit())
+        elif self._task is not None and self._bounds is not None:  # else: what was due has begun already
+            self._timed_out = True
+            self._cancel(self._task)
+
+    def stop(self) -> None:
+        """Cancel the try that is running, and try no more. A thread that a step still waits for is let run."""
+        self._stopped = True
+        if self._trying is not None and (self._step.was_dropped or self._session.ledger.status is not None):
+            self._trying.is_cancelled = True
+        if self._task is not None and (self._step.was_dropped or not self.is_in_thread):
+            self._cancel(self._task)
+
+    def _cancel(self, task: asyncio.Task[None]) -> None:
+        if task.cancel():
+            task.add_done_callback(self._withdraw)
+
+    def _withdraw(self, task: asyncio.Task[None]) -> None:
+        # A task that is cancelled before it began does nothing at all: not even say that the try has ended.
+        if task is self._task and self.is_running:
+            self._end(asyncio.CancelledError(), None)
+            if isinstance(self._calling, Coroutine):
+                self._calling.close()
+
+    async def ended(self) -> None:
+        """Wait until no try is running."""
+        if self._task is not None and not self._task.done():
+            await asyncio.wait([self._task])
+
+    # Calling the handler.
+
+    def _try(self) -> None:
+        if self._stopped or self.is_running or self._session.refused:  # while an engine closes, no try begins
+            return
+        self.is_running = True
+        self._timed_out = self._has_begun = False
+        try:
+            trying = self._trying = Trying(
+                self._session.ledger.run, self._step.key, self._attempt, self._parts.settings.engine
+            )
+            if self._bounds is not None and self._bounds.is_past(self._parts.clock.now()):
+                self._timed_out = self._bounds.is_last = True
+                self._end(None, None)
+                return
+            context = self._context.copy()
+            context.run(CURRENT.set, trying)
+            if self._in_place and self._parts.spare.is_ready:
+                self._try_in_place(self._parts.spare, context)
+            else:
+                self._arm()
+                self._start(self._call(context), context)
+        except Exception as error:  # whoever lets a try begin has others to serve
+            self._end(error, None)
+
+    def _start(self, calling: Awaitable[Any], context: Context) -> None:
+        # Not loop.create_task: an eager task factory would run the handler before its task is known here.
+        self._calling = calling
+        self._task = asyncio.Task(self._run(calling), loop=self._parts.loop, context=context)
+
+    def _try_in_place(self, spare: SpareTask, context: Context) -> None:
+        try:
+            handler = self._stood_in()
+            self._has_begun = handler.is_async or self._parts.is_inline
+            if handler.is_async:
+                suspended = spare.begin(handler.call(), context)
+                self._task = spare.go_on(suspended, self._run)
+                return
+            if not self._parts.is_inline:
+                self._start(self._call_in_thread(handler, context), context)
+                return
+            value = context.run(without_loop, handler.call)
+            if inspect.isawaitable(value):
+                self._start(value, context)
+                return
+        except StopIteration as stop:
+            value = stop.value
+        except (KeyboardInterrupt, SystemExit) as error:
+            self._start(_raising(error), context)  # out of the loop, not into the function's code
+            return
+        except BaseException as error:
+            self._end(error, None)
+            return
+        self._end(None, value, inline=self._is_inline())
+
+    def _is_inline(self) -> bool:
+        # Only in straight-line code: a coroutine that gather or as_completed wraps may begin in any order, and what
+        # returns inline must come in the same order on replay (see `delivery`). And only when level:
+        # else it could overtake an outcome that is recorded.
+        immediate = self._parts.journal.immediate
+        return immediate and not self._session.behind and self._step.called_by is self._step.awaited_by
+
+    async def _run(self, calling: Awaitable[Any]) -> None:
+        try:
+            value = await calling
+        except KeyboardInterrupt:
+            self._leave()
+            raise  # R14: never recorded; the engine closes, the run is parked
+        except SystemExit as error:
+            if not self._handler.is_async and not self._parts.settings.exits:
+                self._end(error, None)  # R14: of a blocking handler, which must not end its whole process in silence
+                return
+            self._leave()
+            self._parts.logger.error(
+                "%s called sys.exit(%s), which ends the process: nothing is recorded of that, it will run again",
+                self.label,
+                error.code,
+            )
+            raise
+        except BaseException as error:
+            self._end(error, None)
+        else:
+            self._end(None, value)
+
+    def _stood_in(self) -> Handler:
+        handler = self._handler
+        if self._parts.stand_in is not None:
+            handler = self._parts.stand_in.handler(self._step.step_id, handler)
+        return watched(handler, self._parts.logger, self.label) if self._parts.is_debugging else handler
+
+    async def _call(self, context: Context) -> Any:
+        handler = self._stood_in()
+        if not handler.is_async and not self._parts.is_inline:
+            return await self._call_in_thread(handler, context)
+        self._begun()
+        if handler.is_async:
+            return await handler.call()
+        value = without_loop(handler.call)
+        return await value if inspect.isawaitable(value) else value
+
+    async def _call_in_thread(self, handler: Handler, context: Context) -> Any:
+        assert self._trying is not None
+        if self._thread is not None and self._thread.running:
+            await self._thread.ended.wait()  # R11a: a thread cannot be stopped
+        self._thread = self._trying.thread = self._parts.threads.submit(
+            handler.call, context.copy(), self.label, self._begun
+        )
+        value = await self._thread.result
+        return await value if inspect.isawaitable(value) else value
+
+    def _begun(self) -> None:
+        self._has_begun = True
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._bounds is None:
+            return
+        until = self._bounds.until(self._parts.clock.now(), has_begun=self._has_begun)
+        if until is not None:
+            self._parts.timers.set_span(StepDue(self._session.ledger.run, self._step.key), until)
+
+    # What came of it.
+
+    def _leave(self) -> None:
+        self.is_running = False
+        if self._trying is not None:
+            self._trying.is_over = True
+            if self._trying.thread is not None:  # one that goes on when nobody waits for it
+                self._trying.is_cancelled |= self._trying.is_running
+
+    def _end(self, error: BaseException | None, value: Any, *, inline: bool = False, is_again: bool = False) -> None:
+        """Judge and record what came of a try. Whatever goes wrong from here on is the step's error, and is logged."""
+        self._leave()
+        self._parts.changes.set()
+        if self._bounds is not None:
+            self._parts.timers.drop(StepDue(self._session.ledger.run, self._step.key))
+        try:
+            self._judge(error, value, inline=inline)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as broken:
+            if isinstance(broken, RecursionError) and not is_again:
+                # Called in place, it is judged on a stack that may be full of its function's own calls.
+                self._parts.loop.call_soon(partial(self._end, error, value, is_again=True))
+            elif isinstance(broken, StoreError):
+                self._parts.logger.error("%s ended, unrecorded, and will run again: %s", self.label, broken)
+            elif not self._parts.loop.is_closed():  # else it is over with everything
+                self._give_up(error, broken)
+
+    def _judge(self, error: BaseException | None, value: Any, *, inline: bool) -> None:
+        nested = self._trying.nested if self._trying is not None else None
+        if error is None and nested is None and not self._timed_out:
+            self._succeed(value, inline=inline)
+        elif self._timed_out and self._bounds is not None:
+            late = self._bounds.error(self.label, self._attempt)
+            if error is not None:
+                set_trace(late, trace_of(error))  # where the handler was
+            self._fail(late, is_final=self._bounds.is_last)
+        elif error is not None and self._was_asked_to_end(error):
+            return
+        elif nested is not None:
+            self._fail(nested)
+        elif error is not None:
+            self._fail(error, is_final=is_failed_call(error))
+
+    def _was_asked_to_end(self, error: BaseException) -> bool:
+        # Not the class of the error tells, but who asked: a handler may make anything of its cancelling.
+        if self._stopped or self._parts.life.is_cut:
+            return True
+        return is_of(error, asyncio.CancelledError, GeneratorExit) and self._parts.life.is_ending
+
+    def _succeed(self, value: Any, *, inline: bool) -> None:
+        try:
+            text = self.written(value)
+            outcome: Outcome = Ok(text, deep=text[0] in "[{")
+        except Exception as error:  # CodecError, LimitError, or whatever a user's own hook raises
+            self._fail(error, is_final=True)
+            return
+        self._close(outcome, inline=inline)
+
+    def written(self, value: Any) -> Json:
+        """Return the JSON of a value that the handler returned.
+
+        Raises:
+            CodecError: it cannot be kept.
+            LimitError: it is too large.
+        """
+        text = encode(value, self._handler.type, whose=Whose.HANDLER)
+        limits = self._parts.decisions.limits
+        if len(text) > limits.step_bytes:
+            raise output_too_large(limits, len(text), f"the output of {self.label}")
+        return text
+
+    def _fail(self, error: BaseException, *, is_final: bool = False) -> None:
+        ledger, step, now = self._session.ledger, self._step, self._parts.clock.now()
+        if ledger.status is not None or step.was_dropped:
+            return
+        seed = f"{ledger.run}/{step.key}"
+        verdict = Verdict()
+        if not is_final:
+            verdict = self._handler.policy.verdict(error, attempt=self._attempt, now=now, seed=seed, final=FINAL)
+        failure, due, bounds = recorded(error, notes=verdict.notes), verdict.due, self._bounds
+        if bounds is not None and bounds.is_last and self._timed_out:
+            facts = self._step.facts
+            last = None if facts is None or not self._attempt else facts.error
+            failure = last_word(failure, last, has_begun=self._has_begun)
+        if due is None or (bounds is not None and bounds.is_past(due)):
+            self._close(Err(attrs.evolve(failure, step_id=step.key)))
+            return
+        began = bounds.began if bounds is not None and bounds.last is not None else None
+        self._recorded = self._parts.journal.post(
+            StepRetried(ledger.run, step.key, step.kind, self._attempt + 1, due, failure, now, began)
+        )
+        self._attempt += 1
+
+    def _give_up(self, error: BaseException | None, broken: BaseException) -> None:
+        failure = attrs.evolve(recorded(broken, before=error), step_id=self._step.key)
+        self._parts.logger.error(
+            "what came of %s could not be judged or recorded, so the step has failed: %s", self.label, failure.stack
+        )
+        try:
+            self._close(Err(failure))
+        except Exception as again:
+            self._parts.logger.error("nor could that be recorded: %s", recorded(again).stack)
+
+    def _close(self, outcome: Outcome, *, inline: bool = False) -> None:
+        self._session.works.pop(self, None)
+        tries = self._attempt + self._has_begun
+        self._step.record(outcome, tries=tries, inline=inline)
+
+
+def begin_attempts(call: StepCall, handler: Handler) -> None:
+    """Begin the handler of a step."""
+    attempts = call.work = Attempts(call, handler)
+    session = call.session
+    if not session.works:
+        session.works = {}  # the empty one is shared
+    session.works[attempts] = None
+    attempts.begin()
+
+
+async def _raising(error: BaseException) -> None:
+    raise error

@@ -1,0 +1,267 @@
+"""One call of a step method, from its count to its outcome.
+
+Separate because a step is recalled, begun, answered or taken back in one place, whatever its kind is.
+Leaves to `session` which calls there are and in which order they are answered, to `tries` the handlers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NoReturn, Protocol
+
+from durable.errors import CodecError, DriftError
+from durable.journal import ABSENT, Cancelled, Err, Ledger, Ok, Outcome, StepClosed, StepFacts, StepKind, decode, raised
+from durable.scheduler.branches import Branches
+from durable.scheduler.delivery import Delivery
+from durable.scheduler.parts import Parts
+from durable.scheduler.refusals import Refusals
+
+
+class Work(Protocol):
+    """A handler at work: what must be known of it to end it."""
+
+    is_running: bool
+
+    @property
+    def is_in_thread(self) -> bool:
+        """Whether a thread runs it, which nobody can stop."""
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether a try is stopped when it, or the step, has had its time."""
+
+    @property
+    def label(self) -> str:
+        """The step and its run, for messages."""
+
+    def stop(self) -> None:
+        """Cancel the try that is running, and try no more."""
+
+    def come_due(self) -> None:
+        """The next try is due, or the running one has had its time."""
+
+    async def ended(self) -> None:
+        """Wait until no try is running."""
+
+
+class Caller(Protocol):
+    """The execution whose function has called the step: see `Session`.
+
+    `behind` are the keys that are recorded and that its code has not come to again. `gate(begin)` lets a try begin when
+    the run may call handlers (R26); None: at once.
+    """
+
+    parts: Parts
+    ledger: Ledger
+    main: asyncio.Task[Any]
+    now: datetime
+    refused: bool
+    is_stopped: bool
+    behind: set[str]
+    branches: Branches
+    delivery: Delivery
+    gate: Callable[[Callable[[], None]], None] | None
+    calls: dict[str, StepCall]
+    works: dict[Work, None]
+
+    @property
+    def refusals(self) -> Refusals:
+        """The calls that are refused."""
+
+    def refuse(self) -> None:
+        """Refuse every further step call."""
+
+    def end_with(self, fault: DriftError) -> NoReturn:
+        """Raise an error that ends the run."""
+
+
+class StepCall:
+    """A call of a step method that was counted.
+
+    Attributes:
+        key, step_id, kind: which step.
+        type: the type of its outcome's value.
+        begin: does what was asked for when the call is first awaited; None where that was posted at the call.
+        work: its handler, as long as that is at work.
+        future: through which the outcome comes to who awaits it.
+        outcome: once the function has it.
+        called_by, awaited_by: the tasks.
+        was_awaited: its first part has run.
+        was_dropped: the code has cancelled it, or let it go without awaiting it.
+    """
+
+    __slots__ = (
+        "awaited_by",
+        "begin",
+        "called_by",
+        "future",
+        "key",
+        "kind",
+        "outcome",
+        "session",
+        "step_id",
+        "type",
+        "was_awaited",
+        "was_dropped",
+        "work",
+    )
+
+    def __init__(
+        self, session: Caller, key: str, step_id: str, kind: StepKind, called_by: asyncio.Task[Any] | None
+    ) -> None:
+        self.session = session
+        self.key = key
+        self.step_id = step_id
+        self.kind = kind
+        self.called_by = called_by
+        self.awaited_by: asyncio.Task[Any] | None = None
+        self.begin: Callable[[], object] | None = None
+        self.type: object = ABSENT
+        self.work: Work | None = None
+        self.future: asyncio.Future[Outcome] | None = None
+        self.outcome: Outcome | None = None
+        self.was_awaited = self.was_dropped = False
+
+    # Awaiting it.
+
+    async def answer(self) -> Any:
+        """Do what was asked for, unless it is recorded; return the value of the outcome, or raise its error.
+
+        Raises:
+            StepError: the step failed.
+            DriftError: what is recorded no longer fits the type.
+        """
+        session = self.session
+        self._await()
+        if session.refused:
+            session.refusals.check_own(self.key)
+            await session.refusals.refuse()
+        outcome = self._recalled()
+        if outcome is None and self.begin is not None and self._is_due():
+            begin, self.begin = self.begin, None
+            begin()
+            outcome = self._recalled()
+        if outcome is None:
+            outcome = self.outcome
+        if outcome is None:
+            self.future = session.parts.loop.create_future()
+            try:
+                outcome = await self.future
+            except BaseException:
+                self.abandon()  # R9: recorded before the cancelling goes on
+                raise
+        return self._value(outcome)
+
+    def _await(self) -> None:
+        session = self.session
+        self.was_awaited = True
+        self.awaited_by = task = asyncio.current_task(session.parts.loop)
+        if task is not None and task is not session.main:
+            session.branches.note(task)
+
+    def _value(self, outcome: Outcome) -> Any:
+        if isinstance(outcome, Err):
+            raise raised(outcome.error, self.key)
+        if not isinstance(outcome, Ok):
+            raise asyncio.CancelledError
+        try:
+            return decode(outcome.value, self.type, deep=outcome.deep)
+        except CodecError as error:
+            self.session.end_with(
+                DriftError(
+                    f"what is recorded for step {self.key!r} of run {self.session.ledger.run!r} no longer fits its "
+                    f"type: {error}; keep the type able to read it, or give the step a new id"
+                )
+            )
+
+    # What is recorded of it.
+
+    @property
+    def facts(self) -> StepFacts | None:
+        """What is recorded of the step."""
+        return self.session.ledger.steps.get(self.key)
+
+    def _is_due(self) -> bool:
+        # Not if it has an outcome on record, even a cancelling.
+        facts = self.session.ledger.steps.get(self.key)
+        return facts is None or facts.outcome is None
+
+    def _recalled(self) -> Outcome | None:
+        """Return the outcome of a step that was returned inline, at the call, when it ran first."""
+        facts = self.session.ledger.steps.get(self.key)
+        if facts is None or facts.turn is not None or not isinstance(facts.outcome, (Ok, Err)):
+            return None
+        if self.session.parts.journal.failure is not None:
+            return None  # R31: not known to be recorded, so nobody sees it
+        self.receive(facts)
+        return facts.outcome
+
+    def receive(self, facts: StepFacts) -> None:
+        """Give the function the outcome that is recorded."""
+        session = self.session
+        if facts.closed_at is not None and facts.closed_at > session.now:
+            session.now = facts.closed_at
+        if session.behind:
+            session.behind.discard(self.key)
+        session.calls.pop(self.key, None)
+        self.work = None
+        self.outcome = facts.outcome
+        if self.future is not None and facts.outcome is not None and not self.future.done():
+            self.future.set_result(facts.outcome)
+
+    def record(self, outcome: Outcome, *, tries: int = 0, inline: bool = False) -> None:
+        """Record that the step has ended, unless its run or the step itself has ended by now."""
+        session, parts = self.session, self.session.parts
+        if session.ledger.status is not None or not self._is_due():
+            return
+        record = session.ledger.closing(
+            self.key,
+            self.kind,
+            outcome,
+            at=parts.clock.now(),
+            limits=parts.decisions.limits,
+            tries=tries,
+            inline=inline,
+        )
+        parts.journal.post(record)
+        if inline:
+            parts.journal.flush()
+
+    # Taking it back.
+
+    def abandon(self) -> None:
+        """The code cancelled a pending step: record it, without awaiting; its handler ends, its wait is freed."""
+        session, parts = self.session, self.session.parts
+        if self.was_dropped or session.refused or session.ledger.status is not None:
+            return
+        if parts.life.is_ending:  # R14: asyncio.run cancels every task once an exit has left the loop
+            session.is_stopped = True
+            session.refuse()
+            return
+        self.was_dropped = True
+        if session.behind:
+            session.behind.discard(self.key)
+        session.calls.pop(self.key, None)
+        facts = self.facts
+        outcome = facts.outcome if facts is not None else None
+        if outcome is None and (self.was_awaited or facts is not None) and parts.journal.failure is None:
+            turn = session.delivery.delivered if self.was_awaited else None
+            now = parts.clock.now()
+            parts.journal.post(StepClosed(session.ledger.run, self.key, self.kind, Cancelled(), turn, now))
+        elif isinstance(outcome, Cancelled):
+            session.delivery.cancelled_again(self.key)
+            parts.changes.set()
+        if self.work is not None:
+            self.work.stop()
+            session.works.pop(self.work, None)
+        session.delivery.touch()
+
+    def abandon_unawaited(self) -> None:
+        """Take it back: its coroutine is gone, and nobody has awaited it. The collector may say so in any thread."""
+        loop = self.session.parts.loop
+        if asyncio._get_running_loop() is loop:
+            self.abandon()
+        elif not loop.is_closed():
+            loop.call_soon_threadsafe(self.abandon)

@@ -1,0 +1,238 @@
+"""Deadlines: which timers a run has, and what its record says when one has come due.
+
+Separate because when something is due follows from what is recorded, whether or not the run has a coroutine.
+Leaves to `timers` to keep time, to `scheduler` the runs that are to begin, and the handlers that are to try again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from enum import Enum
+from typing import Any, NamedTuple, assert_never
+
+from durable.errors import StoreError
+from durable.journal import (
+    EventSent,
+    Ledger,
+    ParkedRun,
+    Record,
+    RunClosed,
+    RunOpened,
+    RunRetried,
+    RunStarted,
+    StepClosed,
+    StepOpened,
+    StepRetried,
+)
+from durable.scheduler.parts import Parts
+from durable.timers import after
+
+_ARMED_AT_ONCE = 500
+
+
+class StepDue(NamedTuple):
+    """A step's: its wait is over, or its next try may begin, or the one that runs has had its time."""
+
+    run: str
+    key: str
+
+
+class What(Enum):
+    """What of a run as a whole has come due."""
+
+    START = "it did not start in time: Timeouts(start=...)"
+    FINISH = "it did not finish in time: Timeouts(finish=...)"
+    ATTEMPT = "its next attempt may begin"
+
+
+class RunDue(NamedTuple):
+    """A run's."""
+
+    run: str
+    what: What
+
+
+class EventDue(NamedTuple):
+    """A scheduled event's."""
+
+    id: str
+
+
+class LookDue(NamedTuple):
+    """Of who looks at something from time to time, on the alarm of all."""
+
+    look: Callable[[], None]
+
+
+Due = StepDue | RunDue | EventDue | LookDue
+
+
+class Deadlines:
+    """The timers of all runs. `begin(run)` is called for a run whose next attempt is due, `try_again(run, key)` for a
+    step whose handler may be. What has come due happens at its deadline, however late that is noticed, and at the
+    opening of the engine at the earliest."""
+
+    def __init__(self, parts: Parts, begin: Callable[[str], None], try_again: Callable[[str, str], None]) -> None:
+        self._parts = parts
+        self._timers = parts.timers
+        self._state = parts.decisions.state
+        self._begin = begin
+        self._try_again = try_again
+        self._opened_at = parts.clock.now()
+        self._timers.on_due = self._come_due
+
+    # What follows from a record.
+
+    def follows(self) -> Mapping[type[Record], Callable[[Any], None]]:
+        """Set and drop timers as a record says."""
+        return {
+            StepOpened: self._step_opened,
+            StepRetried: self._step_retried,
+            RunOpened: self._run_opened,
+            RunRetried: self._run_retried,
+            RunStarted: self._run_started,
+            RunClosed: self._run_closed,
+            EventSent: self._event_sent,
+        }
+
+    def step_closed(self, record: StepClosed) -> None:
+        """A step has ended: it has no timer any more."""
+        self._timers.drop(StepDue(record.run, record.key))
+
+    def _step_opened(self, record: StepOpened) -> None:
+        if record.wait.until is not None:
+            self._timers.set(StepDue(record.run, record.key), record.wait.until)
+
+    def _step_retried(self, record: StepRetried) -> None:
+        self._timers.set_span(StepDue(record.run, record.key), record.due)
+
+    def _run_opened(self, record: RunOpened) -> None:
+        declaration = self._state.functions.get(record.function)
+        if declaration is not None and declaration.start_timeout is not None:
+            self._arm_start(self._state.ledgers[record.run])
+
+    def _run_retried(self, record: RunRetried) -> None:
+        if record.reopened:
+            self._arm_start(self._state.ledgers[record.run])
+        self._set_ahead(RunDue(record.run, What.ATTEMPT), record.due)
+
+    def _run_started(self, record: RunStarted) -> None:
+        self._arm_finish(self._state.ledgers[record.run])
+
+    def _run_closed(self, record: RunClosed) -> None:
+        if not self._timers:
+            return
+        for what in What:
+            self._timers.drop(RunDue(record.run, what))
+        for key, facts in self._state.ended[record.run].steps.items():
+            if facts.outcome is None:
+                self._timers.drop(StepDue(record.run, key))
+
+    def _event_sent(self, record: EventSent) -> None:
+        if record.due is not None:
+            self._timers.set(EventDue(record.id), record.due)
+
+    def is_put_off(self, run: str) -> bool:
+        """Say whether the next attempt of a run is still to come due: what the timers have given is due."""
+        return RunDue(run, What.ATTEMPT) in self._timers
+
+    def _set_ahead(self, key: Due, due: datetime) -> None:
+        # The clock is asked here and nowhere else: asked twice, it may have been set back in between.
+        if due > self._parts.clock.now():
+            self._timers.set_span(key, due)
+
+    async def recover(self) -> None:
+        """Set the timers of what was read from the store, a few at a time: the loop stays free."""
+        self._opened_at = self._parts.clock.now()
+        for scheduled in self._state.scheduled.values():
+            if scheduled.due is not None:
+                self._timers.set(EventDue(scheduled.id), scheduled.due)
+        for number, ledger in enumerate(list(self._state.ledgers.values()), 1):
+            self._arm(ledger)
+            if number % _ARMED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    def _arm(self, ledger: Ledger) -> None:
+        if ledger.status is not None:  # a deadline of its own came meanwhile
+            return
+        self.arm_timeouts(ledger)
+        if ledger.due is not None:
+            self._set_ahead(RunDue(ledger.run, What.ATTEMPT), ledger.due)
+        for key, facts in ledger.steps.items():
+            if facts.outcome is not None:
+                continue
+            if not facts.is_waiting and facts.due is not None:
+                self._set_ahead(StepDue(ledger.run, key), facts.due)
+            elif facts.is_waiting and facts.wait is not None and facts.wait.until is not None:
+                self._timers.set(StepDue(ledger.run, key), facts.wait.until)
+
+    def arm_timeouts(self, run: Ledger | ParkedRun) -> None:
+        """Set the timers that the `Timeouts` of a run's function call for, in place of those of an older definition."""
+        self._timers.drop(RunDue(run.run, What.START))
+        self._timers.drop(RunDue(run.run, What.FINISH))
+        self._arm_start(run)
+        self._arm_finish(run)
+
+    def _arm_start(self, run: Ledger | ParkedRun) -> None:
+        declaration = self._state.functions.get(run.function)
+        if declaration is not None and declaration.start_timeout is not None and run.started_at is None:
+            self._timers.set(RunDue(run.run, What.START), after(run.since, declaration.start_timeout))
+
+    def _arm_finish(self, run: Ledger | ParkedRun) -> None:
+        self._timers.drop(RunDue(run.run, What.START) if run.started_at is not None else RunDue(run.run, What.FINISH))
+        declaration = self._state.functions.get(run.function)
+        if declaration is not None and declaration.finish_timeout is not None and run.started_at is not None:
+            self._timers.set(RunDue(run.run, What.FINISH), after(run.started_at, declaration.finish_timeout))
+
+    # What has come due.
+
+    def _come_due(self, due: list[tuple[Due, datetime]]) -> None:
+        # Those of one turn together. One that fails is named in the log; it loses nobody else's.
+        for deadline, when in due:
+            try:
+                self._act(deadline, when)
+            except StoreError:
+                return
+            except Exception as error:
+                self._parts.logger.error(
+                    "the %s of %s has failed: it is tried again when the store is opened next",
+                    _named(deadline),
+                    when,
+                    exc_info=error,
+                )
+
+    def _act(self, deadline: Due, when: datetime) -> None:
+        decisions, post = self._parts.decisions, self._parts.journal.post_all
+        at = max(when, self._opened_at)
+        match deadline:
+            case LookDue(look):
+                look()
+            case EventDue(id):
+                post(decisions.scheduled_event_due(id, at))
+            case RunDue(run, What.ATTEMPT):
+                self._begin(run)
+            case RunDue(run, what):
+                post(decisions.run_ended(run, "cancelled", at, reason=what.value))
+            case StepDue(run, key):
+                if self._state.is_waiting((run, key)):
+                    post(decisions.deadline_passed((run, key), at))
+                else:
+                    self._try_again(run, key)
+            case _:
+                assert_never(deadline)
+
+
+def _named(deadline: Due) -> str:
+    match deadline:
+        case LookDue():
+            return "look from time to time"
+        case EventDue(id):
+            return f"event {id!r}"
+        case RunDue(run, what):
+            return f"deadline {what.name.lower()!r} of run {run!r}"
+        case StepDue(run, key):
+            return f"deadline {key!r} of run {run!r}"
+        case _:
+            assert_never(deadline)

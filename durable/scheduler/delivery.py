@@ -1,0 +1,216 @@
+"""Deliver outcomes to a run in the same order live and on replay.
+
+Separate because this is why races replay exactly, and because it must be readable on one page.
+Leaves to `session` the calls that wait for an outcome, to `journal` when an outcome is durable.
+
+A store of results alone forgets which of two steps ended first: on replay both are there at once, and `asyncio.wait`
+picks another winner. So outcomes come in *turns*. One turn is open: outcomes join it as they are posted, and its number
+is part of their records. It closes when it holds an outcome and the turn before it has been delivered. It is delivered
+when it is closed, all of it is durable, and the run is *quiet*. Quiet means that 96 rounds of the event loop have
+passed without a step call, a delivery or a start. By then everything that the last delivery set off, through gather,
+wait, TaskGroup and queues, has happened. A completion needs 2 x depth + 1 rounds, and nested groups that it begins and
+ends need a third round for each level: 91 for 30 levels. Rounds in which nothing can happen are skipped, so code that
+awaits one step after the other pays for two or three.
+
+On replay the recorded turns are delivered by the same rule, so at each delivery the code is in the state in which it
+was when it first ran. Three shortcuts look safe but are not: fewer rounds while only one task has called a step, fewer
+rounds while no task has (a background task may have started without having called a step yet), and the delivery of a
+turn's outcomes one by one.
+
+A step that the code cancelled holds its place: the turns after it wait until the code has cancelled it again (R9). An
+outcome that the code had not asked for when its turn was delivered is *late*. It waits for no turn and no cancelling:
+it comes when the code has asked for it and the run is quiet. Changed code asks late. So does a run that was opened
+again (R32): it does its failed step anew before it comes to what is recorded after that step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from durable.errors import StoreError
+from durable.journal import Cancelled, Journal, Ledger
+from durable.scheduler.rounds import Rounds
+
+QUIET = 96
+# Shared by the executions that hold no step, and never written to: else the held steps of one run would stop another.
+_NONE_HELD: dict[str, int] = {}
+
+
+class Receiver(Protocol):
+    """A receiver is given the outcomes of one execution."""
+
+    def deliver(self, keys: Sequence[str]) -> list[str]:
+        """Give outcomes to the calls that wait for them; return the keys that no call has asked for yet."""
+
+    def tell_stuck(self, keys: Iterable[str]) -> None:
+        """Note recorded steps that the code does not ask for, or not cancel, again."""
+
+    def has_asked(self, key: str) -> bool:
+        """Whether the code has called the step of this key."""
+
+
+class Delivery:
+    """A delivery orders the outcomes of one execution of one run."""
+
+    __slots__ = (
+        "_closed",
+        "_held",
+        "_journal",
+        "_last",
+        "_late",
+        "_ledger",
+        "_numbers",
+        "_quiet_at",
+        "_receiver",
+        "_recorded",
+        "_rounds",
+        "_watched",
+        "delivered",
+    )
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        journal: Journal,
+        rounds: Rounds,
+        receiver: Receiver,
+    ) -> None:
+        self.delivered = 0
+        ledger.delivered = 0
+        self._ledger = ledger
+        self._journal = journal
+        self._rounds = rounds
+        self._receiver = receiver
+        self._closed = False
+        self._watched = False
+        self._quiet_at = rounds.now + QUIET
+        # The number of the last record when this execution began: every turn recorded by then is durable with it.
+        self._recorded = journal.posted
+        self._last = max(ledger.turns, default=0)
+        # By turn, the number of the last record that joined it: the turn is durable with that.
+        self._numbers: dict[int, int] = {}
+        # Keys whose turn was delivered before the code asked for them.
+        self._late: Sequence[str] = ()
+        # By key, the turn after which the code cancelled the step, until the code has cancelled it again (R9).
+        self._held = _held(ledger) if ledger.steps else _NONE_HELD
+        self._close_open_turn()
+        if self._last:
+            self._watch()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether enough rounds have passed since the run last did something."""
+        return self._rounds.now >= self._quiet_at
+
+    @property
+    def is_delivering(self) -> bool:
+        """Whether an outcome is on its way to the run."""
+        return self.delivered < self._last and not self._is_held()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the run is quiet and no outcome is on its way to it."""
+        return self.is_quiet and not self._watched and not self.is_delivering
+
+    def touch(self) -> None:
+        """Note that the run called or cancelled a step or received an outcome."""
+        self._quiet_at = self._rounds.now + QUIET
+        if self._late:
+            self._watch()
+
+    def posted(self, turn: int, number: int) -> None:
+        """Note that an outcome joined a turn as record `number`."""
+        self._last = turn
+        self._numbers[turn] = number
+        self._close_open_turn()
+        self._watch()
+
+    def cancelled_again(self, key: str) -> None:
+        """Note that the code has cancelled a step again whose cancelling is recorded."""
+        if self._held.pop(key, None) is not None:
+            self._watch()
+
+    def stop(self) -> None:
+        """Deliver nothing more."""
+        self._closed = True
+        self._ledger.delivered = None
+
+    def _watch(self) -> None:
+        if not self._watched and not self._closed:
+            self._rounds.call_at(self._quiet_at, self._round_came)
+            self._watched = True  # after that: on a full stack it may have been in vain, and is asked for again
+
+    def _round_came(self) -> None:
+        self._watched = False
+        if self._closed:
+            return
+        if not self.is_quiet:
+            self._watch()
+        elif self._deliver_late():
+            return  # late outcomes come first: the code may be waiting for one before it cancels a held step
+        elif self._is_held():
+            self._wait_for_cancels()
+        else:
+            self._deliver_turn()
+
+    def _is_held(self) -> bool:
+        return any(turn <= self.delivered for turn in self._held.values())
+
+    def _wait_for_cancels(self) -> None:
+        held = [key for key, turn in self._held.items() if turn <= self.delivered]
+        self._receiver.tell_stuck(held)
+        for key in held:
+            if not self._receiver.has_asked(key):
+                del self._held[key]  # a step that the code no longer has cannot be cancelled again
+        if not self._is_held():
+            self._watch()
+
+    def _deliver_late(self) -> bool:
+        if not self._late:
+            return False
+        before, self._late = self._late, ()
+        self._late = self._receiver.deliver(before)
+        if len(self._late) == len(before):
+            return False
+        self.touch()
+        self._watch()
+        return True
+
+    def _deliver_turn(self) -> None:
+        turn = self.delivered + 1
+        if turn > self._last:
+            return
+        number = max(self._numbers.pop(turn, 0), self._recorded)
+        if number > self._journal.durable:
+            self._numbers[turn] = number
+            self._journal.tell(number, self._became_durable)
+            return
+        self.delivered = self._ledger.delivered = turn
+        self.touch()
+        unclaimed = self._receiver.deliver(self._ledger.turns.get(turn, []))
+        if unclaimed:
+            self._late = [*self._late, *unclaimed]
+            self._receiver.tell_stuck(unclaimed)
+        self._close_open_turn()
+        if turn < self._last:
+            self._watch()
+
+    def _close_open_turn(self) -> None:
+        ledger = self._ledger
+        if ledger.open_turn == self.delivered + 1 and ledger.open_turn <= self._last:
+            ledger.open_turn += 1
+
+    def _became_durable(self, error: StoreError | None) -> None:
+        if error is not None:
+            return
+        if self.is_quiet and not self._watched:
+            self._round_came()
+        else:
+            self._watch()
+
+
+def _held(ledger: Ledger) -> dict[str, int]:
+    # By key, the turn after which the code cancelled the step.
+    cancelled = {key: facts.turn for key, facts in ledger.steps.items() if isinstance(facts.outcome, Cancelled)}
+    return {key: turn for key, turn in cancelled.items() if turn is not None} or _NONE_HELD

@@ -1,0 +1,108 @@
+"""Judging: what is recorded of a run whose function has ended.
+
+Separate because what a function returned or raised, and what may go wrong in recording that, is a question of its own.
+Leaves to `scheduler` when a function has ended, to `retries` whether it is called again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from durable.journal import (
+    FINAL_FOR_RUN,
+    Ledger,
+    Record,
+    RunRetried,
+    Verdict,
+    Whose,
+    encode,
+    is_of,
+    output_too_large,
+    recorded,
+)
+from durable.scheduler.parts import Parts
+from durable.scheduler.session import Session
+
+
+class Judge:
+    """Posts the end of a run, or when it is called again."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._functions = parts.registry.functions
+
+    def post_end(self, session: Session) -> None:
+        """Judge and record how a run's function ended. Whatever goes wrong here is the run's error, and is logged."""
+        main, ledger = session.main, session.ledger
+        error: BaseException | None
+        if not main.done():
+            error = None
+        elif main.cancelled():
+            error = asyncio.CancelledError("the function's task was cancelled, but not by its engine")
+        else:
+            error = main.exception()
+        error = session.fault or error  # R7: else whatever the function has come to, or whether it is done, counts
+        if main.cancelling() and self._parts.life.is_ending:
+            return  # it was asked to end, whatever it made of that
+        if error is not None and self._is_exit(error, ledger.run):
+            return
+        try:
+            self._post_outcome(session, error)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as broken:
+            if self._parts.journal.failure is not None:
+                self._parts.logger.error("run %r ended, but the store has failed: it will run again", ledger.run)
+            else:
+                self._give_up(ledger, error, broken)
+
+    def _is_exit(self, error: BaseException, run: str) -> bool:
+        """Say whether the process ends, so that nothing is recorded and the run stays as it is (R14)."""
+        if is_of(error, SystemExit):
+            self._parts.logger.error("run %r called sys.exit(), which ends the process: it goes on at the next", run)
+        ends = is_of(error, asyncio.CancelledError) and self._parts.life.is_ending
+        return ends or is_of(error, KeyboardInterrupt, SystemExit)
+
+    def _give_up(self, ledger: Ledger, error: BaseException | None, broken: BaseException) -> None:
+        failure = recorded(broken, before=error)
+        self._parts.logger.error(
+            "how run %r ended could not be judged or recorded, so it has failed: %s", ledger.run, failure.stack
+        )
+        try:
+            self._post(self._parts.decisions.run_ended(ledger.run, "failed", self._parts.clock.now(), error=failure))
+        except Exception as again:
+            self._parts.logger.error("nor could that be recorded: %s", recorded(again).stack)
+
+    def _post_outcome(self, session: Session, error: BaseException | None) -> None:
+        ledger, now = session.ledger, self._parts.clock.now()
+        verdict = Verdict()
+        if error is None:
+            if not ledger.steps.keys() <= session.branches.asked.keys():
+                session.tell_unasked()
+            try:
+                output = self._written(session)
+            except Exception as failure:  # CodecError, LimitError, or what a user's own hook raises: never retried
+                error = failure
+            else:
+                self._post(self._parts.decisions.run_ended(ledger.run, "completed", now, output=output))
+                return
+        else:
+            policy = self._functions[ledger.function].policy
+            verdict = policy.verdict(error, attempt=ledger.attempt, now=now, seed=ledger.run, final=FINAL_FOR_RUN)
+        failed = recorded(error, notes=verdict.notes)
+        if verdict.due is None:
+            self._post(self._parts.decisions.run_ended(ledger.run, "failed", now, error=failed))
+        else:
+            self._parts.journal.post(RunRetried(ledger.run, ledger.attempt + 1, verdict.due, failed, now))
+
+    def _written(self, session: Session) -> str:
+        type_ = self._functions[session.ledger.function].output_type
+        text = encode(session.main.result(), type_, whose=Whose.FUNCTION)
+        limits = self._parts.decisions.limits
+        if len(text) > limits.step_bytes:
+            raise output_too_large(limits, len(text), f"what run {session.ledger.run!r} returned")
+        return text
+
+    def _post(self, records: Iterator[Record]) -> None:
+        self._parts.journal.post_all(records)

@@ -1,0 +1,158 @@
+"""Parking: which waiting runs give their coroutine back, and how they come to one again.
+
+Separate because it is a question of memory alone: whether a run was parked meanwhile cannot be seen in its record.
+Leaves to `scheduler` to begin a run, to `parked` what is kept of one.
+
+Of the runs that have a coroutine, those beyond the first `resident` give it back, the one begun first before the
+others. Only a run is parked of which nothing else lives: its own task alone waits, in one step, and that has been
+posted. Its task is cancelled, which records nothing, as at the closing of the engine (R8). When what it waits for has
+come, its record is read from the store and its function called again, as after a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from durable.errors import StoreCorruptError
+from durable.journal import Record, RunRetried, StepOpened, StepRetried
+from durable.scheduler.delivery import QUIET
+from durable.scheduler.parts import Parts
+from durable.scheduler.session import Session
+from durable.scheduler.stopping import has_left
+from durable.scheduler.strays import Strays
+
+_LOOKED_AT_ONCE = 100
+_SHARE = 8  # a look goes through all coroutines: there is one when an eighth of them has stirred
+
+
+class Parking:
+    """The runs that have a coroutine, `sessions`, kept to about `resident` of them.
+
+    `leaving` are the runs whose last execution has yet to end. `begin(run)` is called for a run whose whole ledger is
+    known again, `spawn` runs what takes longer.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        sessions: dict[str, Session],
+        begin: Callable[[str], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        strays: Strays,
+    ) -> None:
+        self._parts = parts
+        self._state = parts.decisions.state
+        self._sessions = sessions
+        self._begin = begin
+        self._spawn = spawn
+        self._strays = strays
+        self._stirs = 0
+        self._is_looking = False
+        self.leaving: dict[str, asyncio.Future[None]] = {}
+        self._reading: set[str] = set()
+        parts.changes.stirred = self._stirred
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no run is on its way out or in."""
+        return not (self._is_looking or self.leaving or self._reading)
+
+    def crowd(self) -> None:
+        """Take note that one more run has a coroutine, and that there are more than may keep it."""
+        self._parts.changes.is_crowded = True
+        self._stirred()
+
+    def _stirred(self) -> None:
+        # Something happened in some run: from time to time that is a reason to look.
+        changes = self._parts.changes
+        changes.set()
+        changes.is_crowded = len(self._sessions) > self._parts.settings.resident
+        if changes.is_crowded:
+            self._stirs += 1
+            self._consider()
+
+    def follows(self) -> Mapping[type[Record], Callable[[Any], None]]:
+        """A run may have come to where it only waits."""
+        return dict.fromkeys((StepOpened, StepRetried, RunRetried), self._recorded)
+
+    def _recorded(self, record: Any) -> None:
+        if self._parts.changes.is_crowded:
+            self._stirred()
+
+    def _consider(self) -> None:
+        if self._stirs * _SHARE >= len(self._sessions) > self._parts.settings.resident and not self._is_looking:
+            self._stirs = 0
+            self._is_looking = True
+            self._parts.rounds.call_at(self._parts.rounds.now + 2 * QUIET, self._look)
+
+    def _look(self) -> None:
+        self._spawn(self._park_some())
+
+    async def _park_some(self) -> None:
+        try:
+            busy = await self._strays.busy()
+            for number, session in enumerate(list(self._sessions.values()), 1):
+                if len(self._sessions) <= self._parts.settings.resident or self._parts.life.is_ending:
+                    break
+                key = session.waits_only_in
+                if key is not None and session not in busy and self._sessions.get(session.ledger.run) is session:
+                    self._park(session, key)
+                if number % _LOOKED_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+        finally:
+            self._is_looking = False
+            self._consider()
+
+    def _park(self, session: Session, key: str) -> None:
+        run = session.ledger.run
+        del self._sessions[run]
+        self._state.park(run, key)
+        gone = self.leaving[run] = self._parts.loop.create_future()
+        session.is_stopped = True
+        session.stop()
+        self._spawn(self._leave(run, session, gone))
+
+    async def _leave(self, run: str, session: Session, gone: asyncio.Future[None]) -> None:
+        try:
+            await has_left(session)
+        finally:
+            del self.leaving[run]
+            gone.set_result(None)
+
+    def fetch(self, run: str) -> None:
+        """Read the ledger of a run that was parked, and have it begun."""
+        if run not in self._reading:
+            self._reading.add(run)
+            self._spawn(self._fetch(run))
+
+    async def _fetch(self, run: str) -> None:
+        try:
+            leaving = self.leaving.get(run)
+            if leaving is not None:
+                await leaving
+            if await self._read(run):
+                self._begin(run)
+        except Exception as error:  # a store of somebody else's may raise anything
+            self._parts.journal.fail(error)  # R31: a run that cannot be read must not wait for ever
+        finally:
+            self._reading.discard(run)
+            self._parts.changes.set()
+
+    async def _read(self, run: str) -> bool:
+        while (known := self._state.ledgers.get(run)) is not None and not known.is_whole:
+            count = known.count
+            whole = await self._parts.history.ledger(run)
+            known = self._state.ledgers.get(run)
+            if known is None:
+                break
+            if whole is None or not count <= whole.count <= known.count:
+                raise StoreCorruptError(
+                    f"run {run!r} has {known.count} records, but the store gives back "
+                    f"{whole.count if whole else 'none'}: it has lost some, or made some up; restore a copy"
+                )
+            if known.count == whole.count:
+                self._state.unpark(whole)
+                return True
+        return known is not None

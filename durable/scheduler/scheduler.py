@@ -1,0 +1,343 @@
+"""The scheduler: runs functions as tasks, turns their ends into records, opens and parks them.
+
+Separate because it alone knows which runs have a coroutine, and everything that begins or ends one goes through here.
+Leaves to `session` one execution, to `causes` what an ending sets off, to `engine` who may ask for what.
+
+A run goes through here as: opened and durable -> a session and a task -> the function's end -> refuse, end its tasks
+and handlers, post the end. Records steer it: whatever posts them, `follow` sees each one right after it is folded,
+arms and drops its timers, and hands outcomes to the session that waits for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence, Sized
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from durable.errors import StoreError
+from durable.functions import BODY, Context, Function
+from durable.journal import (
+    Cancelled,
+    Ledger,
+    Ok,
+    Record,
+    RunClosed,
+    RunOpened,
+    RunRetried,
+    RunStatus,
+    StepClosed,
+    misuse,
+    recorded,
+)
+from durable.scheduler.deadlines import Deadlines
+from durable.scheduler.execution import RunExecution
+from durable.scheduler.outcome import Judge
+from durable.scheduler.pacing import Pace
+from durable.scheduler.parking import Parking
+from durable.scheduler.parts import Parts
+from durable.scheduler.recovery import Recovery
+from durable.scheduler.session import Session
+from durable.scheduler.stopping import GRACE, ClosingTime, end, has_left, stop
+from durable.scheduler.strays import CAN_LOOK, Strays
+
+# In one turn of the loop. A run that begins takes up to 96 rounds until its first outcome is delivered: with more at a
+# time, thousands of them would be half way at once.
+BEGUN_AT_ONCE = 50
+STOPPED_AT_ONCE = 200
+
+
+class Scheduler:
+    """The runs that have a coroutine. `ended(record)` is called for each end of a run once it is durable."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        recovery: Recovery,
+        ended: Callable[[RunClosed], None],
+    ) -> None:
+        self.sessions: dict[str, Session] = {}
+        self._parts = parts
+        self._functions = parts.registry.functions
+        self._recovery = recovery
+        self._ended = ended
+        self._closing = False
+        self.time = ClosingTime(parts.loop)
+        self._on_main_ended = self._main_ended
+        self._endings: set[asyncio.Task[None]] = set()
+        self._begins = Pace(parts.loop, self._begin_now, BEGUN_AT_ONCE)
+        self._judge = Judge(parts)
+        self._stops = Pace(parts.loop, self._begin_stop, STOPPED_AT_ONCE)
+        self._starting: set[str] = set()
+        self._leaving: set[str] = set()
+        # The runs that are still to begin: also those whose opening is not durable, or not told of yet.
+        self.to_begin: Sequence[Sized] = (self._starting, self._begins)
+        self._told_missing: set[str] = set()
+        self.strays = Strays(parts.settings.engine, parts.loop, parts.logger, self._spawn)
+        self.parking = Parking(parts, self.sessions, self._begin_now, self._spawn, self.strays)
+        self.deadlines = Deadlines(parts, self._begin_when_durable, self._try_again)
+        for follower in (self.deadlines, self, self.parking):
+            parts.journal.follow(follower)
+
+    # What follows from a record.
+
+    def follows(self) -> Mapping[type[Record], Callable[[Any], None]]:
+        """Begin, answer and end runs as a record says."""
+        return {
+            StepClosed: self._step_closed,
+            RunOpened: self._run_opened,
+            RunRetried: self._run_retried,
+            RunClosed: self._run_closed,
+        }
+
+    def _step_closed(self, record: StepClosed) -> None:
+        if self._parts.changes.is_crowded:
+            self._parts.changes.stirred()
+        outcome = type(record.outcome)
+        if record.kind != "run" or outcome is not Ok:  # else its handler has returned, and its timer is spent
+            self.deadlines.step_closed(record)
+        if outcome is Cancelled:
+            return
+        session = self.sessions.get(record.run)
+        if session is None:
+            self._begin_when_durable(record.run)
+        elif record.turn is not None:
+            session.delivery.posted(record.turn, self._parts.journal.posted)
+
+    def _run_opened(self, record: RunOpened) -> None:
+        self._begin_when_durable(record.run)
+
+    def _run_retried(self, record: RunRetried) -> None:
+        if not self.deadlines.is_put_off(record.run):
+            self._begin_when_durable(record.run)
+
+    def _run_closed(self, record: RunClosed) -> None:
+        number = self._parts.journal.posted
+        self._told_missing.discard(record.run)
+        session = self.sessions.pop(record.run, None)
+        if session is not None and (not session.main.done() or session.has_loose_ends):
+            session.refuse()
+            self.strays.look_soon()
+            self._leaving.add(record.run)
+            self._stops.add(session)
+        self._parts.journal.tell(number, partial(self._tell_ended, record))
+
+    def _begin_stop(self, session: Session) -> None:
+        self._spawn(self._leave(session))
+
+    async def _leave(self, session: Session) -> None:
+        try:
+            await stop(session)
+        finally:
+            self.strays.look_soon()  # for what was started to clean up
+            run = session.ledger.run
+            self._leaving.discard(run)
+            if run in self._parts.decisions.state.ledgers:  # opened again meanwhile (R32)
+                self.begin(run)
+
+    def _tell_ended(self, record: RunClosed, error: StoreError | None) -> None:
+        if error is None:
+            self._parts.decisions.state.told(record)
+            self._ended(record)
+
+    # Beginning.
+
+    def _begin_when_durable(self, run: str) -> None:
+        if run in self._starting or self._closing:
+            return
+        self._starting.add(run)
+        try:
+            self._parts.journal.tell(self._parts.journal.posted, partial(self._begin_durable, run))
+        except RecursionError:  # it is asked for again on a stack with room
+            self._starting.discard(run)
+            raise
+
+    def _begin_durable(self, run: str, error: StoreError | None) -> None:
+        self._starting.discard(run)
+        if error is None:
+            self.begin(run)
+
+    def begin(self, run: str) -> None:
+        """Call the function of an unfinished run, now or in one of the next turns of the loop, unless that is under
+        way, not due yet, or the function unknown."""
+        self._begins.add(run)
+
+    def _begin_now(self, run: str) -> None:
+        ledger = self._parts.decisions.state.ledgers.get(run)
+        if ledger is None or run in self.sessions or run in self._leaving or self._closing:
+            return
+        if not ledger.is_whole or run in self.parking.leaving:
+            self.parking.fetch(run)
+            return
+        function = self._functions.get(ledger.function)
+        if function is None:
+            self._tell_missing(ledger)
+            return
+        if ledger.due is not None and self.deadlines.is_put_off(run):
+            return
+        session = Session(self._parts, ledger, self._on_main_ended)
+        variables = self._parts.variables.copy()
+        variables.run(BODY.set, session)
+        declaration = self._parts.decisions.state.functions[ledger.function]
+        session.tells_start = (declaration.start_timeout or declaration.finish_timeout) is not None
+        self.sessions[run] = session
+        if len(self.sessions) > self._parts.settings.resident:
+            self.parking.crowd()
+        if self._recovery.counts:
+            self._recovery.watch(session)
+        # Not loop.create_task: an eager task factory would run the function before the session knows its task.
+        main = asyncio.Task(
+            _called(function, Context(RunExecution(session), function.policy)),
+            loop=self._parts.loop,
+            name=run,
+            context=variables,
+        )
+        session.main = main
+        main.add_done_callback(session.main_ended, context=self._parts.variables)
+
+    def _tell_missing(self, ledger: Ledger) -> None:
+        if ledger.run not in self._told_missing:
+            self._told_missing.add(ledger.run)
+            self._parts.logger.warning(
+                "run %r stays parked: its function %r is not registered; pass it in Engine(functions=[...])",
+                ledger.run,
+                ledger.function,
+            )
+
+    # Ending.
+
+    def _main_ended(self, session: Session) -> None:
+        main = session.main
+        self._parts.changes.set()
+        if self.sessions.get(session.ledger.run) is not session or session.is_stopped:
+            if main.done() and not main.cancelled():
+                main.exception()  # what a function raises after its session refused is not recorded (R8)
+            return
+        session.refuse()
+        if CAN_LOOK:
+            self.strays.look_soon()
+        if session.has_loose_ends or not main.done():
+            self._spawn(self._end(session))
+        else:
+            self._judge_end(session)
+
+    async def _end(self, session: Session) -> None:
+        try:
+            await has_left(session)  # a function that is never done has ended all the same (R7)
+            await end(session)
+        except Exception as error:  # a task of the user's own class, say: the run has ended all the same
+            stack = recorded(error).stack
+            self._parts.logger.error("what run %r left running could not be ended: %s", session.ledger.run, stack)
+        self.strays.look_soon()  # for what was started to clean up
+        if not session.is_stopped and session.ledger.status is None:
+            self._judge_end(session)
+
+    def _judge_end(self, session: Session) -> None:
+        self.sessions.pop(session.ledger.run, None)
+        self._judge.post_end(session)
+
+    def _spawn(self, ending: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.Task(ending, loop=self._parts.loop, context=self._parts.variables.copy())
+        self._endings.add(task)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, ending: asyncio.Task[None]) -> None:
+        self._endings.discard(ending)
+        self._parts.changes.set()
+        if not ending.cancelled() and ending.exception() is not None:
+            self._parts.logger.error("a run could not be ended", exc_info=ending.exception())
+
+    async def close(self) -> None:
+        """Refuse every step, cancel every function, give handlers the time that was given, cancel them, and wait until
+        they have ended, 15 s at the most."""
+        if self.time.is_up is None:
+            self.time.give(0.0)
+        self.stop()
+        self.strays.look()
+        while self._endings and (left := self.time.left_after_all()) > 0:
+            await asyncio.wait(list(self._endings), timeout=left)
+            if not self._endings:
+                self.strays.look()  # for what was started to clean up
+        self.time.forget()
+        self.strays.forget()
+
+    def stop(self) -> None:
+        """Refuse every step from now on, begin no try, and begin to cancel every function."""
+        self._closing = True
+        self._begins.clear()
+        self._parts.threads.hold()
+        sessions = [*self._stops.clear(), *self.sessions.values()]
+        self.sessions.clear()
+        for session in sessions:
+            session.is_stopped = True
+            session.refuse()
+        if sessions:
+            self._spawn(self._stop(sessions))
+
+    async def _stop(self, sessions: list[Session]) -> None:
+        for number, session in enumerate(sessions, 1):
+            self._spawn(stop(session, self.time.is_up, GRACE))
+            if number % STOPPED_AT_ONCE == 0:
+                await asyncio.sleep(0)  # the loop stays free
+
+    def _try_again(self, run: str, key: str) -> None:
+        session = self.sessions.get(run)
+        call = session.calls.get(key) if session is not None else None
+        if call is not None and call.work is not None:
+            call.work.come_due()
+
+    # Looking on.
+
+    def is_settled(self) -> bool:
+        """Whether no handler runs and nothing can move without time or input from outside."""
+        return (
+            self._begins.is_idle
+            and self._stops.is_idle
+            and not self._starting
+            and not self._endings
+            and self.strays.is_idle
+            and self._recovery.is_settled
+            and self.parking.is_settled
+            and all(session.is_settled for session in self.sessions.values())
+        )
+
+    def unsettled(self) -> list[Session]:
+        """Return the sessions in which something is running or moving."""
+        return [session for session in self.sessions.values() if not session.is_settled]
+
+    def status_of(self, run: str) -> RunStatus | None:
+        """Return the status of a run that has not ended, None for one that has, or is none."""
+        state = self._parts.decisions.state
+        if run in state.parked:
+            return "waiting"
+        ledger = state.ledgers.get(run)
+        return None if ledger is None else self.status(ledger)[0]
+
+    def status(self, ledger: Ledger) -> tuple[RunStatus, dict[str, datetime]]:
+        """Return the status of a run, and the steps whose handlers run, by key, with the run's time at their call."""
+        if ledger.status is not None:
+            return ledger.status, {}
+        session = self.sessions.get(ledger.run)
+        if session is None:
+            return ("waiting" if ledger.steps or ledger.attempt else "queued"), {}
+        working = session.working
+        running = {key: session.now for key, call in session.calls.items() if call.work in working}
+        if running or not session.waits or session.delivery.is_delivering:
+            return "running", running
+        return "waiting", {}
+
+
+async def _failed(error: BaseException) -> Any:
+    raise error
+
+
+def _called(function: Function[Any], ctx: Context) -> Coroutine[Any, Any, Any]:
+    """Return the coroutine of a function's code; what the call itself raises is raised when that is awaited."""
+    try:
+        called: Any = function.code(ctx)
+    except Exception as error:  # a decorator of the user's around it
+        return _failed(error)
+    if asyncio.iscoroutine(called):
+        return called
+    return _failed(misuse(TypeError(f"function {function.id!r} returned {called!r} instead of a coroutine")))

@@ -1,0 +1,139 @@
+"""Seal rows of a store's file with a checksum, and check it when they are read.
+
+Separate because a row must be checked in the same way when it is written and when it is read.
+Leaves to `reader` the check that no row is missing, to `schema` the tables.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii as _quoted
+from typing import Any
+from zlib import crc32
+
+import attrs
+
+from durable.errors import StoreCorruptError
+from durable.stores.rows import Fields, fields_of, instant, micros
+from durable.stores.store import Entry
+
+ENTRY_COLUMNS = "seq, run, prev, flags, keep_until, crc, kind, row, body"
+RUN_COLUMNS = "no, id, open, last, function, event, opened_at, ended_at, status, error, crc"
+ENDS_RUN = 1
+
+_HEAD = struct.Struct("<qqqqqi")
+_END = b"\0"  # behind the kind: no letter can move from there to the body
+_NEVER = -(1 << 63)
+_NO_FIELDS = (None,) * 6
+
+EntryRow = tuple[Any, ...]
+"""A row of the journal, in the order of ENTRY_COLUMNS; text read back is bytes."""
+RunRecord = tuple[Any, ...]
+"""A row of the table of runs, in the order of RUN_COLUMNS; text read back is bytes."""
+
+
+@attrs.define(eq=False, repr=False)
+class Place:
+    """A place says where a run stands in the file.
+
+    Attributes:
+        no: its rising number, never given again.
+        id: the run; None for one that is being forgotten.
+        open: its last entry did not end it.
+        last: the number of its last entry; in the file, of the last one at which this row was written.
+        fields: what `find` tells of it; None if no entry brought a row.
+    """
+
+    no: int
+    id: str | None
+    open: bool
+    last: int
+    fields: Fields | None
+
+
+@lru_cache(maxsize=256)
+def _words(kind: bytes) -> str:
+    """Return a kind as a string that all its rows share: there are few kinds."""
+    return kind.decode()
+
+
+def seal(entry: Entry, seq: int, run: int, prev: int) -> EntryRow:
+    """Return the entry as a row of the journal.
+
+    `prev` is the number of the row before it in its run, or 0.
+    """
+    flags = ENDS_RUN if entry.ends_run else 0
+    keep = None if entry.keep_until is None else micros(entry.keep_until)
+    row = None if entry.row is None else json.dumps(fields_of(entry.row))
+    kind = entry.kind.encode() if row is None else entry.kind.encode() + row.encode()
+    head = _HEAD.pack(seq, run, prev, flags, _NEVER if keep is None else keep, 0 if row is None else len(row))
+    crc = crc32(entry.body.encode(), crc32(head + kind + _END))
+    return seq, run, prev, flags, keep, crc, entry.kind, row, entry.body
+
+
+def unseal(record: EntryRow, run: str) -> Entry:
+    """Return the entry in a row of the journal, without its run row.
+
+    Raises:
+        StoreCorruptError: a field is not what was written. R30
+    """
+    seq, no, prev, flags, keep, crc, kind, row, body = record
+    try:
+        words = kind if row is None else kind + row
+        head = _HEAD.pack(seq, no, prev, flags, _NEVER if keep is None else keep, 0 if row is None else len(row))
+        whole = crc32(body, crc32(head + words + _END)) == crc
+    except (TypeError, struct.error):
+        whole = False
+    if not whole:
+        raise StoreCorruptError(
+            f"row {seq} of run {run!r} does not match its checksum: the store is damaged, restore a copy"
+        )
+    until = None if keep is None else instant(keep)
+    return Entry(run, _words(kind), body.decode(), flags & ENDS_RUN != 0, until)
+
+
+def seal_run(place: Place) -> RunRecord:
+    """Return the place as a row of the table of runs."""
+    values = (place.no, place.id, int(place.open), place.last, *(place.fields or _NO_FIELDS))
+    return *values, seal_values(values)
+
+
+def checked_run(record: RunRecord) -> Sequence[Any]:
+    """Return the values in a row of the table of runs, without the checksum.
+
+    Text is returned as strings.
+
+    Raises:
+        StoreCorruptError: a field is not what was written (R30).
+    """
+    try:
+        values = [value.decode() if type(value) is bytes else value for value in record[:-1]]
+    except UnicodeDecodeError:
+        values = []
+    if not values or seal_values(values) != record[-1]:
+        raise StoreCorruptError(
+            f"the row of run {_shown(record[1])} (number {record[0]}) does not match its checksum: "
+            "the store is damaged, restore a copy"
+        )
+    return values
+
+
+def seal_values(values: Sequence[Any]) -> int:
+    """Return the checksum of a row's plain values.
+
+    A value of a subclass of str or int counts as the plain value that is stored.
+    """
+    # The text is that of json.dumps, which takes twice as long: opening a store checks a row for every run.
+    texts = [_quoted(one) if type(one) is str else "null" if one is None else _spelled(one) for one in values]
+    return crc32(f"[{', '.join(texts)}]".encode())
+
+
+def _spelled(value: str | int) -> str:
+    return _quoted(str.__str__(value)) if isinstance(value, str) else int.__repr__(int.__int__(value))
+
+
+def _shown(run: object) -> str:
+    return repr(run.decode("utf-8", "backslashreplace") if isinstance(run, bytes) else run)

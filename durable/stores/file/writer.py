@@ -1,0 +1,363 @@
+"""Write batches to a store's file as transactions, and prune it.
+
+Separate because it lives in one thread, under the lock, and nothing else may write.
+Leaves to `file` the event loop, to `recognition` what is refused, to `connection` what every transaction owes.
+
+Opening only looks, and whatever it refuses is as it was before. The file is opened to write by the first who writes,
+or when all else that may be a reason to refuse has been looked at (`begin`); a store in which nothing was written is
+closed without having been touched.
+
+Group commit: the worker hands over everything that was posted while the last commit was in flight, and all appends
+among it become one transaction, in the order they were posted. What was acknowledged has been committed; what was not
+may have been (R31), and once anything has failed, nothing is tried again: `failure` answers every later append.
+
+A place per run (its number and its last row) is kept for the runs lately written, so that an entry costs one insert.
+Facts of no single run have number 0 and no row before them: prune takes them one by one, which would tear a chain. The
+count in `check_whole` misses them all the same.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+
+from durable.errors import StoreError
+from durable.stores.file import schema
+from durable.stores.file.beside import PRIVATE
+from durable.stores.file.checksums import ENTRY_COLUMNS, RUN_COLUMNS, EntryRow, Place, seal, seal_run
+from durable.stores.file.connection import Patience, WriteConnection
+from durable.stores.file.lock import StoreLock
+from durable.stores.file.recognition import check_folder, examine
+from durable.stores.file.thread import Job, deliver
+from durable.stores.file.witness import place_in
+from durable.stores.rows import fields_of, reopened
+from durable.stores.store import Entry
+
+_INSERT = f"INSERT INTO journal ({ENTRY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_UPSERT = f"INSERT OR REPLACE INTO runs ({RUN_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PLACE = f"SELECT {RUN_COLUMNS} FROM runs WHERE id = ?"
+_NUMBERED = f"SELECT {RUN_COLUMNS} FROM runs WHERE no = ?"
+
+_PLACES = 20_000
+_COMMIT_BYTES = 2 * 4096
+_ROW_BYTES = 100
+_PRUNE_ROWS = 250  # what is appended meanwhile waits for all of them: as long as for a few commits
+_VACUUM_PAGES = 500
+
+
+def _nobody() -> None:
+    """Do nothing; no reader is looking at the file."""
+
+
+class Writer:
+    """A writer writes to the store at a real path, in the worker's thread.
+
+    `lets_go()` is called before the file is opened to write: whoever only looks at it lets go of it. `said` is told
+    what goes on for long: see `Patience`.
+    """
+
+    def __init__(
+        self, path: str, synchronous: int, *, said: Callable[[str], None], lets_go: Callable[[], None] = _nobody
+    ) -> None:
+        self.path = path
+        self.failure: StoreError | None = None
+        self.patience = Patience(path, said)
+        self._said = said
+        self._synchronous = synchronous
+        self._lets_go = lets_go
+        self._lock: StoreLock | None = None
+        self._begun: WriteConnection | None = None
+        self._known = False
+        self._places: dict[str, Place] = {}
+        self._last = self._pruned = self._runs = self._forgotten = 0
+
+    def open(self) -> None:
+        """Take the lock and examine the file; make a store if there is none.
+
+        Raises:
+            StoreLockedError, StoreCorruptError, StoreError: see `FileStore.open`; nothing was changed.
+        """
+        self.path = os.path.realpath(self.path)
+        lock = StoreLock(self.path)
+        try:
+            check_folder(self.path)
+            lock.acquire()
+            mark = examine(self.path)
+            if lock.claim():  # the lock's file was not there, so somebody may have come in between
+                mark = examine(self.path)
+        except Exception as error:
+            lock.release(refused=True)
+            raise schema.failed(self.path, "opening it", error) from error
+        self._known = mark is not None
+        try:
+            if not self._known:
+                self._make(lock)
+        except StoreError:
+            lock.release(refused=True)
+            raise
+        except Exception as error:
+            lock.release()
+            raise StoreError(
+                f"store {self.path!r} cannot be made: {error}: mend that and try again, there was nothing in it yet"
+            ) from error
+        self._last, self._pruned, self._runs, self._forgotten = mark or (0, 0, 0, 0)
+        self._lock = lock
+
+    def _make(self, lock: StoreLock) -> None:
+        was_there = False
+        try:  # before SQLite does, which would let others read it
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), PRIVATE))
+        except FileExistsError:
+            was_there = True  # somebody has made it, with the rights that it is to have, or was interrupted
+        lock.guard()
+        connection = schema.connect(self.path, "rw")
+        try:
+            schema.create(connection)
+            schema.configure(connection, self.path, self._synchronous)
+        except StoreError:  # where no store can be, such as a file system without shared memory, none is left behind
+            connection.close()
+            if was_there:
+                os.truncate(self.path, 0)
+            else:
+                os.unlink(self.path)
+            raise
+        finally:
+            connection.close()
+
+    def begin(self) -> WriteConnection:
+        """Open the file to write, if that has not been done yet.
+
+        Raises:
+            StoreError: it does not take a setting on which durability rests, or cannot be written to.
+        """
+        if self._begun is None:
+            if self._lock is None:
+                raise StoreError(f"store {self.path!r} is not open: open() it first")
+            self._lets_go()
+            self._begun = WriteConnection(self.path, self._synchronous, self._lock, self.patience)
+        return self._begun
+
+    def close(self) -> None:
+        """Write the mark, close the file and release the lock.
+
+        Closing the file copies its `-wal` into it. If the writer is not open, nothing happens.
+
+        Where another program has the file locked for too long, the mark is not written, and the `-wal` stays: as after
+        a crash, the next opening takes it in. All that was acknowledged is there.
+        """
+        lock, self._lock = self._lock, None
+        if lock is None:
+            return
+        try:
+            if self._begun is not None:
+                try:
+                    if self.failure is None:
+                        self._sign_if_free(self._begun)
+                finally:
+                    self._begun.close()
+        except (sqlite3.Error, OSError, StoreError) as error:
+            raise schema.failed(self.path, "closing it", error) from error
+        finally:
+            lock.release(refused=self._begun is None and self._known)
+
+    def perform(self, jobs: Sequence[Job]) -> None:
+        """Do jobs in order, a run of appends as one transaction; a job's task is a tuple of entries or a callable."""
+        appends: list[Job] = []
+        for job in jobs:
+            if isinstance(job.task, tuple):
+                appends.append(job)
+                continue
+            self._commit(appends)
+            appends = []
+            self._call(job)
+        self._commit(appends)
+        if self._begun is not None and self.failure is None:
+            try:
+                self._begun.checkpoint_in_time()
+            except Exception as error:
+                self._fail(error)
+
+    def _call(self, job: Job) -> None:
+        try:
+            job.result = job.task()
+        except Exception as error:
+            job.error = schema.failed(self.path, "writing to it", error)
+        deliver((job,))
+
+    def _commit(self, jobs: Sequence[Job]) -> None:
+        if not jobs:
+            return
+        if self.failure is None:
+            try:
+                self._write([entry for job in jobs for entry in job.task])
+            except Exception as error:
+                self._fail(error)
+        if self.failure is not None:
+            for job in jobs:
+                job.error = type(self.failure)(str(self.failure))
+        deliver(jobs)
+
+    def _write(self, entries: Sequence[Entry]) -> None:
+        begun = self._begun or self.begin()
+        begun.look_in_time()
+        changed: dict[int, Place] = {}
+        rows = self._rows(entries, changed, begun.connection)
+        if len(rows) == 1 and not changed:
+            begun.insert(_INSERT, rows[0])
+        else:
+            with begun.transaction() as connection:
+                connection.executemany(_INSERT, rows)
+                connection.executemany(_UPSERT, [seal_run(place) for place in changed.values()])
+        begun.grew(_COMMIT_BYTES + sum([_ROW_BYTES + len(row[8]) for row in rows]))
+        for place in changed.values():
+            if not place.open and place.id is not None:
+                self._places.pop(place.id, None)
+        if len(self._places) > _PLACES:
+            self._places.clear()
+
+    def _rows(
+        self, entries: Sequence[Entry], changed: dict[int, Place], connection: sqlite3.Connection
+    ) -> list[EntryRow]:
+        rows: list[EntryRow] = []
+        places = self._places
+        last = self._last
+        for entry in entries:
+            last += 1
+            if not entry.run:
+                rows.append(seal(entry, last, 0, 0))
+                continue
+            place = places.get(entry.run) or self._place(entry.run, connection)
+            rows.append(seal(entry, last, place.no, place.last))
+            if entry.ends_run or not place.open or not place.last or entry.row is not None:
+                self._turn(place, entry)
+                changed[place.no] = place
+            place.last = last
+        self._last = last
+        return rows
+
+    def _place(self, run: str, connection: sqlite3.Connection) -> Place:
+        record = connection.execute(_PLACE, (run,)).fetchone()
+        if record is None:
+            self._runs += 1
+            place = Place(self._runs, run, True, 0, None)
+        else:
+            place = place_in(connection, record)
+            newest = connection.execute("SELECT max(seq) FROM journal WHERE run = ?", (place.no,)).fetchone()[0]
+            place.last = max(newest or 0, place.last)
+        self._places[run] = place
+        return place
+
+    def _turn(self, place: Place, entry: Entry) -> None:
+        if entry.row is not None:
+            place.fields = fields_of(entry.row)
+        elif not place.open:
+            place.fields = reopened(place.fields)
+        place.open = not entry.ends_run
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = schema.failed(self.path, "writing to it", error)
+        self.failure.__cause__ = error
+        if self._begun is not None:
+            self._begun.roll_back()
+
+    def _sign_if_free(self, begun: WriteConnection) -> None:
+        try:
+            self._sign(begun)
+        except StoreError as error:
+            if error.__cause__ is None or not schema.is_busy(error.__cause__):
+                raise
+            self._said(
+                f"store {self.path!r} is closed while another program has it locked: all that is recorded is there, "
+                "in the file and in its -wal, which stays beside it until the store is opened next: copy both, or none"
+            )
+
+    def _sign(self, begun: WriteConnection) -> None:
+        mark = self._last, self._pruned, self._runs, self._forgotten
+        begun.check_unmoved()
+        begun.number(lambda connection: schema.write_mark(connection, mark))
+
+    # Pruning.
+
+    def forget(self, runs: list[int]) -> int:
+        """Delete the last of these ended runs, at most 250 rows, and shorten the list.
+
+        A run that has more rows loses its id first: it is gone for everyone, and a crash leaves a rest without an id
+        that the next prune takes. Return how many runs that `find` knew have gone.
+        """
+
+        def some(connection: sqlite3.Connection) -> int:
+            forgotten, room = 0, _PRUNE_ROWS
+            while runs and room > 0:
+                taken, known = self._forget_run(connection, runs[-1], room)
+                forgotten += known
+                room -= taken
+                if room >= 0:
+                    runs.pop()
+            return forgotten
+
+        return self._change(some)
+
+    def _forget_run(self, connection: sqlite3.Connection, no: int, room: int) -> tuple[int, int]:
+        record = connection.execute(_NUMBERED, (no,)).fetchone()
+        place = None if record is None else place_in(connection, record)
+        if place is None or place.open:  # opened again since it was chosen
+            return 0, 0
+        known = int(place.fields is not None)
+        taken = self._delete(connection, "run = ?", no, room)
+        if taken < room:
+            connection.execute("DELETE FROM runs WHERE no = ?", (no,))
+            self._forgotten += 1
+            return taken + 1, known
+        place.id = place.fields = None
+        connection.execute(_UPSERT, seal_run(place))
+        return room + 1, known
+
+    def _delete(self, connection: sqlite3.Connection, condition: str, value: int, room: int) -> int:
+        chosen = f"SELECT seq FROM journal WHERE {condition} LIMIT ?"
+        taken = connection.execute(f"DELETE FROM journal WHERE seq IN ({chosen})", (value, room)).rowcount
+        self._pruned += taken
+        return taken
+
+    def forget_facts(self, before: int) -> int:
+        """Delete at most 250 facts whose time is past; return how many."""
+        return self._change(
+            lambda connection: self._delete(connection, "run = 0 AND keep_until <= ?", before, _PRUNE_ROWS)
+        )
+
+    def _change(self, act: Callable[[sqlite3.Connection], int]) -> int:
+        self._check()
+        try:
+            begun = self.begin()
+            begun.check_unmoved()
+            with begun.transaction() as connection:
+                done = act(connection)
+                schema.write_mark(connection, (self._last, self._pruned, self._runs, self._forgotten))
+        except Exception as error:
+            self._fail(error)
+            raise
+        begun.grew(_PRUNE_ROWS * 4 * _ROW_BYTES)
+        return done
+
+    def _check(self) -> None:
+        if self.failure is not None:
+            raise type(self.failure)(str(self.failure))
+
+    def vacuum(self) -> bool:
+        """Give up to 500 free pages of the file back; return whether there are more that can be."""
+        self._check()
+        try:
+            begun = self.begin()
+            if not self.gives_back() or not schema.pragma(begun.connection, "freelist_count"):
+                return False
+            # As a script: a statement of this pragma is over after its first page where Python 3.11 steps it.
+            begun.script(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
+        except Exception as error:
+            self._fail(error)
+            raise
+        begun.grew(_VACUUM_PAGES * 1024)
+        return bool(schema.pragma(begun.connection, "freelist_count"))
+
+    def gives_back(self) -> bool:
+        """Return whether the file can shrink; a VACUUM may have switched that off."""
+        return bool(schema.pragma(self.begin().connection, "auto_vacuum"))

@@ -1,0 +1,49 @@
+"""Entries and run rows as plain values: ints, strings, tuples.
+
+Separate because both stores keep the same thing, one in a mapping, the other in a file.
+Leaves to each store where the values are kept, to `seal` how a file guards them.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from durable.stores.store import RunRow
+from durable.timers import aware
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Fields = tuple[str, str, int, int | None, str | None, str | None]
+"""What `find` tells of a run: function, event, opened at, ended at, status, error; instants in microseconds."""
+
+
+def micros(when: datetime) -> int:
+    """Return the instant as microseconds since 1970 in UTC: exact, and in order as an integer."""
+    passed = (when if type(when) is datetime and when.tzinfo is UTC else aware(when)) - _EPOCH
+    return (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
+
+
+def instant(count: int) -> datetime:
+    """Return the instant that `micros` counted, in UTC."""
+    return _EPOCH + timedelta(microseconds=count)
+
+
+def fields_of(row: RunRow) -> Fields:
+    """Return the row without its id, as plain values."""
+    ended_at = None if row.ended_at is None else micros(row.ended_at)
+    return row.function, row.event, micros(row.opened_at), ended_at, row.status, row.error
+
+
+def row_of(run: str, fields: Fields) -> RunRow:
+    """Return the row that `fields_of` took apart."""
+    function, event, opened_at, ended_at, status, error = fields
+    ended = None if ended_at is None else instant(ended_at)
+    return RunRow(run, function, event, instant(opened_at), ended, status, error)
+
+
+def reopened(fields: Fields | None) -> Fields | None:
+    """Return the run's row as open again.
+
+    Used when an entry follows the run's end without bringing a new row.
+    """
+    return None if fields is None else (*fields[:3], None, None, None)

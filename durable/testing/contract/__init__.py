@@ -1,0 +1,1 @@
+"""The store contract: what every store keeps, as checks for a test."""

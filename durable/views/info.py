@@ -1,0 +1,259 @@
+"""Show a run and its steps as plain values for people and programs.
+
+Separate because these values are computed from a ledger and change nothing.
+Leaves to `run` the getting of such a value, to `timeline` the drawing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import attrs
+
+from durable.errors import RecordedError, StoreCorruptError, StoreError
+from durable.events import Event, Json
+from durable.journal import (
+    Cancelled,
+    Err,
+    ForChild,
+    ForEvent,
+    ForSignal,
+    Ledger,
+    Ok,
+    RunStatus,
+    StepFacts,
+    StepKind,
+    Until,
+    decode,
+    enclose,
+    outline,
+)
+from durable.stores import Entry, RunRow, write_lines
+from durable.timers import on_a_line
+from durable.views.timeline import Line, timeline
+
+_NOTHING: dict[str, datetime] = {}  # never written to
+
+StepStatus = Literal["running", "retrying", "waiting", "completed", "failed", "cancelled"]
+
+
+def brief(value: object) -> str:
+    """Return a value's `repr`, or a stand-in text if its `repr` raises.
+
+    The `repr` of an int with very many digits raises, for instance.
+    """
+    try:
+        return repr(value)
+    except Exception as error:
+        return f"<a {type(value).__name__} that cannot be shown: {type(error).__name__}>"
+
+
+@attrs.frozen
+class StepInfo:
+    """Step info shows one step of a run.
+
+    Attributes:
+        key: the step's id, numbered if repeated, with its branch's prefix.
+        kind: the name of the step method.
+        status: "running", "retrying" (a try failed and another is due), "waiting", "completed", "failed" or "cancelled"
+            (by the code, or the run ended before the step did).
+        attempts: how often the handler has been tried; while the step is retried, how many tries have failed.
+        output: the step's value, in plain values where its type is not known here.
+        error: the error that the step ended with, or else that of its last try.
+        opened_at, ended_at: aware datetimes in UTC. `ended_at` is None while the step is open, and stays None if the
+            run ended first.
+    """
+
+    key: str
+    kind: StepKind
+    status: StepStatus
+    attempts: int
+    output: Any = attrs.field(repr=brief)
+    error: RecordedError | None
+    opened_at: datetime
+    ended_at: datetime | None
+
+
+@attrs.frozen
+class RunInfo:
+    """Run info shows one run.
+
+    Attributes:
+        id, function_id: the ids of the run and of its function.
+        status: "queued", "running", "waiting", "completed", "failed" or "cancelled".
+        event, events: the event that opened the run; a list of that one event.
+        output: the value that the function returned.
+        error: the error that the run ended with, or else that of its last attempt.
+        reason: why the run was cancelled.
+        attempt: how often the function was called again after an error, from 0.
+        opened_at, ended_at: aware datetimes in UTC. `ended_at` is None while the run has not ended.
+        steps: the recorded steps by key, in the order of their first records, then steps whose first try is running.
+        waiting_for: what each open step waits for, by key, in words.
+        record: the run's entries as the store holds them, for `export`.
+    """
+
+    id: str
+    function_id: str
+    status: RunStatus
+    event: Event = attrs.field(repr=brief)
+    output: Any = attrs.field(repr=brief)
+    error: RecordedError | None
+    reason: str | None
+    attempt: int
+    opened_at: datetime
+    ended_at: datetime | None
+    steps: dict[str, StepInfo]
+    waiting_for: dict[str, str]
+    record: tuple[Entry, ...] = attrs.field(default=(), repr=False, eq=False)
+
+    @property
+    def events(self) -> list[Event]:
+        """A list of the one event that opened the run."""
+        return [self.event]
+
+    def __str__(self) -> str:
+        """Return the run as a timeline in text."""
+        ends = [step.ended_at for step in self.steps.values() if step.ended_at is not None]
+        until = self.ended_at or max([self.opened_at, *ends])
+        names = f"run {on_a_line(self.id)} of {on_a_line(self.function_id)}"
+        head = f"{names}: {self.status}, opened {self.opened_at:%Y-%m-%d %H:%M:%S %Z}"
+        tail = self.reason or (str(self.error) if self.error is not None else "")
+        lines = [self._line(step) for step in self.steps.values()]
+        drawn = timeline(lines, began=self.opened_at, until=until)
+        text = "\n".join(part for part in (head, drawn, f"  {tail}" if tail else "") if part)
+        return "\n".join(map(on_a_line, text.split("\n")))
+
+    def _line(self, step: StepInfo) -> Line:
+        note = f"{step.kind} {step.status}"
+        if step.key in self.waiting_for:
+            note = f"{step.kind}, waits for {self.waiting_for[step.key]}"
+        elif step.error is not None:
+            note = f"{note}, {step.error.name}"
+        if step.attempts > 1:
+            note = f"{note}, {step.attempts} tries"
+        return Line(on_a_line(step.key), step.opened_at, step.ended_at, note)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+    def export(self, path: str | Path) -> None:
+        """Write the run's record to a JSON lines file.
+
+        A file that exists already is replaced. `durable.testing.replay(function, path)` replays the run against today's
+        code.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        Path(path).write_text(write_lines(self.id, self.function_id, self.record), encoding="utf-8")
+
+
+def shown(text: Json | None, type_: object) -> Any:
+    """Return a recorded value for a person to read.
+
+    It has the given type if it fits, else it is in plain values. A text that cannot be decoded is shown as it is.
+    """
+    if text is None:
+        return None
+    try:
+        return decode(text, type_, deep=False)  # it is only shown: the types of what is inside need not fit
+    except Exception:  # CodecError, or what a class or a hook of the user's raises
+        return outline(text)
+
+
+def row_info(row: RunRow, live: RunStatus | None, error: Exception) -> RunInfo:
+    """Return a picture of a run whose records cannot be read or shown.
+
+    It shows what the run's row says, and `error` as the run's error. `live` is the run's status if it has not ended.
+
+    Raises:
+        StoreError: `error` concerns the store as a whole.
+    """
+    if isinstance(error, StoreError) and not isinstance(error, StoreCorruptError):
+        raise error
+    told = RecordedError(type(error).__name__, f"this run cannot be shown: {error}")
+    event = Event(row.event or "unknown")
+    status = cast("RunStatus | None", row.status) or live or "queued"  # the row is the engine's own
+    return RunInfo(row.id, row.function, status, event, None, told, None, 0, row.opened_at, row.ended_at, {}, {})
+
+
+def run_info(
+    ledger: Ledger,
+    status: RunStatus | None = None,
+    running: Mapping[str, datetime] = _NOTHING,
+    output_type: object = object,
+    record: tuple[Entry, ...] = (),
+) -> RunInfo:
+    """Return a picture of a run, made from its ledger.
+
+    `running` maps the keys of steps whose handlers are running to the instants at which they began. Without `status`
+    the picture shows only what is recorded, and a run that has not ended is "waiting".
+    """
+    steps = {
+        key: _step_info(key, facts, running, is_over=ledger.status is not None) for key, facts in ledger.steps.items()
+    }
+    for key, since in running.items():  # nothing is recorded of a first try until it ends
+        steps.setdefault(key, StepInfo(key, "run", "running", 0, None, None, since, None))
+    waiting = {key: _waits_for(facts) for key, facts in ledger.steps.items() if _is_waiting(facts)}
+    return RunInfo(
+        ledger.run,
+        ledger.function,
+        status or ledger.status or "waiting",
+        decode(enclose(ledger.event)),  # R3: changes to the picture must not reach the run
+        shown(ledger.output, output_type),
+        ledger.error,
+        ledger.reason,
+        ledger.attempt,
+        ledger.opened_at,
+        ledger.ended_at,
+        steps,
+        waiting if ledger.status is None else {},
+        record,
+    )
+
+
+def _is_waiting(facts: StepFacts) -> bool:
+    return facts.outcome is None and (facts.is_waiting or facts.due is not None)
+
+
+def _step_info(key: str, facts: StepFacts, running: Mapping[str, datetime], *, is_over: bool) -> StepInfo:
+    status: StepStatus
+    match facts.outcome:
+        case Ok():
+            status = "completed"
+        case Err():
+            status = "failed"
+        case Cancelled():
+            status = "cancelled"
+        case None if is_over:
+            status = "cancelled"
+        case None:
+            status = "running" if key in running else "waiting" if facts.is_waiting else "retrying"
+    error = facts.outcome.error if isinstance(facts.outcome, Err) else facts.error
+    output = shown(facts.outcome.value, object) if isinstance(facts.outcome, Ok) else None
+    return StepInfo(key, facts.kind, status, facts.attempt, output, error, facts.opened_at, facts.closed_at)
+
+
+def _waits_for(facts: StepFacts) -> str:
+    if not facts.is_waiting:
+        return f"its next try, number {facts.attempt + 1}, at {facts.due}"
+    match facts.wait:
+        case Until():
+            return f"{facts.wait.until}"
+        case ForEvent():
+            asked = "".join(
+                f", {name} {value!r}"
+                for name, value in (("match", facts.wait.match), ("if_exp", facts.wait.expression))
+                if value is not None
+            )
+            return f"event {facts.wait.event!r}{asked}, until {facts.wait.until}"
+        case ForSignal():
+            return f"signal {facts.wait.signal!r}, until {facts.wait.until}"
+        case ForChild():
+            until = f", until {facts.wait.until}" if facts.wait.until else ""
+            return f"the end of run {facts.wait.child!r}{until}"
+        case None:
+            return "nothing"

@@ -1,0 +1,69 @@
+"""List the runs that a query names, without reading any others.
+
+Separate because the store knows which runs have ended, but only the engine knows which of the others are waiting.
+Leaves to the store the rows and their order, to `views` the picture of each run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import attrs
+
+from durable.journal import RunStatus
+from durable.stores import RunQuery, RunRow, Store
+from durable.views.info import RunInfo, row_info
+
+LIVE = ("queued", "running", "waiting")
+_ROWS_AT_FIRST = 100
+
+
+async def listed(
+    store: Store,
+    query: RunQuery,
+    status_of: Callable[[str], RunStatus | None],
+    info: Callable[[str], Awaitable[RunInfo]],
+) -> list[RunInfo]:
+    """Return the runs that a query names, newest first.
+
+    `status_of(run)` returns the status of a run that has not ended, from memory. `info(run)` reads a run; it is called
+    only for runs that are shown. A run whose record cannot be read is shown by its row, with the reason as its error.
+
+    Raises:
+        StoreError: the store has failed, or is damaged as a whole.
+    """
+    found: list[RunInfo] = []
+    async for row in _named(store, query):
+        if len(found) >= query.limit:
+            break
+        if query.status in LIVE and status_of(row.id) != query.status:
+            continue
+        try:
+            one = await info(row.id)
+        except Exception as error:  # the others can be shown all the same
+            one = row_info(row, status_of(row.id), error)
+        if query.status in (None, one.status):  # it may have gone on while it was read
+            found.append(one)
+    return found
+
+
+async def _named(store: Store, query: RunQuery) -> AsyncIterator[RunRow]:
+    """Yield the rows that a query names.
+
+    For "queued", "running" and "waiting", which no row holds, yield the rows of all runs that have not ended.
+    """
+    if query.status not in LIVE:
+        for row in await store.find(query):
+            yield row
+        return
+    seen: set[str] = set()
+    limit = max(query.limit, _ROWS_AT_FIRST)
+    while query.limit:
+        rows = await store.find(attrs.evolve(query, status="open", limit=limit))
+        for row in rows:
+            if row.id not in seen:  # runs opened since the last look come first and push known ones down
+                seen.add(row.id)
+                yield row
+        if len(rows) < limit:
+            return
+        limit *= 4

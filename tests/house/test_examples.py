@@ -1,0 +1,162 @@
+"""The examples run alone, say nothing on the error stream, and tell the story that they are there to tell."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import durable
+from durable.testing import Lab
+from tests.proof.crashes import ENVIRONMENT, ROOT
+from tests.support.cells import cell
+
+EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
+STORIES = {
+    "approval.py": ["100 trips wait", "Grace said yes: booked trip 42, seat 61", "99 trips wait", "trip 7 is off"],
+    "daemon.py": [
+        "the first daemon\n    mail: welcome, Ada! Is this address yours?\n    closed, in order\n",
+        "the second daemon\n    mail: thank you, Ada\n    closed, in order\n",
+    ],
+    "drip_campaign.py": [
+        "ada: completed, active after 0 reminders",
+        "bob: cancelled, by event 'user/left'",
+        "eve: completed, gave up",
+    ],
+    "etl.py": ["measure files 0 to 49\n", "{'lines': "],
+    "etl_killed.py": ["killed (kill -9) when it had begun 1", "yes  the result is the one of plain Python"],
+    "fan_out.py": ["charge: charged 20", "check_fraud: looks fine", "count: failed, the statistics are down"],
+    "map_reduce.py": ["{'the': 6, 'and': 3, 'of': 3, 'they': 2}", "/count:3"],
+    "my_store.py": ["kept: a_batch_is_in_order", "kept: ten_thousand_runs_are_kept"],
+    "onboarding.py": ["04 January: the process crashes", "mails sent: {'welcome': 1, 'tip': 1, 'question': 1}"],
+    "pages.py": ["page p2, try 2: 503 busy", "collected: ['ant', 'bee', 'cat', 'dog', 'eel']"],
+    "race.py": ["Dunes: rejected: too dry", "Tides: accepted: it flows", "Winds: no answer in a week"],
+    "saga.py": [
+        "Rome: booked flight, hotel, car",
+        "    cancel the hotel in Oslo\n    cancel the flight in Oslo\nOslo: no trip, there are no cars left",
+        "the process died before the hotel was cancelled: 2 calls, one cancellation",
+    ],
+    "sender.py": ["order 7 is sent, twice", "please pack order 7", "order 7 is shipped: Ann packed it"],
+    "test_my_function.py": ["4 passed"],
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_tells_its_story(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", str(ROOT / "examples" / name)]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=ENVIRONMENT)
+    assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
+    for part in STORIES[name]:
+        assert part in ended.stdout
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_has_one_idea_in_under_60_lines(name: str) -> None:
+    assert len((ROOT / "examples" / name).read_text(encoding="utf-8").splitlines()) < 60
+
+
+def test_the_job_goes_on_where_it_was(tmp_path: Path) -> None:
+    """What `etl_killed.py` shows, by hand: run again when it has ended, the job does nothing, and says so."""
+    command = [sys.executable, str(ROOT / "examples" / "etl.py")]
+    first, second = (
+        subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=ENVIRONMENT) for _ in range(2)
+    )
+    assert second.stdout == first.stdout.splitlines(keepends=True)[-1]
+    assert "has ended already" in second.stderr
+
+
+# The notebook.
+
+NOTEBOOK = ROOT / "examples" / "notebook.ipynb"
+
+
+def test_the_notebook_is_one() -> None:
+    """What nbformat 4.5 asks for, and nothing that an execution has left."""
+    book = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    assert book.keys() == {"cells", "metadata", "nbformat", "nbformat_minor"}
+    assert (book["nbformat"], book["nbformat_minor"]) == (4, 5)
+    assert len({one["id"] for one in book["cells"]}) == len(book["cells"])
+    for one in book["cells"]:
+        lines = "".join(one["source"]).splitlines(keepends=True)
+        plain = {"cell_type": "markdown", "id": one["id"], "metadata": {}, "source": lines}
+        assert one in (plain, {**plain, "cell_type": "code", "execution_count": None, "outputs": []})
+
+
+def test_the_notebook_runs_and_runs_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ "Run all", twice in one kernel: cells with top-level await, each in a task of its own, in one namespace."""
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    code = ["".join(one["source"]) for one in cells if one["cell_type"] == "code"]
+
+    async def story() -> None:
+        names: dict[str, Any] = {"__name__": "__main__"}
+        for count in (2, 3):
+            shown = [str(await cell(text, names)) for text in code]
+            assert shown[3] == "monday: 3 rows, 38 in all"
+            assert shown[4] == "tuesday: 3 rows, 39 in all"
+            assert "ConnectionError, 2 tries" in shown[5] and "sleep completed" in shown[5]
+            assert (shown[6].count("completed"), shown[6].count("report-monday")) == (count, 1)
+        await names["engine"].close()
+
+    asyncio.run(story())
+
+
+# What writing the examples has found.
+
+
+class Measure(NamedTuple):
+    lines: int
+    words: int
+
+
+def measure() -> dict[str, Measure]:
+    return {"a.py": Measure(3, 7)}
+
+
+@durable.function
+async def measuring(ctx: durable.Context) -> dict[str, Measure]:
+    return await ctx.step.run("measure", measure)
+
+
+def test_a_step_whose_class_is_not_known_here_is_shown_as_plain_values() -> None:
+    """R10: only what the annotation names comes back as its class; looking at a run must not fail for it."""
+
+    async def story() -> None:
+        async with Lab([measuring]) as lab:
+            run = await lab.start(measuring)
+            info = await run.info()
+            assert info.output == {"a.py": Measure(3, 7)}
+            assert info.steps["measure"].output == {"a.py": {"lines": 3, "words": 7}}
+
+    asyncio.run(story())
+
+
+@durable.function("doc/written")
+async def two_waits(ctx: durable.Context) -> None:
+    waits = [
+        asyncio.create_task(ctx.step.wait_for_event(name, event=f"doc/{name}", timeout="1d")) for name in ("yes", "no")
+    ]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+
+
+def test_tasks_that_only_await_a_step_end_with_their_run(caplog: pytest.LogCaptureFixture) -> None:
+    """R8: a step's coroutine given to create_task was called in another task, and is cancelled all the same."""
+
+    async def story() -> None:
+        async with Lab([two_waits]) as lab:
+            await lab.send("doc/written")
+            before = len(asyncio.all_tasks())
+            await lab.crash()
+            assert len(asyncio.all_tasks()) == before
+            assert caplog.text == ""  # it was the crash that ended them, not the function
+            await lab.send("doc/yes")
+            assert "still waited in steps: 'no'; they are cancelled" in caplog.text
+        gc.collect()
+
+    asyncio.run(story())

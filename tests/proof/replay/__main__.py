@@ -1,0 +1,5 @@
+"""The long form, as a command: see `tests.proof.replay.replaying`."""
+
+from tests.proof.replay.replaying import main
+
+main()

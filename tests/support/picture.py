@@ -1,0 +1,62 @@
+"""The state of an engine as one comparable value: whatever a record can change.
+
+Separate because "nothing has happened" and "a restart comes to the same" are both said of all of it.
+Leaves to the tests what must be equal to what.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from durable.events.triggers import Listener
+from durable.journal.rules.state import State
+
+
+def picture(state: State) -> dict[str, Any]:
+    """Return all that is folded, in plain values; tables compare whatever the order of their entries."""
+    return {
+        name: _drawn(getattr(state, name))
+        for name in ("ledgers", "parked", "ended", "scheduled", "coming", "seen", "signals", "parents")
+    } | {"bus": _bus(state)}
+
+
+def _bus(state: State) -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    for name, listeners in state.bus._listeners.items():
+        found = [*listeners.rest.items()]
+        for path, values in listeners.paths.items():
+            for key, bucket in values.items():
+                assert bucket, f"an empty bucket is left behind for {path} {key}"
+                found += bucket.items()
+        assert found, f"an empty table is left behind for {name}"
+        names[name] = {place: _listener(one) for place, one in found}
+    listening = {place: _listener(one) for place, (one, _) in state.bus._places.items()}
+    assert listening == {place: one for table in names.values() for place, one in table.items()}
+    return names
+
+
+def _listener(one: Listener) -> tuple[Any, ...]:
+    source = None if one.expression is None else one.expression.source
+    return (one.place, one.event, one.until, one.path, source, _drawn(one.own))
+
+
+def _drawn(value: Any) -> Any:
+    if attrs.has(type(value)):
+        return {field.name: _drawn(getattr(value, field.name)) for field in attrs.fields(type(value))}
+    if isinstance(value, dict):
+        return {key: _drawn(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_drawn(item) for item in value]
+    names = getattr(type(value), "__slots__", None)
+    return (
+        {name: _drawn(getattr(value, name)) for name in names}
+        if names and type(value).__module__ != "datetime"
+        else value
+    )
+
+
+def order(state: State) -> list[Any]:
+    """Return who listens, in the order in which one event answers them."""
+    return [one.place for one in sorted(state.bus.listeners(), key=lambda one: one.number)]

@@ -4,6 +4,7 @@ Separate because this is all of the library that a workflow sees: no task and no
 Leaves to `scheduler` to carry a request out.
 """
 
+from durable.functions.annotations import return_type
 from durable.functions.context import Context, Group
 from durable.functions.current import (
     BODY,
@@ -68,6 +69,7 @@ __all__ = [
     "current_try",
     "function",
     "is_own",
+    "return_type",
     "running_body",
     "without_loop",
 ]

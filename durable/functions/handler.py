@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 import attrs
 
 from durable.functions.annotations import return_type
-from durable.journal import Policy
+from durable.journal import Policy, misuse
 from durable.timers import shown
 
 
@@ -69,9 +69,11 @@ def checked_handler(step_id: str, handler: object) -> bool:
     else:
         if inspect.iscoroutine(handler):
             handler.close()
-        raise TypeError(
-            f"the handler of step {step_id!r} must be callable, not {shown(handler)}: pass the function itself, "
-            f"without calling it, and its arguments after it: step.run({step_id!r}, function, argument)"
+        raise misuse(
+            TypeError(
+                f"the handler of step {step_id!r} must be callable, not {shown(handler)}: pass the function itself, "
+                f"without calling it, and its arguments after it: step.run({step_id!r}, function, argument)"
+            )
         )
     if function is None:
         return False
@@ -79,8 +81,10 @@ def checked_handler(step_id: str, handler: object) -> bool:
     if flags & inspect.CO_ASYNC_GENERATOR or (
         flags & inspect.CO_GENERATOR and not flags & inspect.CO_ITERABLE_COROUTINE
     ):
-        raise TypeError(
-            f"the handler of step {step_id!r} is a generator, whose value cannot be kept: return a list instead"
+        raise misuse(
+            TypeError(
+                f"the handler of step {step_id!r} is a generator, whose value cannot be kept: return a list instead"
+            )
         )
     return bool(flags & inspect.CO_COROUTINE)
 

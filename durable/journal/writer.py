@@ -82,8 +82,8 @@ class Journal:
         for kind, told in follower.follows().items():
             self._followers.setdefault(kind, []).append(told)
 
-    def post(self, record: Record) -> int:
-        """Fold a record, queue it, and return its number.
+    def post(self, record: Record, *, at_once: bool = False) -> int:
+        """Fold a record, queue it, and return its number. `at_once`: append it now, to an immediate store.
 
         Raises:
             StoreError: the store has failed, or this is closed; nothing was folded.
@@ -96,6 +96,8 @@ class Journal:
         self._queue.append(entry)
         self.posted += 1
         self._tell_followers(record)
+        if at_once:
+            self.flush()
         return self.posted
 
     def post_all(self, cause: Iterable[Record]) -> list[Record]:

@@ -189,7 +189,7 @@ class Attempts:
             handler = self._stood_in()
             self._has_begun = handler.is_async or self._parts.is_inline
             if handler.is_async:
-                suspended = spare.begin(handler.call(), context)
+                suspended = spare.begin(handler.function(*handler.args, **handler.kwargs), context)
                 self._task = spare.go_on(suspended, self._run)
                 return
             if not self._parts.is_inline:

@@ -90,10 +90,8 @@ class Deadlines:
         return {
             StepOpened: self._step_opened,
             StepRetried: self._step_retried,
-            RunOpened: self._run_opened,
             RunRetried: self._run_retried,
             RunStarted: self._run_started,
-            RunClosed: self._run_closed,
             EventSent: self._event_sent,
         }
 
@@ -108,10 +106,9 @@ class Deadlines:
     def _step_retried(self, record: StepRetried) -> None:
         self._timers.set_span(StepDue(record.run, record.key), record.due)
 
-    def _run_opened(self, record: RunOpened) -> None:
-        declaration = self._state.functions.get(record.function)
-        if declaration is not None and declaration.start_timeout is not None:
-            self._arm_start(self._state.ledgers[record.run])
+    def run_opened(self, record: RunOpened) -> None:
+        """A run has opened whose function has a time in which it is to start."""
+        self._arm_start(self._state.ledgers[record.run])
 
     def _run_retried(self, record: RunRetried) -> None:
         if record.reopened:
@@ -121,9 +118,8 @@ class Deadlines:
     def _run_started(self, record: RunStarted) -> None:
         self._arm_finish(self._state.ledgers[record.run])
 
-    def _run_closed(self, record: RunClosed) -> None:
-        if not self._timers:
-            return
+    def run_closed(self, record: RunClosed) -> None:
+        """A run has ended: it and its steps have no timers any more."""
         for what in What:
             self._timers.drop(RunDue(record.run, what))
         for key, facts in self._state.ended[record.run].steps.items():

@@ -46,8 +46,7 @@ from durable.journal import (
     stamped,
 )
 from durable.scheduler.attempts import begin_attempts
-from durable.scheduler.calls import StepCall
-from durable.scheduler.coroutine import StepCoroutine
+from durable.scheduler.calls import StepCall, StepCoroutine
 from durable.scheduler.drift import tell_other_child, tell_other_wait
 from durable.scheduler.session import Session
 from durable.scheduler.stand_in import Call

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+from durable.functions import return_type
 from durable.journal import (
     FINAL_FOR_RUN,
     Ledger,
@@ -97,7 +98,7 @@ class Judge:
             self._parts.journal.post(RunRetried(ledger.run, ledger.attempt + 1, verdict.due, failed, now))
 
     def _written(self, session: Session) -> str:
-        type_ = self._functions[session.ledger.function].output_type
+        type_ = return_type(self._functions[session.ledger.function].code)
         text = encode(session.main.result(), type_, whose=Whose.FUNCTION)
         limits = self._parts.decisions.limits
         if len(text) > limits.step_bytes:

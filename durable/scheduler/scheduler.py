@@ -106,6 +106,9 @@ class Scheduler:
             session.delivery.posted(record.turn, self._parts.journal.posted)
 
     def _run_opened(self, record: RunOpened) -> None:
+        declaration = self._parts.decisions.state.functions.get(record.function)
+        if declaration is not None and declaration.start_timeout is not None:
+            self.deadlines.run_opened(record)
         self._begin_when_durable(record.run)
 
     def _run_retried(self, record: RunRetried) -> None:
@@ -114,6 +117,8 @@ class Scheduler:
 
     def _run_closed(self, record: RunClosed) -> None:
         number = self._parts.journal.posted
+        if self._is_timed(record.run):
+            self.deadlines.run_closed(record)
         self._told_missing.discard(record.run)
         session = self.sessions.pop(record.run, None)
         if session is not None and (not session.main.done() or session.has_loose_ends):
@@ -122,6 +127,13 @@ class Scheduler:
             self._leaving.add(record.run)
             self._stops.add(session)
         self._parts.journal.tell(number, partial(self._tell_ended, record))
+
+    def _is_timed(self, run: str) -> bool:
+        """Say whether a run that has ended may have left timers."""
+        state = self._parts.decisions.state
+        ended, declaration = state.ended[run], state.functions.get(state.ended[run].function)
+        is_bounded = declaration is None or (declaration.start_timeout or declaration.finish_timeout) is not None
+        return is_bounded or ended.due is not None or any(step.outcome is None for step in ended.steps.values())
 
     def _begin_stop(self, session: Session) -> None:
         self._spawn(self._leave(session))
@@ -217,7 +229,7 @@ class Scheduler:
         session.refuse()
         if CAN_LOOK:
             self.strays.look_soon()
-        if session.has_loose_ends or not main.done():
+        if ((session.works or session.branches.tasks) and session.has_loose_ends) or not main.done():
             self._spawn(self._end(session))
         else:
             self._judge_end(session)

@@ -53,7 +53,7 @@ class Gate:
 
 def test_the_time_of_a_try_does_not_count_its_wait_for_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """R11a: one thread, two handlers: the second does not time out before it is called."""
-    monkeypatch.setattr("durable.machine.Workers", lambda threads: HandlerThreads(1))
+    monkeypatch.setattr("durable.scheduler.parts.HandlerThreads", lambda threads: HandlerThreads(1))
     first, called = Gate(), []
 
     def second() -> str:

@@ -21,10 +21,11 @@ from durable.journal.codec.guests import is_of, trace_of
 E = TypeVar("E", bound=BaseException)
 
 _MARK = "_durable_misuse"
-_CALLING = ("scheduler/arguments", "functions/handler", "testing/faults")  # modules whose lines call handlers
+# Modules whose lines call handlers, and those that pass on what is the user's.
+_CALLING = ("scheduler/arguments", "scheduler/attempts", "functions/handler", "testing/faults")
 _PASSING_ON = (
     *_CALLING,
-    *(f"scheduler/{name}" for name in ("eager", "scheduler", "session", "attempts", "threads")),
+    *(f"scheduler/{name}" for name in ("eager", "scheduler", "session", "threads")),
     "functions/context",
 )
 

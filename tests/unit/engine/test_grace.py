@@ -319,7 +319,7 @@ async def test_a_thread_that_does_not_end_is_named_once(
     grace: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """R11a: after 5 s, shortened here, or the longer time given; one line for one cause, in the user's words."""
-    monkeypatch.setattr("durable.ending.GRACE", 0.05)
+    monkeypatch.setattr("durable.scheduler.stopping.GRACE", 0.05)
     scene = Scene(DictStore(), blocking=True)
     engine = await scene.begin()
     await engine.close(grace=grace)

@@ -319,7 +319,7 @@ def test_a_function_that_swallows_its_cancelling_is_named_and_called_again_all_t
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """R8: it is left behind, and none of its steps does anything any more."""
-    monkeypatch.setattr("durable.ending.GRACE", 0.01)
+    monkeypatch.setattr("durable.scheduler.stopping.GRACE", 0.01)
     let_go = asyncio.Event()
     lives: list[int] = []
 

@@ -10,13 +10,13 @@ import threading
 import traceback
 import weakref
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from durable.scheduler import threads as workers_module
 from durable.scheduler.threads import Call, HandlerThreads
+from tests.support.places import ROOT
 
 Scene = Callable[[HandlerThreads], Awaitable[None]]
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
@@ -243,10 +243,10 @@ def test_an_outcome_that_comes_after_the_loop_closed_is_dropped() -> None:
 
 HANGS = """
 import asyncio, contextvars, threading
-from durable.workers import Workers
+from durable.scheduler.threads import HandlerThreads
 
 async def main():
-    workers = Workers()
+    workers = HandlerThreads()
     workers.submit(threading.Event().wait, contextvars.copy_context(), "hangs")
     print(await workers.close(0), flush=True)
 
@@ -256,8 +256,7 @@ asyncio.run(main())
 
 def test_a_function_that_hangs_does_not_keep_the_interpreter_from_ending() -> None:
     """R11a: one that hangs never keeps Ctrl-C from ending a script."""
-    root = Path(workers_module.__file__).parents[1]
-    ended = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=30, cwd=root)
+    ended = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=30, cwd=ROOT)
     assert (ended.stdout, ended.stderr, ended.returncode) == ("['hangs']\n", "", 0)
 
 

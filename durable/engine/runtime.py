@@ -41,7 +41,6 @@ class Runtime:
             parts.decisions.state,
         )
         self.ids = Ids()
-        self.endings: dict[str, list[asyncio.Future[RunClosed]]] = {}
         self.starting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.is_drained = self.is_abandoned = False
         self._stopping: asyncio.Task[None] | None = None
@@ -49,7 +48,7 @@ class Runtime:
         parts.registry.declared = self.declare
         self.recovery = Recovery(parts, parts.settings.max_crashes)
         self.receiver = Receiver(parts, parts.store)
-        self.scheduler = Scheduler(parts, self.recovery, self._tell_ended)
+        self.scheduler = Scheduler(parts, self.recovery)
         self.admission = Admission(self.journal, self.scheduler.to_begin)
 
     async def abandon(self) -> None:
@@ -84,7 +83,7 @@ class Runtime:
         """Tell all who wait that their runs are parked: from now on nobody is let in, and nothing more is recorded."""
         self.is_drained = True
         self.admission.close(lambda: RuntimeError("the engine was closed: this was not recorded"))
-        for run, waiting in self.endings.items():
+        for run, waiting in self.scheduler.endings.items():
             self._tell(waiting, _parked(run))
 
     # Recovery.
@@ -139,19 +138,14 @@ class Runtime:
 
     def _fail(self, error: StoreError) -> None:
         self.logger.error("the store has failed, the engine stops: %s", error)
-        for waiting in self.endings.values():
+        for waiting in self.scheduler.endings.values():
             self._tell(waiting, error)
-        self.endings.clear()
+        self.scheduler.endings.clear()
         self.timers.close()
         self.parts.changes.set()
         self.scheduler.time.give(0.0)
         self.scheduler.stop()  # now: a function whose step call was refused by the journal would see the StoreError
         self._stopping = asyncio.Task(self.scheduler.close(), loop=self.loop, name="durable engine stopping")
-
-    def _tell_ended(self, record: RunClosed) -> None:
-        for ending in self.endings.pop(record.run, ()):
-            if not ending.done():
-                ending.set_result(record)
 
     def _tell(self, waiting: list[asyncio.Future[RunClosed]], error: Exception) -> None:
         for ending in waiting:
@@ -199,15 +193,15 @@ class Runtime:
         if self.is_drained:
             raise _parked(run)
         ending: asyncio.Future[RunClosed] = self.loop.create_future()
-        waiting = self.endings.setdefault(run, [])
+        waiting = self.scheduler.endings.setdefault(run, [])
         waiting.append(ending)
         try:
             return await ending
         finally:
             if ending in waiting:
                 waiting.remove(ending)
-            if not waiting and self.endings.get(run) is waiting:
-                del self.endings[run]
+            if not waiting and self.scheduler.endings.get(run) is waiting:
+                del self.scheduler.endings[run]
 
 
 def _parked(run: str) -> RuntimeError:

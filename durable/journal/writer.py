@@ -29,7 +29,7 @@ from durable.journal.entries import Entries
 from durable.journal.records import Record
 from durable.journal.rules.retraction import PutBack, retraction
 from durable.journal.rules.state import State
-from durable.stores import Entry, Store
+from durable.stores import Entry, Opening, Store
 
 Told = Callable[[StoreError | None], None]
 
@@ -91,7 +91,10 @@ class Journal:
         if self._refusal is not None:
             self._refuse()
         entry = self._entries.of(record)
-        self._write_soon()
+        if at_once:
+            self._changed.set()
+        else:
+            self._write_soon()
         self._state.fold(record)
         self._queue.append(entry)
         self.posted += 1
@@ -203,8 +206,10 @@ class Journal:
         batch, self._queue = self._queue, []
         if not batch or self.failure is not None:
             return
-        number = self.posted
-        appending = self._store.append(batch)
+        number, store = self.posted, self._store
+        if isinstance(store, Opening) and store.generation == store.store.generation:
+            store = store.store  # nobody else has opened it since
+        appending = store.append(batch)
         try:
             appending.send(None)
         except StopIteration:

@@ -55,13 +55,13 @@ class Scheduler:
         self,
         parts: Parts,
         recovery: Recovery,
-        ended: Callable[[RunClosed], None],
     ) -> None:
         self.sessions: dict[str, Session] = {}
         self._parts = parts
         self._functions = parts.registry.functions
         self._recovery = recovery
-        self._ended = ended
+        # Who waits for the end of a run, by run.
+        self.endings: dict[str, list[asyncio.Future[RunClosed]]] = {}
         self._closing = False
         self.time = ClosingTime(parts.loop)
         self._on_main_ended = self._main_ended
@@ -151,7 +151,9 @@ class Scheduler:
     def _tell_ended(self, record: RunClosed, error: StoreError | None) -> None:
         if error is None:
             self._parts.decisions.state.told(record)
-            self._ended(record)
+            for ending in self.endings.pop(record.run, ()):
+                if not ending.done():
+                    ending.set_result(record)
 
     # Beginning.
 
@@ -206,7 +208,7 @@ class Scheduler:
             context=variables,
         )
         session.main = main
-        main.add_done_callback(session.main_ended, context=self._parts.variables)
+        main.add_done_callback(partial(self._main_ended, session), context=self._parts.variables)
 
     def _tell_missing(self, ledger: Ledger) -> None:
         if ledger.run not in self._told_missing:
@@ -219,8 +221,7 @@ class Scheduler:
 
     # Ending.
 
-    def _main_ended(self, session: Session) -> None:
-        main = session.main
+    def _main_ended(self, session: Session, main: asyncio.Task[Any]) -> None:
         self._parts.changes.set()
         if self.sessions.get(session.ledger.run) is not session or session.is_stopped:
             if main.done() and not main.cancelled():

@@ -52,7 +52,7 @@ class Session:
 
     main: asyncio.Task[Any]
 
-    def __init__(self, parts: Parts, ledger: Ledger, ended: Callable[[Session], None]) -> None:
+    def __init__(self, parts: Parts, ledger: Ledger, ended: Callable[[Session, asyncio.Task[Any]], None]) -> None:
         self._ended = ended
         self._refusals: Refusals | None = None
         self._cancelled: set[asyncio.Task[Any]] | None = None
@@ -68,10 +68,6 @@ class Session:
         self.branches = Branches(self)
         self.behind = set(ledger.steps) if ledger.steps else _LEVEL  # recorded, but not come to again
         self.delivery = Delivery(ledger, parts.journal, parts.rounds, self)
-
-    def main_ended(self, main: asyncio.Task[Any]) -> None:
-        """Pass on that the function has ended."""
-        self._ended(self)
 
     @property
     def is_replaying(self) -> bool:
@@ -195,7 +191,7 @@ class Session:
     def refusals(self) -> Refusals:
         """The calls that are refused."""
         if self._refusals is None:
-            self._refusals = Refusals(self, self.parts.logger, partial(self._ended, self))
+            self._refusals = Refusals(self, self.parts.logger, partial(self._ended, self, self.main))
         return self._refusals
 
     def stop(self) -> None:

@@ -11,7 +11,7 @@ from durable.stores.file.store import FileReader, FileStore
 from durable.stores.file.thread import Job, StoreThread, deliver, perform_each
 from durable.stores.jsonl import read_lines, write_lines
 from durable.stores.log import Log
-from durable.stores.opening import begin_writing, hurry, opening_of
+from durable.stores.opening import Opening, begin_writing, hurry, opening_of
 from durable.stores.stderr import say
 from durable.stores.store import Entry, RunQuery, RunRow, Store
 
@@ -25,6 +25,7 @@ __all__ = [
     "Job",
     "Log",
     "Message",
+    "Opening",
     "RunQuery",
     "RunRow",
     "Store",

@@ -53,46 +53,46 @@ class Opening:
 
     def __init__(self, store: Counted) -> None:
         self.immediate = bool(getattr(store, "immediate", False))
-        self._store = store
-        self._token: str | None = None
+        self.store = store
+        self.generation: str | None = None
 
     async def open(self) -> None:
         """Open the store, and take it over from an earlier opening."""
-        await self._store.open()
-        self._token = self._store.generation
+        await self.store.open()
+        self.generation = self.store.generation
 
     async def append(self, entries: Sequence[Entry]) -> None:
         """Append, if this is the newest opening."""
         self._check()
-        await self._store.append(entries)
+        await self.store.append(entries)
 
     def unfinished(self, now: datetime) -> AsyncIterator[Entry]:
         """Yield the entries that recovery reads, if this is the newest opening."""
         self._check()
-        return self._store.unfinished(now)
+        return self.store.unfinished(now)
 
     def history(self, run: str) -> AsyncIterator[Entry]:
         """Yield one run's entries, if this is the newest opening."""
         self._check()
-        return self._store.history(run)
+        return self.store.history(run)
 
     async def find(self, query: RunQuery) -> list[RunRow]:
         """Find rows, if this is the newest opening."""
         self._check()
-        return await self._store.find(query)
+        return await self.store.find(query)
 
     async def prune(self, ended_before: datetime) -> int:
         """Delete ended runs, if this is the newest opening."""
         self._check()
-        return await self._store.prune(ended_before)
+        return await self.store.prune(ended_before)
 
     async def close(self) -> None:
         """Close the store, unless a newer opening has taken it over."""
-        if self._store.generation == self._token:
-            await self._store.close()
+        if self.store.generation == self.generation:
+            await self.store.close()
 
     def _check(self) -> None:
-        if self._store.generation != self._token:
+        if self.store.generation != self.generation:
             raise StoreError(
                 "another engine has opened the same store since, and goes on with its runs: this one is out of date, "
                 "use the newer"

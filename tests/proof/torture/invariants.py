@@ -272,7 +272,7 @@ def sizes(runtime: Runtime) -> dict[str, int]:
         "parents": len(state.parents),
         "listeners": len(bus._places) + len(bus._listeners),
         "timers": len(runtime.timers),
-        "endings": len(runtime.endings),
+        "endings": len(runtime.scheduler.endings),
         "sessions": len(runtime.scheduler.sessions),
         "starting": len(runtime.scheduler._starting),
         "ending": len(runtime.scheduler._endings),

@@ -1,7 +1,7 @@
-"""The in-process scheduler: runs functions as tasks, delivers outcomes in order, retries, parks, recovers.
+"""Run functions as asyncio tasks: deliver outcomes in order, retry, park and recover.
 
-Separate because asyncio lives here: below it everything is decided, above it everything is asked.
-Leaves to `journal` what is recorded and to `engine` who may ask.
+Separate because tasks, futures and threads are used in this room alone: the rooms below decide without awaiting.
+Leaves to `journal` the records and their consequences, to `engine` the methods that users call.
 """
 
 from durable.scheduler.arguments import changes, given

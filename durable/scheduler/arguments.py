@@ -4,7 +4,7 @@ The text is compared with that of another execution, or with that after the call
 
 Separate because tests and an engine in debug mode both look. A change that a handler makes to its arguments is not part
 of its result, so the function sees the change live, but not after a crash (R3).
-Leaves to `tries` when to look, to `testing.actors` the use in tests.
+Leaves to `attempts` the time of the look, to `testing.torture.handlers` the use in tests.
 
 Only data are compared, however they are nested: containers, plain values, attrs classes, dataclasses. Any other object,
 such as a client or a lock, is shown as the name of its class: its state may change.

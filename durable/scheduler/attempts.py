@@ -1,7 +1,7 @@
-"""The attempts of one step's handler: call it, record what came of it, or when to try again.
+"""Call a step's handler, and record its outcome or the time of the next try.
 
-Separate because a handler is the only place where user code does anything that is kept.
-Leaves to `retries` the arithmetic, to `calls` what the function receives, to `workers` the threads.
+Separate because a handler is the only user code whose result is kept.
+Leaves to `retries` the decision to try again, to `calls` the outcome's way to the function, to `threads` the threads.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from durable.scheduler.threads import Call
 
 
 class Attempts:
-    """The handler of a step: its tries, one after the other. A `Work` for its call."""
+    """Attempts are the tries of one step's handler, one after the other."""
 
     __slots__ = (
         "_attempt",
@@ -76,7 +76,7 @@ class Attempts:
         self._bounds = (
             None if handler.timeout is None and handler.within is None else Bounds(handler.timeout, handler.within)
         )
-        self._has_begun = False  # this try: its handler, not what it waits for before
+        self._has_begun = False  # whether this try's handler was called; before that, the try may wait for a thread
         self._recorded = 0
         self._in_place = False
         self._stopped = False
@@ -88,12 +88,12 @@ class Attempts:
 
     @property
     def is_in_thread(self) -> bool:
-        """Whether a thread runs it, which nobody can stop."""
+        """Whether the handler runs in a thread, which cannot be stopped."""
         return self._thread is not None and self._thread.running
 
     @property
     def is_bounded(self) -> bool:
-        """Whether the try is stopped when it, or the step, has had its time; not while it waits for a thread."""
+        """Whether a timeout will stop the try; the timeout of one try does not count while it waits for a thread."""
         return self._bounds is not None and (self._has_begun or self._bounds.last is not None)
 
     @property
@@ -102,36 +102,36 @@ class Attempts:
         return f"step {self._step.key!r} of run {self._session.ledger.run!r}"
 
     def begin(self) -> None:
-        """Begin the next try, or wait for the instant that is recorded for it."""
+        """Begin the next try, or wait for its recorded time."""
         facts = self._session.ledger.steps.get(self._step.key)
         if facts is not None:
             self._attempt = facts.attempt
             if self._attempt and self._bounds is not None:
                 self._bounds.began = facts.began or facts.opened_at
             if facts.due is not None and StepDue(self._session.ledger.run, self._step.key) in self._parts.timers:
-                return  # R17: what the timers have given is due, whatever the clock says now
+                return  # R17: the timer decides when the try is due; the clock may have been set back since
         self._in_place = facts is None and self._session.gate is None and self._bounds is None
         self._admit()
         self._in_place = False
 
     def _admit(self) -> None:
-        # R26: once the scheduler lets this run call handlers.
+        # R26: a recovered run must be admitted before it calls handlers.
         if self._session.gate is None:
             self._try()
         else:
             self._session.gate(self._try)
 
     def come_due(self) -> None:
-        """The next try is due, or the running one has had its time."""
+        """Begin the next try, or stop the running one: the step's timer is due."""
         if not self.is_running:
             # The wait before a try is recorded before the try begins: a crash must not give it back (R11).
             self._parts.journal.tell(self._recorded, lambda error: None if error else self._admit())
-        elif self._task is not None and self._bounds is not None:  # else: what was due has begun already
+        elif self._task is not None and self._bounds is not None:  # else the try that was due is already running
             self._timed_out = True
             self._cancel(self._task)
 
     def stop(self) -> None:
-        """Cancel the try that is running, and try no more. A thread that a step still waits for is let run."""
+        """Cancel the running try, and begin no other; a thread that a step still awaits goes on."""
         self._stopped = True
         if self._trying is not None and (self._step.was_dropped or self._session.ledger.status is not None):
             self._trying.is_cancelled = True
@@ -143,7 +143,7 @@ class Attempts:
             task.add_done_callback(self._withdraw)
 
     def _withdraw(self, task: asyncio.Task[None]) -> None:
-        # A task that is cancelled before it began does nothing at all: not even say that the try has ended.
+        # A task that is cancelled before it began runs no code, so the end of its try is noted here.
         if task is self._task and self.is_running:
             self._end(asyncio.CancelledError(), None)
             if isinstance(self._calling, Coroutine):
@@ -202,7 +202,7 @@ class Attempts:
         except StopIteration as stop:
             value = stop.value
         except (KeyboardInterrupt, SystemExit) as error:
-            self._start(_raising(error), context)  # out of the loop, not into the function's code
+            self._start(_raising(error), context)  # it must end the loop, so the function must not catch it
             return
         except BaseException as error:
             self._end(error, None)
@@ -210,9 +210,9 @@ class Attempts:
         self._end(None, value, inline=self._is_inline())
 
     def _is_inline(self) -> bool:
-        # Only in straight-line code: a coroutine that gather or as_completed wraps may begin in any order, and what
-        # returns inline must come in the same order on replay (see `delivery`). And only when level:
-        # else it could overtake an outcome that is recorded.
+        # Inline outcomes must come in the same order on replay (see `delivery`), but coroutines that gather or
+        # as_completed wraps may begin in any order: so the caller must await the step in its own task. While recorded
+        # steps are still behind, an inline outcome could overtake one of theirs.
         immediate = self._parts.journal.immediate
         return immediate and not self._session.behind and self._step.called_by is self._step.awaited_by
 
@@ -224,7 +224,7 @@ class Attempts:
             raise  # R14: never recorded; the engine closes, the run is parked
         except SystemExit as error:
             if not self._handler.is_async and not self._parts.settings.exits:
-                self._end(error, None)  # R14: of a blocking handler, which must not end its whole process in silence
+                self._end(error, None)  # R14: a blocking handler must not end its whole process in silence
                 return
             self._leave()
             self._parts.logger.error(
@@ -275,17 +275,17 @@ class Attempts:
         if until is not None:
             self._parts.timers.set_span(StepDue(self._session.ledger.run, self._step.key), until)
 
-    # What came of it.
+    # The outcome of a try.
 
     def _leave(self) -> None:
         self.is_running = False
         if self._trying is not None:
             self._trying.is_over = True
-            if self._trying.thread is not None:  # one that goes on when nobody waits for it
+            if self._trying.thread is not None:  # the thread may run longer than its try
                 self._trying.is_cancelled |= self._trying.is_running
 
     def _end(self, error: BaseException | None, value: Any, *, inline: bool = False, is_again: bool = False) -> None:
-        """Judge and record what came of a try. Whatever goes wrong from here on is the step's error, and is logged."""
+        """Judge and record the outcome of a try; an error in doing so is logged, and fails the step."""
         self._leave()
         self._parts.changes.set()
         if self._bounds is not None:
@@ -296,11 +296,11 @@ class Attempts:
             raise
         except BaseException as broken:
             if isinstance(broken, RecursionError) and not is_again:
-                # Called in place, it is judged on a stack that may be full of its function's own calls.
+                # A try in place is judged on a stack that the function's own calls may have filled.
                 self._parts.loop.call_soon(partial(self._end, error, value, is_again=True))
             elif isinstance(broken, StoreError):
                 self._parts.logger.error("%s ended, unrecorded, and will run again: %s", self.label, broken)
-            elif not self._parts.loop.is_closed():  # else it is over with everything
+            elif not self._parts.loop.is_closed():  # in a closed loop there is nothing left to tell
                 self._give_up(error, broken)
 
     def _judge(self, error: BaseException | None, value: Any, *, inline: bool) -> None:
@@ -320,7 +320,7 @@ class Attempts:
             self._fail(error, is_final=is_failed_call(error))
 
     def _was_asked_to_end(self, error: BaseException) -> bool:
-        # Not the class of the error tells, but who asked: a handler may make anything of its cancelling.
+        # The error's class cannot tell this, since a handler may turn its cancelling into any error.
         if self._stopped or self._parts.life.is_cut:
             return True
         return is_of(error, asyncio.CancelledError, GeneratorExit) and self._parts.life.is_ending
@@ -329,7 +329,7 @@ class Attempts:
         try:
             text = self.written(value)
             outcome: Outcome = Ok(text, deep=text[0] in "[{")
-        except Exception as error:  # CodecError, LimitError, or whatever a user's own hook raises
+        except Exception as error:  # CodecError, LimitError, or any error of a user's own hook
             self._fail(error, is_final=True)
             return
         self._close(outcome, inline=inline)
@@ -338,8 +338,8 @@ class Attempts:
         """Return the JSON of a value that the handler returned.
 
         Raises:
-            CodecError: it cannot be kept.
-            LimitError: it is too large.
+            CodecError: the value cannot be kept.
+            LimitError: the value is too large.
         """
         text = encode(value, self._handler.type, whose=Whose.HANDLER)
         limits = self._parts.decisions.limits
@@ -386,11 +386,11 @@ class Attempts:
 
 
 def begin_attempts(call: StepCall, handler: Handler) -> None:
-    """Begin the handler of a step."""
+    """Begin the first try of a step's handler."""
     attempts = call.work = Attempts(call, handler)
     session = call.session
     if not session.works:
-        session.works = {}  # the empty one is shared
+        session.works = {}  # other sessions share the empty one
     session.works[attempts] = None
     attempts.begin()
 

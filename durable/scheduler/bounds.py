@@ -1,7 +1,7 @@
 """Compute how long the tries of one step may take.
 
 Separate because the end of a try's time is arithmetic, and must not be mixed with how a try is stopped.
-Leaves to `tries` the timer, and the record of when the first try began.
+Leaves to `attempts` the timer, and the record of when the first try began.
 
 The time of one try counts from the beginning of its handler. It does not count while the try waits for a thread, or for
 the end of the last try. The time of all tries together counts from the beginning of the first try without a pause.
@@ -72,9 +72,10 @@ class Bounds:
 
 
 def last_word(late: RecordedError, last: RecordedError | None, *, has_begun: bool) -> RecordedError:
-    """Return the error of a step whose time is over: that of its last try. Of one that was running, it is the cause.
+    """Return the error of a step whose time is over.
 
-    `late` says that the time is over, `last` is the error of the try before, None if there was none.
+    `late` says that the time is over. `last` is the error of the try before, or None. If a handler was running,
+    return `late` with `last` as its cause, else `last` itself.
     """
     if last is None:
         return late

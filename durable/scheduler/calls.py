@@ -1,7 +1,7 @@
-"""Follow one call of a step method, from its count to its outcome, and define the coroutine that is awaited for it.
+"""Follow one call of a step method, from the call to its outcome.
 
-Separate because a step is recalled, begun, answered or taken back in one place, whatever its kind is.
-Leaves to `session` which calls there are and in which order they are answered, to `attempts` the handlers.
+Separate because steps of all kinds are recalled, begun, answered and taken back alike.
+Leaves to `session` the list of calls, to `delivery` the order of outcomes, to `attempts` the handlers.
 
 A wait is recorded at the call, so a wait that is never awaited must be taken back, and a plain coroutine cannot tell:
 cancelled before its first part ran, it is thrown away without notice, and the traceback may keep its arguments alive
@@ -41,37 +41,36 @@ from durable.scheduler.refusals import Refusals
 
 
 class Work(Protocol):
-    """A handler at work: what must be known of it to end it."""
+    """A work is the running handler of a step, as those see it who end it."""
 
     is_running: bool
 
     @property
     def is_in_thread(self) -> bool:
-        """Whether a thread runs it, which nobody can stop."""
+        """Whether the handler runs in a thread, which cannot be stopped."""
 
     @property
     def is_bounded(self) -> bool:
-        """Whether a try is stopped when it, or the step, has had its time."""
+        """Whether a timeout will stop the handler."""
 
     @property
     def label(self) -> str:
         """The step and its run, for messages."""
 
     def stop(self) -> None:
-        """Cancel the try that is running, and try no more."""
+        """Cancel the running try, and begin no other."""
 
     def come_due(self) -> None:
-        """The next try is due, or the running one has had its time."""
+        """Begin the next try, or stop the running one: the step's timer is due."""
 
     async def ended(self) -> None:
         """Wait until no try is running."""
 
 
 class Caller(Protocol):
-    """The execution whose function has called the step: see `Session`.
+    """A caller is the execution whose function has called the step: see `Session`.
 
-    `behind` are the keys that are recorded and that its code has not come to again. `gate(begin)` lets a try begin when
-    the run may call handlers (R26); None: at once.
+    `gate(begin)` calls `begin` once the run may call handlers (R26). None lets a try begin at once.
     """
 
     parts: Parts
@@ -89,7 +88,7 @@ class Caller(Protocol):
 
     @property
     def refusals(self) -> Refusals:
-        """The calls that are refused."""
+        """The answers to step calls after the execution is over."""
 
     def refuse(self) -> None:
         """Refuse every further step call."""
@@ -99,18 +98,18 @@ class Caller(Protocol):
 
 
 class StepCall:
-    """A call of a step method that was counted.
+    """A step call is a call of a step method that has got its key.
 
     Attributes:
-        key, step_id, kind: which step.
-        type: the type of its outcome's value.
-        begin: does what was asked for when the call is first awaited; None where that was posted at the call.
-        work: its handler, as long as that is at work.
-        future: through which the outcome comes to who awaits it.
-        outcome: once the function has it.
-        called_by, awaited_by: the tasks.
-        was_awaited: its first part has run.
-        was_dropped: the code has cancelled it, or let it go without awaiting it.
+        key, step_id, kind: the step's key, its id as the user gave it, and its kind.
+        type: the type of the outcome's value.
+        begin: does the step's work when the call is first awaited; None if the step was recorded at the call.
+        work: the step's handler while it is running.
+        future: passes the outcome to the task that awaits the call.
+        outcome: the outcome, once the function has it.
+        called_by, awaited_by: the tasks that called and that awaits the step.
+        was_awaited: whether the coroutine's first part has run.
+        was_dropped: whether the code has cancelled the call, or let it go without awaiting it.
     """
 
     __slots__ = (
@@ -148,11 +147,11 @@ class StepCall:
     # Awaiting it.
 
     async def answer(self) -> Any:
-        """Do what was asked for, unless it is recorded; return the value of the outcome, or raise its error.
+        """Do the step unless its outcome is recorded; return its value, or raise its error.
 
         Raises:
             StepError: the step failed.
-            DriftError: what is recorded no longer fits the type.
+            DriftError: the recorded value no longer fits the type.
         """
         session = self.session
         self._await()
@@ -197,30 +196,30 @@ class StepCall:
                 )
             )
 
-    # What is recorded of it.
+    # The record.
 
     @property
     def facts(self) -> StepFacts | None:
-        """What is recorded of the step."""
+        """The recorded facts of the step, or None if nothing is recorded."""
         return self.session.ledger.steps.get(self.key)
 
     def _is_due(self) -> bool:
-        # Not if it has an outcome on record, even a cancelling.
+        # A step with a recorded outcome is never done again, even if that outcome is a cancelling.
         facts = self.session.ledger.steps.get(self.key)
         return facts is None or facts.outcome is None
 
     def _recalled(self) -> Outcome | None:
-        """Return the outcome of a step that was returned inline, at the call, when it ran first."""
+        """Return the recorded outcome if it was returned inline, without a turn, else None."""
         facts = self.session.ledger.steps.get(self.key)
         if facts is None or facts.turn is not None or not isinstance(facts.outcome, (Ok, Err)):
             return None
         if self.session.parts.journal.failure is not None:
-            return None  # R31: not known to be recorded, so nobody sees it
+            return None  # R31: it is unknown whether the outcome is stored, so the function must not see it
         self.receive(facts)
         return facts.outcome
 
     def receive(self, facts: StepFacts) -> None:
-        """Give the function the outcome that is recorded."""
+        """Give the recorded outcome to the function."""
         session = self.session
         if facts.closed_at is not None and facts.closed_at > session.now:
             session.now = facts.closed_at
@@ -233,7 +232,7 @@ class StepCall:
             self.future.set_result(facts.outcome)
 
     def record(self, outcome: Outcome, *, tries: int = 0, inline: bool = False) -> None:
-        """Record that the step has ended, unless its run or the step itself has ended by now."""
+        """Record the step's outcome, unless the step or its run has ended meanwhile."""
         session, parts = self.session, self.session.parts
         if session.ledger.status is not None or not self._is_due():
             return
@@ -251,7 +250,10 @@ class StepCall:
     # Taking it back.
 
     def abandon(self) -> None:
-        """The code cancelled a pending step: record it, without awaiting; its handler ends, its wait is freed."""
+        """Record that the code has cancelled the pending step, and stop its handler.
+
+        This happens at once, without awaiting. A wait of the step is freed.
+        """
         session, parts = self.session, self.session.parts
         if self.was_dropped or session.refused or session.ledger.status is not None:
             return
@@ -278,7 +280,10 @@ class StepCall:
         session.delivery.touch()
 
     def abandon_unawaited(self) -> None:
-        """Take it back: its coroutine is gone, and nobody has awaited it. The collector may say so in any thread."""
+        """Take the step back, since its coroutine has gone without being awaited.
+
+        The garbage collector may call this in any thread.
+        """
         loop = self.session.parts.loop
         if asyncio._get_running_loop() is loop:
             self.abandon()

@@ -1,7 +1,7 @@
-"""Deadlines: which timers a run has, and what its record says when one has come due.
+"""Set a timer for every recorded deadline, and act when one is due.
 
-Separate because when something is due follows from what is recorded, whether or not the run has a coroutine.
-Leaves to `timers` to keep time, to `scheduler` the runs that are to begin, and the handlers that are to try again.
+Separate because deadlines follow from records, whether or not the run has a coroutine.
+Leaves to `timers` the keeping of time, to `scheduler` the beginning of runs and of further tries.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _ARMED_AT_ONCE = 500
 
 
 class StepDue(NamedTuple):
-    """A step's: its wait is over, or its next try may begin, or the one that runs has had its time."""
+    """A step's deadline: its wait is over, its next try may begin, or its running try is too late."""
 
     run: str
     key: str
 
 
 class What(Enum):
-    """What of a run as a whole has come due."""
+    """The deadlines of a whole run; START and FINISH end it, with their value as the reason."""
 
     START = "it did not start in time: Timeouts(start=...)"
     FINISH = "it did not finish in time: Timeouts(finish=...)"
@@ -48,20 +48,20 @@ class What(Enum):
 
 
 class RunDue(NamedTuple):
-    """A run's."""
+    """A deadline of a whole run."""
 
     run: str
     what: What
 
 
 class EventDue(NamedTuple):
-    """A scheduled event's."""
+    """The time at which a scheduled event is delivered."""
 
     id: str
 
 
 class LookDue(NamedTuple):
-    """Of who looks at something from time to time, on the alarm of all."""
+    """The next time for a part of the engine that looks at something now and then."""
 
     look: Callable[[], None]
 
@@ -70,9 +70,12 @@ Due = StepDue | RunDue | EventDue | LookDue
 
 
 class Deadlines:
-    """The timers of all runs. `begin(run)` is called for a run whose next attempt is due, `try_again(run, key)` for a
-    step whose handler may be. What has come due happens at its deadline, however late that is noticed, and at the
-    opening of the engine at the earliest."""
+    """Deadlines set and drop the timers of all runs.
+
+    `begin(run)` is called for a run whose next attempt is due, `try_again(run, key)` for a step whose timer is due, but
+    not for a wait. What happens at a deadline is recorded with the deadline's time, even if that is noticed late, but
+    never with a time before the opening of the engine.
+    """
 
     def __init__(self, parts: Parts, begin: Callable[[str], None], try_again: Callable[[str, str], None]) -> None:
         self._parts = parts
@@ -83,10 +86,10 @@ class Deadlines:
         self._opened_at = parts.clock.now()
         self._timers.on_due = self._come_due
 
-    # What follows from a record.
+    # Records.
 
     def follows(self) -> Mapping[type[Record], Callable[[Any], None]]:
-        """Set and drop timers as a record says."""
+        """Return the functions to call for records: they set and drop timers."""
         return {
             StepOpened: self._step_opened,
             StepRetried: self._step_retried,
@@ -96,7 +99,7 @@ class Deadlines:
         }
 
     def step_closed(self, record: StepClosed) -> None:
-        """A step has ended: it has no timer any more."""
+        """Drop the timer of a step that has ended."""
         self._timers.drop(StepDue(record.run, record.key))
 
     def _step_opened(self, record: StepOpened) -> None:
@@ -107,7 +110,7 @@ class Deadlines:
         self._timers.set_span(StepDue(record.run, record.key), record.due)
 
     def run_opened(self, record: RunOpened) -> None:
-        """A run has opened whose function has a time in which it is to start."""
+        """Set the timer by which a newly opened run must have started."""
         self._arm_start(self._state.ledgers[record.run])
 
     def _run_retried(self, record: RunRetried) -> None:
@@ -119,7 +122,7 @@ class Deadlines:
         self._arm_finish(self._state.ledgers[record.run])
 
     def run_closed(self, record: RunClosed) -> None:
-        """A run has ended: it and its steps have no timers any more."""
+        """Drop the timers of a run that has ended, and of its steps."""
         for what in What:
             self._timers.drop(RunDue(record.run, what))
         for key, facts in self._state.ended[record.run].steps.items():
@@ -131,16 +134,19 @@ class Deadlines:
             self._timers.set(EventDue(record.id), record.due)
 
     def is_put_off(self, run: str) -> bool:
-        """Say whether the next attempt of a run is still to come due: what the timers have given is due."""
+        """Return whether the timer for a run's next attempt is still set."""
         return RunDue(run, What.ATTEMPT) in self._timers
 
     def _set_ahead(self, key: Due, due: datetime) -> None:
-        # The clock is asked here and nowhere else: asked twice, it may have been set back in between.
+        # Only this asks the clock; `is_put_off` asks the timer. Two answers of a clock could contradict each other.
         if due > self._parts.clock.now():
             self._timers.set_span(key, due)
 
     async def recover(self) -> None:
-        """Set the timers of what was read from the store, a few at a time: the loop stays free."""
+        """Set the timers of the runs and events that were read from the store.
+
+        This yields to the loop after every few runs.
+        """
         self._opened_at = self._parts.clock.now()
         for scheduled in self._state.scheduled.values():
             if scheduled.due is not None:
@@ -151,7 +157,7 @@ class Deadlines:
                 await asyncio.sleep(0)
 
     def _arm(self, ledger: Ledger) -> None:
-        if ledger.status is not None:  # a deadline of its own came meanwhile
+        if ledger.status is not None:  # it has ended meanwhile, by a deadline that was just set
             return
         self.arm_timeouts(ledger)
         if ledger.due is not None:
@@ -165,7 +171,10 @@ class Deadlines:
                 self._timers.set(StepDue(ledger.run, key), facts.wait.until)
 
     def arm_timeouts(self, run: Ledger | ParkedRun) -> None:
-        """Set the timers that the `Timeouts` of a run's function call for, in place of those of an older definition."""
+        """Set the timers for the `Timeouts` of a run's function.
+
+        They replace timers that an older definition of the function has asked for.
+        """
         self._timers.drop(RunDue(run.run, What.START))
         self._timers.drop(RunDue(run.run, What.FINISH))
         self._arm_start(run)
@@ -177,15 +186,16 @@ class Deadlines:
             self._timers.set(RunDue(run.run, What.START), after(run.since, declaration.start_timeout))
 
     def _arm_finish(self, run: Ledger | ParkedRun) -> None:
+        # A started run has met START, and FINISH may be set anew below; one that has not started has no FINISH yet.
         self._timers.drop(RunDue(run.run, What.START) if run.started_at is not None else RunDue(run.run, What.FINISH))
         declaration = self._state.functions.get(run.function)
         if declaration is not None and declaration.finish_timeout is not None and run.started_at is not None:
             self._timers.set(RunDue(run.run, What.FINISH), after(run.started_at, declaration.finish_timeout))
 
-    # What has come due.
+    # Due timers.
 
     def _come_due(self, due: list[tuple[Due, datetime]]) -> None:
-        # Those of one turn together. One that fails is named in the log; it loses nobody else's.
+        # All that are due in one turn of the loop. A deadline that fails is named in the log; the others still act.
         for deadline, when in due:
             try:
                 self._act(deadline, when)

@@ -1,7 +1,7 @@
 """Begin a coroutine in place, and move it to a task if it suspends.
 
 Separate because most handlers never suspend, and a task for each of them would cost more than the step.
-Leaves to `tries` which handlers may begin in place.
+Leaves to `attempts` the choice of handlers that may begin in place.
 
 A coroutine may rely on its task: `asyncio.timeout` cancels the task in which it was entered. So a coroutine that begins
 in place must not see the caller's task, but the task in which it would go on. One spare task waits for such a

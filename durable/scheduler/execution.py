@@ -1,10 +1,10 @@
-"""What a step's request sets off: a call that is counted, a record where it waits, the coroutine of its outcome.
+"""Carry out the requests of step methods: count the call, record it, return a coroutine.
 
-Separate because it is the one place where the kinds of steps differ in what they do.
-Leaves to `step` what is checked before, to `session` keys and outcomes, to `tries` the handlers.
+Separate because the kinds of steps differ only in what this module does for them.
+Leaves to `step` the checks before a request, to `session` keys and outcomes, to `attempts` the handlers.
 
-Waits, sleeps and invokes are posted here, at the call, and their deadlines count from now; `run` and the sends act when
-first awaited (R19).
+Waits, sleeps and invokes are recorded at the call, and their deadlines count from then. `run` and the sends act when
+they are first awaited (R19).
 """
 
 from __future__ import annotations
@@ -67,11 +67,14 @@ _KINDS: dict[type, StepKind] = {
 
 
 def _nothing() -> None:
-    """What a stub takes the place of, in a wait or an invoke."""
+    """Do nothing; a test's stub takes the place of this in a wait or an invoke."""
 
 
 class RunExecution:
-    """The `Execution` that a function's context and steps see, over its session."""
+    """A run execution gives a function's context and steps access to its session.
+
+    It is an `Execution`.
+    """
 
     __slots__ = ("_session", "attempt", "function_id", "run_id")
 
@@ -83,57 +86,57 @@ class RunExecution:
 
     @property
     def event(self) -> Event:
-        """The event that opened the run, as it is kept."""
+        """The event that opened the run, as it is recorded."""
         return self._session.ledger.event
 
     @property
     def now(self) -> datetime:
-        """The time of the last outcome that was delivered."""
+        """The time of the last delivered outcome."""
         return self._session.now
 
     @property
     def is_replaying(self) -> bool:
-        """Whether the function has only repeated what is recorded, and there is more to come."""
+        """Whether the function only repeats recorded steps and more of them follow."""
         return self._session.is_replaying
 
     @property
     def log(self) -> Log:
-        """Where the engine logs."""
+        """The engine's log."""
         return self._session.parts.logger
 
     def check_event(self, event: object, *, reserved: bool = False) -> Event:
-        """Return an event as it may be sent: see `acceptance.accepted`."""
+        """Return an event, checked for sending: see `acceptance.accepted`."""
         return accepted(event, self._session.parts.decisions.limits, reserved=reserved)
 
     def check_signal(self, signal: str, data: object) -> None:
-        """Refuse data that no signal can carry."""
+        """Check the data of a signal that is to be sent."""
         check_signal(signal, data, self._session.parts.decisions.limits)
 
     def check_match(self, step_id: str, match: str) -> None:
-        """Refuse the path of a wait that could match nothing: see `Execution.check_match`."""
+        """Refuse a wait's `match` that the run's own event makes impossible: see `Execution.check_match`."""
         ledger = self._session.ledger
         lack = lacking(view(ledger.event), path_of(match))
         waits = (facts.wait for facts in ledger.steps.values())
         if lack is None or any(isinstance(wait, ForEvent) and wait.match == match for wait in waits):
-            return  # recorded by a release that did not refuse it, it stands: it is answered by nothing
+            return  # an earlier release has recorded it without a check: it stands, and no event answers it
         raise ValueError(
             f"match={match!r} of step {step_id!r} can never match: of the own event of run {ledger.run!r}, "
             f"{ledger.event.name!r}, {lack}"
         )
 
     def resolve(self, function: object, what: str) -> tuple[str, object]:
-        """Return the id of a function that is to be invoked, and the type of what it returns."""
+        """Return the id of a function to invoke, and its return type."""
         return self._session.parts.registry.resolve(function, what)
 
     def ask(self, request: Request) -> Asked:
-        """Count the step that a request names, and return the coroutine of its outcome: see `Execution.ask`."""
+        """Count a requested step, and return the coroutine of its outcome: see `Execution.ask`."""
         session = self._session
         kind = _KINDS[type(request)]
         call = self._counted(request.step_id, kind)
         if call is None:
             return StepCoroutine(session, None)
         match request:
-            case RunRequest():  # first, for it is the most frequent
+            case RunRequest():  # first, since it is the most frequent
                 call.type, call.begin = request.handler.type, partial(begin_attempts, call, request.handler)
             case SendRequest():
                 call.begin = partial(_send, call, request)
@@ -154,7 +157,7 @@ class RunExecution:
         parts, owner = session.parts, session.parts.life.owner
         if CURRENT.get() is not None or asyncio._get_running_loop() is not parts.loop:
             check_call(session, step_id)
-        if session.refused or owner is None or owner.cancelling():  # what closes refuses every session by itself
+        if session.refused or owner is None or owner.cancelling():  # a closing engine has each session refuse by itself
             session.refusals.check_own(step_id)
             return None
         stand_in = parts.stand_in
@@ -166,7 +169,7 @@ class RunExecution:
         return call
 
 
-# What waits is posted at the call.
+# Steps that wait are recorded at the call.
 
 
 def _post(call: StepCall, request: SleepRequest | WaitForEventRequest | WaitForSignalRequest | InvokeRequest) -> None:
@@ -188,9 +191,10 @@ def _post(call: StepCall, request: SleepRequest | WaitForEventRequest | WaitForS
 
 
 def _wait(call: StepCall, wait: Wait, now: datetime, span: timedelta | None, *, replace: bool = False) -> None:
-    """Record that a step waits, unless that is recorded; a recorded deadline stands.
+    """Record that a step waits, unless the wait is recorded already.
 
-    `span` is what the deadline counts, None for an instant. A wait that is open stands as it is recorded (R6).
+    `span` is the time from the call to the deadline, None for a deadline that was given as an instant. A recorded
+    deadline stands, and so does a wait that is still open (R6).
     """
     parts, ledger, facts = call.session.parts, call.session.ledger, call.facts
     if facts is not None and (facts.outcome is not None or facts.is_waiting):
@@ -203,7 +207,7 @@ def _wait(call: StepCall, wait: Wait, now: datetime, span: timedelta | None, *, 
 
 
 def _invoke(call: StepCall, request: InvokeRequest, now: datetime) -> None:
-    """Record that a step invokes a function, unless that is recorded."""
+    """Record that a step invokes a function, unless the invoke is recorded already."""
     parts, ledger, facts = call.session.parts, call.session.ledger, call.facts
     if facts is not None and facts.outcome is None and facts.is_waiting and not facts.is_unasked:
         tell_other_child(parts, ledger, call.key, request.function, request.timeout)
@@ -218,7 +222,7 @@ def _stood_in(type_: object) -> Handler:
     return Handler(_nothing, (), {}, False, Policy(retries=0), None, type_)
 
 
-# What is sent is recorded with the step's end, as one (R22).
+# Sent events and signals are recorded together with the step's end, in one write (R22).
 
 
 def _send(call: StepCall, request: SendRequest) -> None:
@@ -241,10 +245,11 @@ def _act(call: StepCall, acting: Acting, now: datetime) -> None:
 
 
 def check_call(session: Session, step_id: str) -> None:
-    """Refuse a call from inside a handler, or from another thread or loop.
+    """Refuse a step call from inside a handler, or from another thread or loop.
 
     Raises:
-        NestedStepError, RuntimeError
+        NestedStepError: the call is made inside a handler (R7).
+        RuntimeError: the call is made outside the engine's loop.
     """
     check_not_nested(step_id)
     if asyncio._get_running_loop() is not session.parts.loop:

@@ -1,7 +1,7 @@
-"""Judging: what is recorded of a run whose function has ended.
+"""Record how a function has ended: as completed, as failed, or to be called again.
 
-Separate because what a function returned or raised, and what may go wrong in recording that, is a question of its own.
-Leaves to `scheduler` when a function has ended, to `retries` whether it is called again.
+Separate because recording an end can itself fail, and this must not disturb other runs.
+Leaves to `scheduler` the watching for a function's end, to `retries` the decision to call it again.
 """
 
 from __future__ import annotations
@@ -27,14 +27,17 @@ from durable.scheduler.session import Session
 
 
 class Judge:
-    """Posts the end of a run, or when it is called again."""
+    """A judge records the end of a run, or the time of its next attempt."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._functions = parts.registry.functions
 
     def post_end(self, session: Session) -> None:
-        """Judge and record how a run's function ended. Whatever goes wrong here is the run's error, and is logged."""
+        """Judge and record how a run's function has ended.
+
+        An error in doing so is logged, and fails the run.
+        """
         main, ledger = session.main, session.ledger
         error: BaseException | None
         if not main.done():
@@ -43,9 +46,9 @@ class Judge:
             error = asyncio.CancelledError("the function's task was cancelled, but not by its engine")
         else:
             error = main.exception()
-        error = session.fault or error  # R7: else whatever the function has come to, or whether it is done, counts
+        error = session.fault or error  # R7: a fault counts more than what the function did, or whether it is done
         if main.cancelling() and self._parts.life.is_ending:
-            return  # it was asked to end, whatever it made of that
+            return  # the closing engine asked the function to end, so how it ended does not count
         if error is not None and self._is_exit(error, ledger.run):
             return
         try:
@@ -59,7 +62,7 @@ class Judge:
                 self._give_up(ledger, error, broken)
 
     def _is_exit(self, error: BaseException, run: str) -> bool:
-        """Say whether the process ends, so that nothing is recorded and the run stays as it is (R14)."""
+        """Return whether the error ends the process, so that nothing is recorded (R14)."""
         if is_of(error, SystemExit):
             self._parts.logger.error("run %r called sys.exit(), which ends the process: it goes on at the next", run)
         ends = is_of(error, asyncio.CancelledError) and self._parts.life.is_ending
@@ -83,7 +86,7 @@ class Judge:
                 session.tell_unasked()
             try:
                 output = self._written(session)
-            except Exception as failure:  # CodecError, LimitError, or what a user's own hook raises: never retried
+            except Exception as failure:  # CodecError, LimitError, or an error of a user's own hook: never retried
                 error = failure
             else:
                 self._post(self._parts.decisions.run_ended(ledger.run, "completed", now, output=output))

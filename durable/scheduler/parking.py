@@ -1,12 +1,12 @@
-"""Parking: which waiting runs give their coroutine back, and how they come to one again.
+"""Take the coroutines from waiting runs, and give these runs new ones later.
 
-Separate because it is a question of memory alone: whether a run was parked meanwhile cannot be seen in its record.
-Leaves to `scheduler` to begin a run, to `parked` what is kept of one.
+Separate because parking saves memory and changes nothing else: no record says whether a run was parked.
+Leaves to `scheduler` the beginning of runs, to `parked` what is kept of a parked run.
 
-Of the runs that have a coroutine, those beyond the first `resident` give it back, the one begun first before the
-others. Only a run is parked of which nothing else lives: its own task alone waits, in one step, and that has been
-posted. Its task is cancelled, which records nothing, as at the closing of the engine (R8). When what it waits for has
-come, its record is read from the store and its function called again, as after a restart.
+If more than `resident` runs have a coroutine, the surplus is parked, those first that began first. A run can be parked
+if it has one task, which awaits one step, and the wait of that step is recorded. Its task is cancelled, which records
+nothing, as when the engine closes (R8). When the step gets its outcome, the run's records are read from the store and
+its function is called again, as after a restart.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from durable.scheduler.stopping import has_left
 from durable.scheduler.strays import Strays
 
 _LOOKED_AT_ONCE = 100
-_SHARE = 8  # a look goes through all coroutines: there is one when an eighth of them has stirred
+_SHARE = 8  # a look goes through all coroutines, so it is made only after an eighth as many records and deliveries
 
 
 class Parking:
-    """The runs that have a coroutine, `sessions`, kept to about `resident` of them.
+    """Parking keeps the number of runs with a coroutine to about `resident`.
 
-    `leaving` are the runs whose last execution has yet to end. `begin(run)` is called for a run whose whole ledger is
-    known again, `spawn` runs what takes longer.
+    `sessions` are these runs. `leaving` are parked runs whose execution has not ended yet. `begin(run)` is called for a
+    run whose whole ledger has been read again. `spawn` runs a coroutine in the background.
     """
 
     def __init__(
@@ -56,16 +56,16 @@ class Parking:
 
     @property
     def is_settled(self) -> bool:
-        """Whether no run is on its way out or in."""
+        """Whether no run is just being parked or read again."""
         return not (self._is_looking or self.leaving or self._reading)
 
     def crowd(self) -> None:
-        """Take note that one more run has a coroutine, and that there are more than may keep it."""
+        """Note that more runs have a coroutine than may keep one."""
         self._parts.changes.is_crowded = True
         self._stirred()
 
     def _stirred(self) -> None:
-        # Something happened in some run: from time to time that is a reason to look.
+        # Each record or delivery of a run may have left it waiting, so every few of them are a reason for a look.
         changes = self._parts.changes
         changes.set()
         changes.is_crowded = len(self._sessions) > self._parts.settings.resident
@@ -74,7 +74,7 @@ class Parking:
             self._consider()
 
     def follows(self) -> Mapping[type[Record], Callable[[Any], None]]:
-        """A run may have come to where it only waits."""
+        """Return the functions to call for records after which a run may only wait."""
         return dict.fromkeys((StepOpened, StepRetried, RunRetried), self._recorded)
 
     def _recorded(self, record: Any) -> None:
@@ -122,7 +122,7 @@ class Parking:
             gone.set_result(None)
 
     def fetch(self, run: str) -> None:
-        """Read the ledger of a run that was parked, and have it begun."""
+        """Read the ledger of a parked run, then let the run begin."""
         if run not in self._reading:
             self._reading.add(run)
             self._spawn(self._fetch(run))
@@ -134,7 +134,7 @@ class Parking:
                 await leaving
             if await self._read(run):
                 self._begin(run)
-        except Exception as error:  # a store of somebody else's may raise anything
+        except Exception as error:  # a user's own store may raise anything
             self._parts.journal.fail(error)  # R31: a run that cannot be read must not wait for ever
         finally:
             self._reading.discard(run)

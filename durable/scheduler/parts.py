@@ -1,7 +1,7 @@
-"""The parts of one open engine, and how they are put together.
+"""Put the parts of an open engine together.
 
-Separate because a run's execution must not reach for the engine as a whole, nor each part be handed over one by one.
-Leaves to `runtime` who acts on these parts, and when they are opened and closed.
+Separate because executions need these parts without the engine, and without being handed each of them.
+Leaves to `runtime` the opening and closing of the parts.
 """
 
 from __future__ import annotations
@@ -29,10 +29,18 @@ RESIDENT = 10_000
 
 @attrs.frozen(eq=False, repr=False)
 class Settings:
-    """What an engine is told once. `threads`: how many blocking handlers run at once, unless `is_inline`: then they run
-    on the loop's own. `grace`: seconds for which closing lets handlers go on. `resident`: how many waiting runs keep
-    their coroutine. `exits`: a SystemExit of a blocking handler ends the process. `folded`: is awaited when what is
-    unfinished is folded, before anything begins; what it raises is the opening's."""
+    """Settings are what an engine is given when it is made.
+
+    Attributes:
+        max_crashes: how many deaths of the process a run may cause before it fails (R26).
+        resident: how many waiting runs keep their coroutine.
+        threads: how many blocking handlers run at once.
+        grace: the seconds for which a closing engine lets handlers go on.
+        stand_in: replaces handlers in tests, or None.
+        exits: whether a SystemExit in a blocking handler ends the process.
+        is_inline: whether blocking handlers run on the loop's own thread.
+        folded: is awaited when all unfinished runs are folded, before any of them begins. Its error fails the opening.
+    """
 
     engine: object
     store: Store
@@ -50,7 +58,10 @@ class Settings:
 
 
 class Life:
-    """How long the parts live: `owner` is the task that opens and closes them, `closing` is set when they are to."""
+    """The life of an engine's parts lasts from its opening to its closing.
+
+    `owner` is the task that opens and closes them. `closing` is set when they are to be closed.
+    """
 
     def __init__(self) -> None:
         self.closing = asyncio.Event()
@@ -58,21 +69,27 @@ class Life:
 
     @property
     def is_cut(self) -> bool:
-        """Whether the loop itself ends: `asyncio.run` cancels every task once an exit has left the loop."""
+        """Whether the loop itself is ending.
+
+        `asyncio.run` cancels every task, the owner too, once an exit has left the loop.
+        """
         owner = self.owner
         return owner is None or owner.done() or owner.cancelling() > 0
 
     @property
     def is_ending(self) -> bool:
-        """Whether nothing new is to begin."""
+        """Whether the engine is closing, so that nothing new may begin."""
         return self.closing.is_set() or self.is_cut
 
 
 class Changes:
-    """That something has moved: for who waits until nothing moves any more, and for parking.
+    """Changes tell waiting parts that something in the engine has moved.
 
-    `set()` is called when a handler or a task has ended, a record was folded, an outcome was delivered. While more runs
-    have a coroutine than may keep it, `is_crowded`, `stirred()` is called for each record and delivery of a run.
+    `set()` wakes those that wait until nothing moves any more, such as `settled`. It is called when a handler or a task
+    has ended, a record was folded, or an outcome was delivered.
+
+    `stirred()` does the same, and also counts: after enough of these calls `parking` looks for runs to park. It is
+    called for each record and delivery of a run while `is_crowded`: more runs have a coroutine than may keep one.
     """
 
     def __init__(self) -> None:
@@ -84,8 +101,11 @@ class Changes:
 
 @attrs.frozen(eq=False, repr=False)
 class Parts:
-    """What all executions of one engine share. Without `workers` blocking handlers run on the loop's thread.
-    `variables` is the context outside of all functions. `is_debugging`: the loop is in asyncio's debug mode."""
+    """Parts are what all executions of one engine share.
+
+    `variables` is the context outside of all functions. With `is_inline` blocking handlers run on the loop's thread.
+    `is_debugging` says whether the loop is in asyncio's debug mode.
+    """
 
     settings: Settings
     loop: asyncio.AbstractEventLoop
@@ -109,7 +129,7 @@ class Parts:
 
 
 def assembled(settings: Settings, registry: Registry) -> Parts:
-    """Put the parts of an engine together, in the loop that is running."""
+    """Put the parts of an engine together in the running loop."""
     loop, clock, logger = asyncio.get_running_loop(), settings.clock, Log(settings.logger)
 
     def complain(about: str, text: str) -> None:

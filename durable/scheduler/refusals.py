@@ -1,7 +1,7 @@
 """Refuse step calls of a run that is no longer being executed.
 
 Separate because user code may do anything when it is cancelled, and may swallow it again and again.
-Leaves to `session` when to refuse, to `ending` how long to wait for refused tasks.
+Leaves to `session` the time of refusing, to `stopping` the waiting for refused tasks.
 
 A refused call raises `asyncio.CancelledError`, so that `finally` blocks run and record nothing (R8). It does so after
 one yield to the loop, so that code which swallows the error does not block the loop. After the tenth refusal a call

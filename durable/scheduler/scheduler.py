@@ -1,11 +1,13 @@
-"""The scheduler: runs functions as tasks, turns their ends into records, opens and parks them.
+"""Begin and end the executions of runs, as records say.
 
-Separate because it alone knows which runs have a coroutine, and everything that begins or ends one goes through here.
-Leaves to `session` one execution, to `causes` what an ending sets off, to `engine` who may ask for what.
+Separate because it alone knows which runs have a coroutine, and each of these begins and ends here.
+Leaves to `session` a single execution, to `decisions` the consequences of a run's end, to `engine` the methods that
+users call.
 
-A run goes through here as: opened and durable -> a session and a task -> the function's end -> refuse, end its tasks
-and handlers, post the end. Records steer it: whatever posts them, `follow` sees each one right after it is folded,
-arms and drops its timers, and hands outcomes to the session that waits for them.
+The life of an execution: the run is opened, and that is durable; it gets a session and a task; its function ends; step
+calls are refused; its other tasks and handlers are ended; the end is posted. Records steer all this. The journal tells
+the scheduler of each record right after it is folded, no matter which part has posted it. Then timers are set and
+dropped, and outcomes go to the session that waits for them.
 """
 
 from __future__ import annotations
@@ -49,7 +51,11 @@ STOPPED_AT_ONCE = 200
 
 
 class Scheduler:
-    """The runs that have a coroutine. `ended(record)` is called for each end of a run once it is durable."""
+    """A scheduler begins and ends the executions of runs.
+
+    `sessions` are the runs that have a coroutine. `endings` are the futures of callers that wait for a run's end, by
+    run: they are done once the end is durable.
+    """
 
     def __init__(
         self,
@@ -60,7 +66,6 @@ class Scheduler:
         self._parts = parts
         self._functions = parts.registry.functions
         self._recovery = recovery
-        # Who waits for the end of a run, by run.
         self.endings: dict[str, list[asyncio.Future[RunClosed]]] = {}
         self._closing = False
         self.time = ClosingTime(parts.loop)
@@ -71,7 +76,7 @@ class Scheduler:
         self._stops = Pace(parts.loop, self._begin_stop, STOPPED_AT_ONCE)
         self._starting: set[str] = set()
         self._leaving: set[str] = set()
-        # The runs that are still to begin: also those whose opening is not durable, or not told of yet.
+        # Runs that are still to begin. Of those in `_starting` it is not known yet that their opening is durable.
         self.to_begin: Sequence[Sized] = (self._starting, self._begins)
         self._told_missing: set[str] = set()
         self.strays = Strays(parts.settings.engine, parts.loop, parts.logger, self._spawn)
@@ -80,10 +85,10 @@ class Scheduler:
         for follower in (self.deadlines, self, self.parking):
             parts.journal.follow(follower)
 
-    # What follows from a record.
+    # Records.
 
     def follows(self) -> Mapping[type[Record], Callable[[Any], None]]:
-        """Begin, answer and end runs as a record says."""
+        """Return the functions to call for records: they begin, answer and end runs."""
         return {
             StepClosed: self._step_closed,
             RunOpened: self._run_opened,
@@ -95,7 +100,7 @@ class Scheduler:
         if self._parts.changes.is_crowded:
             self._parts.changes.stirred()
         outcome = type(record.outcome)
-        if record.kind != "run" or outcome is not Ok:  # else its handler has returned, and its timer is spent
+        if record.kind != "run" or outcome is not Ok:  # else its handler has returned, and has dropped its timer
             self.deadlines.step_closed(record)
         if outcome is Cancelled:
             return
@@ -129,7 +134,7 @@ class Scheduler:
         self._parts.journal.tell(number, partial(self._tell_ended, record))
 
     def _is_timed(self, run: str) -> bool:
-        """Say whether a run that has ended may have left timers."""
+        """Return whether a run that has ended may have left timers."""
         state = self._parts.decisions.state
         ended, declaration = state.ended[run], state.functions.get(state.ended[run].function)
         is_bounded = declaration is None or (declaration.start_timeout or declaration.finish_timeout) is not None
@@ -142,7 +147,7 @@ class Scheduler:
         try:
             await stop(session)
         finally:
-            self.strays.look_soon()  # for what was started to clean up
+            self.strays.look_soon()  # for tasks that were started to clean up
             run = session.ledger.run
             self._leaving.discard(run)
             if run in self._parts.decisions.state.ledgers:  # opened again meanwhile (R32)
@@ -163,7 +168,7 @@ class Scheduler:
         self._starting.add(run)
         try:
             self._parts.journal.tell(self._parts.journal.posted, partial(self._begin_durable, run))
-        except RecursionError:  # it is asked for again on a stack with room
+        except RecursionError:  # the caller asks again later, on a stack with room
             self._starting.discard(run)
             raise
 
@@ -173,8 +178,10 @@ class Scheduler:
             self.begin(run)
 
     def begin(self, run: str) -> None:
-        """Call the function of an unfinished run, now or in one of the next turns of the loop, unless that is under
-        way, not due yet, or the function unknown."""
+        """Call the function of an unfinished run, now or in one of the loop's next turns.
+
+        If the run has an execution, is not due yet, or its function is unknown, nothing happens.
+        """
         self._begins.add(run)
 
     def _begin_now(self, run: str) -> None:
@@ -225,7 +232,7 @@ class Scheduler:
         self._parts.changes.set()
         if self.sessions.get(session.ledger.run) is not session or session.is_stopped:
             if main.done() and not main.cancelled():
-                main.exception()  # what a function raises after its session refused is not recorded (R8)
+                main.exception()  # read it, or asyncio complains; an error after the refusal is not recorded (R8)
             return
         session.refuse()
         if CAN_LOOK:
@@ -237,12 +244,12 @@ class Scheduler:
 
     async def _end(self, session: Session) -> None:
         try:
-            await has_left(session)  # a function that is never done has ended all the same (R7)
+            await has_left(session)  # a function that never ends is given up after a time (R7)
             await end(session)
-        except Exception as error:  # a task of the user's own class, say: the run has ended all the same
+        except Exception as error:  # from a user's own class of tasks, say; the run has ended all the same
             stack = recorded(error).stack
             self._parts.logger.error("what run %r left running could not be ended: %s", session.ledger.run, stack)
-        self.strays.look_soon()  # for what was started to clean up
+        self.strays.look_soon()  # for tasks that were started to clean up
         if not session.is_stopped and session.ledger.status is None:
             self._judge_end(session)
 
@@ -262,8 +269,11 @@ class Scheduler:
             self._parts.logger.error("a run could not be ended", exc_info=ending.exception())
 
     async def close(self) -> None:
-        """Refuse every step, cancel every function, give handlers the time that was given, cancel them, and wait until
-        they have ended, 15 s at the most."""
+        """Stop every run: refuse steps, cancel functions, and end handlers.
+
+        Handlers go on for the closing time that was given, and are then cancelled. After 15 s more at the most this
+        returns, even if some have not ended.
+        """
         if self.time.is_up is None:
             self.time.give(0.0)
         self.stop()
@@ -271,12 +281,12 @@ class Scheduler:
         while self._endings and (left := self.time.left_after_all()) > 0:
             await asyncio.wait(list(self._endings), timeout=left)
             if not self._endings:
-                self.strays.look()  # for what was started to clean up
+                self.strays.look()  # for tasks that were started to clean up
         self.time.forget()
         self.strays.forget()
 
     def stop(self) -> None:
-        """Refuse every step from now on, begin no try, and begin to cancel every function."""
+        """Refuse every step call, begin no try, and begin to cancel the functions."""
         self._closing = True
         self._begins.clear()
         self._parts.threads.hold()
@@ -300,10 +310,10 @@ class Scheduler:
         if call is not None and call.work is not None:
             call.work.come_due()
 
-    # Looking on.
+    # The state of runs.
 
     def is_settled(self) -> bool:
-        """Whether no handler runs and nothing can move without time or input from outside."""
+        """Return whether every run waits for time or for input from outside."""
         return (
             self._begins.is_idle
             and self._stops.is_idle
@@ -316,11 +326,11 @@ class Scheduler:
         )
 
     def unsettled(self) -> list[Session]:
-        """Return the sessions in which something is running or moving."""
+        """Return the sessions that can move without time or input from outside."""
         return [session for session in self.sessions.values() if not session.is_settled]
 
     def status_of(self, run: str) -> RunStatus | None:
-        """Return the status of a run that has not ended, None for one that has, or is none."""
+        """Return the status of an unfinished run, or None if there is no such run."""
         state = self._parts.decisions.state
         if run in state.parked:
             return "waiting"
@@ -328,7 +338,10 @@ class Scheduler:
         return None if ledger is None else self.status(ledger)[0]
 
     def status(self, ledger: Ledger) -> tuple[RunStatus, dict[str, datetime]]:
-        """Return the status of a run, and the steps whose handlers run, by key, with the run's time at their call."""
+        """Return the status of a run, and its steps with a running handler.
+
+        These are given by key, each with the run's own time.
+        """
         if ledger.status is not None:
             return ledger.status, {}
         session = self.sessions.get(ledger.run)
@@ -346,10 +359,13 @@ async def _failed(error: BaseException) -> Any:
 
 
 def _called(function: Function[Any], ctx: Context) -> Coroutine[Any, Any, Any]:
-    """Return the coroutine of a function's code; what the call itself raises is raised when that is awaited."""
+    """Return the coroutine of a function's code.
+
+    An error of the call itself is raised when the coroutine is awaited.
+    """
     try:
         called: Any = function.code(ctx)
-    except Exception as error:  # a decorator of the user's around it
+    except Exception as error:  # from a user's decorator around the code
         return _failed(error)
     if asyncio.iscoroutine(called):
         return called

@@ -1,7 +1,8 @@
-"""One execution of one run: hands out keys, hands out outcomes in order, refuses after it is over.
+"""Follow one execution of a run, from the call of its function to its end.
 
-Separate because what lives only while a coroutine lives (futures, tasks, branches) must never be mistaken for facts.
-Leaves to `ledger` what is recorded, to `delivery` the order, to `tries` the handlers, to `scheduler` beginning and end.
+Separate because futures, tasks and branches live only as long as a coroutine, and must never be mistaken for facts.
+Leaves to `ledger` the recorded facts, to `delivery` the order of outcomes, to `attempts` the handlers, and to
+`scheduler` the beginning and the end.
 """
 
 from __future__ import annotations
@@ -20,13 +21,29 @@ from durable.scheduler.drift import tell_late, tell_unasked
 from durable.scheduler.parts import Parts
 from durable.scheduler.refusals import Refusals
 
-# Shared, and never written to: of a hundred thousand sessions that wait, most have none of these.
+# Shared by all sessions that have nothing to put there: a hundred thousand of them may wait. Never write to these: with
+# a key in _LEVEL every such run would seem to replay a step that it does not have, and a handler in _NO_WORKS would
+# keep all these runs busy, and be stopped with the first that ends. `begin_attempts` gives a session its own dict.
 _LEVEL: set[str] = set()
 _NO_WORKS: dict[Work, None] = {}
 
 
 class Session:
-    """One execution of one run. `main` is the task that runs the function."""
+    """A session is one execution of one run.
+
+    Attributes:
+        main: the task that runs the function.
+        behind: the keys of recorded steps that the function has not called again yet.
+        calls: the step calls that still wait for an outcome, by key.
+        works: the running handlers, as an ordered set.
+        refused: whether every further step call is refused.
+        is_stopped: whether the execution was ended from outside, so that its end is not recorded.
+        did_more: whether the function has called a step that was not recorded.
+        tells_start: whether the first step call records that the run has started.
+        fault: the error that ends the run even if the function catches it.
+        gate: delays handlers until the run may call them (R26), or None.
+        now: the time of the last delivered outcome.
+    """
 
     __slots__ = (
         "_cancelled",
@@ -66,40 +83,46 @@ class Session:
         self.calls: dict[str, StepCall] = {}
         self.gate: Callable[[Callable[[], None]], None] | None = None
         self.branches = Branches(self)
-        self.behind = set(ledger.steps) if ledger.steps else _LEVEL  # recorded, but not come to again
+        self.behind = set(ledger.steps) if ledger.steps else _LEVEL
         self.delivery = Delivery(ledger, parts.journal, parts.rounds, self)
 
     @property
     def is_replaying(self) -> bool:
-        """Whether the function has only repeated what is recorded, and there is more to come."""
+        """Whether the function only repeats recorded steps and more of them follow."""
         return bool(self.behind) and not self.did_more
 
     @property
     def is_level(self) -> bool:
-        """Whether the code has come to everything that is recorded: what ends from now on comes after it."""
+        """Whether the function has called every recorded step.
+
+        From then on new outcomes follow the recorded ones.
+        """
         return not self.behind
 
     @property
     def waits(self) -> list[str]:
-        """The keys of the steps that the function waits for and that may still be answered.
+        """The keys of the called steps that may still get an outcome.
 
-        One that is recorded as cancelled is none of them: nothing answers it, the code will cancel it again (R9).
+        A step that is recorded as cancelled is left out: it gets no outcome, and the code will cancel it again (R9).
         """
         facts = self.ledger.steps
         return [key for key in self.calls if key not in facts or facts[key].outcome is None]
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing can move without time or input from outside."""
+        """Whether the run waits for time or for input from outside."""
         return self.refused or (bool(self.waits) and not self.working and self.delivery.is_idle)
 
     @property
     def waits_only_in(self) -> str | None:
-        """The key of the step that the function's own task waits in, if that is all there is of the run."""
+        """The key of the step in which a run waits that may be parked, or None.
+
+        Such a run has one task, which awaits one recorded wait, and no outcome is on its way.
+        """
         if self.refused or self.has_loose_ends or len(self.calls) != 1 or not self.delivery.is_idle:
             return None
         if any(self.ledger.steps[key].outcome is None for key in self.behind):
-            return None  # open since an earlier attempt: what answers it must find it
+            return None  # a wait of an earlier attempt is still open, and a parked run is found by one wait only
         [call] = self.calls.values()
         facts = call.facts
         is_awaited = call.awaited_by is self.main and call.future is not None and not call.future.done()
@@ -107,20 +130,21 @@ class Session:
 
     @property
     def working(self) -> set[Work]:
-        """The handlers that run."""
+        """The handlers that are running."""
         return {work for work in self.works if work.is_running}
 
     @property
     def waits_for_timeouts(self) -> bool:
-        """Whether handlers run, and every one of them will be stopped by the timeout of its step."""
+        """Whether handlers are running that will all be stopped by timeouts."""
         working = self.working
         return bool(working) and all(work.is_bounded for work in working)
 
     def count(self, step_id: str, kind: StepKind) -> StepCall:
-        """Count a call of a step method, and return it.
+        """Count a call of a step method, and return the call.
 
         Raises:
-            NestedStepError, LimitError, DriftError: see the rules R7, R28, R6.
+            LimitError: the run has called as many steps as it may (R28).
+            DriftError: the step is recorded with another kind (R6).
         """
         parts, ledger = self.parts, self.ledger
         if len(self.branches.asked) >= parts.decisions.limits.steps:
@@ -129,7 +153,7 @@ class Session:
         key = self.branches.key(step_id, task, self.main)
         facts = ledger.steps.get(key)
         if facts is None:
-            self.did_more = True  # whatever is recorded beside it, this is no replay any more
+            self.did_more = True  # a new step ends the replay, even if other recorded steps follow
         elif facts.kind != kind:
             self.end_with(
                 DriftError(
@@ -138,7 +162,9 @@ class Session:
                 )
             )
         else:
-            parts.changes.set()  # nothing is recorded of this, yet the run has come on
+            # A replayed call posts no record, but the run has moved on: `set` wakes those that wait until nothing
+            # moves. `stirred` would also count towards the next look for runs to park; a call is no reason for one.
+            parts.changes.set()
             if facts.outcome is None and self.behind:
                 self.behind.discard(key)
         if self.tells_start and ledger.started_at is None:
@@ -148,7 +174,7 @@ class Session:
         return call
 
     def deliver(self, keys: Sequence[str]) -> list[str]:
-        """Hand outcomes out to those who wait for them; return the keys that nobody has claimed yet."""
+        """Give outcomes to the calls that wait for them; return the keys that no call has asked for yet."""
         unclaimed = []
         for key in keys:
             call = self.calls.get(key)
@@ -157,6 +183,7 @@ class Session:
                     unclaimed.append(key)
             elif call.future is None or not call.future.cancelled():
                 call.receive(self.ledger.steps[key])
+        # `stirred` wakes the same waiters as `set`, and counts towards the next look for runs to park.
         changes = self.parts.changes
         changes.stirred() if changes.is_crowded else changes.set()
         return unclaimed
@@ -166,22 +193,22 @@ class Session:
         return key in self.branches.asked
 
     def tell_stuck(self, keys: Iterable[str]) -> None:
-        """Say once that the code does not come to steps that are recorded."""
+        """Warn, once, that the code does not call recorded steps again."""
         if not self._told:
             self._told = tell_late(self.parts, self.ledger, keys)
 
     def tell_unasked(self) -> None:
-        """Say which recorded steps the function has not asked for, but for those that were named before."""
+        """Warn about recorded steps that the function never called, except those already named."""
         tell_unasked(self.parts, self.ledger, {*self.branches.asked, *self._told})
 
     def end_with(self, fault: DriftError | LimitError) -> NoReturn:
-        """Raise an error that ends the run whatever the function catches (R6, R7)."""
+        """Raise an error that ends the run even if the function catches it (R6, R7)."""
         self.fault = self.fault or fault
         self.stop()
         raise fault
 
     def refuse(self) -> None:
-        """Refuse every further step call, record nothing that the function does from now on (R8)."""
+        """Refuse every further step call, and deliver and record nothing more (R8)."""
         self.refused = True
         self.delivery.stop()
         if self.branches.strangers:
@@ -189,15 +216,16 @@ class Session:
 
     @property
     def refusals(self) -> Refusals:
-        """The calls that are refused."""
+        """The answers to step calls after this execution is over."""
         if self._refusals is None:
             self._refusals = Refusals(self, self.parts.logger, partial(self._ended, self, self.main))
         return self._refusals
 
     def stop(self) -> None:
-        """Refuse, and cancel the function and all tasks seen in its steps: it may wait for one that cleans up.
+        """Refuse step calls, and cancel the function and all tasks seen in its steps.
 
-        Each is cancelled once, however often this is called: a second cancelling would end its cleanup.
+        The tasks are cancelled too because the function may wait for one of them to clean up. Each is cancelled once,
+        however often this is called: a second cancelling would end its cleanup.
         """
         self.refuse()
         cancelled = self._cancelled = self._cancelled or set()
@@ -208,5 +236,5 @@ class Session:
 
     @property
     def has_loose_ends(self) -> bool:
-        """Whether tasks that called or awaited steps, or handlers, still run."""
+        """Whether handlers, or tasks that called or awaited steps, are still running."""
         return bool(self.works) or any(not task.done() for task in self.branches.tasks)

@@ -1,4 +1,4 @@
-"""What may take the place of handlers in a test, and look on.
+"""Define what a test may put in place of handlers.
 
 Separate because the scheduler knows only this protocol, never the tools for tests.
 Leaves to `durable.testing` the stubs themselves.

@@ -100,7 +100,7 @@ class Strays:
                 else:
                     over.append((session, task))
         for _, task in over:
-            self._loop.call_soon(task.cancel)  # it has begun by then, and so has what it wraps, as anyio's tasks do
+            self._loop.call_soon(task.cancel)  # by then the task has begun, and so has what it wraps, as in anyio
         if over:
             self._spawn(self._see_off(over))
         if cleanup:
@@ -120,13 +120,13 @@ class Strays:
             self._again = self._loop.call_at(max(min(due), self._not_before), self.look)
 
     def forget(self) -> None:
-        """Look no more for what is started by tasks that clean up."""
+        """Look no more for tasks that are started to clean up."""
         if self._again is not None:
             self._again.cancel()
             self._again = None
 
     def _found(self) -> Iterator[Found]:
-        """Yield the tasks of executions that are over, and of others those that they do not know."""
+        """Yield the tasks of executions that are over, and the unknown tasks of others."""
         for task in asyncio.all_tasks(self._loop) if CAN_LOOK else ():
             context = _context_of(task)
             session = context.get(BODY)
@@ -143,7 +143,7 @@ class Strays:
 
     async def _see_off(self, over: list[Found]) -> None:
         _, left = await asyncio.wait([task for _, task in over], timeout=GRACE)
-        self.look_soon()  # for what they have started
+        self.look_soon()  # for tasks that these have started
         for session, task in over:
             if task in left:
                 self._log.error(

@@ -1,7 +1,7 @@
 """Run blocking handlers in worker threads.
 
 Separate because threads cannot be cancelled, and the consequences of that stay in this module.
-Leaves to `tries` which handlers run, when to stop waiting for one, and what its outcome means.
+Leaves to `attempts` the choice of handlers, the time at which waiting ends, and the meaning of an outcome.
 
 Waiting and running are separate. A `Call` has a `result` to wait for, which may be cancelled at any time, and an
 `ended` that is set once no thread runs it any more. Cancelling the result of a call that no thread has begun withdraws

@@ -10,6 +10,19 @@ called again, and every finished step answers from the store.
         charge = await ctx.step.run("charge", charge_card, ctx.event.data["card"])
         await ctx.step.sleep("cool off", "24h")
         return await ctx.step.run("ship", ship, charge)
+
+The library has ten rooms. Each imports only from the rooms above it in this list:
+
+    timers      measure time: durations, clocks, the wheel of deadlines
+    errors      the exceptions that users see
+    events      events and signals, filters over them, the event bus
+    stores      keep entries: in a dict, in a SQLite file, or in a store of your own
+    journal     records, their text, the rules between them, the single writer
+    functions   what users write: `@function`, the context, the steps
+    views       show a run: values, a list, a timeline
+    scheduler   run functions as tasks; deliver outcomes, retry, park, recover
+    engine      the ways in: Engine, Run, Sender, `run`, the command line
+    testing     test functions and stores
 """
 
 from durable.engine import Engine, Run, Sender, run

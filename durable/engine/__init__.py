@@ -1,7 +1,7 @@
-"""The ways in: Engine, Run, `durable.run`, Sender and Receiver, the command line.
+"""Offer the ways in: Engine, Run, `durable.run`, Sender, the command line.
 
-Separate because a door checks what it is given and decides nothing.
-Leaves to the rooms below everything that is done.
+Separate because these check arguments and wait for results, and decide nothing themselves.
+Leaves to `scheduler` the executions, to `journal` the decisions, to `stores` the files.
 """
 
 from durable.engine.arguments import checked_events

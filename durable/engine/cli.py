@@ -6,7 +6,7 @@
     python -m durable signal app.db SIGNAL
 
 Separate because it takes no lock and so disturbs no engine that has the store open (R29).
-Leaves to `views` the picture of a run, to `sender` the sending.
+Leaves to `views` the text about a run, to `sender` the sending.
 """
 
 from __future__ import annotations

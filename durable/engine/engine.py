@@ -1,7 +1,7 @@
 """Define the engine, whose methods are the way in for all callers outside.
 
 Separate because an engine checks arguments and answers; it decides nothing, and can be made without being open.
-Leaves to `causes` the decisions, to `runtime` everything that lives while the engine is open.
+Leaves to `decisions` the decisions, to `runtime` everything that lives while the engine is open.
 """
 
 from __future__ import annotations

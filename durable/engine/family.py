@@ -1,7 +1,7 @@
-"""A run and the children that it waited for: read together, for one who opens them again.
+"""Read a run and the children that it waited for, so that all can be opened again.
 
-Separate because reading awaits a store, and two who open the same family must not meet in the middle.
-Leaves to `journal` which children those are, and what is recorded of a reopening.
+Separate because reading awaits the store, and two callers that open the same runs again must not interfere.
+Leaves to `reopening` the choice of children, and the records of a reopening.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from durable.journal import Ledger, State, awaited_children
 async def family(
     run: str, state: State, load: Callable[[str], Awaitable[Ledger | None]], locks: MutableMapping[str, asyncio.Lock]
 ) -> AsyncIterator[dict[str, Ledger]]:
-    """Read a run, the children that it waited for when it ended, and theirs: those that have ended, by id.
+    """Give the ledgers of a run, of the children that it waited for, and of theirs, by id.
 
-    The others go on, or are forgotten. While this is open, nobody else opens one of them again: `locks` are by run.
-    `load` reads a ledger of its own, as the store holds it: an execution that has yet to leave has the old one.
+    Only runs that have ended are given: the others go on, or are no longer known. Inside the context no other caller
+    can open one of these runs again. `locks` are the locks for this, by run. `load` reads a new ledger from the store:
+    an execution that has not left yet may still use the old one.
     """
     ended: dict[str, Ledger] = {}
     going: set[str] = set()
@@ -29,7 +30,7 @@ async def family(
     async with AsyncExitStack() as held:
         while left:
             one = left.pop()
-            if one not in locked:  # from a parent to its children: nobody waits for one who waits for him
+            if one not in locked:  # always a parent before its children, so that two callers cannot block each other
                 locked.add(one)
                 await held.enter_async_context(locks.setdefault(one, asyncio.Lock()))
             ledger = None if state.is_unfinished(one) else await load(one)
@@ -39,7 +40,7 @@ async def family(
                 ended[one] = ledger
                 if ledger.status != "completed":
                     left += awaited_children(ledger).values()
-            if not left:  # has one ended while others were read?
+            if not left:  # some may have ended while others were read
                 left = [one for one in going if not state.is_unfinished(one)]
                 going.difference_update(left)
         yield ended

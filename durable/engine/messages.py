@@ -1,7 +1,7 @@
 """Write the messages of a store's inbox as text, and read them back.
 
 Separate because the sender and the engine are two processes, maybe of two versions, and must read a message alike.
-Leaves to `stores.inbox` the keeping of the text, to `causes` what follows from a message.
+Leaves to `stores.file.inbox` the keeping of the text, to `decisions` the consequences of a message.
 """
 
 from __future__ import annotations

@@ -219,7 +219,7 @@ class Owner:
 
 
 def not_open(what: str) -> RuntimeError:
-    """Return the error of who asks for `what` where no engine is open."""
+    """Return the error for a caller of `what` while no engine is open."""
     return RuntimeError(
         f"{what}: the engine is not open: write `async with engine:` or `await engine.open()` before, and do not use "
         "it after `close`"

@@ -1,19 +1,21 @@
-"""The intake: what other processes have put into the store's inbox goes to this engine's functions, exactly once.
+"""Take messages from other processes out of the store's inbox, each exactly once.
 
-Separate because two files cannot be written as one, and it must not be possible to tell from outside.
-Leaves to `stores.inbox` the file, to `causes` what follows from an event or a signal, to `sender` the other side.
+Separate because the store and the inbox are two files, which no single write can change together.
+Leaves to `stores.file.inbox` the file, to `decisions` the consequences of an event or a signal, to `sender` the other
+side.
 
-A message is taken in three steps: what follows from it is posted, in one write with a `MessageTaken` of its id; that is
-awaited until it is durable; the message is removed. Nothing further is taken before it is gone. So a process that dies
-leaves in the inbox at most one group of messages that have been taken, the oldest ones: whoever opens the store next
-asks the journal about each of the first group. The answer is there however long the store was shut.
+A message is taken in three steps. First its consequences are posted, in one write with a `MessageTaken` of its id. Then
+the engine waits until these are durable. Then it removes the message. It takes no further messages before these are
+gone. So a process that dies leaves at most one group of taken messages in the inbox, the oldest ones. The next engine
+asks the journal about each message of the first group, and gets an answer however long the store was closed.
 
-A message that cannot be taken (another version sent it, or the engine's limits are lower than the sender's) is named in
-the log and left where it is; others pass it by, and it is tried again when the store is opened next.
+A message cannot be taken if another version has sent it, or if the engine's limits are lower than the sender's. It is
+named in the log and stays in the inbox. Later messages are taken before it, and it is tried again when the store is
+opened next.
 
-Nothing is polled. The bell rings after a message was put. It may be lost, as with a sender that was killed in between,
-or be out of order, so every 30 s, which is as often as an idle engine may wake, the file's own times are looked at.
-An engine whose store has no inbox makes none, and has no thread for it. If the store fails, the inbox stays as it is.
+There is no polling. The bell rings after a message was put. A ring can get lost, if a sender is killed before it rings,
+or a bell can be out of order. So the times of the file are checked every 30 s, which is as often as an idle engine may
+wake. An engine on a store without an inbox makes no inbox and no thread. If the store fails, the inbox stays as it is.
 """
 
 from __future__ import annotations
@@ -34,15 +36,18 @@ from durable.stores import Bell, FileStore, Inbox, Message, Store, StoreThread, 
 from durable.timers import after, on_a_line
 
 LOOK_AGAIN = timedelta(seconds=30)
-PATIENCE = 5.0  # seconds until the log says that somebody keeps the inbox locked
-_COARSE = timedelta(seconds=2)  # two writes as close as that may leave a file with the same times
+PATIENCE = 5.0  # seconds until the log says that another program keeps the inbox locked
+_COARSE = timedelta(seconds=2)  # two writes within this time may leave a file with the same times
 _SHOWN = 2_000
 
 T = TypeVar("T")
 
 
 class Receiver:
-    """The way in from other processes, for an engine on a `FileStore`; without one, or in a `Lab`, it does nothing."""
+    """A receiver takes messages from other processes into an engine on a `FileStore`.
+
+    On another store, or in a `Lab`, it does nothing.
+    """
 
     def __init__(self, parts: Parts, store: Store) -> None:
         self._parts = parts
@@ -65,10 +70,10 @@ class Receiver:
         self._ended = asyncio.Event()
 
     async def open(self) -> None:
-        """Look into the inbox, and ask the journal which of the messages it has already.
+        """Read the inbox, and ask the journal which of the messages were taken already.
 
         Raises:
-            StoreError: the inbox cannot be read, is damaged, or something else's.
+            StoreError: the inbox cannot be read, is damaged, or belongs to another program.
         """
         if self._inbox is None:
             return
@@ -80,13 +85,17 @@ class Receiver:
             raise
 
     async def _ask_journal(self, messages: Sequence[Message]) -> None:
-        # Until the inbox has been seen empty: those that the last process refused may stand before those it took.
+        # Every message is asked about until the inbox was once empty: messages that the last process refused may stand
+        # before those that it took.
         for message in messages:
             async for _ in self._store.history(message_run(message.id)):
                 self._posted.add(message.id)
 
     def begin(self) -> None:
-        """Post what has waited longest, before anything is sent to the engine itself, and hear the bell from now on."""
+        """Post the messages that `open` has found, and listen to the bell from now on.
+
+        This comes before anything is sent to the engine itself, since these messages have waited longest.
+        """
         if self._inbox is None or self._bell is None:
             return
         self._post(self._found)
@@ -100,7 +109,7 @@ class Receiver:
             )
 
     async def take(self) -> None:
-        """Take messages as they come, until closed or until the store has failed."""
+        """Take messages as they come, until the receiver is closed or the store fails."""
         if self._inbox is None:
             return
         self._taking = True
@@ -117,7 +126,10 @@ class Receiver:
             self._ended.set()
 
     async def close(self) -> None:
-        """Take no more; what was posted is durable and removed on return, if the store and the inbox let it."""
+        """Stop taking messages.
+
+        On return the posted messages are durable and removed, unless the store or the inbox has failed.
+        """
         if self._inbox is None or self._bell is None:
             return
         self._closing = True
@@ -166,18 +178,18 @@ class Receiver:
                 self._parts.journal.post_all(chain([MessageTaken(message.id, now)], self._decided(message, now)))
             except StoreError:
                 raise
-            except Exception as error:  # whatever a message holds, those behind it must not wait for it
+            except Exception as error:  # the messages behind it must not wait, whatever this one holds
                 self._refuse(message, error)
             else:
                 self._posted.add(message.id)
 
     def _decided(self, message: Message, now: datetime) -> Iterator[Record]:
-        """Return what follows from a message, which is decided as it is iterated over; everything is checked now."""
+        """Check a message now, and return its consequences, which are decided during the iteration."""
         decisions = self._parts.decisions
         sent = read_sent(message.kind, message.body)
         match sent:
             case SentEvents(at, events):
-                # With the time at which it was sent; never one to come, which would delay it.
+                # An event has the time at which it was sent, but never a future one, which would delay it.
                 checked = [(id, accepted(event, decisions.limits, id, min(at, now))) for id, event in events]
                 return decisions.events_sent(checked, now)[1]
             case SentSignal(_, signal, data):
@@ -221,7 +233,7 @@ class Receiver:
 
 
 def _stamp(inbox: Inbox) -> tuple[int, int, int] | None:
-    """Return what changes with every write to the inbox, None where there is none."""
+    """Return a value that changes with every write to the inbox, or None without an inbox."""
     try:
         found = os.stat(inbox.path, follow_symlinks=False)
     except OSError:

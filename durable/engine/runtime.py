@@ -1,7 +1,7 @@
-"""The runtime: what an engine does as long as it is open: recover, send, start, tell who waits.
+"""Do the work of an open engine: recover runs, send events, start runs, wait for ends.
 
-Separate because everything here lives from an opening to a closing and no longer.
-Leaves to `owner` in which order they are opened and closed, to `engine` what users ask of them.
+Separate because everything here lives from one opening to the next closing.
+Leaves to `owner` the order of opening and closing, to `engine` the methods that users call.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from durable.journal import EngineClosed, Ids, Record, RunClosed, RunOpened, acc
 from durable.scheduler import Admission, Parts, Recovery, Scheduler
 from durable.stores import Entry
 
-FOLDED_AT_ONCE = 200  # records, a few milliseconds: the loop has others to serve while an engine opens
+FOLDED_AT_ONCE = 200  # records, which take a few milliseconds: other tasks of the loop go on while an engine opens
 
 
 class Unwanted(RuntimeError):
-    """What is being opened is to be closed."""
+    """The engine is closed while it is being opened."""
 
 
 class Runtime:
-    """The parts of one open engine."""
+    """A runtime is an engine from an opening to the next closing."""
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
@@ -52,7 +52,7 @@ class Runtime:
         self.admission = Admission(self.journal, self.scheduler.to_begin)
 
     async def abandon(self) -> None:
-        """Stop as if the process had died: record nothing more, not even what has queued."""
+        """Stop as if the process had died, and drop the queued records."""
         self.is_abandoned = True
         self.journal.abandon()
         await self.scheduler.close()
@@ -65,22 +65,25 @@ class Runtime:
     # Opening and closing, as the owner asks for it.
 
     def check_wanted(self) -> None:
-        """Refuse to go on opening what is to be closed.
+        """Check that the engine is still to be opened.
 
         Raises:
-            Unwanted
+            Unwanted: the engine was closed meanwhile.
         """
         if self.parts.life.closing.is_set():
             raise Unwanted("the engine was closed while it was being opened")
 
     def begin(self) -> None:
-        """Begin what was recovered, after what has waited longest in the inbox."""
+        """Post the oldest messages of the inbox, then begin the recovered runs."""
         self.receiver.begin()
         for run in list(self.state.ledgers):
             self.scheduler.begin(run)
 
     def park_all(self) -> None:
-        """Tell all who wait that their runs are parked: from now on nobody is let in, and nothing more is recorded."""
+        """Tell all callers that wait for a run's end that the run is parked.
+
+        From now on the runtime accepts no calls, and records nothing.
+        """
         self.is_drained = True
         self.admission.close(lambda: RuntimeError("the engine was closed: this was not recorded"))
         for run, waiting in self.scheduler.endings.items():
@@ -89,10 +92,12 @@ class Runtime:
     # Recovery.
 
     async def recover(self) -> None:
-        """Fold what the store has recorded of what is unfinished, a few records at a time: the loop stays free.
+        """Fold the stored records of unfinished runs.
+
+        This yields to the loop after every few records.
 
         Raises:
-            StoreError: it cannot be read, or is damaged.
+            StoreError: the store cannot be read, or is damaged.
             Unwanted: the engine was closed meanwhile.
         """
         for function in self.parts.registry.functions.values():
@@ -116,7 +121,7 @@ class Runtime:
         record = read(entry.kind, entry.body)
         try:
             self.state.fold(record)
-        except Exception as error:  # a record that contradicts another, or asks for what no release has written
+        except Exception as error:  # a record contradicts another, or has a value that no release has written
             raise StoreCorruptError(
                 f"a {entry.kind} of run {entry.run!r} is recorded, but not what must come before it ({error}): the "
                 "store has lost records; restore a copy"
@@ -124,17 +129,17 @@ class Runtime:
         return record
 
     def declare(self, function: Function[Any]) -> None:
-        """Take a function in while open; its parked runs go on."""
+        """Register a function with the open engine, and begin the runs that lacked it."""
         self.state.declare(function.declaration)
         for run in [run for run in self.state.unfinished() if run.function == function.id]:
             self.scheduler.deadlines.arm_timeouts(run)
             self.scheduler.begin(run.run)
 
     async def settled(self) -> None:
-        """Wait until nothing can move without time or input from outside: see `settling`."""
+        """Wait until every run waits for time or for input from outside: see `settling`."""
         await settled(self.parts, self.scheduler)
 
-    # What the parts tell.
+    # Calls from the parts.
 
     def _fail(self, error: StoreError) -> None:
         self.logger.error("the store has failed, the engine stops: %s", error)
@@ -153,11 +158,13 @@ class Runtime:
                 ending.set_exception(error)
 
     async def send(self, events: Sequence[Event]) -> tuple[list[str], list[str]]:
-        """Send events; return their ids, and the ids of the runs that they opened at once, when all is durable.
+        """Send events, and wait until their consequences are durable.
+
+        Returns their ids, and the ids of the runs that they have opened at once.
 
         Raises:
-            TypeError, ValueError, CodecError, LimitError: nothing was sent.
-            StoreError: it is not known to be recorded.
+            TypeError, ValueError, CodecError, LimitError: an event is invalid or too large; nothing was sent.
+            StoreError: the store has failed; it is not known whether the events are recorded.
         """
         now = self.clock.now()
         fresh = [self.ids.fresh(now) for _ in events]
@@ -168,13 +175,13 @@ class Runtime:
         return ids, [record.run for record in records if isinstance(record, RunOpened)]
 
     async def start(self, function: str, event: Event, run: str, *, is_named: bool) -> str:
-        """Open a run; return the id of the run there is, when it is durable.
+        """Open a run, and return its id once it is durable; a repeat returns the first run's id.
 
-        `is_named`: the user has given the id, which is its key. Else that of the function's `idempotency` is asked for,
-        and where a run has claimed it, that is the one (R21).
+        With `is_named` the user has given the id, and a run of the same id is the first. Otherwise it is a run that has
+        claimed the same `idempotency` key of the function (R21).
 
         Raises:
-            StoreError: it is not known to be recorded.
+            StoreError: the store has failed; it is not known whether the run is recorded.
         """
         now = self.clock.now()
         event = stamped(event, run, now)
@@ -185,10 +192,10 @@ class Runtime:
         return claimant or run
 
     async def ending(self, run: str) -> RunClosed:
-        """Wait for the end of a run that has not ended, or whose end is not durable yet.
+        """Wait until the end of an unfinished run is durable, and return its record.
 
         Raises:
-            RuntimeError: the engine was closed before.
+            RuntimeError: the engine was closed before the run ended.
         """
         if self.is_drained:
             raise _parked(run)

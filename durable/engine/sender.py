@@ -2,7 +2,7 @@
 
 Separate because sending needs no engine, no lock and no functions: every process that can write beside the store can
 send, whether an engine has the store open or not.
-Leaves to `stores.inbox` the keeping of messages, to `intake` how the engine takes them.
+Leaves to `stores.file.inbox` the keeping of messages, to `receiver` the taking of them by an engine.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Settling: waiting until nothing of an engine can move without time or input from outside.
+"""Wait until every run waits for time or for input from outside.
 
-Separate because tests ask for it, and nothing of a run depends on it.
-Leaves to `scheduler` whether a run can move.
+Separate because only tests need this, and no run depends on it.
+Leaves to `scheduler` the question whether a run can move.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from durable.scheduler import QUIET, Parts, Scheduler
 
 
 async def settled(parts: Parts, scheduler: Scheduler) -> None:
-    """Wait until no handler runs and nothing can move without time or input from outside.
+    """Wait until no handler runs and every run waits for time or for input from outside.
 
     Raises:
-        StoreError: the store failed.
+        StoreError: the store has failed.
     """
     while True:
         parts.changes.event.clear()
@@ -24,7 +24,7 @@ async def settled(parts: Parts, scheduler: Scheduler) -> None:
         await parts.rounds.passed(QUIET + 2)
         if _is_settled(parts, scheduler):
             return
-        # Where rounds alone will bring it on, there is no handler, timer or foreign await to wait for.
+        # A delivery that is under way needs only more rounds of the loop. All else ends with a change: wait for that.
         if not any(not session.delivery.is_idle for session in scheduler.unsettled()):
             await parts.changes.event.wait()
 

@@ -1,7 +1,9 @@
-"""What is said: events and signals, the filters over them (CEL), and the in-memory event bus.
+"""Define events and signals, and find the triggers and waits that hear them.
 
-Separate because who hears an event is a pure question: no await, no clock, no file, no log.
-Leaves to `journal` what follows from an event, to `scheduler` the runs that it wakes.
+The filters are expressions in CEL; the event bus is an index in memory.
+
+Separate because the search is pure: it awaits nothing, and uses no clock, file or log.
+Leaves to `journal` the consequences of an event, to `scheduler` the runs that it wakes.
 """
 
 from durable.events import expressions

@@ -1,15 +1,15 @@
-"""The event bus: which triggers and which waits an event, a signal or an ending answers.
+"""Find the triggers and waits that hear an event.
 
-Separate because with 100,000 waits the answer must be looked up, not searched for, and nothing else needs to know how.
-Leaves to `state` what follows from an answer.
+Separate because with 100,000 waits the answer must be looked up in an index, which only this module knows.
+Leaves to `decisions` the consequences for those that hear the event.
 
-An event finds triggers by its name and by the patterns that its name can fall under. It finds listeners (the waits
-of steps, and the cancellations of runs) by name, then by one equality: the value at one path of the event, written in
-the index under its JSON type, because `True == 1` in Python. A listener without such an equality is looked at for
-every event of its name. What the index finds is a candidate; `Listener.hears` decides.
+An event finds triggers by its name and by the patterns that match its name. It finds listeners (the waits of steps, and
+the cancellations of runs) by name, then by one equality: the value at one path of the event. In the index the value
+stands under its JSON type, because `True == 1` in Python. A listener without such an equality is checked for every
+event of its name. The index gives candidates only; `Listener.hears` decides.
 
-A filter is a guest: whatever it raises or takes concerns its own listener alone. What the filters over one event may
-take together is bounded (`Budget`), since everybody waits for them.
+A filter is a user's code. If it fails, or takes too long, only its own listener is affected. All filters over one event
+together have one bounded `Budget`, since the whole engine waits for them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Placed = tuple[Listener, tuple[Path, Key] | None]
 
 @attrs.define(eq=False, repr=False)
 class _Listeners:
-    """The listeners of one event name: by path and value, and the rest."""
+    """The listeners for one event name, indexed by path and value where possible."""
 
     paths: dict[Path, dict[Key, dict[Place, Listener]]] = attrs.field(factory=dict)
     rest: dict[Place, Listener] = attrs.field(factory=dict)
@@ -65,7 +65,10 @@ class _Listeners:
 
 
 class EventBus:
-    """Who listens for what. `complain(about, text)` is told of filters that fail: they match nothing."""
+    """An event bus knows all triggers and listeners, and finds those that hear an event.
+
+    A filter that fails matches nothing; `complain(about, text)` is called to say so.
+    """
 
     def __init__(self, complain: Complaint) -> None:
         self.complain = complain
@@ -85,7 +88,10 @@ class EventBus:
                 del self._triggers[name]
 
     def functions_for(self, seen: Mapping[str, Any], budget: Budget | None = None) -> list[str]:
-        """Return the functions that an event opens a run of, each once, however many of its triggers match (R19)."""
+        """Return the functions that an event opens runs of.
+
+        Each is returned once, even if several of its triggers match (R19).
+        """
         found: dict[str, None] = {}
         for pattern in _patterns(seen["name"]):
             for trigger in self._triggers.get(pattern, ()):
@@ -98,19 +104,22 @@ class EventBus:
         return list(found)
 
     def listen(self, listener: Listener) -> None:
-        """Let a listener hear events; one at the same place is replaced."""
-        # Kept, and not asked for again when it leaves: it must be looked for where it was put.
+        """Let a listener hear events; it replaces a listener at the same place."""
+        # The equality is kept with the listener: computed again, it could differ, and `leave` would not find it.
         self.put(listener.place, (listener, listener.equality()))
 
     def put(self, place: Place, placed: Placed | None) -> None:
-        """Let who was found at this place by `at` listen there again, and nobody else; None: nobody."""
+        """Put back at a place what `at` has returned for it, in place of any other listener.
+
+        With None the place becomes empty.
+        """
         self.leave(place)
         if placed is not None:
             self._places[place] = placed
             self._listeners.setdefault(placed[0].event, _Listeners()).add(*placed)
 
     def leave(self, place: Place) -> None:
-        """Let nobody listen at this place."""
+        """Remove the listener at this place, if there is one."""
         found = self._places.pop(place, None)
         if found is None:
             return
@@ -121,11 +130,11 @@ class EventBus:
             del self._listeners[listener.event]
 
     def at(self, place: Place) -> Placed | None:
-        """Return who listens at this place, and by which equality it is found."""
+        """Return the listener at this place and its equality in the index, or None."""
         return self._places.get(place)
 
     def listeners_for(self, seen: Mapping[str, Any], now: datetime, budget: Budget | None = None) -> list[Listener]:
-        """Return the listeners that an event answers at `now`, in the order in which they came."""
+        """Return the listeners that an event answers at `now`, the oldest first."""
         listeners = self._listeners.get(seen["name"])
         if listeners is None:
             return []
@@ -138,24 +147,24 @@ class EventBus:
                 run, key = one.place
                 what = f"a Cancel of run {run!r}" if one.cancels else f"step {key!r} of run {run!r}"
                 self._complain_of(one.expression, what, key, error)
-        hearing.sort(key=lambda one: one.number)  # the index has them by what they ask for
+        hearing.sort(key=lambda one: one.number)  # the index gives them in another order
         return hearing
 
     def heard_by(self, event: Event, now: datetime) -> tuple[list[Listener], list[str]]:
-        """Return what `listeners_for` and `functions_for` do; what the filters of both may take is one budget."""
+        """Return the results of `listeners_for` and `functions_for`, with one budget for both."""
         name, found = event.name, dict[str, None]()
         is_filtered = name in self._listeners
         for pattern in _patterns(name):
             for trigger in self._triggers.get(pattern, ()):
                 found[trigger.function] = None
                 is_filtered = is_filtered or trigger.expression is not None
-        if not is_filtered:  # the name says all
+        if not is_filtered:  # without filters the name alone decides
             return [], list(found)
         seen, budget = view(event), Budget()
         return self.listeners_for(seen, now, budget), self.functions_for(seen, budget)
 
     def is_heard(self, name: str) -> bool:
-        """Say whether any trigger or listener is for events of this name."""
+        """Return whether any trigger or listener is for events of this name."""
         return name in self._listeners or not self._triggers.keys().isdisjoint(_patterns(name))
 
     def listeners(self) -> list[Listener]:
@@ -163,12 +172,12 @@ class EventBus:
         return [listener for listener, _ in self._places.values()]
 
     def near_misses(self, name: str) -> list[Listener]:
-        """Return every listener for events of this name, whatever it asks of them."""
+        """Return every listener for events of this name, without asking its filter."""
         return [listener for listener, _ in self._places.values() if listener.event == name]
 
     def _complain_of(self, expression: Expression | None, what: str, whose: str, error: Exception) -> None:
         source = "" if expression is None else expression.source
         why = str(error) if isinstance(error, EvaluationError) else f"{type(error).__name__}: {error}"
-        # Once for all runs whose step asks it: a wait in a thousand runs is one mistake.
+        # The run is not part of `about`: a wrong filter in a thousand runs is one mistake, and is told once.
         about, of = f"{whose} {source}", f"the filter {source!r} of {what}"
         self.complain(about, f"{of} cannot be evaluated, which counts as no match: {why}")

@@ -1,7 +1,7 @@
-"""Events and signals: what users send, and what a wait is answered with.
+"""Define events and signals, which users send and waits return.
 
-Separate because everybody speaks of them, and they know of nothing else.
-Leaves to `journal` how one is recorded, to `bus` who hears it.
+Separate because every room uses them, while they use nothing themselves.
+Leaves to `journal` the recording of an event, to `bus` the search for those that hear it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ def _data(data: object) -> object:
 
 
 def _checked_data(event: Event) -> dict[str, Any]:
-    """Return data that are no dict with plain strings as keys: keys of a subclass of str are taken as plain ones."""
+    """Check an event's data, and return a dict with plain strings as keys.
+
+    Keys of a subclass of str become plain ones.
+    """
     data = event.data
     if type(data) is not dict:
         raise TypeError(
@@ -63,7 +66,10 @@ def _checked_data(event: Event) -> dict[str, Any]:
 
 
 class _Written:
-    """An event's data as text, until that is written: no field of the event, and not copied with it."""
+    """Holds the text of an event's data until it is written.
+
+    The text is not a field of the event, and is not copied with it.
+    """
 
     __slots__ = ("_text",)
     _text: Json
@@ -72,18 +78,21 @@ class _Written:
 @checked_calls
 @attrs.frozen
 class Event(_Written):
-    """Something that happened: a name and data.
+    """An event says that something happened: it has a name and data.
 
     Attributes:
         name: what happened, such as "shop/order.placed". Names under "durable/" are the runtime's own.
         data: a mapping with string keys; `None` is `{}`.
-        id: the key by which repeats are dropped for 24 h. Where none is given, a received event has the runtime's own.
-        ts: an aware datetime. In the future: the event is delivered then. Where none is given, when it was sent.
+        id: the key by which repeats are dropped for 24 h. If it is not given, a received event has an id of the
+            runtime's.
+        ts: an aware datetime. An event with a future `ts` is delivered then. If it is not given, a received event has
+            the time at which it was sent.
         v: the version of the data, for your own use.
 
     Raises:
-        TypeError, ValueError: at the call, for an empty name, data that is no mapping, a naive `ts`. When it is sent:
-            for half of a surrogate pair in name, id or v, and a LimitError if one is larger than 1 KB.
+        TypeError, ValueError: at the call, for an empty name, data that is no mapping, a naive `ts`; when it is sent,
+            for half of a surrogate pair in name, id or v.
+        LimitError: when it is sent, for a name, id or v larger than 1 KB.
     """
 
     name: str
@@ -93,8 +102,9 @@ class Event(_Written):
     v: str | None = None
 
     def __attrs_post_init__(self) -> None:
-        # Not as validators of the fields: six calls take twice as long, for every event that is sent or recovered. How
-        # long a text may be, and of which characters, is asked when it is sent: a store may hold what once passed.
+        # These are not validators of the fields, since six calls would take twice as long, for every event that is sent
+        # or recovered. The length and the characters of texts are checked when an event is sent, not here: an earlier
+        # release may have stored an event that would not pass today.
         put = object.__setattr__
         if type(self.name) is not str or not self.name:
             put(self, "name", spelled(self.name, "an event's name"))
@@ -113,9 +123,10 @@ class Event(_Written):
 def event_of(
     name: str, data: Mapping[str, Any], id: str | None, ts: datetime | None, v: str | None, text: Json | None = None
 ) -> Event:
-    """Return an event of parts that the library has checked or read itself: nothing is checked again or copied.
+    """Return an event made of parts that the library has checked or read itself.
 
-    `text` is what the codec wrote of the data, which nobody else may hold then.
+    Nothing is checked again or copied. `text` is the codec's text of the data. With it, no other object may hold the
+    data.
     """
     event, put = Event.__new__(Event), object.__setattr__
     put(event, "name", name)
@@ -129,12 +140,15 @@ def event_of(
 
 
 def text_of(event: Event) -> Json | None:
-    """Return the text of an event's data, None where it has none at hand."""
+    """Return the text of an event's data if it is known, else None."""
     return getattr(event, "_text", None)
 
 
 def take_text(event: Event) -> Json | None:
-    """Return the text of an event's data, which the event then keeps no more: it is written once."""
+    """Take the text of an event's data out of the event, or return None.
+
+    The text is written only once, so the event need not keep it.
+    """
     text: Json | None = getattr(event, "_text", None)
     if text is not None:
         object.__delattr__(event, "_text")
@@ -144,7 +158,7 @@ def take_text(event: Event) -> Json | None:
 @checked_calls
 @attrs.frozen
 class Signal:
-    """What a wait for a signal is answered with: the signal's name and the data that was sent along."""
+    """A signal has a name and data; a wait for a signal returns it."""
 
     name: str
     data: Any = None

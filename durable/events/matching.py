@@ -1,7 +1,7 @@
-"""Paths into events, the values at them, and when two values are equal.
+"""Read values at paths in events, and compare them.
 
 Separate because the index, the triggers and the waits must agree on equality.
-Leaves to `bus` the index, to `expressions` everything that is more than one path.
+Leaves to `bus` the index, to `expressions` filters of more than one path.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ Path = tuple[str, ...]
 Key = tuple[str, Any]
 
 
-SOURCE_BYTES = 128 * 1_024  # the parser reads less, and says so in its own words
+SOURCE_BYTES = 128 * 1_024  # the parser has a lower limit, with an error of its own
 
 
 _ABSENT = object()
 
 
 def view(event: Event) -> dict[str, Any]:
-    """Return the event as expressions and paths see it; `ts` is in milliseconds, as Inngest has it."""
+    """Return an event as expressions and paths see it, with `ts` in milliseconds as in Inngest."""
     ts = None if event.ts is None else int(event.ts.timestamp() * 1000)
     return {"name": event.name, "data": event.data, "id": event.id, "ts": ts, "v": event.v}
 
 
 def at_path(value: object, path: Path) -> object:
-    """Return what stands at `path` below `value`, or `_ABSENT`."""
+    """Return the value at `path` below `value`, or `_ABSENT`."""
     for name in path:
         if not isinstance(value, Mapping) or name not in value:
             return _ABSENT
@@ -45,7 +45,7 @@ def at_path(value: object, path: Path) -> object:
 
 
 def lacking(seen: Mapping[str, Any], path: Path) -> str | None:
-    """Return how far a path leads in an event that has nothing there, in words; None if something stands there."""
+    """Return, in words, why an event has no value at a path, or None if it has one."""
     value: object = seen
     for number, name in enumerate(path):
         if not isinstance(value, Mapping):
@@ -58,7 +58,10 @@ def lacking(seen: Mapping[str, Any], path: Path) -> str | None:
 
 
 def index_key(value: object) -> Key | None:
-    """Return the key under which a value is indexed, or None for one that is not: a container, null, NaN."""
+    """Return the key under which a value is indexed, or None.
+
+    Containers, null and NaN are not indexed.
+    """
     if isinstance(value, str):
         return ("string", value)
     if isinstance(value, bool):
@@ -67,13 +70,16 @@ def index_key(value: object) -> Key | None:
         return ("number", value) if value == value else None
     try:
         simple = plain(value)
-    except Exception:  # nothing there, or a value that expressions do not know
+    except Exception:  # an absent value, or a value that expressions do not know
         return None
     return None if simple is value else index_key(simple)
 
 
 def same_value(one: object, other: object) -> bool:
-    """Compare as JSON does: a bool equals only a bool, numbers compare by value, everything else with its kind."""
+    """Return whether two values are equal in JSON.
+
+    A bool equals only a bool. Numbers compare by value, other values only with values of their own kind.
+    """
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, Mapping) and isinstance(other, Mapping):
@@ -87,15 +93,15 @@ def same_value(one: object, other: object) -> bool:
 
 
 def path_of(text: str) -> Path:
-    """Return the path that a `match` names which was checked when it was given."""
+    """Return the path in a `match` that `checked_path` has let pass."""
     return tuple(text.split("."))
 
 
 def checked_path(text: object, *, what: str) -> Path:
-    """Return the path that a `match` names.
+    """Check a `match`, and return its path.
 
     Raises:
-        TypeError, ValueError, LimitError: not a dotted path below an event, such as "data.invoice_id".
+        TypeError, ValueError, LimitError: it is not a dotted path below an event, such as "data.invoice_id".
     """
     if not is_str(text):
         raise TypeError(f"match of {what} must be a path such as 'data.invoice_id', not {shown(text)}")
@@ -108,7 +114,7 @@ def checked_path(text: object, *, what: str) -> Path:
 
 
 def checked_source(text: object, *, what: str) -> str:
-    """Return the text of an expression, which is still to be parsed.
+    """Check the text of an expression, before it is parsed, and return it.
 
     Raises:
         TypeError, ValueError, LimitError: see `words.checked_text`.
@@ -117,10 +123,10 @@ def checked_source(text: object, *, what: str) -> str:
 
 
 def checked_pattern(name: object, *, what: str) -> str:
-    """Return an event name that may end in `*` after `/` or `.`.
+    """Check an event name, which may end in `*` after `/` or `.`, and return it.
 
     Raises:
-        TypeError, ValueError, LimitError: see `words.checked_name`; or a `*` anywhere else.
+        TypeError, ValueError, LimitError: see `words.checked_name`; or there is a `*` in another place.
     """
     if not is_str(name):
         raise TypeError(f"the event of {what} must be a name, not {shown(name)} ({type(name).__name__})")
@@ -136,7 +142,10 @@ def checked_pattern(name: object, *, what: str) -> str:
 
 @lru_cache(maxsize=512)
 def _patterns(name: str) -> tuple[str, ...]:
-    """Return the names and patterns that an event's name falls under. A name of the runtime's own has its first / after
-    "durable", so that every pattern for it spells that prefix (R16)."""
+    """Return an event's name and all patterns that match it.
+
+    The runtime's own names have their first "/" after "durable", so that every pattern for them holds that prefix
+    (R16).
+    """
     stars = [name[: position + 1] + "*" for position, character in enumerate(name) if character in "/."]
     return (name, *stars)

@@ -1,7 +1,7 @@
-"""Who may be asked about an event: a trigger that opens runs, a listener that waits.
+"""Define triggers, which open runs, and listeners, which wait in runs.
 
-Separate because each decides for itself whether it hears an event; the bus only finds candidates.
-Leaves to `bus` how candidates are found.
+Separate because each of them decides for itself whether it hears an event.
+Leaves to `bus` the finding of candidates.
 """
 
 from __future__ import annotations
@@ -22,29 +22,32 @@ from durable.events.matching import _ABSENT, Key, Path, at_path, index_key, same
 Place = tuple[str, str]  # a run and a step's key; for a cancellation, see `ids.cancel_place`
 
 
-Complaint = Callable[[str, str], None]  # about what, to be said once; and what there is to say
+Complaint = Callable[[str, str], None]  # the subject, about which there is one complaint only, and the text
 
 
 @attrs.frozen(eq=False, repr=False)
 class Trigger:
-    """One way in which an event opens a run of a function."""
+    """A trigger lets an event open a run of a function."""
 
     function: str
     event: str
     expression: Expression | None = None
 
     def hears(self, seen: Mapping[str, Any], budget: Budget | None = None) -> bool:
-        """Say whether the trigger's expression, if any, holds for an event of its name. It may raise anything."""
+        """Return whether the trigger's expression holds for an event of its name.
+
+        Without an expression it always holds. The expression may raise anything.
+        """
         return self.expression is None or truthy(self.expression.evaluate({"event": seen}, budget))
 
 
 @attrs.frozen(eq=False, repr=False)
 class Listener:
-    """Somebody who waits for an event: a step's wait, or the cancellation of a run.
+    """A listener waits for an event, for a step or to cancel a run.
 
-    `own` is the view of the run's event, to which paths and expressions are bound; None where there are neither.
-    `cancels`: it cancels its run, and is no step's wait.
-    `number` says in which order they came: that is the order in which one event answers them.
+    `own` is the view of the run's own event, with which paths and expressions compare. It is None if there are neither.
+    `cancels` says that the listener cancels its run. Otherwise it is the wait of a step. One event answers listeners in
+    the order of their `number`, the oldest first.
     """
 
     place: Place
@@ -57,7 +60,10 @@ class Listener:
     number: int = attrs.field(factory=count().__next__, init=False)
 
     def hears(self, seen: Mapping[str, Any], now: datetime, budget: Budget | None = None) -> bool:
-        """Say whether an event of the listener's name, seen at `now`, answers it. It may raise anything."""
+        """Return whether an event of the listener's name answers it at `now`.
+
+        The listener's expression may raise anything.
+        """
         if self.until is not None and now >= self.until:
             return False
         return self._matches(seen) and self._holds(seen, budget)
@@ -74,8 +80,10 @@ class Listener:
         return truthy(self.expression.evaluate({"event": self.own, "async": seen}, budget))
 
     def equality(self) -> tuple[Path, Key] | None:
-        """Return the one equality under which the listener is indexed: a bound value before a literal, then the
-        first; None where no equality can be indexed."""
+        """Return the equality under which the listener is indexed, or None.
+
+        An equality with a value of the run's own event goes before one with a literal, then the first in the text.
+        """
         if self.path is not None:
             key = index_key(at_path(self.own, self.path))
             if key is not None:
@@ -86,7 +94,7 @@ class Listener:
             try:
                 key = index_key(equality.value({"event": self.own}))
             except EvaluationError:
-                continue  # asked in full, it fails for every event, and says so then
+                continue  # the whole expression will fail for every event too, and complain then
             if key is not None:
                 return equality.path, key
         return None

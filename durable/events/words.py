@@ -1,7 +1,7 @@
 """Check names, texts and numbers that users give.
 
 Separate because every method that takes a name must accept the same ones: those that a store can keep and give back.
-Leaves to `times` durations and instants, to each caller any further checks.
+Leaves to `timers.durations` durations and instants, to each caller any further checks.
 
 A value of a subclass of `str`, such as a StrEnum's member, is taken as the plain text it holds. Its own `__str__`,
 `__eq__` and `__hash__` do not count, since after recording and reading it is plain text, too. The same holds for

@@ -1,7 +1,9 @@
-"""What users write: `@function`, the context, the steps; a step call becomes one frozen request.
+"""Define what users write: `@function`, the context, the steps.
 
-Separate because this is all of the library that a workflow sees: no task and no store is in it.
-Leaves to `scheduler` to carry a request out.
+A call of a step method becomes one frozen request.
+
+Separate because a function sees only this room of the library, in which there are no tasks and no stores.
+Leaves to `scheduler` the carrying out of requests.
 """
 
 from durable.functions.annotations import return_type

@@ -1,7 +1,7 @@
 """Check a step's handler and decide whether it is asynchronous or blocking.
 
 Separate because objects lie about themselves: a test's double claims a function's type without having its code.
-Leaves to `tries` the calling of handlers, to `codec` the types of their values.
+Leaves to `attempts` the calling of handlers, to `codec` the types of their values.
 
 A handler is asynchronous if calling it runs an `async def`; then it is called on the loop. Any other handler is called
 as a blocking one, in a thread. If that call returns an awaitable, it is awaited: so mocks of asynchronous functions,

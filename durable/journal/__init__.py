@@ -1,7 +1,10 @@
-"""What is recorded: the facts, their text, what follows from what, and the single writer.
+"""Define the records of runs, decide which follow, and write them.
 
-Separate because `state == fold(journal)` is the one law: all that a run is, is in its records.
-Leaves to `stores` where entries are kept, to `scheduler` the tasks that act on them.
+The room holds the records, their text (`codec`), the rules that make one record follow from another (`rules`), and the
+single writer.
+
+Separate because of its one law, `state == fold(journal)`: a run is the sum of its records, and nothing else.
+Leaves to `stores` the keeping of entries, to `scheduler` the tasks that act on records.
 """
 
 from durable.journal.codec.classes import converter

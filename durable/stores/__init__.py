@@ -1,7 +1,7 @@
-"""Where it is kept: the pluggable Store protocol, a store in a dict, a store in a file.
+"""Keep entries: the Store protocol, a store in a dict, a store in a file.
 
-Separate because a store never parses what it keeps, and anyone may write one in an afternoon.
-Leaves to `journal` what an entry means and when it is appended.
+Separate because a store never parses an entry, so that a user can write another store in an afternoon.
+Leaves to `journal` the meaning of an entry, and the time at which it is appended.
 """
 
 from durable.stores.dict import DictStore

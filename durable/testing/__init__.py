@@ -1,4 +1,8 @@
-"""Test functions and stores: `Lab`, `torture`, `replay`, faults, `VirtualClock`, `store_contract`."""
+"""Test functions and stores: `Lab`, `torture`, `replay`, faults, `VirtualClock`, `store_contract`.
+
+Separate because an engine never needs any of it: production code does not import this room.
+Leaves to the other rooms everything that is tested, which is the real engine on a real store.
+"""
 
 from durable.testing.clock import VirtualClock
 from durable.testing.contract.contract import store_contract

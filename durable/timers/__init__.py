@@ -1,7 +1,7 @@
-"""Time: durations as people write them, the clock, and the timer wheel that holds every deadline.
+"""Measure time: read durations, tell the time, and keep every deadline in a timer wheel.
 
-Separate because everything above speaks in instants and spans, and nothing else may wait for one.
-Leaves to the rooms above what follows when a deadline has come.
+Separate because all waiting for a time happens here, so that a test can put another clock in place.
+Leaves to `scheduler` the consequences of a deadline that is due.
 """
 
 from durable.timers.clock import Clock, Handle, SystemClock, exact

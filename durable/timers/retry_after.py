@@ -1,7 +1,7 @@
 """Read the text of a Retry-After header as a span or an instant.
 
 Separate because servers write the header in five ways, and a bad header must never raise an error in the client.
-Leaves to `errors` the use of the result, to `times` the durations that users write.
+Leaves to `errors` the use of the result, to `durations` the durations that users write.
 
 Source: RFC 9110, 10.2.3 and 5.6.7: whole seconds, or a date in one of three forms. Fractions of a second, which some
 servers send, and this library's own durations are read too.

@@ -1,7 +1,7 @@
-"""How a run is shown: values, and a timeline in text.
+"""Show runs: as values, as a list, and as a timeline in text.
 
 Separate because showing a run reads its ledger and changes nothing.
-Leaves to `engine` which run is shown to whom.
+Leaves to `engine` the choice of runs, and the output.
 """
 
 from durable.views.info import RunInfo, StepInfo, run_info, shown

@@ -1,7 +1,7 @@
 """List the runs that a query names, without reading any others.
 
 Separate because the store knows which runs have ended, but only the engine knows which of the others are waiting.
-Leaves to the store the rows and their order, to `views` the picture of each run.
+Leaves to the store the rows and their order, to `info` the values about a run.
 """
 
 from __future__ import annotations

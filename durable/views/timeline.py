@@ -1,7 +1,7 @@
 """Draw a timeline in plain text, one line for each thing that took time.
 
 Separate because drawing knows nothing of runs.
-Leaves to `views` what is drawn.
+Leaves to `info` the values that are drawn.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Parse CEL filters in Inngest's dialect, and evaluate them against events.
 
 Separate because filters are a language of their own, pure, and their text may be hostile.
-Leaves to `bus` which expressions are evaluated for an event.
+Leaves to `bus` the choice of expressions that are evaluated for an event.
 """
 
 from __future__ import annotations

@@ -1,1 +1,5 @@
-"""The store contract: what every store keeps, as checks for a test."""
+"""Check that a store keeps its contract.
+
+Separate because these checks are for people who write a store of their own.
+Leaves to `stores.store` the words of the contract.
+"""

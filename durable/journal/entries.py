@@ -1,7 +1,7 @@
-"""Make of each record the entry that a store keeps: its text, the run that it belongs to, and how long it counts.
+"""Make the entry that a store keeps of a record: its text, its run, and its retention.
 
-Separate because what recovery reads again, and what `find` tells of a run, is decided here alone.
-Leaves to `codec` the text, to `stores` how an entry is kept, to `journal` when.
+Separate because this decides which records recovery reads again, and what `find` knows of a run.
+Leaves to `codec` the text, to `stores` the keeping of entries, to `writer` the time of the append.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ CLOSING_KEPT = timedelta(days=366)
 
 
 class EventTexts:
-    """The text of an event's data, kept for the event that was asked for last: one event may open a thousand runs.
+    """Event texts are the texts of events' data, of which the last one is kept.
 
-    Only for events whose data nobody else holds: it goes by identity.
+    One event may open a thousand runs, and its text is then written once. The text is found by the identity of the
+    data, so no other part may hold and change these.
     """
 
     def __init__(self) -> None:
@@ -52,21 +53,21 @@ class EventTexts:
 
 
 class Entries:
-    """The entries of records that are about to be folded into a state."""
+    """Entries are made of records that are about to be folded into a state."""
 
     def __init__(self, state: State) -> None:
         self._state = state
         self._texts = EventTexts()
 
     def of(self, record: Record) -> Entry:
-        """Return a record as it will be kept, before it is folded.
+        """Return the entry of a record that is about to be folded.
 
         Raises:
-            ValueError, CodecError: it cannot be kept, in whatever store.
-            KeyError: it is of a run that is not there.
+            ValueError, CodecError: the record cannot be kept in any store.
+            KeyError: the record is of a run that does not exist.
         """
         match record:
-            case StepClosed() | StepOpened():  # first, for they are the most frequent
+            case StepClosed() | StepOpened():  # first, since they are the most frequent
                 return _entry(record.run, type(record).__name__, write(record))
             case RunOpened():
                 event = record.event
@@ -78,7 +79,7 @@ class Entries:
                 return self._of_event(record)
             case KeyClaimed():
                 return Entry("", "KeyClaimed", write(record), keep_until=after(record.at, KEPT))
-            case MessageTaken():
+            case MessageTaken():  # a run of its own, ended at once: recovery skips it, its id finds it as long as needed
                 return Entry(message_run(record.id), "MessageTaken", write(record), ends_run=True)
             case EngineClosed():
                 return Entry("", "EngineClosed", write(record), keep_until=after(record.at, CLOSING_KEPT))
@@ -92,14 +93,14 @@ class Entries:
     def _of_ending(self, record: RunClosed) -> Entry:
         ledger = self._state.ledgers.get(record.run) or self._known(record.run)
         said = str(record.error) if record.error is not None else record.reason
-        error = None if said is None else keepable(said)  # A1: what a message holds comes from anywhere
+        error = None if said is None else keepable(said)  # an error's message may hold text that no store can keep
         name, opened_at = ledger.event.name, ledger.opened_at
         row = _row(record.run, ledger.function, name, opened_at, record.at, record.status, error)
         return _entry(record.run, "RunClosed", write(record), row, ends_run=True)
 
     def _of_event(self, record: EventSent) -> Entry:
-        # A scheduled event is kept like a run of its own, which its delivery ends: however long the process was down,
-        # it is not lost. Its id counts until then and for 24 h more, if it was given from outside.
+        # A scheduled event is kept as a run of its own, which ends when the event is delivered. So it is not lost, even
+        # if the process is down for long. An id of the user's counts until the delivery and for 24 h more.
         body = write(record, self._texts.of(record.event))
         keep_until = after(record.at, KEPT) if record.event.id != record.id else None
         if record.due is not None:
@@ -115,7 +116,8 @@ class Entries:
         return ledger
 
 
-# The frequent ones, without the constructor's checks of what this library has made or checked itself: in half the time.
+# These make the frequent entries in half the time, without the constructor's checks: the parts were made or checked by
+# this library itself.
 
 _put = object.__setattr__
 

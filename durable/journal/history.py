@@ -1,7 +1,7 @@
-"""A run's history read back: its ledger, its ends, from the entries of any store.
+"""Fold the entries of a run into its ledger, or read its two ends alone.
 
-Separate because an open engine and a reader in another process fold the same way.
-Leaves to the stores where the entries come from.
+Separate because an open engine and a reader in another process must do this alike.
+Leaves to `stores` the reading of entries.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ async def ledger_of(entries: AsyncIterator[Entry]) -> Ledger | None:
         if isinstance(record, RunOpened) and ledger is None:
             ledger = Ledger.opened(record)
         elif isinstance(record, EventSent | KeyClaimed | MessageTaken | EngineClosed):
-            return None  # a scheduled event or a message, which is kept like a run of its own
+            return None  # a scheduled event or a message, which is kept as a run of its own
         elif ledger is None:
             raise StoreCorruptError(f"a {entry.kind} of run {entry.run!r} is recorded, but not its opening")
         else:
@@ -42,7 +42,9 @@ async def ledger_of(entries: AsyncIterator[Entry]) -> Ledger | None:
 
 
 async def ends_of(entries: AsyncIterator[Entry]) -> tuple[RunOpened | None, RunClosed | None]:
-    """Return how a run was opened and how it ended, from its entries, reading nothing in between.
+    """Return the records of a run's opening and end, or None for a missing one.
+
+    The entries in between are not decoded.
 
     Raises:
         StoreCorruptError: one of the two cannot be read.
@@ -58,17 +60,20 @@ async def ends_of(entries: AsyncIterator[Entry]) -> tuple[RunOpened | None, RunC
 
 
 class History:
-    """What the store of an open engine holds of a run, once everything that was posted is there."""
+    """A history reads runs back from an open engine's store.
+
+    Each reading first waits until all posted records are stored.
+    """
 
     def __init__(self, store: Store, journal: Journal) -> None:
         self._store = store
         self._journal = journal
 
     async def ledger(self, run: str) -> Ledger | None:
-        """Return the ledger of a run, None if there is no such run.
+        """Return the ledger of a run, or None if there is no such run.
 
         Raises:
-            StoreError: the store failed, or is damaged.
+            StoreError: the store has failed, or is damaged.
         """
         await self._journal.synced()
         return await ledger_of(self._store.history(run))
@@ -77,16 +82,16 @@ class History:
         """Return a run's entries, as the store holds them.
 
         Raises:
-            StoreError: the store failed, or is damaged.
+            StoreError: the store has failed, or is damaged.
         """
         await self._journal.synced()
         return tuple([entry async for entry in self._store.history(run)])
 
     async def ends(self, run: str) -> tuple[RunOpened | None, RunClosed | None]:
-        """Return how a run was opened and how it ended, reading nothing in between.
+        """Return the records of a run's opening and end: see `ends_of`.
 
         Raises:
-            StoreError: the store failed, or is damaged.
+            StoreError: the store has failed, or is damaged.
         """
         await self._journal.synced()
         return await ends_of(self._store.history(run))

@@ -1,10 +1,11 @@
-"""Spell every id that the library makes: fresh ones, those that derive from others, and the marks that no user spells.
+"""Make every id of the library, fresh ones and those derived from other ids.
 
-Separate because two ids must never be spelled the same by accident, which can only be seen where all of them stand.
-Leaves to `causes` when one derives, to `stores.inbox` the run of a message that was taken: a file's reader needs it.
+Separate because no two ids may be spelled the same by accident, which is easy to check while all are made in one place.
+Leaves to `decisions` the choice of an id, to `stores.file.inbox` the run of a taken message, which a file's reader
+needs.
 
-A fresh id is time-ordered, so that sorting by id is sorting by time. The id that a user gives a run holds no "/", and
-so is never that of a run which derives.
+Fresh ids sort by the time at which they were made. An id that a user gives to a run holds no "/", so it never equals a
+derived id.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from functools import lru_cache
 from random import SystemRandom
 
 PREFIX_END = "»"
-"""Ends the prefix of a branch in a step's key, and begins what stands in place of a key: no step's id holds it."""
+"""Ends a branch's prefix in a step's key, and begins places that are no step's key: no step id may hold it."""
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
@@ -26,65 +27,75 @@ _CHANCE = SystemRandom()
 
 @lru_cache(maxsize=1_024)
 def part(name: str) -> str:
-    """Return a step's key or a function's id as one part of a derived id: two paths of parts never spell the same id.
+    """Return a step's key or a function's id, escaped as one part of a derived id.
 
-    Without this the step "a/b" of a run and the step "b" of the child of its step "a" would open one run between them.
+    So ids that derive by different paths are never equal. Without this the step "a/b" of a run and the step "b" of the
+    child of its step "a" would open the same run.
     """
     return name.replace("~", "~t").replace("/", "~s").replace("#", "~h")
 
 
 def opened_run(event: str, function: str) -> str:
-    """Return the id of the run of a function that an event opens; `event` is the runtime's id of it."""
+    """Return the id of a function's run that an event opens; `event` is the runtime's id."""
     return f"{event}/{part(function)}"
 
 
 def sent_event(run: str, key: str, number: int, reopenings: int) -> str:
-    """Return the id of an event that a step sends. One that is sent anew in a run that was opened again is another."""
+    """Return the id of an event that a step sends.
+
+    In a run that was opened again the step may send the event anew, with another id.
+    """
     return f"{run}/{part(key)}#{number}{_again(reopenings)}"
 
 
 def child_run(run: str, key: str, openings: int) -> str:
-    """Return the id of the run that a step invokes; "failure" is the id of the run's own failure handler (R15)."""
-    name = "~failure" if key == "failure" else part(key)  # no part begins so: of a name, every "~" is spelled "~t"
+    """Return the id of the run that a step invokes.
+
+    The spelling "failure" is kept for the run's own failure handler (R15).
+    """
+    name = "~failure" if key == "failure" else part(key)  # no part begins with "~f", since `part` writes "~" as "~t"
     return f"{run}/{name}{_again(openings)}"
 
 
 def failure_run(run: str, reopenings: int) -> str:
-    """Return the id of the run of a run's failure handler."""
+    """Return the id of the run of a failed run's failure handler."""
     return f"{run}/failure{_again(reopenings)}"
 
 
 def ending_event(run: str, name: str, reopenings: int) -> str:
-    """Return the id of the event of this name that tells of a run's end."""
+    """Return the id of the event that tells of a run's end; `name` is the event's name."""
     return f"{run}#{name.rpartition('.')[2]}{_again(reopenings)}"
 
 
 def scheduled_run(event: str) -> str:
-    """Return the run as which an event is kept that is due later: its delivery ends it."""
+    """Return the run as which a scheduled event is kept, until its delivery ends that run."""
     return f"durable/event/{event}"
 
 
 def _again(number: int) -> str:
-    """Return how an id ends that derives anew. No part of a name ends so, nor does an id from outside, in digits."""
+    """Return the end of an id that is derived once more, or "" for the first time.
+
+    No part of a name ends like this, and an id from outside does not hold "~r" before digits.
+    """
     return f"~r{number}" if number else ""
 
 
 def cancel_place(run: str, number: int) -> tuple[str, str]:
-    """Return where a run's cancel rule of this number listens, in place of a step's key."""
+    """Return the place at which a run's cancel rule of this number listens."""
     return run, f"{PREFIX_END}cancel {number}"
 
 
 class Ids:
-    """Makes ids of 26 characters: 48 bits of milliseconds, 80 bits of chance, each larger than the one before.
+    """Makes fresh ids of 26 characters, each larger than the one before.
 
-    Source: the ULID specification.
+    An id holds 48 bits of milliseconds and 80 random bits. Source: the ULID specification.
     """
 
     def __init__(self) -> None:
         self._last = 0
 
     def fresh(self, now: datetime) -> str:
-        """Return an id that nobody has seen."""
+        """Return an id that was never used before."""
         milliseconds = max(0, (now - _EPOCH) // _MILLISECOND) & (2**48 - 1)
         number = milliseconds << _CHANCE_BITS | _CHANCE.getrandbits(_CHANCE_BITS - 1)
         if number <= self._last and number >> _CHANCE_BITS == self._last >> _CHANCE_BITS:

@@ -1,11 +1,11 @@
-"""The frozen vocabulary: what users send and receive, and the facts that a run leaves behind.
+"""Define the records that a run leaves behind, as frozen values.
 
-Separate because the journal, the rules and the codec must mean the same by each word.
-Leaves to `codec` how a record is written, to `ledger` and `state` what it changes.
+Separate because the writer, the rules and the codec must mean the same by each word.
+Leaves to `codec` the text of a record, to `ledger` and `state` the changes that it makes.
 
-A run's life is the list of its records. The state of everything is their fold, in order: whoever has the records has
-the runs. A value that a user's code made stands in a record as `Json`: the text that `codec` wrote, never the object,
-so that nobody can change it afterwards and the function receives after a crash what it received before.
+The life of a run is the list of its records. The state of all runs is the fold of all records in order, so the records
+are all that must be kept. A value of a user's stands in a record as `Json`, the text that `codec` has written, never as
+the object. So it cannot be changed afterwards, and the function receives the same value after a crash as before.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ StepKind = Literal["run", "sleep", "wait_for_event", "wait_for_signal", "send_ev
 class Ok:
     """The step ended with a value.
 
-    `deep`: whatever in it did not fit its type when it was written is marked, down to the innermost; else nothing but
-    the outermost was looked at, as earlier releases did.
+    With `deep` every part of the value that did not fit its type when it was written is marked. Without it only the
+    outermost level was checked, as earlier releases did.
     """
 
     value: Json
@@ -62,14 +62,17 @@ Outcome = Ok | Err | Cancelled
 
 @attrs.frozen
 class Until:
-    """A sleep: an instant."""
+    """The step waits until an instant."""
 
     until: datetime
 
 
 @attrs.frozen
 class ForEvent:
-    """An event by name; `match` is a path that must be equal in both events, `expression` CEL over both."""
+    """The step waits for an event of this name.
+
+    `match` is a path whose value must be equal in both events, `expression` is CEL over both.
+    """
 
     event: str
     until: datetime
@@ -79,7 +82,7 @@ class ForEvent:
 
 @attrs.frozen
 class ForSignal:
-    """A signal by name, for which at most one run waits at a time."""
+    """The step waits for a signal of this name; at most one run does so at a time."""
 
     signal: str
     until: datetime
@@ -87,7 +90,7 @@ class ForSignal:
 
 @attrs.frozen
 class ForChild:
-    """The end of another run."""
+    """The step waits for the end of another run."""
 
     child: str
     until: datetime | None = None
@@ -101,10 +104,11 @@ Wait = Until | ForEvent | ForSignal | ForChild
 
 @attrs.frozen
 class EventSent:
-    """An event was accepted: one with an id (dropped if repeated), or one that is due later.
+    """An event was accepted that has an id of the user's, or is due later.
 
-    `id` is the runtime's own, from which its runs' ids derive. With `due` the event waits until then; the same record
-    without `due` says that it has been delivered.
+    Only for these there is a record: repeats of an id are dropped, and an event that is due later must be kept. `id` is
+    the runtime's own id of the event, from which the ids of its runs derive. With `due` the event waits until then. The
+    same record without `due` says that it has been delivered.
     """
 
     id: str
@@ -115,7 +119,10 @@ class EventSent:
 
 @attrs.frozen
 class KeyClaimed:
-    """The value of a function's `idempotency` expression opened a run: for 24 h no other run opens for it."""
+    """A run has claimed an idempotency key of its function.
+
+    The key is the value of the function's `idempotency` expression. For 24 h no other run opens for it.
+    """
 
     function: str
     key: Json
@@ -125,7 +132,7 @@ class KeyClaimed:
 
 @attrs.frozen
 class MessageTaken:
-    """What another process had put into the store's inbox was taken from there; what follows stands behind it."""
+    """A message of another process was taken from the inbox; its consequences follow."""
 
     id: str
     at: datetime
@@ -133,14 +140,14 @@ class MessageTaken:
 
 @attrs.frozen
 class EngineClosed:
-    """The engine closed in order: runs that were at work then did not take the process down."""
+    """The engine was closed in order, so no running handler has crashed the process."""
 
     at: datetime
 
 
 @attrs.frozen
 class RunOpened:
-    """A run began to exist. `parent` is the run and step key that invoked it."""
+    """A run was opened; `parent` is the run and the step key that have invoked it, or None."""
 
     run: str
     function: str
@@ -151,9 +158,10 @@ class RunOpened:
 
 @attrs.frozen
 class RunResumed:
-    """A recovered run was about to call a handler; `deaths` counts the unclean deaths in a row without a record.
+    """A recovered run was about to call a handler.
 
-    `alone`: it was the only suspect that was resumed at the time (R26).
+    `deaths` counts the unclean deaths of the process since the run's last other record. `alone` says that no other
+    suspect was running at the time (R26).
     """
 
     run: str
@@ -164,7 +172,10 @@ class RunResumed:
 
 @attrs.frozen
 class RunStarted:
-    """The first step of work was asked for: what `Timeouts.start` waits for and `Timeouts.finish` counts from."""
+    """The function called its first step.
+
+    `Timeouts.start` bounds the time until then, `Timeouts.finish` the time since then.
+    """
 
     run: str
     at: datetime
@@ -172,11 +183,12 @@ class RunStarted:
 
 @attrs.frozen
 class RunRetried:
-    """The function is to be called again from the start: attempt number `attempt`, at `due`, because of `error`.
+    """The function is to be called again at `due`, because of `error`.
 
-    `reopened`: the run had failed or was cancelled, and was opened again (R32): its steps that failed or were cancelled
-    open again too. `waits` are the keys of its invokes that wait for their children again from here on, whether or not
-    the function asks for them: children that were opened again in the same write, that go on, or that have completed.
+    `attempt` is the number of the next attempt. `reopened` says that the run had failed or was cancelled, and was
+    opened again (R32): its failed and cancelled steps are open again, too. `waits` are the keys of invokes that wait
+    for their children again from now on, even before the function calls them. These children were opened again in the
+    same write, or are still running, or have completed.
     """
 
     run: str
@@ -190,7 +202,7 @@ class RunRetried:
 
 @attrs.frozen
 class StepOpened:
-    """A step waits for time or for something from outside its run."""
+    """A step began to wait for time or for something from outside its run."""
 
     run: str
     key: str
@@ -201,9 +213,10 @@ class StepOpened:
 
 @attrs.frozen
 class StepRetried:
-    """A try of a step failed and another is due: `attempt` is the number of the next try, counted from 0.
+    """A try of a step failed and another is due.
 
-    `began` is when the first try began, where all of them together are bounded by that.
+    `attempt` is the number of the next try, from 0. `began` is the time at which the first try began, if the time of
+    all tries together is bounded.
     """
 
     run: str
@@ -218,10 +231,11 @@ class StepRetried:
 
 @attrs.frozen
 class StepClosed:
-    """A step ended. `turn` is its place in the order of delivery; `None`: returned inline, at the call.
+    """A step ended.
 
-    With `Cancelled`, `turn` is the last one that had been delivered when the code cancelled the step, `None` for a
-    step that was never awaited. `tries` is how many tries a handler had.
+    `turn` is the place of the outcome in the order of delivery. None means that it was returned inline, at the call.
+    With `Cancelled`, `turn` is the last turn that was delivered before the code cancelled the step, or None for a step
+    that was never awaited. `tries` is the number of tries that a handler had.
     """
 
     run: str

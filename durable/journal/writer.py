@@ -60,7 +60,7 @@ class Journal:
         self.posted = 0
         self.durable = 0
         self.failure: StoreError | None = None
-        self._refusal: StoreError | None = None  # the failure, or that it is closed
+        self._refusal: StoreError | None = None  # why nothing more is posted: the store has failed, or was closed
         self.immediate = bool(getattr(store, "immediate", False))
         self._store = store
         self._state = state
@@ -83,10 +83,12 @@ class Journal:
             self._followers.setdefault(kind, []).append(told)
 
     def post(self, record: Record, *, at_once: bool = False) -> int:
-        """Fold a record, queue it, and return its number. `at_once`: append it now, to an immediate store.
+        """Fold a record, queue it, and return its number.
+
+        With `at_once` the record is appended now, if the store is immediate.
 
         Raises:
-            StoreError: the store has failed, or this is closed; nothing was folded.
+            StoreError: the store has failed, or the journal is closed; nothing was folded.
         """
         if self._refusal is not None:
             self._refuse()
@@ -140,7 +142,7 @@ class Journal:
         for told in self._followers.get(type(record), ()):
             try:
                 told(record)
-            except RecursionError:  # the stack is full of a function's own calls: on the loop's there is room
+            except RecursionError:  # a function's own calls have filled the stack; called by the loop, there is room
                 self._untold.append((told, record))
 
     def _tell_untold(self) -> None:
@@ -149,7 +151,7 @@ class Journal:
             told(record)
 
     def _write_soon(self) -> None:
-        # Before anything has happened: it is what a full stack may have no room for.
+        # This comes first: if a full stack has no room for it, nothing has happened yet.
         self._changed.set()
         if not self.immediate:
             self._more.set()

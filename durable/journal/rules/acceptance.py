@@ -1,7 +1,7 @@
-"""Accept what somebody sends: check an event or a signal once, and keep a copy that nobody else holds.
+"""Check an event or a signal once, when it is sent, and copy its data.
 
-Separate because an engine, a step and a sender in another process must let the same things pass.
-Leaves to `causes` what follows from an event, to `records` what each field may be.
+Separate because an engine, a step and a sender in another process must accept the same events and signals.
+Leaves to `decisions` the consequences of an event, to `records` the fields of a record.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from durable.timers import shown
 def accepted(
     event: object, limits: Limits, id: str | None = None, at: datetime | None = None, *, reserved: bool = False
 ) -> Event:
-    """Check an event and return it as it is recorded, with `id` and `at` where it has no id or ts of its own.
+    """Check an event and return it as it is recorded, with a copy of its data.
 
-    `reserved`: the runtime itself sends it. The data are a copy, which nobody can change any more: what is matched live
-    is what is matched after a crash. Their text goes with the event until it is written.
+    `id` and `at` are used if the event has no id or no ts. `reserved` says that the runtime itself sends the event. No
+    user's code can change the copy of the data, so filters see the same data live and after a crash. The text of the
+    data stays with the event until it is written.
 
     Raises:
-        TypeError, ValueError: not an Event, a text that cannot be kept, or a name of the runtime's own.
-        CodecError, LimitError: data that cannot be kept, or are too large.
+        TypeError, ValueError: it is not an Event, has a text that cannot be kept, or a name of the runtime's own.
+        CodecError, LimitError: the data cannot be kept, or are too large.
     """
     if not isinstance(event, Event):
         raise TypeError(f"only an Event can be sent, not {shown(event)} ({type(event).__name__})")
     name, given, v = event.name, event.id, event.v
-    if not name.isascii() or len(name) > NAME_BYTES:  # it is a text and not empty: the event has seen to that
+    if not name.isascii() or len(name) > NAME_BYTES:  # that it is a text and not empty, `Event` has checked
         name = checked_name(name, "an event's name")
     if given is not None:
         given = checked_name(given, f"the id of event {name!r}")
@@ -46,15 +47,16 @@ def accepted(
 
 
 def stamped(event: Event, id: str, at: datetime) -> Event:
-    """Return an accepted event as it is sent: with this id and time where it has none."""
+    """Return an accepted event with this id and time, unless it has its own."""
     return event_of(event.name, event.data, event.id or id, event.ts or at, event.v, text_of(event))
 
 
 def check_signal(signal: str, data: object, limits: Limits) -> None:
-    """Refuse data that no signal can carry.
+    """Check the data of a signal.
 
     Raises:
-        CodecError, LimitError
+        CodecError: the data cannot be kept.
+        LimitError: the data are too large.
     """
     size = len(encode(data))
     if size > limits.event_bytes:

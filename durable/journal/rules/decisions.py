@@ -1,12 +1,12 @@
-"""What a cause calls for: which records an event, a signal, a deadline or an ending makes.
+"""Decide which records follow from a cause: an event, a signal, a deadline or an end.
 
-Separate because it decides everything and does nothing: no await, no clock, no I/O.
-Leaves to `journal` to make its decisions durable and to `scheduler` to act on them.
+Separate because it decides and does nothing else: it uses no await, no clock and no I/O.
+Leaves to `writer` the writing of the records, to `scheduler` the actions that follow from them.
 
-A decision is a row of records. Whoever asks folds each before taking the next: a decision that depends on what the one
-before it changed is a generator, so that an event which answers a wait finds it gone for the next event of its send.
-All records of one cause are one generator's, and are kept or lost as one. What of it could be refused, users' values,
-was encoded before; what is put around these counts against no limit of theirs (`enclose`).
+A decision is a row of records. The caller folds each record before it takes the next. A decision that depends on the
+changes of the record before is a generator: so of two events that are sent together, only the first finds a wait that
+both could answer. All records of one cause come from one iterator, and are kept or lost as one. Users' values are
+encoded, and refused if need be, before the decision; the text around them counts against no limit (`enclose`).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ from durable.journal.rules.limits import Limits
 from durable.journal.rules.state import State
 from durable.timers import after
 
-Acting = tuple[object, Iterator[Record]]  # the value that a step ends with, and what it sends
+Acting = tuple[object, Iterator[Record]]  # the value with which a sending step ends, and the records of what it sends
 
 NOTHING = Ok("null")
 _TOLD: dict[Ending, tuple[str, ...]] = {
@@ -74,9 +74,9 @@ def _plain(error: RecordedError) -> dict[str, str]:
 
 
 def child_outcome(child: Ledger, key: str) -> Outcome:
-    """Return what a step that invoked a run has ended with, now that this has ended."""
+    """Return the outcome of the step that has invoked a run, which has just ended."""
     if child.status == "completed":
-        return Ok(child.output or "null", deep=True)  # it was written just now
+        return Ok(child.output or "null", deep=True)  # this release has written it
     if child.status == "failed" and child.error is not None:
         return Err(attrs.evolve(child.error, step_id=key))
     message = f"run {child.run!r} was cancelled: {child.reason or 'no reason given'}"
@@ -84,7 +84,7 @@ def child_outcome(child: Ledger, key: str) -> Outcome:
 
 
 class Decisions:
-    """The rules over one state."""
+    """Decisions apply the rules to one state."""
 
     def __init__(self, state: State, limits: Limits) -> None:
         self.state = state
@@ -92,9 +92,10 @@ class Decisions:
         self._complain = state.bus.complain
 
     def repeat_of(self, id: str, event: Event, now: datetime) -> str | None:
-        """Return the runtime's id of the event of which this is a repeat, None for a new one (R21).
+        """Return the runtime's id of the event that this one repeats, or None (R21).
 
-        An id counts while its event is still to come, and for 24 h from its delivery. `id` is the runtime's own.
+        An id of the user's counts until its event is delivered, and for 24 h more. `id` is the runtime's id of this
+        event.
         """
         if event.id is None or event.id == id:
             return None
@@ -105,7 +106,7 @@ class Decisions:
         return first[0] if first is not None and first[1] > now else None
 
     def _ids_of(self, events: Sequence[tuple[str, Event]], now: datetime) -> list[str]:
-        """Return the runtime's id of each event that is sent together with others: for a repeat, that of the first."""
+        """Return the runtime's ids of events sent together; a repeat has that of the first."""
         ids, firsts = list[str](), dict[str, str]()
         for id, event in events:
             given = event.id if event.id != id else None
@@ -113,10 +114,10 @@ class Decisions:
         return ids
 
     def events_sent(self, events: Sequence[tuple[str, Event]], now: datetime) -> tuple[list[str], Iterator[Record]]:
-        """Events were sent together: schedule each, or deliver it at once. A repeat calls for nothing.
+        """Schedule or deliver events that were sent together, and drop repeats.
 
-        Each is as it was accepted, with the id that is to be the runtime's own. Return what these have become (for a
-        repeat, the id of the first), and the records.
+        Each event was accepted, and comes with the runtime's id for it. Returns the ids that they have got (a repeat
+        has that of the first), and the records.
         """
         ids = self._ids_of(events, now)
         if len(events) == 1:
@@ -124,7 +125,7 @@ class Decisions:
         return ids, chain.from_iterable(starmap(self._send, [(id, event, now) for id, event in events]))
 
     def _send(self, id: str, event: Event, now: datetime) -> Iterator[Record]:
-        is_given = event.id != id  # by whoever sent it
+        is_given = event.id != id  # by the sender
         if is_given and self.repeat_of(id, event, now) is not None:
             return iter(())
         if event.ts is not None and event.ts > now:
@@ -134,14 +135,14 @@ class Decisions:
         return self.event_came(id, event, now)
 
     def scheduled_event_due(self, id: str, now: datetime) -> Iterator[Record]:
-        """A scheduled event is due."""
+        """Deliver a scheduled event that is due."""
         scheduled = self.state.scheduled.get(id)
         if scheduled is None:
             return iter(())
         return chain((EventSent(id, scheduled.event, now),), self.event_came(id, scheduled.event, now))
 
     def event_came(self, id: str, event: Event, now: datetime) -> Iterator[Record]:
-        """An event happened: answer every matching wait, cancel, open one run per matching function."""
+        """Deliver an event: answer every matching wait, cancel runs, open a run per matching function."""
         listeners, functions = self.state.bus.heard_by(event, now)
         if listeners:
             return self._deliver_to(listeners, functions, id, event, now)
@@ -171,7 +172,7 @@ class Decisions:
             value = declaration.idempotency.evaluate({"event": view(event)})
             if value is None:
                 return None, None
-            # JSON has one number type: 1.0 claims what 1 does, as in `==`.
+            # JSON has one type of numbers, so 1.0 and 1 are the same key, as they are for `==`.
             key = encode(int(value) if isinstance(value, float) and value.is_integer() else value)
         except Exception as error:  # it fails, or comes to what cannot be kept, as type(event.data) does
             what = f"idempotency of function {function!r}"
@@ -190,7 +191,10 @@ class Decisions:
         *,
         is_named: bool = False,
     ) -> Iterator[Record]:
-        """A function is to run, unless its idempotency key was claimed. `is_named`: the run's id is its key (R21)."""
+        """Open a run of a function, unless its idempotency key was claimed.
+
+        With `is_named` the run's id is the key, and no other is asked for (R21).
+        """
         declaration, key = self.state.functions.get(function), None
         if declaration is not None and declaration.idempotency is not None and not is_named:
             key, claimant = self.claimed_by(function, event, now)
@@ -202,7 +206,7 @@ class Decisions:
         return iter((opened,) if key is None else (KeyClaimed(function, key, run, now), opened))
 
     def _warn_of_cancels(self, declaration: Declaration, run: str, event: Event) -> None:
-        # R20: at the call nobody can know the run's event; here it is known that the Cancel can never match.
+        # R20: only now is the run's event known, and with it that the Cancel can never match.
         for rule in declaration.cancels:
             if rule.match is None:
                 continue
@@ -214,7 +218,10 @@ class Decisions:
                 )
 
     def step_acts(self, ledger: Ledger, key: str, kind: StepKind, acting: Acting, now: datetime) -> Iterator[Record]:
-        """A step sends something and has ended with that (R22): before its own run, where what it sends ends that."""
+        """Send a step's events or signal, and end the step with them (R22).
+
+        If they end the step's own run, the step ends before it.
+        """
         value, records = acting
         for record in records:
             if isinstance(record, RunClosed) and record.run == ledger.run:
@@ -227,7 +234,7 @@ class Decisions:
             yield ledger.closing(key, kind, Ok(encode(value)), at=now, limits=self.limits)
 
     def step_answered(self, place: Place, outcome: Outcome, now: datetime) -> Iterator[Record]:
-        """A wait is over. One that has ended already calls for nothing."""
+        """End a wait with an outcome, unless it has ended already."""
         run, key = place
         ledger = self.state.ledger(run)
         facts = ledger.pending(key) if ledger is not None else None
@@ -236,8 +243,11 @@ class Decisions:
         return iter((ledger.closing(key, facts.kind, outcome, at=now, limits=self.limits),))
 
     def deadline_passed(self, place: Place, deadline: datetime) -> Iterator[Record]:
-        """A wait's deadline has come: a sleep is over, a wait has timed out. That is when it happened, however late it
-        is noticed, but not before what the run has recorded by now."""
+        """End a wait whose deadline has passed: a sleep is over, another wait has timed out.
+
+        It is recorded with the time of its deadline, even if that is noticed late, but not with a time before the run's
+        latest record.
+        """
         ledger = self.state.ledger(place[0])
         facts = ledger.pending(place[1]) if ledger is not None else None
         now = deadline if ledger is None else max(deadline, ledger.latest)
@@ -249,12 +259,12 @@ class Decisions:
         return self.step_answered(place, NOTHING, now)
 
     def signal_sent(self, name: str, data: object, now: datetime) -> Iterator[Record]:
-        """A signal was sent: it answers the one wait for it, if there is one (R23)."""
+        """Answer the wait for a signal that was sent, if there is one (R23)."""
         place = self.waiter(name, now)
         return iter(()) if place is None else self.step_answered(place, Ok(enclose(Signal(name, data))), now)
 
     def waiter(self, signal: str, now: datetime) -> Place | None:
-        """Return who waits for a signal at `now`."""
+        """Return the step that waits for a signal at `now`, or None."""
         place = self.state.signals.get(signal)
         if place is None:
             return None
@@ -262,7 +272,7 @@ class Decisions:
         return place if isinstance(wait, ForSignal) and now < wait.until else None
 
     def step_waits(self, place: Place, kind: StepKind, wait: Wait, now: datetime, *, replace: bool) -> Iterator[Record]:
-        """A step begins to wait; `replace` takes a signal over from whoever waits for it."""
+        """Let a step wait; with `replace` it takes a signal over from another step that waits for it."""
         run, key = place
         opened = StepOpened(run, key, kind, wait, now)
         if not isinstance(wait, ForSignal) or (holder := self.waiter(wait.signal, now)) is None:
@@ -279,13 +289,14 @@ class Decisions:
     def step_invokes(
         self, place: Place, function: str, event: Event, span: timedelta | None, now: datetime
     ) -> Iterator[Record]:
-        """A step invokes a function: its waiting and the child's opening are one cause (R24)."""
+        """Let a step invoke a function: its wait and the child's opening are one cause (R24)."""
         run, key = place
         ledger = self.state.ledgers[run]
         facts = ledger.steps.get(key)
         until = None if span is None else after(now, span)
         if facts is not None and isinstance(facts.wait, ForChild) and self.state.is_unfinished(facts.wait.child):
-            # Cancelled in an earlier attempt, or opened again (R32), which leaves no deadline: the child goes on.
+            # The step was cancelled in an earlier attempt, or its run was opened again (R32), which leaves no deadline.
+            # The child is still running, and the step waits for it again.
             return iter((StepOpened(run, key, "invoke", ForChild(facts.wait.child, facts.wait.until or until), now),))
         _, claimant = self.claimed_by(function, event, now)
         refusal = None
@@ -310,7 +321,7 @@ class Decisions:
         error: RecordedError | None = None,
         reason: str | None = None,
     ) -> Iterator[Record]:
-        """A run has ended: wake its parent, tell of it, call its failure handler (R15, R16, R24)."""
+        """End a run: answer its parent, send the events of its end, call its failure handler (R15, R16, R24)."""
         ledger = self.state.ledgers.get(run) or self.state.ledger(run)
         if ledger is None:
             return iter(())
@@ -320,7 +331,7 @@ class Decisions:
         return self._close(ledger, closed, parent)
 
     def _is_told(self, ledger: Ledger, status: Ending) -> bool:
-        """Say whether anybody may hear that a run has ended: nobody begins to by that."""
+        """Return whether the end of a run has any listener; the end itself adds none."""
         declaration = self.state.functions.get(ledger.function)
         if status == "failed" and declaration is not None and declaration.on_failure is not None:
             return True
@@ -335,7 +346,7 @@ class Decisions:
     def _tell(self, ledger: Ledger, now: datetime) -> Iterator[Record]:
         declaration = self.state.functions.get(ledger.function)
         on_failure = declaration.on_failure if declaration is not None else None
-        is_silent = ledger.event.name in LIFECYCLE  # R16; its failure handler is called all the same
+        is_silent = ledger.event.name in LIFECYCLE  # R16: its end sends no events, but its failure handler is called
         for name in _TOLD[ledger.status or "completed"]:
             failing = on_failure if name == FAILED else None
             if failing is None and (is_silent or not self.state.bus.is_heard(name)):

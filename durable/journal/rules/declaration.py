@@ -1,7 +1,7 @@
-"""What the rules know of a function: everything but its code.
+"""Define the part of a function that the rules know: everything except its code.
 
-Separate because rules must not see code, and code changes while what is declared stays.
-Leaves to `functions` how it is declared.
+Separate because the rules must not see code.
+Leaves to `functions` the declaring of a function.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WAIT_NAMES = ("event", "async")
 
 @attrs.frozen(eq=False, repr=False)
 class CancelRule:
-    """An event that cancels runs of a function: see `durable.Cancel`."""
+    """A cancel rule names the event that cancels runs of a function: see `durable.Cancel`."""
 
     event: str
     match: str | None = None
@@ -27,7 +27,7 @@ class CancelRule:
 
 @attrs.frozen(eq=False, repr=False)
 class Declaration:
-    """What the rules know of a function: everything but its code."""
+    """A declaration is a function without its code."""
 
     id: str
     triggers: tuple[Trigger, ...] = ()

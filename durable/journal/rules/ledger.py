@@ -1,7 +1,7 @@
-"""One run's facts, folded: its steps, their outcomes, the order in which they came.
+"""Fold the records of one run: its steps, their outcomes, and the order of the outcomes.
 
-Separate because it is the memory of exactly one run, and replay needs nothing else.
-Leaves to `session` to hand the outcomes out and to `state` what spans runs.
+Separate because a ledger is the memory of exactly one run, and replay needs nothing else.
+Leaves to `session` the delivery of outcomes, to `state` everything that concerns several runs.
 """
 
 from __future__ import annotations
@@ -37,12 +37,19 @@ from durable.journal.rules.limits import Limits, run_outgrown
 
 @attrs.define(eq=False, repr=False)
 class StepFacts:
-    """What is known of one step: mutable, changed by `Ledger.fold` alone.
+    """The facts of one step are changed by `Ledger.fold` alone.
 
-    `attempt` is the number of the next try, `due` when it is, `error` what the last one failed with; `is_waiting` says
-    whether what it waits for may answer it, or might have when its run ended; `openings` is how often the step was
-    opened anew in a later attempt; `began` when its first try did, where its tries are bounded by that. `is_unasked`:
-    it waits for a child since its run was opened again, which the function had not asked for by then.
+    Attributes:
+        wait: what the step waits for, or has waited for.
+        outcome: how the step has ended, or None while it is open.
+        attempt: the number of the next try.
+        due: the time of the next try.
+        error: the error of the last try.
+        is_waiting: whether the step's wait may still answer it, or could have answered it when the run ended.
+        openings: how often the step was opened anew in a later attempt of the run.
+        began: the time at which the first try began, if the time of all tries together is bounded.
+        is_unasked: whether the step waits for a child that the function has not asked for since the run was opened
+            again.
     """
 
     kind: StepKind
@@ -60,14 +67,14 @@ class StepFacts:
     is_unasked: bool = False
 
     def reopen(self) -> None:
-        """Forget the outcome; keep the wait, whose deadline stands (R9)."""
+        """Forget the outcome, and keep the wait with its deadline (R9)."""
         self.outcome = self.turn = self.closed_at = self.due = self.began = None
         self.attempt = 0
         self.is_waiting = self.is_unasked = False
         self.openings += 1
 
     def begin_anew(self, now: datetime) -> None:
-        """Forget the outcome and the wait's deadline, not which child it was for (R32)."""
+        """Forget the outcome and the wait's deadline, but not an invoked child (R32)."""
         self.reopen()
         self.opened_at = now
         self.wait = ForChild(self.wait.child) if isinstance(self.wait, ForChild) else None
@@ -75,12 +82,16 @@ class StepFacts:
 
 @attrs.define(eq=False, repr=False)
 class Ledger:
-    """The fold of one run's records.
+    """A ledger is the fold of one run's records.
 
-    `turns` holds the keys of each turn in journal order. `open_turn` is the one that new outcomes join, `delivered` the
-    last that was delivered, None without an execution: no facts but marks of this process (see `delivery`: turns that
-    were read from the store are closed). `latest` is the time of the latest record. One of a run that was parked is not
-    `is_whole`: it knows the step that was open, and what came since; the rest is in the store.
+    Attributes:
+        turns: the keys of the steps of each turn, in the order of the journal.
+        open_turn: the turn that new outcomes join.
+        delivered: the last turn that was delivered, or None without an execution. These two are not facts, but belong
+            to this process: turns that were read from the store are closed (see `delivery`).
+        latest: the time of the latest record.
+        is_whole: false after a run was parked. The ledger then knows the step that was open, and later records. The
+            others are in the store.
     """
 
     run: str
@@ -111,16 +122,19 @@ class Ledger:
 
     @classmethod
     def opened(cls, record: RunOpened) -> Ledger:
-        """Return the ledger of a run of which nothing else is known yet."""
+        """Return the ledger of a run that was just opened."""
         return cls(record.run, record.function, record.event, record.at)
 
     @property
     def since(self) -> datetime:
-        """When it was opened, or opened again (R32): what the deadlines of a run as a whole count from."""
+        """The time at which the run was opened, or last opened again (R32).
+
+        The deadlines of the run as a whole count from then.
+        """
         return self.reopened_at or self.opened_at
 
     def fold(self, record: RunRecord) -> None:
-        """Take one more fact in."""
+        """Take one more record of the run in."""
         self.count += 1
         if record.at > self.latest:
             self.latest = record.at
@@ -157,7 +171,7 @@ class Ledger:
         facts.outcome, facts.turn, facts.closed_at, facts.due = record.outcome, record.turn, record.at, None
         facts.attempt = max(facts.attempt, record.tries)
         if not facts.is_waiting:
-            facts.wait = None  # whatever it waited for in an earlier attempt, that is not how it ended
+            facts.wait = None  # this wait was of an earlier attempt, and has not led to the outcome
         facts.is_waiting = False
         if isinstance(record.outcome, Ok):
             self.size += len(record.outcome.value)
@@ -165,7 +179,7 @@ class Ledger:
             self.turns.setdefault(record.turn, []).append(record.key)
             self.open_turn = max(self.open_turn, record.turn)
             if self.delivered is not None and self.open_turn == self.delivered + 1:
-                self.open_turn += 1  # it holds an outcome, and is next: what the same cause answers comes after it
+                self.open_turn += 1  # the turn holds an outcome and is delivered next, so later outcomes come after it
 
     def _retry(self, record: RunRetried) -> None:
         self.attempt, self.due, self.error = record.attempt, record.due, record.error
@@ -189,12 +203,12 @@ class Ledger:
             self.steps[key].is_waiting = self.steps[key].is_unasked = True
 
     def close_turns(self) -> None:
-        """Let new outcomes join a turn of their own: what is recorded so far stays as it is."""
+        """Close all recorded turns, so that new outcomes join a new one."""
         if self.turns:
             self.open_turn = max(self.open_turn, max(self.turns) + 1)
 
     def pending(self, key: str) -> StepFacts | None:
-        """Return the facts of a step that is open, None for one that has ended or is not known."""
+        """Return the facts of an open step, or None if the step has ended or is unknown."""
         facts = self.steps.get(key)
         return facts if facts is not None and facts.outcome is None else None
 
@@ -209,8 +223,10 @@ class Ledger:
         tries: int = 0,
         inline: bool = False,
     ) -> StepClosed:
-        """Return the record that ends a step in the open turn, or inline; one that outgrows the run's limit ends in an
-        error."""
+        """Return the record that ends a step, in the open turn or inline.
+
+        An output with which the run's outputs would exceed their limit becomes an error.
+        """
         if isinstance(outcome, Ok) and self.size + len(outcome.value) > limits.run_bytes:
             outcome = Err(run_outgrown(limits, self.run, key, self.size + len(outcome.value)))
         return StepClosed(self.run, key, kind, outcome, None if inline else self.open_turn, at, tries)

@@ -1,7 +1,7 @@
-"""Limits: what one run, step and event may be at the most, and what is said where it is more.
+"""Define the largest allowed sizes of runs, steps and events, and the errors beyond them.
 
-Separate because each limit's text stands once, whoever meets it (R28).
-Leaves to who measures what is to become of it: an error at the call, or of the step.
+Separate because several parts of the library meet the same limit, and its error must read alike (R28).
+Leaves to the callers the measuring, and the choice to raise the error or to fail the step with it.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from durable.events import checked_count
 
 @attrs.frozen
 class Limits:
-    """What one run, step and event may be at the most. A larger one is a `LimitError`. Source: rule R28.
+    """Limits are the largest sizes that runs, steps and events may have.
 
-    Bytes are those that are recorded: JSON in ASCII, in which a character beyond it takes six, an emoji twelve.
+    Exceeding one raises a `LimitError`. Bytes are counted in the recorded JSON, which is ASCII: a character beyond
+    ASCII takes six bytes, an emoji twelve. Source: rule R28.
 
     Attributes:
-        steps: steps a run may call.
-        step_bytes: bytes of JSON that a step's output may have.
-        run_bytes: bytes of JSON of all the outputs of a run's steps together.
-        event_bytes: bytes of JSON of an event's data.
+        steps: the number of steps that a run may call.
+        step_bytes: the bytes of JSON of a step's output.
+        run_bytes: the bytes of JSON of all outputs of a run's steps together.
+        event_bytes: the bytes of JSON of an event's data.
 
     Raises:
-        TypeError, ValueError: at the call, for one that is no int, or negative.
+        TypeError, ValueError: at the call, for a limit that is not an int, or is negative.
     """
 
     steps: int = 1_000
@@ -40,7 +41,7 @@ class Limits:
 
 
 def too_many_steps(limits: Limits, run: str, step_id: str) -> LimitError:
-    """Return the error of a call of one step more than a run may call."""
+    """Return the error for a step call beyond the number that a run may make."""
     return LimitError(
         f"run {run!r} calls more than {limits.steps:,} steps with {step_id!r}: let it invoke other functions for parts "
         "of the work, or pass Limits(steps=...) to the engine"
@@ -48,7 +49,10 @@ def too_many_steps(limits: Limits, run: str, step_id: str) -> LimitError:
 
 
 def output_too_large(limits: Limits, size: int, what: str) -> LimitError:
-    """Return the error of what a step or a function returned; `size` is its bytes of JSON, `what` names whose it is."""
+    """Return the error for a too large output of a step or a function.
+
+    `size` is the output's bytes of JSON, `what` names the output.
+    """
     return LimitError(
         f"{what} is {size:,} bytes, the limit is {limits.step_bytes:,}: keep it elsewhere and return a reference to "
         "it, or pass Limits(step_bytes=...) to the engine"
@@ -56,7 +60,10 @@ def output_too_large(limits: Limits, size: int, what: str) -> LimitError:
 
 
 def data_too_large(limits: Limits, size: int, what: str) -> LimitError:
-    """Return the error of the data of an event or a signal; `size` is their bytes of JSON, `what` names them."""
+    """Return the error for too large data of an event or a signal.
+
+    `size` is the data's bytes of JSON, `what` names the data.
+    """
     return LimitError(
         f"{what} are {size:,} bytes, the limit is {limits.event_bytes:,}: keep them elsewhere and send a reference, or "
         "pass Limits(event_bytes=...) to the engine"
@@ -64,7 +71,10 @@ def data_too_large(limits: Limits, size: int, what: str) -> LimitError:
 
 
 def run_outgrown(limits: Limits, run: str, key: str, size: int) -> RecordedError:
-    """Return the error of a step whose output is more than its run can hold; `size` is what all would be together."""
+    """Return the error of a step with which its run's outputs would be too large.
+
+    `size` is the bytes of JSON that all outputs would have together.
+    """
     message = (
         f"the state of run {run!r} would be {size:,} bytes with step {key!r}, the limit is {limits.run_bytes:,}: keep "
         "large values elsewhere and return a reference to them, or pass Limits(run_bytes=...) to the engine"

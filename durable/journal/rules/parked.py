@@ -1,7 +1,9 @@
-"""A parked run: what is kept in memory of one that has no coroutine and waits in one step.
+"""Keep the few facts of a parked run that must stay in memory.
 
-Separate because a hundred thousand of them must be small, and because it is a ledger of which most stayed in the store.
-Leaves to `parking` which runs are parked, and when the rest is read again.
+A parked run has no coroutine, and waits in one step.
+
+Separate because a hundred thousand of these must be small; the rest of their ledgers is in the store alone.
+Leaves to `parking` the choice of runs, and the reading of the rest.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ from durable.journal.rules.ledger import Ledger, StepFacts
 
 
 class ParkedRun:
-    """What the rules must know of a parked run: how it is found, and how the step that it waits in ends.
+    """A parked run knows what the rules need to find it and to end the step in which it waits.
 
-    The data of its event are kept as text, which is a quarter of what they are in memory otherwise.
+    The data of its event are kept as text, which takes a quarter of the memory.
     """
 
     __slots__ = (
@@ -67,11 +69,11 @@ class ParkedRun:
         self._count = ledger.count
 
     def event(self) -> Event:
-        """Return the event of the run."""
+        """Return the event that opened the run."""
         return event_of(self._event_name, decode(self._data), self._event_id, self._event_ts, self._event_v)
 
     def ledger(self) -> Ledger:
-        """Return a ledger that takes the next records in like the whole one; of the steps it knows the open one."""
+        """Return a ledger that can fold further records, and knows only the open step."""
         return Ledger(
             self.run,
             self.function,

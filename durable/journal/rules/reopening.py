@@ -1,12 +1,14 @@
-"""Reopening: which runs go on with one that failed or was cancelled, and what is recorded of it.
+"""Open a failed or cancelled run again, together with the children that it waited for.
 
-Separate because it is the one cause that needs runs which are in the store alone: these are read first, one after the
-other, and then all of it is decided at once.
-Leaves to `ledger` and `state` what a `RunRetried` changes, to `causes` the children that the function asks for anew.
+Separate because it is the only decision about runs that are in the store alone: these are read first, one after the
+other, and then everything is decided at once.
+Leaves to `ledger` and `state` the changes that a `RunRetried` makes, to `decisions` the children that the function asks
+for anew.
 
-A run that waited for a child cannot get further than the child does. So whoever opens the run again means the child,
-too: it goes on where it was, under its own id, with its finished steps and the idempotency keys of the others. A child
-that runs is waited for again; one that has completed since, maybe since somebody opened it again by itself, answers.
+A run that waited for a child gets no further than the child does. So opening the run again opens the child, too: it
+goes on where it was, under its own id, with its finished steps and the idempotency keys of the others. If the child is
+still running, the run waits for it again. If it has completed meanwhile, perhaps because it was opened again by itself,
+it answers the run.
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ from durable.journal.rules.ledger import Ledger
 
 
 def awaited_children(ledger: Ledger) -> dict[str, str]:
-    """Return the children that a run which has ended waited for, or whose end was an error to it, by step key.
+    """Return the children that an ended run waited for, or that failed for it, by step key.
 
-    Not those of steps that its code cancelled: if it asks for them again, they open again then.
+    The children of steps that its code has cancelled are left out: if the code asks for one again, that is opened then.
     """
     children: dict[str, str] = {}
     for key, facts in ledger.steps.items():
@@ -33,9 +35,10 @@ def awaited_children(ledger: Ledger) -> dict[str, str]:
 
 
 def reopen(decisions: Decisions, run: str, ended: Mapping[str, Ledger], now: datetime) -> Iterator[Record]:
-    """A run that failed or was cancelled goes on, with the children that it waited for, and theirs (R32).
+    """Decide to open a failed or cancelled run again, with the children that it waited for (R32).
 
-    `ended` are these runs as far as they have ended. The state must hold their ledgers.
+    Their own children follow in the same way. `ended` are those of these runs that have ended. The state must hold
+    their ledgers.
     """
     left = [run]
     for one in left:

@@ -1,11 +1,12 @@
-"""Retraction: how the state is put back to where it was before a record was folded.
+"""Put the state back to where it was before a record was folded.
 
-Separate because a cause is one: if its fifth record cannot be written, the four before it must not have happened.
-Leaves to `journal` when to put back, to `state` what a record changes.
+Separate because a cause is kept or lost as one: if its fifth record cannot be written, the first four must be undone.
+Leaves to `writer` the time of the undoing, to `state` the changes that a record makes.
 
-What a record will change is looked at before it is folded, and no more of it is remembered than that: a run's own few
-fields, the step in question, who is found where. All is put back but the order in which tables hold their entries,
-and ids and keys that had run out. Nearly every retraction is made in vain, so each is made in one go, of bare values.
+Before a record is folded, the values that it will change are remembered, and only these: a few fields of the run, the
+step, and the places where its waits are found. Two things are not put back: the order of entries in tables, and ids and
+keys that had expired. A retraction is made for every record and almost never used, so it is made in one go, of bare
+values.
 """
 
 from __future__ import annotations
@@ -48,15 +49,15 @@ PutBack = Callable[[], object]
 
 _LEDGER_NAMES = [field.name for field in attrs.fields(Ledger) if field.name not in ("run", "steps", "turns")]
 _STEP_NAMES = [field.name for field in attrs.fields(StepFacts)]
-# What the record of a step changes in its run's ledger beside that step and its turn.
+# The record of a step changes these fields of its run's ledger, and the step and its turn.
 _COUNTS = ("count", "latest", "deaths", "alone", "size", "open_turn")
 _of_ledger, _counts_of, _of_facts = attrgetter(*_LEDGER_NAMES), attrgetter(*_COUNTS), attrgetter(*_STEP_NAMES)
 
 
 def retraction(state: State, record: Record) -> PutBack:
-    """Return what puts the state back as it is now, once the record has been folded, whole or in part."""
+    """Return a function that undoes the folding of a record, whole or in part."""
     match record:
-        case StepClosed() | StepOpened() | StepRetried():  # first, for they are the most frequent
+        case StepClosed() | StepOpened() | StepRetried():  # first, since they are the most frequent
             return _of_step(state, record)
         case RunOpened() | RunClosed() | RunRetried() | RunResumed() | RunStarted():
             return _of_run(state, record)
@@ -163,7 +164,7 @@ def _of_steps(state: State, ledger: Ledger, *, every: bool) -> tuple[PutBack, ..
 
 
 def _found(state: State, place: Place, wait: Wait | None) -> tuple[PutBack, ...]:
-    """Return what is said of a wait beside its run's ledger: where its event, its signal or its child finds it."""
+    """Return the functions that put back where an event, a signal or a child finds a wait."""
     match wait:
         case ForEvent():
             return (partial(state.bus.put, place, state.bus.at(place)),)
@@ -183,7 +184,7 @@ def _put(table: MutableMapping[str, V], key: str, value: V | None) -> None:
 
 
 def _entry(table: MutableMapping[K, V], key: K) -> PutBack:
-    """Return what puts back what stands under a key, or that nothing does."""
+    """Return a function that puts back the value under a key, or its absence."""
     return partial(table.__setitem__, key, table[key]) if key in table else partial(table.pop, key, None)
 
 
@@ -201,4 +202,4 @@ def _all(*parts: PutBack) -> PutBack:
 
 
 def _nothing() -> None:
-    """What has changed nothing that is kept in memory needs nothing put back."""
+    """Put nothing back, for a record that changes nothing in memory."""

@@ -3,7 +3,7 @@
 Given the attempt number, the error and the current time, return the time of the next attempt, or None to give up.
 
 Separate because it is pure arithmetic that steps and functions share.
-Leaves to `tries` the calling of handlers, to `journal` the recording of the decision.
+Leaves to `attempts` the calling of handlers, to `writer` the recording of the decision.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""All runs' facts, folded: which runs there are, who waits for what, what is scheduled, which ids were seen.
+"""Fold the records of all runs: the runs, their waits, scheduled events, and ids already seen.
 
-Separate because it is the one law of the library, `state == fold(journal)`: nothing else changes it but a record.
-What is kept in memory of a run is no fact: whether it is parked, and whether its end was told, has methods of its own.
-Leaves to `causes` which records there are to be.
+Separate because of the library's one law, `state == fold(journal)`: only a record changes these facts. Whether a run is
+parked, and whether its end was told, are not facts but a matter of memory, and have methods of their own.
+Leaves to `decisions` the choice of records.
 """
 
 from __future__ import annotations
@@ -44,12 +44,17 @@ KEPT = timedelta(hours=24)
 
 
 class State:
-    """The fold of the journal.
+    """A state is the fold of the journal.
 
-    `ledgers` holds the runs that have not ended, but for those that are `parked`; a record of one of these brings it
-    back. `ended` holds those whose end is folded but not yet told to anyone,
-    `scheduled` the events that are due later, `coming` their ids where users gave them, `seen` the ids and idempotency
-    keys of the last 24 h.
+    Attributes:
+        ledgers: the ledgers of unfinished runs that are not parked.
+        parked: the parked runs. A record of one of these moves it to `ledgers`.
+        ended: the ledgers of runs whose end is folded, but not told yet.
+        scheduled: the events that are due later, by the runtime's id.
+        coming: the runtime's ids of these events, by the ids that users gave them.
+        seen: the event ids and idempotency keys of the last 24 h.
+        signals: the step that waits for a signal, by the signal's name.
+        parents: the step that waits for a run's end, by the run.
     """
 
     def __init__(self, complain: Complaint) -> None:
@@ -65,7 +70,10 @@ class State:
         self.bus = EventBus(complain)
 
     def declare(self, declaration: Declaration) -> None:
-        """Take a function in, or its newer definition: its triggers, and the cancellations of its unfinished runs."""
+        """Register a function's triggers, and the cancellations of its unfinished runs.
+
+        They replace those of an older definition.
+        """
         self.bus.drop_triggers(declaration.id)
         runs = [run for run in self.unfinished() if run.function == declaration.id]
         for run in runs:
@@ -83,20 +91,23 @@ class State:
 
     @property
     def count(self) -> int:
-        """How many runs have not ended."""
+        """The number of unfinished runs."""
         return len(self.ledgers) + len(self.parked)
 
     def whole(self, run: str) -> Ledger | None:
-        """Return the ledger of a run if it is in memory, nothing left out."""
+        """Return the ledger of a run if all of it is in memory, else None."""
         ledger = self.ledgers.get(run) or self.ended.get(run)
         return ledger if ledger is not None and ledger.is_whole else None
 
     def known(self, run: str) -> Ledger | ParkedRun | None:
-        """Return what is in memory of a run: of one that has not ended, or whose end nobody was told of yet."""
+        """Return an unfinished run, or one whose end was not told yet, as it is in memory."""
         return self.ledgers.get(run) or self.parked.get(run) or self.ended.get(run)
 
     def ledger(self, run: str) -> Ledger | None:
-        """Return the ledger of a run that has not ended; one that was parked is so no more."""
+        """Return the ledger of an unfinished run, or None.
+
+        A parked run is no longer parked afterwards.
+        """
         ledger = self.ledgers.get(run)
         if ledger is None and (parked := self.parked.get(run)) is not None:
             ledger = self.ledgers[run] = parked.ledger()
@@ -104,11 +115,11 @@ class State:
         return ledger
 
     def is_unfinished(self, run: str) -> bool:
-        """Say whether there is such a run and it has not ended."""
+        """Return whether there is such a run and it has not ended."""
         return run in self.ledgers or run in self.parked
 
     def is_waiting(self, place: Place) -> bool:
-        """Say whether what a step waits for may still answer it."""
+        """Return whether a step has an open wait."""
         if place[0] in self.parked:
             return self.parked[place[0]].key == place[1]
         ledger = self.ledgers.get(place[0])
@@ -116,12 +127,12 @@ class State:
         return facts is not None and facts.is_waiting
 
     def child_of(self, place: Place) -> Ledger | ParkedRun | None:
-        """Return what is in memory of the run that a step has invoked and that has not ended."""
+        """Return the unfinished run that a step has invoked, as it is in memory."""
         wait = self.awaited(place)
         return self.known(wait.child) if isinstance(wait, ForChild) else None
 
     def awaited(self, place: Place) -> Wait | None:
-        """Return what a step of an unfinished run waits for, or has waited for."""
+        """Return the wait of a step of an unfinished run, even if that is over."""
         parked = self.parked.get(place[0])
         if parked is not None:
             return parked.wait if parked.key == place[1] else None
@@ -129,7 +140,7 @@ class State:
 
     @contextmanager
     def reopening(self, ledgers: Collection[Ledger]) -> Iterator[None]:
-        """Hold ledgers of runs that have ended, as they were read, for the records that are to open them again."""
+        """Hold the ledgers of ended runs while records are folded that open them again."""
         held = [ledger for ledger in ledgers if ledger.run not in self.ended]
         self.ended.update((ledger.run, ledger) for ledger in ledgers)
         try:
@@ -140,30 +151,33 @@ class State:
                     del self.ended[ledger.run]
 
     def park(self, run: str, key: str) -> None:
-        """Keep of a run what must be known while it waits in step `key`, its only open one, and no more."""
+        """Park a run that waits in step `key`: keep only the facts that its wait needs."""
         self.parked[run] = ParkedRun(self.ledgers[run], key)
         del self.ledgers[run]
 
     def unpark(self, whole: Ledger) -> None:
-        """Take the whole ledger of a run that was parked, as the store holds it, for what was kept of it."""
+        """Replace the ledger of a run that was parked by the whole one from the store."""
         if self.ledgers[whole.run].count != whole.count:
             raise ValueError(f"run {whole.run!r} has records that its ledger lacks")
         self.ledgers[whole.run] = whole
 
     def told(self, record: RunClosed) -> None:
-        """Forget a run whose end was told, unless that is another end: it may have been opened again since (R32)."""
+        """Forget a run whose end was told.
+
+        If it was opened again since (R32), and has ended once more, it is kept.
+        """
         ledger = self.ended.get(record.run)
         if ledger is not None and ledger.ended_at == record.at:
             del self.ended[record.run]
 
     def told_all(self) -> None:
-        """Forget every run that has ended: whoever opens a store was told of nothing before."""
+        """Forget every run that has ended, since no caller waits for it while a store is opened."""
         self.ended.clear()
 
     def fold(self, record: Record) -> None:
-        """Take one more fact in."""
+        """Take one more record in."""
         match record:
-            case StepClosed():  # first, for it is the most frequent
+            case StepClosed():  # first, since it is the most frequent
                 ledger = self.ledgers.get(record.run) or self._open(record.run)
                 ledger.fold(record)
                 if (wait := ledger.steps[record.key].wait) is not None:
@@ -201,7 +215,7 @@ class State:
         return ledger
 
     def _fold_event(self, record: EventSent) -> None:
-        given = record.event.id if record.event.id != record.id else None  # by whoever sent it
+        given = record.event.id if record.event.id != record.id else None  # by the sender
         if record.due is not None:
             self.scheduled[record.id] = record
             if given is not None:
@@ -213,6 +227,7 @@ class State:
             self._keep(("", given), record.id, record.at)
 
     def _keep(self, key: tuple[str, str], value: str, now: datetime) -> None:
+        # Each new key forgets up to two old ones, the oldest first: so the work and the memory are both bounded.
         for old, (_, until) in list(islice(self.seen.items(), 2)):
             if until <= now:
                 del self.seen[old]

@@ -79,7 +79,7 @@ class Entries:
                 return self._of_event(record)
             case KeyClaimed():
                 return Entry("", "KeyClaimed", write(record), keep_until=after(record.at, KEPT))
-            case MessageTaken():  # a run of its own, ended at once: recovery skips it, its id finds it as long as needed
+            case MessageTaken():  # a run of its own, ended at once: recovery skips it, and its id finds it later
                 return Entry(message_run(record.id), "MessageTaken", write(record), ends_run=True)
             case EngineClosed():
                 return Entry("", "EngineClosed", write(record), keep_until=after(record.at, CLOSING_KEPT))

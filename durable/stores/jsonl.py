@@ -1,7 +1,7 @@
 """Write one run's entries as JSON lines, and read them back.
 
 Separate because such a file outlives versions of the library: its first line says which format it has.
-Leaves to `views` which run is written, to `durable.testing.replay` what is checked with it.
+Leaves to `views.info` the choice of a run, to `testing.replaying` the checks that are made with it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Entries and run rows as plain values: ints, strings, tuples.
+"""Turn entries and run rows into plain values: ints, strings, tuples.
 
-Separate because both stores keep the same thing, one in a mapping, the other in a file.
-Leaves to each store where the values are kept, to `seal` how a file guards them.
+Separate because both stores keep the same values, one in a mapping, the other in a file.
+Leaves to each store the keeping of the values, to `checksums` their protection in a file.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Find the lines of a user's code that call steps or await something.
 
 Separate because a test that fails must point at a line of the code under test, never into this library.
-Leaves to `lab`, `torture` and `replay` the messages about a line.
+Leaves to `lab`, `torture` and `replaying` the messages about a line.
 """
 
 from __future__ import annotations

@@ -14,16 +14,16 @@ CONTAINERS: frozenset[type] = frozenset({dict, list})
 
 
 def is_plain(container: Any, depth: int) -> bool:
-    """Say whether a list or dict holds JSON's own types alone, under string keys, and ends within 200 levels.
+    """Return whether a list or dict holds JSON's own types alone.
 
-    `depth` is the level on which it stands itself, counted from 1.
+    Its keys must be strings, and it must end within 200 levels. `depth` is the level of the container itself, from 1.
     """
     if type(container) is dict:
         for key in container:
             if type(key) is not str:
                 return False
         container = container.values()
-    # In C for a long one; the call costs more than a short one takes.
+    # C code checks a long container; for a short one the call would cost more than the loop below.
     if len(container) > 8 and ATOMS.issuperset(map(type, container)):
         return True
     for child in container:

@@ -35,7 +35,7 @@ _ALIAS: Any = getattr(typing, "TypeAliasType", ())  # `type X = ...`, from Pytho
 _OWN = (Event, Signal, RecordedError)
 _NO_STATE = frozenset({"__dict__", "__weakref__", "__orig_class__", "_attrs_cached_hash"})
 _BUILT_IN = frozenset({str, int, float, bool, type(None), object, list, dict, tuple, set, frozenset, *TO_PAYLOAD})
-# How the bare value is taken out of a subclass, past whatever the subclass overrides.
+# These take the bare value out of a subclass, past all that the subclass overrides.
 _BARE: dict[type, Callable[[Any], Any]] = {
     str: str.__str__,
     int: int.__int__,
@@ -84,16 +84,18 @@ def _own_converter() -> cattrs.Converter:
     made = cattrs.Converter(
         unstructure_fallback_factory=lambda _: _as_it_is, structure_fallback_factory=lambda _: _as_it_is
     )
-    # Classes that a hook's own class holds stay what they are: the walk writes them.
+    # Inside a class with hooks, instances of other classes are left alone: the walk writes them.
     made.register_unstructure_hook_func(lambda kind: isinstance(kind, type) and kind not in _BUILT_IN, _as_it_is)
     made.register_structure_hook_func(lambda kind: isinstance(kind, type) and kind not in _BUILT_IN, _as_it_is)
     return made
 
 
 converter = _own_converter()
-"""Where hooks for your own classes are registered, as cattrs does: both `register_unstructure_hook(cls, hook)` and
-`register_structure_hook(cls, hook)`. A class with hooks, named by an annotation, goes through them; what the first
-returns may hold any value that can be kept. It is used by nothing else, and cattrs' global converter is not touched.
+"""Holds the hooks for your own classes, in the way of cattrs.
+
+Register both `register_unstructure_hook(cls, hook)` and `register_structure_hook(cls, hook)`. A class with hooks, named
+by an annotation, is written and read by them; the first may return any value that can be kept. Nothing else uses this
+converter, and cattrs' global one is not touched.
 """
 
 
@@ -121,10 +123,10 @@ _forms: dict[type, tuple[object, object, Form | None]] = {}
 
 
 def form(cls: type) -> Form | None:
-    """Return how instances of exactly this class are kept; None if they cannot be."""
+    """Return the form of instances of exactly this class, or None if they cannot be kept."""
     hooks = converter.get_structure_hook(cls), converter.get_unstructure_hook(cls)
     known = _forms.get(cls)
-    # Hooks may be registered after the class was first seen, as in a notebook.
+    # A known form counts only with the same hooks: in a notebook, hooks may be registered later.
     if known is not None and known[0] is hooks[0] and known[1] is hooks[1]:
         return known[2]
     found = _hooks_form(cls) if _hooked(cls) else _default_form(cls)
@@ -152,7 +154,7 @@ def _default_form(cls: type) -> Form | None:
     if fields is not None and bare is None:
         names = tuple(fields)
         return _closed(cls, names, functools.partial(_taken, names), functools.partial(_instance, cls, fields))
-    if fields is None and bare is not None and not issubclass(cls, defaultdict):  # which holds a callable, too
+    if fields is None and bare is not None and not issubclass(cls, defaultdict):  # a defaultdict also holds a callable
         return _closed(cls, (), _BARE[bare], cls)
     return None
 
@@ -240,7 +242,7 @@ def beyond_fields(value: object, how: Form) -> set[str]:
 def is_lost(name: str, value: object, made: object) -> bool:
     """Return whether building the instance again did not restore this attribute.
 
-    What compares by identity only, such as a lock, need just be there.
+    For a value that compares by identity only, such as a lock, it is enough that the attribute exists.
     """
     if not hasattr(made, name):
         return True

@@ -37,11 +37,12 @@ from durable.journal.codec.fitting import (
 )
 from durable.journal.codec.hints import field_names, filled, given_by, hints, keys, unmarked
 
-_DEEPEST = 50  # what is nested deeper says nothing
+_DEEPEST = 50  # levels of an annotation; deeper parts allow anything
 _ALIAS: Any = getattr(typing, "TypeAliasType", ())  # `type X = ...`, from Python 3.12 on
 _TEXTS = (str, bytes)
 _COLLECTIONS = (list, tuple, set, frozenset, dict)
-# Its level is not known here: one that ends within a hundred is no deeper than two hundred on whatever level it stands.
+# The value's own level is not known here. One that ends within a hundred levels stays within two hundred on any level
+# at which this check is used.
 _PLAIN = Look(lambda value: type(value) in CONTAINERS and is_plain(value, DEPTH // 2), ATOMS)
 
 
@@ -49,7 +50,7 @@ def compiled(annotation: object, known: Iterable[type]) -> Fit:
     """Return the fit of an annotation; `known` are all classes that it names."""
     try:
         return _Compiling(known).fit(annotation)
-    except Exception:  # an object that stands where an annotation belongs, and refuses to be looked at
+    except Exception:  # an object in the place of an annotation, which raises when it is read
         return Fit("anything")
 
 
@@ -65,7 +66,7 @@ class _Compiling:
 
     def __init__(self, known: Iterable[type]) -> None:
         self._known = dict.fromkeys(known)
-        self._made: dict[Any, Fit | None] = {}  # None: it is being made
+        self._made: dict[Any, Fit | None] = {}  # None while a fit is being made
         self._kept: list[Any] = []
         self._depth = 0
         self._open = Fit("anything", proof=_PLAIN)
@@ -91,7 +92,7 @@ class _Compiling:
         try:
             hash(annotation)
         except TypeError:  # such as list[Annotated[int, []]]
-            self._kept.append(annotation)  # whose identity so stays its own
+            self._kept.append(annotation)  # kept alive, so that no other object gets its id
             return id(annotation)
         return annotation
 
@@ -167,7 +168,7 @@ class _Compiling:
                 return self._items(annotation, cls, args[0] if len(args) == 1 else Any)
         return leaf(said(annotation), lambda value: isinstance(value, cls), cls)
 
-    # What holds others.
+    # Types that hold others.
 
     def _holds(self, value: Any) -> bool:
         return all(
@@ -191,7 +192,7 @@ class _Compiling:
         fields = [(name, self.fit(filled(found[name], given))) for name in field_names(cls) or () if name in found]
 
         def parts(value: Any) -> Iterator[Part]:
-            if type(value) is not cls and type(value) in self._known:  # of a subclass, with fields of its own
+            if type(value) is not cls and type(value) in self._known:  # a subclass may have further fields
                 yield from self.fit(type(value)).parts(value)
                 return
             for name, asked in fields:

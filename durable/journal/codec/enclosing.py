@@ -15,11 +15,12 @@ ROOM = 16  # levels: the event of a failure handler's failure, as the answer of 
 
 
 def enclose(value: object) -> Json:
-    """Return as JSON text what was put around users' values: `encode`, with room for that (R31).
+    """Return the JSON text of a value that the runtime has put around users' values.
 
-    A user's data may be nested 200 levels deep, be told of in the event of a run's end, and that in another (R16).
+    It is `encode` with 16 further levels (R31): a user's data may be nested 200 levels deep, and the event of a run's
+    end holds these data, and the event of its failure handler's end holds that event (R16).
 
     Raises:
-        CodecError: as for `encode`; nested deeper than 216 levels, which is a user's value that nobody has checked.
+        CodecError: as for `encode`; or the value is nested deeper than 216 levels, and so holds an unchecked one.
     """
     return encode(value, room=ROOM)

@@ -1,7 +1,7 @@
 """Turn an exception into a `RecordedError`, and that into a `StepError`.
 
 Separate because it must work for every exception, and does not depend on how values are written.
-Leaves to `bodies` the writing of a `RecordedError`, to `retries` which errors are final.
+Leaves to `write` the text of a `RecordedError`, to `retries` the choice of final errors.
 
 Nothing is read from an exception that its class could override (see `guests`), except `__str__`, the notes, and the
 attributes of a subclass of the library's errors. These may raise anything.
@@ -29,7 +29,7 @@ _CAUSES = 5
 _LISTED = 50
 _LINES = 500
 _GROUPS = 5
-_MEMBER_BYTES = 600  # less of the stack of a group's member says nothing
+_MEMBER_BYTES = 600  # the least of a group member's stack that is of any use
 _NOTES = 20
 _FRAMES = 100
 _LAST_LINE = 1_000
@@ -39,28 +39,29 @@ _RAISED = {cls.__name__: cls for cls in (InvokeTimeoutError, SignalConflictError
 def recorded(error: BaseException, *, notes: Iterable[str] = (), before: BaseException | None = None) -> RecordedError:
     """Return the record of an exception.
 
-    `message` is `str(error)`, at most 16 KiB in UTF-8, and lists what an exception group holds. `stack` is the
-    traceback without locals, at most 32 KiB, its first and last frames; frames of this library are left out; the
-    notes follow, then the stacks of a group's members. `causes` are up to five. A `StepError` is kept under
-    the name, the message and the causes of the error that it stands for.
+    `message` is `str(error)`, at most 16 KiB in UTF-8, followed by the members of an exception group. `stack` is the
+    traceback without locals, cut to its first and last frames, at most 32 KiB. It leaves out frames of this library.
+    The notes follow it, then the stacks of a group's members. There are at most five `causes`. A `StepError` is kept
+    under the name, the message and the causes of the error that it stands for.
 
-    `notes` are further ones, `before` is an error that this one came in the way of: it is among the causes.
+    `notes` are added to the error's own. `before` is an error that could not be recorded because of this one: it
+    becomes one of the causes.
 
-    Never raises because of the exception: one that cannot be shown says so. Source: rules R10, R14.
+    No exception makes this raise: the record of one that cannot be shown says so. Source: rules R10, R14.
     """
     try:
         causes = _causes(error)
         if before is not None and not any(one is before for one in _chain(error)):
             causes = [_kept(before), *_causes(before), *causes]
         return _kept(error, tuple(causes[:_CAUSES]), tuple(notes))
-    except Exception as broken:  # the stack or the memory is used up
+    except Exception as broken:  # no more stack or memory
         return RecordedError(_name(error), f"<the error cannot be shown: {_name(broken)}>")
 
 
 def raised(error: RecordedError, key: str) -> StepError:
-    """Return the exception that the function sees for the step recorded under `key`.
+    """Return the exception that the function gets for the failed step `key`.
 
-    An `InvokeTimeoutError` or a `SignalConflictError` if that was its name, else a `StepError`.
+    It is an `InvokeTimeoutError` or a `SignalConflictError` if it is recorded under that name, else a `StepError`.
     """
     cls = _RAISED.get(error.name, StepError)
     return cls(error.name, error.message, error.stack, key, error.causes)
@@ -95,7 +96,7 @@ def _attribute(error: BaseException, name: str) -> str:
         value = getattr(error, name)
     except KeyboardInterrupt:
         raise
-    except BaseException:  # a property of the user's: nothing that it has to say
+    except BaseException:  # a user's property has failed: leave its text out
         return ""
     return "" if value is None else keepable(text_of(value, what=name))
 
@@ -123,7 +124,7 @@ def _told_causes(error: BaseException) -> tuple[RecordedError, ...]:
         told = getattr(error, "causes", ())
     except KeyboardInterrupt:
         raise
-    except BaseException:  # a property of the user's
+    except BaseException:  # a user's property has failed
         return ()
     return tuple(cause for cause in told if type(cause) is RecordedError) if type(told) is tuple else ()
 
@@ -179,7 +180,7 @@ def _notes(error: BaseException) -> list[str]:
         found = object.__getattribute__(error, "__notes__")
     except KeyboardInterrupt:
         raise
-    except BaseException:  # none; or a property of the user's
+    except BaseException:  # there is no such attribute, or a user's property has failed
         return []
     base = next((base for base in (list, tuple) if issubclass(type(found), base)), None)
     if base is None:
@@ -192,13 +193,13 @@ def _shown(frames: list[tuple[FrameType, int]]) -> str:
         return keepable("".join(traceback.StackSummary.extract(iter(frames), lookup_lines=True).format()))
     except KeyboardInterrupt:
         raise
-    except BaseException as broken:  # a loader of the user's may raise when it is asked for a line
+    except BaseException as broken:  # a user's module loader may raise when it is asked for a line
         return f"  <its frames cannot be shown: {_name(broken)}>\n"
 
 
 def _frames(trace: TracebackType | None) -> list[tuple[FrameType, int]]:
     frames = list(traceback.walk_tb(trace))
-    # Who reads it looks for lines of their own; an error raised by the library alone keeps its frames.
+    # Readers look for lines of their own. If all frames are the library's, they are kept.
     frames = [frame for frame in frames if not frame[0].f_code.co_filename.startswith(HOME)] or frames
     return frames if len(frames) <= 2 * _FRAMES else frames[:_FRAMES] + frames[-_FRAMES:]
 
@@ -215,7 +216,7 @@ def _cut(text: str, limit: int) -> str:
 
     Of a longer one the first and last parts are kept, with a mark between them.
     """
-    if len(text) > 2 * limit:  # not all of a gigabyte is encoded
+    if len(text) > 2 * limit:  # else a gigabyte of text would be encoded, only to be cut
         first, last, missing = keepable(text[:limit]), keepable(text[-limit:]), len(text) - limit
     else:
         first = last = text = keepable(text)

@@ -9,8 +9,8 @@ Leaves to `compiling` what an annotation requires, to `values` what follows.
 Each part of an annotation is a `Fit` with four checks: of the outermost alone; of everything; of everything in a value
 of JSON's own types, whose keys are texts anyway; and a proof that a value fits and is of these types. The last two are
 for the hot path. Where a value does not fit, `misfits` says at which places. A place is the list of the steps to it,
-said so that they are those of any value of the annotation ("[]" an item, "{}" the value of a key, ".price" a field): so
-the annotation alone bounds their number.
+written in the same way for all values of the annotation: "[]" is any item, "{}" the value of any key, ".price" a field.
+So the annotation alone bounds the number of places.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Absent(enum.Enum):
 
 
 ABSENT: Final = _Absent.ABSENT
-"""Stands for a type that is not given, since None is a type of its own."""
+"""Stands for a missing type, since None is a type of its own."""
 
 
 class _Missing(enum.Enum):
@@ -41,7 +41,7 @@ class _Missing(enum.Enum):
 
 
 MISSING: Final = _Missing.MISSING
-"""Stands for the value of a key that is not there."""
+"""Stands for the value of a missing key."""
 
 
 def _anything(_value: Any) -> bool:
@@ -67,7 +67,7 @@ _KEYS, _VALUES = Look(kinds=frozenset({type({}.keys())})), Look(kinds=frozenset(
 class Part:
     """A part is a value inside another, with the fit that is required of it.
 
-    `step` is the step to it in a place, `name` that in a path.
+    `step` is the step to it in a place, `name` the step to it in a path.
     """
 
     step: str
@@ -84,8 +84,9 @@ def _no_parts(_value: Any) -> Iterator[Part]:
 class Fit:
     """A fit is what a part of an annotation requires; `said` is that part as text.
 
-    `outer`, `deep`, `plain` and `proof` are the four checks, `parts` gives what a value that passes `outer` holds.
-    `members`: those of a union, which has no parts. `finished`: the same, for an annotation that holds itself.
+    `outer`, `deep`, `plain` and `proof` are the four checks. `parts` yields the parts of a value that passes `outer`.
+    `members` are the members of a union, which has no parts. `finished` returns the complete fit of an annotation that
+    holds itself.
     """
 
     said: str
@@ -152,13 +153,13 @@ def _misfits(value: Any, fit: Fit, place: tuple[str, ...], path: tuple[Any, ...]
 
 
 def leaf(said: str, check: Check, *kinds: type) -> Fit:
-    """Return the fit of an annotation that asks nothing of what a value holds."""
+    """Return the fit of an annotation that requires nothing of a value's parts."""
     look = Look(check, frozenset(kinds))
     return Fit(said, look, look, look, Look(NOTHING.check, ATOMS & look.kinds))
 
 
 def any_of(looks: Sequence[Look]) -> Look:
-    """Return a check that one of these passes."""
+    """Return a check that a value passes if it passes one of these."""
     if ANYTHING in looks:
         return ANYTHING
     kinds = frozenset().union(*(look.kinds for look in looks))
@@ -182,7 +183,7 @@ def all_items(outer: Look, item: Look) -> Look:
                 return False
             if not isinstance(value, _WALKED):
                 return True
-        if len(value) > _FEW and kinds.issuperset(map(type, value)):  # in C; dearer than a short walk
+        if len(value) > _FEW and kinds.issuperset(map(type, value)):  # C code, but slower than a short loop
             return True
         for one in value:  # noqa: SIM110 (a generator takes twice as long)
             if type(one) not in kinds and not check(one):
@@ -210,7 +211,7 @@ def all_pairs(outer: Look, key: Look, value: Look) -> Look:
 
 
 def all_keys(required: Iterable[tuple[str, Look]], optional: Iterable[tuple[str, Look]]) -> Look:
-    """Return the check of a dict by the names of its keys; others may be there, too."""
+    """Return the check of a dict by the names of its keys; further keys are allowed."""
     musts = [(name, look.kinds, look.check) for name, look in required]
     mays = [(name, look.kinds, look.check) for name, look in optional if look is not ANYTHING]
 
@@ -281,7 +282,7 @@ def proven_keys(fields: Iterable[tuple[str, Look]]) -> Look:
         if type(value) is not dict or len(value) != len(asked):
             return False
         for name in value:
-            if type(name) is not str:  # of a class of its own, which may be equal to a name
+            if type(name) is not str:  # an object of another class may be equal to a name
                 return False
         try:
             for name, kinds, check in asked:
@@ -296,7 +297,10 @@ def proven_keys(fields: Iterable[tuple[str, Look]]) -> Look:
 
 
 def all_fields(cls: type, fields: Iterable[tuple[str, Look]], other: Check) -> Look:
-    """Return the check of an instance by its fields; `other` is that of what is not exactly of the class."""
+    """Return the check of an instance by its fields.
+
+    `other` checks values that are not of exactly this class.
+    """
     asked = [(name, look.kinds, look.check) for name, look in fields if look is not ANYTHING]
     if not asked:
         return Look(other, frozenset({cls}))

@@ -1,4 +1,4 @@
-"""Build a value from the tree of JSON's own types that `writing` made.
+"""Build a value from the tree of JSON's own types that `to_tree` made.
 
 Separate because it must work for any text that a store may hold, also for damaged text.
 Leaves to `tags` the plain values beyond JSON, to `classes` how an instance is built.
@@ -16,14 +16,15 @@ from durable.journal.codec.paths import brief, short_name, shown_path, why
 from durable.journal.codec.remedies import HOOKS
 from durable.journal.codec.tags import FROM_PAYLOAD
 
-LOOSE, PLACES = "~loose", "~at"  # what did not fit its annotation when it was written, and where inside
+LOOSE, PLACES = "~loose", "~at"  # a value that did not fit its annotation when it was written, and the places inside
 _CROWDED = 1_000_000  # comparisons, which take a tenth of a second and more
 
 
 class Reading:
-    """One walk over a tree that was just read; lists and dicts of it are filled anew in place.
+    """A reading is one walk over a tree that was just read.
 
-    `is_outline`: an instance stands as what it is made of, in plain values, and so does whatever cannot be read.
+    Its lists and dicts are filled in place. With `is_outline` instances, and values that cannot be read, are replaced
+    by the plain values that they are made of.
     """
 
     __slots__ = ("is_outline", "path", "words")
@@ -34,7 +35,7 @@ class Reading:
         self.is_outline = is_outline
 
     def value(self, tree: Any) -> Any:
-        """Return the value.
+        """Return the value of a tree.
 
         Raises:
             CodecError: the tree is malformed, or the classes that it names are not known or refuse it.
@@ -78,14 +79,14 @@ class Reading:
             return read(payload if gathered is None else self._fill(payload, enumerate(payload)))
         except (CodecError, RecursionError, KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # malformed, or a time zone or path that this machine does not have
+        except BaseException as error:  # a malformed value, or a time zone or path that this machine does not have
             if self.is_outline:
                 return payload
             reason = why(error).removeprefix("ValueError: ")
             raise self._refusal(f"{tag[1:]} {brief(payload)} cannot be read: {reason}") from error
 
     def built(self, cls: type, how: Form | None, payload: Any) -> Any:
-        """Return the instance of the class that the payload was taken from."""
+        """Return an instance of a class, built from its payload."""
         if how is None:
             raise self._refusal(f"a {short_name(cls)} is recorded, which cannot be kept any more: {HOOKS}")
         try:

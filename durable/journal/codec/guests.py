@@ -2,7 +2,7 @@
 
 Separate because an exception's class may compute, guard or falsify everything that it can override, and every part of
 the engine must read an exception alike.
-Leaves to `codec` the record of an exception, to `retries` what follows from it.
+Leaves to `failures` the record of an exception, to `retries` the consequences.
 
 Some real cases: a frozen dataclass refuses to have its traceback set, a property replaces the cause, `__class__` claims
 another type, a metaclass raises when it is asked for a name. So the class is read by `type`, and the fields are read

@@ -18,7 +18,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 import attrs
 
 UNKNOWN = typing.Any
-"""What stands for an annotation that does not resolve: anything fits."""
+"""Stands for an annotation that does not resolve; any value fits."""
 _MARKS: frozenset[Any] = frozenset(
     {typing.Final, typing.ClassVar, typing.Required, typing.NotRequired, getattr(typing, "ReadOnly", typing.Required)}
 )
@@ -48,9 +48,10 @@ def field_names(cls: type) -> tuple[str, ...] | None:
 
 
 def hints(cls: type, known: Iterable[type]) -> dict[str, Any]:
-    """Return the annotation of each field, in the order of the fields; `UNKNOWN` for one that does not resolve.
+    """Return the annotation of each field, in the order of the fields.
 
-    `known`: classes that a text may name although no module does, such as those of one function.
+    It is `UNKNOWN` for an annotation that does not resolve. `known` are classes that the text of an annotation may
+    name, although no module holds them, such as classes defined in a function.
     """
     local = {other.__name__: other for other in known}
     local |= {one.__name__: one for one in getattr(cls, "__type_params__", ())}
@@ -70,7 +71,7 @@ def _resolved(home: type, annotation: Any, local: Mapping[str, type]) -> Any:
     module = vars(sys.modules[home.__module__]) if home.__module__ in sys.modules else {}
     try:
         return typing.get_type_hints(holder, module, {**local, home.__name__: home}, include_extras=True)["field"]
-    except Exception:  # whatever the text of an annotation raises
+    except Exception:  # the text of an annotation may raise anything
         return UNKNOWN
 
 
@@ -105,7 +106,7 @@ def filled(annotation: Any, given: Mapping[Any, Any]) -> Any:
         return annotation
     try:
         return annotation[tuple(given.get(one, one) for one in open_)]
-    except TypeError:  # a ParamSpec, a TypeVarTuple: nothing that a field's value shows
+    except TypeError:  # a ParamSpec or a TypeVarTuple, which says nothing about a field's value
         return annotation
 
 

@@ -38,19 +38,19 @@ def brief(value: object) -> str:
 
 
 def why(error: BaseException) -> str:
-    """Return what an error says, after its class's name; of one that cannot be shown the name alone."""
+    """Return an error's class and message, or the class alone if the message cannot be shown."""
     said = _cut(error, str, 500)
     name = short_name(type(error))
     return said if said == f"<{name}>" else f"{name}: {said}" if said else name
 
 
 def short_name(cls: type) -> str:
-    """Return a class's name, past a metaclass that may say something else, or raise."""
+    """Return a class's name, without asking a metaclass, which may raise."""
     return str(type.__getattribute__(cls, "__name__"))
 
 
 def long_name(cls: type) -> str:
-    """Return a class's name with that of its module, past a metaclass."""
+    """Return a class's name with its module's, without asking a metaclass."""
     return f"{type.__getattribute__(cls, '__module__')}.{type.__getattribute__(cls, '__qualname__')}"
 
 
@@ -59,6 +59,6 @@ def _cut(value: object, text: Any, limit: int = SHOWN) -> str:
         shown = str.__str__(text(value))
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException:  # a __repr__ of the user's must not hide the error that is being told
+    except BaseException:  # a user's __repr__ must not hide the error that is being reported
         shown = f"<{short_name(type(value))}>"
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."

@@ -2,7 +2,7 @@
 
 Separate because it is spelled out by hand, every field checked: a store may hold 100,000 runs to recover, and damaged
 text must never pass for a record.
-Leaves to `bodies` the text, to `values` the user's values.
+Leaves to `write` the text as a whole, to `values` the user's values.
 
 A reader takes the fields of the head and the text of the value that follows it, if one does. It may raise anything.
 What is the same text in many records, such as a function's id or a step's key, is interned: kept in memory once.
@@ -107,11 +107,11 @@ def _event(head: Head, data: Json | None, at: datetime) -> Event:
     text = head["ts"]
     ts = None if text is None else _instant(text)
     name, values, id, v = intern(head["name"]), decode(_following(data)), head["id"], head["v"]
-    ts = at if ts == at else ts  # one datetime for both: a store may hold a hundred thousand runs
+    ts = at if ts == at else ts  # equal, but one object instead of two: a store may hold a hundred thousand runs
     is_plain = (id is None or type(id) is str) and (v is None or type(v) is str) and type(values) is dict
     if name and id != "" and v != "" and is_plain and _KEYS.issuperset(map(type, values)):
         return event_of(name, values, id, ts, v)
-    return Event(name, values, id, ts, v)  # which says what is wrong
+    return Event(name, values, id, ts, v)  # raises an error that says what is wrong
 
 
 def _error(head: Head) -> RecordedError:

@@ -1,7 +1,7 @@
 """Explain why a value cannot be recorded, and what to do about it.
 
 Separate because the remedy depends on whose value it is: a handler can be annotated, the data of an event cannot.
-Leaves to `writing` the finding of such a value.
+Leaves to `to_tree` the finding of such a value.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HOOKS = "register hooks for it on durable.converter and name it in the annotatio
 
 
 class Whose(enum.Enum):
-    """Whose value is to be kept, so who can do something about it."""
+    """The owner of a refused value, who can do something about it."""
 
     DATA = "what is sent along: no type is known of it"
     HANDLER = "what a handler returned"
@@ -42,8 +42,8 @@ _UNKNOWN = {
 def why_not(value: object, known: Collection[type], whose: Whose, *, can_be_kept: bool, is_typed: bool) -> str:
     """Return why an instance is refused, and the remedy.
 
-    `known` are the classes that the annotation names, if there is one (`is_typed`); `can_be_kept`: under an annotation
-    that names its class.
+    `known` are the classes that the annotation names. `is_typed` says whether there is an annotation, `can_be_kept`
+    whether the instance could be kept under an annotation that names its class.
     """
     cls = type(value)
     name, short = long_name(cls), short_name(cls)

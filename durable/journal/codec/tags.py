@@ -1,11 +1,11 @@
-"""The plain values beyond JSON, each as a payload under a tag of its own, and JSON text itself.
+"""Write and read JSON text, and plain values beyond JSON under tags.
 
-Separate because these need no type to come back, and no recursion: one table each way.
-Leaves to `values` the containers and the walk, to `classes` whatever needs an annotation.
+Separate because these values need no type to come back, and no recursion: one table each way.
+Leaves to `to_tree` and `from_tree` the containers and the walk, to `classes` the values that need an annotation.
 
-A tag is a JSON object whose first key starts with `~`. An object of the user's that starts so is written as the tag
-`~dict`, so the two cannot be mistaken. A quote inside a JSON string is escaped and our texts hold no spaces: hence
-the three characters of `MARK` occur in a text exactly if it holds a tag, and a text without them needs no walk.
+A tag is a JSON object whose first key starts with `~`. A user's object that starts so is written under the tag `~dict`,
+so the two cannot be confused. A quote inside a JSON string is escaped, and our texts hold no spaces. So the three
+characters of `MARK` occur in a text exactly if it holds a tag, and a text without them needs no walk.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 MARK = '{"~'
-# The interpreter's limit on digits can be set as low as 640; an int within this many bits stays under that.
+# The interpreter's limit on digits can be set as low as 640. An int of at most this many bits has fewer digits.
 _INT_BITS = 2_000
 _FEW_DIGITS = 600
-# So many digits take long to write and to read; the interpreter refuses them unless its limit was raised or taken off.
+# More digits take long to write and to read. The interpreter refuses them unless its limit was raised or removed.
 LONG = 10_000
 _MOST_DIGITS = 1_000_000
-# JSON reads such a pair as the one character it spells, so two lone halves side by side need a tag.
+# JSON reads such a pair as one character, so two lone halves side by side need a tag.
 _SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
@@ -40,19 +40,19 @@ def _refused(value: object) -> object:
 
 
 _PLAIN_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False, default=_refused)
-# The C function that JSONEncoder makes anew at every call: made once it saves more than half of a small value's cost.
+# JSONEncoder makes this C function anew at every call. Made once, it saves more than half of a small value's cost.
 _MAKE: Any = getattr(encoder, "c_make_encoder", None)  # absent where json has no C code
 _C_WRITE = _MAKE and _MAKE(None, _refused, encoder.encode_basestring_ascii, None, ":", ",", False, False, False)
-# Both are called in place where a call more would be felt: `"".join(WRITE(tree, 0))` is `dumps(tree)`.
+# Hot paths call both directly, which saves a call: `"".join(WRITE(tree, 0))` is `dumps(tree)`.
 WRITE = _C_WRITE or (lambda tree, _level: (_PLAIN_ENCODER.encode(tree),))
 SCAN = json.JSONDecoder().raw_decode
 
 
 def dumps(tree: object) -> str:
-    """Return JSON text in one line, ASCII only.
+    """Return a tree as JSON text in one line of ASCII.
 
     Raises:
-        ValueError: NaN, an infinity, or an int with more digits than the interpreter writes.
+        ValueError: it holds NaN, an infinity, or an int with more digits than the interpreter writes.
     """
     return "".join(WRITE(tree, 0))
 
@@ -61,7 +61,7 @@ def loads(text: str) -> Any:
     """Read JSON text as `dumps` writes it; an int may have any number of digits.
 
     Raises:
-        ValueError: not JSON, or followed by something else.
+        ValueError: the text is not JSON, or something follows it.
     """
     if len(text) > LONG and not 0 < sys.get_int_max_str_digits() <= LONG:
         return json.loads(text, parse_int=_whole)
@@ -77,7 +77,10 @@ def loads(text: str) -> Any:
 
 
 def _whole(digits: str) -> int:
-    """Read the digits of an int in less than the square of their number, whatever the interpreter's limit."""
+    """Read an int of any number of digits, past the interpreter's limit.
+
+    The time grows less than with the square of the number of digits.
+    """
     if digits.startswith("-"):
         return -_whole(digits[1:])
     if len(digits) > _MOST_DIGITS:
@@ -95,7 +98,7 @@ def _joined(digits: str, powers: dict[int, int]) -> int:
 
 
 def is_long(value: int) -> bool:
-    """Say whether an int has so many digits that their text takes long."""
+    """Return whether an int has so many digits that writing them takes long."""
     return value.bit_length() > _INT_BITS
 
 
@@ -105,7 +108,7 @@ def integer(value: int) -> object:
 
 
 def real(value: float) -> object:
-    """Return a float as it is; NaN and infinities, which JSON lacks, tagged."""
+    """Return a float as it is, or tagged if it is NaN or an infinity, which JSON lacks."""
     if math.isfinite(value):
         return value
     sign = "-" if math.copysign(1.0, value) < 0 else ""
@@ -205,7 +208,7 @@ def _to_path(kind: Callable[[str], object]) -> Callable[[Any], object]:
     return path
 
 
-# Each tag: the type, from the value to the payload, from the payload to the value.
+# By tag: the type, the function from a value to its payload, and the function back.
 _TABLE: dict[str, tuple[type, Callable[[Any], object], Callable[[Any], object]]] = {
     "~datetime": (datetime, _from_clock, _to_datetime),
     "~date": (date, date.isoformat, date.fromisoformat),

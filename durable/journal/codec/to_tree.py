@@ -1,10 +1,10 @@
 """Turn a value into a tree of JSON's own types, part by part.
 
 Separate because the hot path never comes here: only values that hold something beyond JSON are walked.
-Leaves to `tags` the plain values beyond JSON, to `classes` how an instance is taken apart, to `reading` the way back.
+Leaves to `tags` the plain values beyond JSON, to `classes` the form of an instance, to `from_tree` the way back.
 
-A value is the user's, and so may be what its classes do while it is walked: whatever they raise is a refusal, and what
-they change of a container that is being walked changes nothing here.
+The walk may call code of a user's classes. If that code raises, the value is refused. If it changes a container that is
+being walked, the walk goes on as if it had not.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ _OWN = frozenset({Event, Signal, RecordedError})
 
 
 class Writing:
-    """One walk from a value to a tree of JSON's own types; `path` is where it stands, at most `depth` levels down."""
+    """A writing is one walk over a value, which makes a tree of JSON's own types.
+
+    `path` is the place where the walk stands, at most `depth` levels down.
+    """
 
     __slots__ = ("depth", "has_instances", "is_typed", "path", "whose", "words")
 
@@ -38,10 +41,10 @@ class Writing:
         self.has_instances = False
 
     def tree(self, value: Any) -> Any:
-        """Return the tree.
+        """Return the tree of a value.
 
         Raises:
-            CodecError: something in it cannot be kept.
+            CodecError: a part of the value cannot be kept.
         """
         kind = type(value)
         if kind is str:
@@ -61,7 +64,7 @@ class Writing:
         return written(self, value)
 
     def child(self, step: Any, value: Any) -> Any:
-        """Return the tree of what stands inside."""
+        """Return the tree of a value inside, one step further."""
         self.path.append(step)
         tree = self.tree(value)
         self.path.pop()
@@ -72,17 +75,17 @@ class Writing:
             return {tag: payload(value)}
         except (RecursionError, KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # of a tzinfo of the user's, or of a ZoneInfo without a key
+        except BaseException as error:  # from a user's tzinfo, or a ZoneInfo without a key
             raise self.refusal(why(error).removeprefix("ValueError: ")) from error
 
     def refusal(self, reason: str) -> CodecError:
-        """Return the error that something cannot be kept where the walk stands."""
+        """Return the error for a value that cannot be kept, at the place where the walk stands."""
         return CodecError(f"{shown_path(self.path)}: {reason}")
 
 
 def _items(writing: Writing, items: Sequence[Any]) -> list[Any]:
     trees, path, tree = [], writing.path, writing.tree
-    for index, item in enumerate(tuple(items)):  # a copy: a hook of the user's may change it
+    for index, item in enumerate(tuple(items)):  # a copy, since a user's hook may change the items
         path.append(index)
         trees.append(tree(item))
         path.pop()
@@ -140,7 +143,7 @@ def _instance_tree(writing: Writing, value: Any) -> Any:
         parts = how.taken(value)
     except (RecursionError, KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # a property, a hook or an overridden method of the user's
+    except BaseException as error:  # from a user's property, hook or overridden method
         raise writing.refusal(f"a {short_name(cls)} cannot be taken apart: {why(error)}") from error
     if type(parts) is cls:
         name = short_name(cls)

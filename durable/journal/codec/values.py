@@ -1,13 +1,14 @@
-"""A user's value to one line of JSON text and back: what comes back equals what went in, with the same types.
+"""Write a user's value as one line of JSON text, and read it back equal.
 
-Separate because this promise is one thing, and the hot path of every step.
-Leaves to `writing` and `reading` what is not JSON's own, to `fitting` whether a value is what its annotation says, to
-`bodies` our own records.
+Separate because every step depends on this promise, and goes through this module: a value comes back with the same
+types, or is refused.
+Leaves to `to_tree` and `from_tree` values beyond JSON, to `fitting` the comparison with an annotation, to `write` the
+library's own records.
 
-Values of JSON's own types are checked and written by C code, without a copy. Everything else is walked. Nothing is
-converted to fit an annotation: a value comes back as what it was or is refused when it is written, by reading the text
-once and writing that again. A value that is not what its annotation says is marked with the places inside where it is
-not: there, and only there, it is what was expected when it is read (R6).
+Values of JSON's own types are checked and written by C code, without a copy. All others are walked. Nothing is
+converted to fit an annotation. A value is refused when it is written if it would not come back equal; to find out, the
+text is read once and written again. A value that does not fit its annotation is marked with the places inside at which
+it does not. Only at these places it need not fit when it is read (R6).
 """
 
 from __future__ import annotations
@@ -33,28 +34,28 @@ from durable.journal.codec.to_tree import Writing
 _OWN = frozenset({Event, Signal, RecordedError})
 _STR = frozenset({str})
 _CACHED = 512
-# The text that was written last and was found to fit, and its type: live, it is read next, and fits still.
+# The last text that was written and fitted its type, and that type. A live run reads it next, and need not check again.
 _last_written: Json | None = None
 _last_type: _Type | None = None
 _digits = sys.get_int_max_str_digits
 _LOOSE = f'{{"{LOOSE}":'
-# In a value of more text, or with more of them, what does not fit is not looked for one by one: all of it is exempt.
+# With more text or more misfits than this, single misfits are not searched for: the whole value is exempt.
 _MOST_TEXT, _MOST_MISFITS = 64 * 1024, 1_000
 _NO_ROOM = "$: the value is nested deeper than what is left of the stack: keep it flatter"
 
 
 @attrs.frozen(eq=False, repr=False)
 class _Type:
-    """An annotation, read once: the classes that it names and what it asks for."""
+    """A type is an annotation that was read once: its classes, and what it requires."""
 
     annotation: object
     words: Vocabulary
     fit: Fit
     plain: Look
-    proof: Check | None  # None: where there is none, or where the outermost alone says all of a plain value
+    proof: Check | None  # None if there is no proof, or if the outermost level decides about a plain value
 
 
-_types: dict[int, _Type] = {}  # by identity: the same annotation comes again and again, and hashing one takes longer
+_types: dict[int, _Type] = {}  # by identity, since the same object comes again and again, and hashing it takes longer
 _equal: dict[object, _Type] = {}
 
 
@@ -65,7 +66,7 @@ def _typed(annotation: object) -> _Type:
     found = _looked_up(annotation)
     if len(_types) >= _CACHED:
         _types.clear()
-    # It holds the annotation, whose identity so stays its own.
+    # The value keeps the annotation alive, so that no other object gets its id.
     _types[id(annotation)] = made = attrs.evolve(found, annotation=annotation)
     return made
 
@@ -85,7 +86,7 @@ def _looked_up(annotation: object) -> _Type:
 def _read_type(annotation: object) -> _Type:
     try:
         words = vocabulary(annotation)
-    except Exception:  # an object that stands where an annotation belongs, and refuses to be looked at: it names none
+    except Exception:  # an object in the place of an annotation, which raises when it is read: it names no classes
         return attrs.evolve(_UNTYPED, annotation=annotation)
     fit = compiled(annotation, [cls for cls in words.names if cls not in _OWN])
     is_outermost = fit.plain is ANYTHING or CONTAINERS & fit.plain.kinds
@@ -96,16 +97,17 @@ _UNTYPED = _Type(ABSENT, vocabulary(ABSENT), Fit("anything"), ANYTHING, None)
 
 
 def encode(value: object, type_: object = ABSENT, *, whose: Whose | None = None, room: int = 0) -> Json:
-    """Return `value` as JSON text in one line of ASCII characters, so its length is its size in bytes.
+    """Return a value as JSON text in one line of ASCII, so that its length is its size in bytes.
 
-    `type_` is an annotation: instances of the classes that it names come back, others are refused. Values that need
-    no class are kept whatever it says; what is not what it says is marked, so that reading it under the same
-    annotation gives it back. `whose` says for whom a refusal's remedy is: with a type a handler's value, else data.
-    `room`: see `enclose`. The same value gives the same text; sets are sorted by theirs.
+    `type_` is an annotation. Instances of the classes that it names come back, other instances are refused. Values that
+    need no class are kept even if they do not fit the annotation. They are then marked, and come back when they are
+    read under the same annotation. `whose` names the owner of the value, for the remedy in an error; by default a
+    handler if there is a type, else the sender of data. `room`: see `enclose`. Equal values of the same types give the
+    same text; the members of sets are sorted by their text.
 
     Raises:
         CodecError: the value could not come back equal and of the same types, holds itself, is nested deeper than 200
-            levels, or a class of the user's raises. The message names the path and the remedy. Source: rule R10.
+            levels, or a user's class raises. The message names the path and the remedy. Source: rule R10.
     """
     global _last_written, _last_type
     kind = type(value)
@@ -113,13 +115,13 @@ def encode(value: object, type_: object = ABSENT, *, whose: Whose | None = None,
     try:
         is_proven = known.proof is not None and kind in CONTAINERS and known.proof(value)
         is_plainly = is_proven or kind in ATOMS
-        if not is_plainly and type(value) is dict:  # one of atoms is told in C
+        if not is_plainly and type(value) is dict:  # C code checks a dict of atoms
             is_plainly = ATOMS.issuperset(map(type, value.values())) and _STR.issuperset(map(type, value))
         if is_plainly or (kind in CONTAINERS and is_plain(value, 1 - room)):
-            # Ints of very many digits are not JSON's: one that is a text of these takes long to write and to read.
+            # Very long ints are written under a tag, since their digits take long to write and to read.
             is_short = kind is str or 0 < _digits() <= LONG or not _holds_long(value)
             written = "".join(WRITE(value, 0)) if is_short else MARK
-            # Halves of a surrogate pair side by side are read as one character, and are spelled as that character is.
+            # Two halves of a surrogate pair side by side are written like one character, and would be read as that.
             if MARK not in written and ("\\ud" not in written or loads(written) == value):
                 if known.plain is ANYTHING or kind in known.plain.kinds:
                     return written
@@ -127,29 +129,29 @@ def encode(value: object, type_: object = ABSENT, *, whose: Whose | None = None,
                     _last_written, _last_type = written, known
                     return written
                 return _loosely(written, value, known.fit)
-    except Exception:  # NaN, infinities and very long ints; a stack that is nearly full; a check that a class refuses
+    except Exception:  # NaN, an infinity, a very long int, a nearly full stack, or a class that refuses a check
         pass
     return _encode_tagged(value, known, whose or (Whose.DATA if type_ is ABSENT else Whose.HANDLER), DEPTH + room)
 
 
 def decode(written: Json, type_: object = ABSENT, *, deep: bool = True) -> Any:
-    """Return the value that `encode` wrote; `type_` must name the classes that it named then.
+    """Return the value that `encode` wrote.
 
-    `deep`: what is inside must fit the type, too. Not so for texts of the releases that looked at the outermost alone
-    when they wrote: what did not fit inside is not marked in these.
+    `type_` must still name the classes that it named then. With `deep` all parts of the value must fit the type. Texts
+    of earlier releases are read without it: these checked only the outermost level, and did not mark misfits inside.
 
     Raises:
         CodecError: the value does not fit the type any more: it is of another kind, or a class, a field or a member was
-            removed or renamed, or refuses the values. Also for text that `encode` did not write.
+            removed or renamed, or refuses the values. Or `encode` did not write the text.
     """
     known = _UNTYPED if type_ is ABSENT else _types.get(id(type_)) or _typed(type_)
     look = known.plain
     try:
         try:
-            value, end = SCAN(written) if len(written) <= LONG else (None, -1)  # in place: it is done for each outcome
+            value, end = SCAN(written) if len(written) <= LONG else (None, -1)  # in place: each outcome comes here
         except ValueError:
             end = -1
-        if end != len(written):  # it is long, or not JSON, or holds an int of more digits than the interpreter reads
+        if end != len(written):  # the text is long, is not JSON, or holds an int that the interpreter refuses
             value = loads(written)
         if MARK in written:
             look, value = known.fit.deep, Reading(known.words).value(value)
@@ -164,7 +166,7 @@ def decode(written: Json, type_: object = ABSENT, *, deep: bool = True) -> Any:
 
 
 def copied(value: object) -> tuple[Json, Any]:
-    """Return the text of a value that is sent along, and what it is read as: a copy that nobody else holds.
+    """Return the text of a value, and a copy of the value that is read from the text.
 
     Raises:
         CodecError: as for `encode`.
@@ -174,15 +176,15 @@ def copied(value: object) -> tuple[Json, Any]:
 
 
 def outline(written: Json) -> Any:
-    """Return the value that `encode` wrote, to be looked at where its classes are not known.
+    """Return the value that `encode` wrote, for readers that do not know its classes.
 
-    An instance stands as what it is made of, in plain values; so does whatever cannot be read here. Text that is not
-    the codec's at all stands as it is.
+    Instances, and values that cannot be read, are replaced by the plain values that they are made of. Text that the
+    codec did not write is returned as it is.
     """
     for read in (Reading(_UNTYPED.words, is_outline=True).value, _as_it_is):
         try:
             return read(loads(written))
-        except Exception:  # whatever a text that nobody wrote may lead to: it is shown as far as it can be read
+        except Exception:  # damaged text may raise anything: it is shown as far as it can be read
             continue
     return written
 
@@ -209,12 +211,12 @@ def _encode_tagged(value: object, known: _Type, whose: Whose, depth: int) -> Jso
         raise CodecError(_NO_ROOM) from None
     except (CodecError, KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # a class of the user's: its metaclass, a comparison, an attribute
+    except BaseException as error:  # from a user's class: its metaclass, a comparison or an attribute
         raise writing.refusal(f"the value cannot be kept, since its own class raises {why(error)}") from error
 
 
 def _check_same(written: Json, tree: object, words: Vocabulary, depth: int) -> None:
-    """Read what was written and write it again: an instance that does not come back as it was must be refused now."""
+    """Refuse a value that would not come back as it was: read its text, and write it again."""
     again = Writing(words, is_typed=True, whose=Whose.DATA, depth=depth).tree(Reading(words).value(loads(written)))
     if dumps(again) != written:
         path = shown_path([step for step in _difference(tree, again) if not step.startswith("~")])
@@ -234,7 +236,7 @@ def _difference(tree: Any, again: Any) -> list[str]:
     return []
 
 
-# What is not what its annotation says.
+# Values that do not fit their annotation.
 
 
 def _loosely(written: Json, value: object, fit: Fit) -> Json:
@@ -261,7 +263,10 @@ def _check_fit(written: Json, value: object, fit: Fit, look: Look) -> None:
 
 
 def _exempt(written: Json) -> list[list[str]]:
-    """Return the places that did not fit when the value was written; a place of no steps is all of it."""
+    """Return the places that did not fit when the value was written.
+
+    A place without steps is the whole value.
+    """
     if not written.startswith(_LOOSE):
         return []
     places = loads(written).get(PLACES, [[]])

@@ -1,12 +1,12 @@
-"""A record as the text of an entry, and back.
+"""Write a record as the text of an entry, and read it back.
 
-Separate because the journal's text is a format with a version of its own: what was written once must stay readable.
-Leaves to `readers` each kind's fields, to `values` the user's values, to the stores where a body is kept.
+Separate because this text is a format: every release must read what earlier ones have written.
+Leaves to `read` the fields of each kind, to `values` the user's values, to `stores` the keeping of a body.
 
-A body is one JSON object with the record's own fields: instants in UTC as ISO text, members of a union with their
-class's name under "_type". Where the record holds a user's value, that value's text follows on a line of its own,
-verbatim: it is never parsed with the record and cannot be mistaken for it. Fields that are not known are ignored, so
-that a later minor version may add some.
+A body is one JSON object with the record's own fields. Instants are ISO text in UTC; members of a union have their
+class's name under "_type". If the record holds a user's value, the text of that value follows verbatim on the next
+line. So it is never parsed with the record, and cannot be mistaken for a part of it. Unknown fields are ignored, so
+that a later minor version may add fields.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from durable.journal.records import (
 )
 
 _MEMBERS = frozenset((*get_args(Outcome), *get_args(Wait)))
-_APART = {Event: "data", Ok: "value", KeyClaimed: "key", RunClosed: "output"}  # what stands in a line of its own
+_APART = {Event: "data", Ok: "value", KeyClaimed: "key", RunClosed: "output"}  # what stands on a line of its own
 _NAMES: dict[type, list[str]] = {
     cls: [field.name for field in attrs.fields(cls) if field.name != _APART.get(cls)]
     for cls in (*get_args(Record), *_MEMBERS, Event, RecordedError)
@@ -50,25 +50,25 @@ _NAMES: dict[type, list[str]] = {
 _LATER: dict[type, tuple[str, ...]] = {
     StepRetried: ("began",),
     RunRetried: ("waits",),
-}  # written where they say something: once there were none
+}  # written only if they are set, since earlier releases did not have these fields
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def write(record: Record, data: Json | None = None) -> str:
-    """Return the record as text.
+    """Return a record as text.
 
-    `data` is what `enclose(record.event.data)` gives, for a caller that has it already: one event may open a thousand
+    `data` is the result of `enclose(record.event.data)`, if the caller has it already: one event may open a thousand
     runs.
 
     Raises:
-        CodecError: the event's data holds a value that cannot be kept.
+        CodecError: the event's data hold a value that cannot be kept.
     """
     if type(record) is StepClosed and type(record.outcome) is Ok:  # by far the most frequent
         head = _ok_head(record)
         if "\\ud" not in head:
             return f"{head}\n{record.outcome.value}"
     head = _HEADS.get(type(record), _any_head)(record)
-    if "\\ud" in head:  # only `encode` keeps halves of a surrogate pair apart, as a key or a message may hold them
+    if "\\ud" in head:  # a key or a message may hold halves of a surrogate pair, which only `encode` keeps apart
         head = encode(_fields(record))
     value = _value(record) if data is None else data
     return head if value is None else f"{head}\n{value}"
@@ -92,7 +92,7 @@ def read(kind: str, body: str) -> Record:
             raise ValueError("its value is cut off")
         head = loads(first) if MARK not in first else decode(first)
         return reader(head, value or None)
-    except Exception as error:  # text that is damaged may fail anywhere, also in a validator
+    except Exception as error:  # damaged text may fail anywhere, even in a validator
         why = f"{error}" if isinstance(error, ValueError | CodecError) else repr(error)
         raise StoreCorruptError(
             f"a {kind} record is damaged: {why}: restore a copy of the store. It reads {body[:200]!r}"
@@ -103,7 +103,7 @@ def read(kind: str, body: str) -> Record:
 
 
 def _value(record: Record) -> Json | None:
-    """Return the text that follows the head: that of the record's one field which holds a value of the user's."""
+    """Return the text of the record's user value, which follows the head, or None."""
     match record:
         case StepClosed():
             return record.outcome.value if type(record.outcome) is Ok else None
@@ -121,7 +121,7 @@ def _any_head(record: Record) -> str:
     return dumps(_fields(record))
 
 
-# The frequent ones are spelled out: the text that `_any_head` returns for them, in half the time.
+# For the frequent kinds these return the text that `_any_head` returns, in half the time.
 
 
 def _ok_head(record: StepClosed) -> str:
@@ -166,7 +166,7 @@ def _event_sent_head(record: EventSent) -> str:
 
 
 def _event_head(event: Event, when: datetime, at: str) -> str:
-    """Return an event's own fields; `at` is the text of `when`, which most events happened at."""
+    """Return an event's own fields as text; `at` is the text of `when`, the usual time of an event."""
     id = "null" if event.id is None else _quoted(event.id)
     ts = f'"{at}"' if event.ts is when else "null" if event.ts is None else f'"{_instant(event.ts)}"'
     v = "null" if event.v is None else _quoted(event.v)
@@ -181,7 +181,7 @@ _HEADS: dict[type, Callable[[Any], str]] = {
 }
 
 
-# Any record: each field by the type of its value.
+# Records of any kind: each field is written by the type of its value.
 
 
 def _fields(record: object) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def _instant(when: datetime) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _second(days: int, seconds: int) -> str:
-    # To format an aware datetime costs more than the rest of a step's record, and most records share their second.
+    # Formatting an aware datetime costs more than the rest of a step's record, and many records share their second.
     return (_EPOCH + timedelta(days, seconds)).isoformat()[:19]
 
 
@@ -221,5 +221,5 @@ _PLAIN: dict[type, Callable[[Any], object]] = {
     Event: _fields,
     RecordedError: _fields,
     **dict.fromkeys(_MEMBERS, _member),
-    Ok: lambda _: dict(OK),  # its other field stands beside it: an earlier release knows an Ok by its looks
+    Ok: lambda _: dict(OK),  # its `deep` is written beside it: an earlier release recognises an Ok by its fields
 }

@@ -1,7 +1,7 @@
 """Wake the engine when a message was put into its store's inbox.
 
 Separate because it must wake an event loop without polling, and nothing may depend on it.
-Leaves to `intake` the looking without a bell: a ring may be lost, and not every system or loop has bells.
+Leaves to `receiver` the looking without a bell: a ring may be lost, and not every system or loop has bells.
 
 The bell is a datagram socket that the engine binds. It is named after the device and the inode of the store's file, so
 every process that has the file knows the name. It is not on disk beside the store: a pipe there, left behind by a

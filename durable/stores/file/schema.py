@@ -1,7 +1,7 @@
 """Define the tables, marks and settings that make a SQLite file a store.
 
 Separate because the writer and the reader must agree on the form of the file.
-Leaves to `seal` what stands in a row, to `recognition` what is at a path, to `writer` and `reader` what they do.
+Leaves to `checksums` the form of a row, to `recognition` the file at a path, to `writer` and `reader` their use.
 
 `journal` is append-only. Its only index over every row is the run's rising number: an index over the run's text costs
 two thirds of the rate. `runs` is written when a run opens, ends or is opened again, never per step. `mark` has one row,

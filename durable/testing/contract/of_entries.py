@@ -1,6 +1,6 @@
 """Check a store's promises about entries, cancelled appends and second openers.
 
-Separate from `promises_of_runs` only for its length.
+Separate from `of_runs` only for its length.
 Leaves to `contract` the running of the checks.
 """
 

@@ -1,7 +1,7 @@
 """Check a store's promises about `unfinished`, `find` and `prune`.
 
-Separate from `promises` only for its length.
-Leaves running the checks to `contract`.
+Separate from `of_entries` only for its length.
+Leaves to `contract` the running of the checks.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 They are of every shape, and stand in every field.
 
 Separate because the same table goes through each field: what one takes and another does not is found nowhere else.
-Leaves running the checks to `contract`.
+Leaves to `contract` the running of the checks.
 """
 
 from __future__ import annotations

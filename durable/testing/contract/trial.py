@@ -1,7 +1,7 @@
 """Make the stores and entries for the checks of a store's promises.
 
 Separate because every promise needs the same few entries, under names that no other promise uses.
-Leaves to `promises`, `promises_of_runs` and `promises_of_loss` the promises, to `contract` the running of the checks.
+Leaves to `of_entries`, `of_runs`, `of_loss` and `of_text` the promises, to `contract` the running of the checks.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 One such execution of a run from its beginning to its end, with its crashes, is called a life.
 
 Separate because lives can be compared only if the world outside answers the same in all of them.
-Leaves to `stage` the lives, to `torture` the comparison.
+Leaves to `lives` the lives, to `torture` the comparison.
 
 A handler is called once, in the first life that reaches it. What it returns or raises is remembered for its run, step
 and try, and every later life gets the same. So a difference between two lives comes from the function's own code.

@@ -2,7 +2,7 @@
 
 Separate because `datetime.now` cannot be set from outside: a class that replaces `datetime` is put into the places
 where the function finds its clocks.
-Leaves to `witness` which modules read a clock, to `torture` the length of the shift.
+Leaves to `outside` the modules that read a clock, to `torture` the length of the shift.
 
 The replacement makes real datetimes, and counts them as its own instances. `date.today` reads `time.time`.
 `time.monotonic` and `time.perf_counter` are not shifted, since the event loop relies on them.

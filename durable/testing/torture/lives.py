@@ -1,7 +1,7 @@
 """Run one life of a function, whose process dies where a test says.
 
 Separate because lives must differ in nothing but their crashes: the store, the tasks and the log are set up here.
-Leaves to `actors` the handlers, to `torture` which lives there are.
+Leaves to `handlers` the handlers, to `torture` the choice of lives.
 
 A process dies by its store: from some batch on, every append fails. The Lab is then restarted on what was kept. A call
 that was interrupted is made again, as a caller does who got no answer. Sets are iterated in one order in one process,

@@ -2,7 +2,7 @@
 
 Separate because the order of a set depends on memory addresses and on the hash seed. No process can change these for
 itself, so the order is reversed here in other ways.
-Leaves to `stage` which process uses which order.
+Leaves to `lives` the order that each process uses.
 
 Tasks that a user's code makes get hashes in the order of their making, or in the opposite order. Other sets are
 reversed where they are iterated, if the hashes of their elements differ between processes: those of texts and objects

@@ -1,7 +1,7 @@
 """Run a function again and again, with a crash at every point.
 
 Separate because it is a whole test in one call, for which only the function is needed.
-Leaves to `stage` and `actors` a single life, to `stories` the message when two lives differ.
+Leaves to `lives` and `handlers` a single life, to `stories` the message when two lives differ.
 
 A life is one execution of a run from its beginning to its end, with its crashes. The first life is undisturbed. Then
 there is one life for each batch of records, with a crash right after the batch; one that is rebuilt from its record

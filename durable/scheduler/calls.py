@@ -294,15 +294,16 @@ class StepCall:
 class StepCoroutine(Coroutine[Any, Any, Any]):
     """A step coroutine is awaited once, or put into a task.
 
-    Without a `call` it refuses when it is awaited (R8).
+    Without a `call` it refuses when it is awaited (R8). One that `is_over` takes nothing back: it was awaited, or it
+    never came to who asked for it.
     """
 
-    __slots__ = ("__weakref__", "_call", "_is_over", "_session", "_step")
+    __slots__ = ("__weakref__", "_call", "_session", "_step", "is_over")
 
     def __init__(self, session: Caller, call: StepCall | None) -> None:
         self._session = session
         self._call = call
-        self._is_over = False
+        self.is_over = call is not None
         self._step: Coroutine[Any, Any, Any] | None = None
 
     def __repr__(self) -> str:
@@ -311,7 +312,7 @@ class StepCoroutine(Coroutine[Any, Any, Any]):
         return f"<step {self._call.key!r} of run {self._session.ledger.run!r}>"
 
     def _running(self) -> Coroutine[Any, Any, Any]:
-        if self._is_over:
+        if self.is_over:
             raise misplaced("a step can be awaited only once, and not after its coroutine was closed: call it again")
         if self._step is None:
             self._step = self._session.refusals.refuse() if self._call is None else self._call.answer()
@@ -319,7 +320,7 @@ class StepCoroutine(Coroutine[Any, Any, Any]):
 
     def __await__(self) -> Generator[Any, Any, Any]:
         step = self._running()
-        self._is_over = True  # from here on only the coroutine inside goes on
+        self.is_over = True  # from here on only the coroutine inside goes on
         return step.__await__()
 
     def send(self, value: Any) -> Any:
@@ -339,16 +340,16 @@ class StepCoroutine(Coroutine[Any, Any, Any]):
         """Close the coroutine; before its first part has run, take the step back."""
         if self._step is None:
             self._drop()
-        elif not self._is_over:
+        elif not self.is_over:
             self._step.close()
 
     def _drop(self) -> None:
-        if not self._is_over and self._call is not None:
-            self._is_over = True
+        if not self.is_over and self._call is not None:
+            self.is_over = True
             self._call.abandon_unawaited()
 
     def __del__(self) -> None:
-        if self._step is not None or self._is_over or self._call is None or self._session.refused:
+        if self._step is not None or self.is_over or self._call is None or self._session.refused:
             return
         self._drop()
         name = f"step {self._call.key!r} of run {self._session.ledger.run!r}"
@@ -380,6 +381,14 @@ class StepCoroutine(Coroutine[Any, Any, Any]):
     def cr_code(self) -> CodeType:
         """The coroutine's code."""
         return StepCall.answer.__code__
+
+
+def asked(
+    session: Caller, key: str, step_id: str, kind: StepKind, called_by: asyncio.Task[Any] | None
+) -> tuple[StepCall, StepCoroutine]:
+    """Return a new call of a step, and the coroutine that is awaited for it: over, until all is well with the call."""
+    call = StepCall(session, key, step_id, kind, called_by)
+    return call, StepCoroutine(session, call)
 
 
 def _thrown(error: Any, value: Any = None, traceback: Any = None) -> Any:

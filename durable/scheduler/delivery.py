@@ -54,19 +54,19 @@ class Delivery:
     """A delivery orders the outcomes of one execution of one run."""
 
     __slots__ = (
-        "_closed",
         "_held",
         "_journal",
         "_last",
-        "_late",
         "_ledger",
         "_numbers",
-        "_quiet_at",
         "_receiver",
         "_recorded",
         "_rounds",
         "_watched",
         "delivered",
+        "is_stopped",
+        "late",
+        "quiet_at",
     )
 
     def __init__(
@@ -82,16 +82,16 @@ class Delivery:
         self._journal = journal
         self._rounds = rounds
         self._receiver = receiver
-        self._closed = False
+        self.is_stopped = False
         self._watched = False
-        self._quiet_at = rounds.now + QUIET
+        self.quiet_at = rounds.now + QUIET
         # The number of the last record when this execution began: every turn recorded by then is durable with it.
         self._recorded = journal.posted
         self._last = max(ledger.turns, default=0)
         # By turn, the number of the last record that joined it: the turn is durable with that.
         self._numbers: dict[int, int] = {}
         # Keys whose turn was delivered before the code asked for them.
-        self._late: Sequence[str] = ()
+        self.late: Sequence[str] = ()
         # By key, the turn after which the code cancelled the step, until the code has cancelled it again (R9).
         self._held = _held(ledger) if ledger.steps else _NONE_HELD
         self._close_open_turn()
@@ -101,7 +101,7 @@ class Delivery:
     @property
     def is_quiet(self) -> bool:
         """Whether enough rounds have passed since the run last did something."""
-        return self._rounds.now >= self._quiet_at
+        return self._rounds.now >= self.quiet_at
 
     @property
     def is_delivering(self) -> bool:
@@ -115,8 +115,8 @@ class Delivery:
 
     def touch(self) -> None:
         """Note that the run called or cancelled a step or received an outcome."""
-        self._quiet_at = self._rounds.now + QUIET
-        if self._late:
+        self.quiet_at = self._rounds.now + QUIET
+        if self.late:
             self._watch()
 
     def posted(self, turn: int, number: int) -> None:
@@ -131,19 +131,14 @@ class Delivery:
         if self._held.pop(key, None) is not None:
             self._watch()
 
-    def stop(self) -> None:
-        """Deliver nothing more."""
-        self._closed = True
-        self._ledger.delivered = None
-
     def _watch(self) -> None:
-        if not self._watched and not self._closed:
-            self._rounds.call_at(self._quiet_at, self._round_came)
+        if not self._watched and not self.is_stopped:
+            self._rounds.call_at(self.quiet_at, self._round_came)
             self._watched = True  # after that: on a full stack it may have been in vain, and is asked for again
 
     def _round_came(self) -> None:
         self._watched = False
-        if self._closed:
+        if self.is_stopped:
             return
         if not self.is_quiet:
             self._watch()
@@ -167,11 +162,11 @@ class Delivery:
             self._watch()
 
     def _deliver_late(self) -> bool:
-        if not self._late:
+        if not self.late:
             return False
-        before, self._late = self._late, ()
-        self._late = self._receiver.deliver(before)
-        if len(self._late) == len(before):
+        before, self.late = self.late, ()
+        self.late = self._receiver.deliver(before)
+        if len(self.late) == len(before):
             return False
         self.touch()
         self._watch()
@@ -190,7 +185,7 @@ class Delivery:
         self.touch()
         unclaimed = self._receiver.deliver(self._ledger.turns.get(turn, []))
         if unclaimed:
-            self._late = [*self._late, *unclaimed]
+            self.late = [*self.late, *unclaimed]
             self._receiver.tell_stuck(unclaimed)
         self._close_open_turn()
         if turn < self._last:

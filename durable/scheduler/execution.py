@@ -17,6 +17,7 @@ from typing import Any, assert_never
 
 import attrs
 
+from durable.errors import DriftError
 from durable.events import Event, lacking, path_of, view
 from durable.functions import (
     CURRENT,
@@ -36,6 +37,7 @@ from durable.journal import (
     ForEvent,
     ForSignal,
     Policy,
+    RunStarted,
     StepKind,
     Until,
     Wait,
@@ -44,9 +46,11 @@ from durable.journal import (
     misplaced,
     sent_event,
     stamped,
+    too_many_steps,
 )
 from durable.scheduler.attempts import begin_attempts
-from durable.scheduler.calls import StepCall, StepCoroutine
+from durable.scheduler.calls import StepCall, StepCoroutine, asked
+from durable.scheduler.delivery import QUIET
 from durable.scheduler.drift import tell_other_child, tell_other_wait
 from durable.scheduler.session import Session
 from durable.scheduler.stand_in import Call
@@ -54,6 +58,7 @@ from durable.stores import Log
 from durable.timers import after
 
 Asked = Coroutine[Any, Any, Any]
+Counted = tuple[StepCall, StepCoroutine]
 
 _KINDS: dict[type, StepKind] = {
     RunRequest: "run",
@@ -132,9 +137,10 @@ class RunExecution:
         """Count a requested step, and return the coroutine of its outcome: see `Execution.ask`."""
         session = self._session
         kind = _KINDS[type(request)]
-        call = self._counted(request.step_id, kind)
-        if call is None:
+        counted = self._counted(request.step_id, kind)
+        if counted is None:
             return StepCoroutine(session, None)
+        call, coroutine = counted
         match request:
             case RunRequest():  # first, since it is the most frequent
                 call.type, call.begin = request.handler.type, partial(begin_attempts, call, request.handler)
@@ -150,9 +156,10 @@ class RunExecution:
                     call.begin = partial(begin_attempts, call, _stood_in(call.type))
                 else:
                     _post(call, request)
-        return StepCoroutine(session, call)
+        coroutine.is_over = False
+        return coroutine
 
-    def _counted(self, step_id: str, kind: StepKind) -> StepCall | None:
+    def _counted(self, step_id: str, kind: StepKind) -> Counted | None:
         session = self._session
         parts, owner = session.parts, session.parts.life.owner
         if CURRENT.get() is not None or asyncio._get_running_loop() is not parts.loop:
@@ -162,11 +169,49 @@ class RunExecution:
             return None
         stand_in = parts.stand_in
         if stand_in is None:
-            return session.count(step_id, kind)
+            return self._count(step_id, kind)
         turn, was_quiet = session.delivery.delivered, session.delivery.is_quiet
-        call = session.count(step_id, kind)
-        stand_in.asked(Call(session.ledger.run, call.key, kind, session.ledger.attempt, turn, was_quiet))
-        return call
+        counted = self._count(step_id, kind)
+        stand_in.asked(Call(session.ledger.run, counted[0].key, kind, session.ledger.attempt, turn, was_quiet))
+        return counted
+
+    def _count(self, step_id: str, kind: StepKind) -> Counted:
+        """Count a call of a step method; return it, and its coroutine.
+
+        Raises:
+            LimitError: the run has called as many steps as it may (R28).
+            DriftError: the step is recorded with another kind (R6).
+        """
+        session = self._session
+        parts, ledger, branches, delivery = session.parts, session.ledger, session.branches, session.delivery
+        if len(branches.asked) >= parts.decisions.limits.steps:
+            session.end_with(too_many_steps(parts.decisions.limits, ledger.run, step_id))
+        task = asyncio.current_task(parts.loop)
+        key = branches.key(step_id, task, session.main)
+        facts = ledger.steps.get(key)
+        if facts is None:
+            session.did_more = True  # a new step ends the replay, even if other recorded steps follow
+        elif facts.kind != kind:
+            session.end_with(
+                DriftError(
+                    f"step {key!r} of run {ledger.run!r} is recorded as a {facts.kind}, but the code asks for a "
+                    f"{kind}: give the step a new id"
+                )
+            )
+        else:
+            # A replayed call posts no record, but the run has moved on: `set` wakes those that wait until nothing
+            # moves. `stirred` would also count towards the next look for runs to park; a call is no reason for one.
+            parts.changes.set()
+            if facts.outcome is None and session.behind:
+                session.behind.discard(key)
+        if session.tells_start and ledger.started_at is None:
+            parts.journal.post(RunStarted(ledger.run, parts.clock.now()))
+        delivery.quiet_at = parts.rounds.now + QUIET
+        if delivery.late:
+            delivery.touch()
+        call, coroutine = asked(session, key, step_id, kind, task)
+        session.calls[key] = call
+        return call, coroutine
 
 
 # Steps that wait are recorded at the call.

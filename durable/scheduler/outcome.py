@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
-from durable.functions import return_type
+from durable.functions import Function, return_type
 from durable.journal import (
     FINAL_FOR_RUN,
     Ledger,
@@ -32,6 +33,7 @@ class Judge:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._functions = parts.registry.functions
+        self._types: dict[str, tuple[Function[Any], object]] = {}  # what each function returns, by its id
 
     def post_end(self, session: Session) -> None:
         """Judge and record how a run's function has ended.
@@ -101,7 +103,11 @@ class Judge:
             self._parts.journal.post(RunRetried(ledger.run, ledger.attempt + 1, verdict.due, failed, now))
 
     def _written(self, session: Session) -> str:
-        type_ = return_type(self._functions[session.ledger.function].code)
+        function = self._functions[session.ledger.function]
+        known = self._types.get(function.id)
+        if known is None or known[0] is not function:
+            known = self._types[function.id] = function, return_type(function.code)
+        type_ = known[1]
         text = encode(session.main.result(), type_, whose=Whose.FUNCTION)
         limits = self._parts.decisions.limits
         if len(text) > limits.step_bytes:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from durable.errors import DriftError, LimitError
-from durable.journal import Ledger, RunStarted, StepKind, too_many_steps
+from durable.journal import Ledger
 from durable.scheduler.branches import Branches
 from durable.scheduler.calls import StepCall, Work
 from durable.scheduler.delivery import Delivery
@@ -139,40 +139,6 @@ class Session:
         working = self.working
         return bool(working) and all(work.is_bounded for work in working)
 
-    def count(self, step_id: str, kind: StepKind) -> StepCall:
-        """Count a call of a step method, and return the call.
-
-        Raises:
-            LimitError: the run has called as many steps as it may (R28).
-            DriftError: the step is recorded with another kind (R6).
-        """
-        parts, ledger = self.parts, self.ledger
-        if len(self.branches.asked) >= parts.decisions.limits.steps:
-            self.end_with(too_many_steps(parts.decisions.limits, ledger.run, step_id))
-        task = asyncio.current_task(parts.loop)
-        key = self.branches.key(step_id, task, self.main)
-        facts = ledger.steps.get(key)
-        if facts is None:
-            self.did_more = True  # a new step ends the replay, even if other recorded steps follow
-        elif facts.kind != kind:
-            self.end_with(
-                DriftError(
-                    f"step {key!r} of run {ledger.run!r} is recorded as a {facts.kind}, but the code asks for a "
-                    f"{kind}: give the step a new id"
-                )
-            )
-        else:
-            # A replayed call posts no record, but the run has moved on: `set` wakes those that wait until nothing
-            # moves. `stirred` would also count towards the next look for runs to park; a call is no reason for one.
-            parts.changes.set()
-            if facts.outcome is None and self.behind:
-                self.behind.discard(key)
-        if self.tells_start and ledger.started_at is None:
-            parts.journal.post(RunStarted(ledger.run, parts.clock.now()))
-        call = self.calls[key] = StepCall(self, key, step_id, kind, task)
-        self.delivery.touch()
-        return call
-
     def deliver(self, keys: Sequence[str]) -> list[str]:
         """Give outcomes to the calls that wait for them; return the keys that no call has asked for yet."""
         unclaimed = []
@@ -210,7 +176,8 @@ class Session:
     def refuse(self) -> None:
         """Refuse every further step call, and deliver and record nothing more (R8)."""
         self.refused = True
-        self.delivery.stop()
+        self.delivery.is_stopped = True
+        self.ledger.delivered = None
         if self.branches.strangers:
             self.refusals.turn_away(self.calls.values(), self.branches.strangers)
 

@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from durable.errors import RunCancelled, RunFailed
 from durable.journal import RunClosed
 from durable.timers import Duration
-from durable.views import RunInfo, shown
+from durable.views import RunInfo, readable
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ def outcome(ended: RunClosed, type_: object) -> Any:
         RunFailed, RunCancelled: the run ended so.
     """
     if ended.status == "completed":
-        return shown(ended.output, type_)
+        return readable(ended.output, type_)
     if ended.status == "failed" and ended.error is not None:
         raise RunFailed(ended.run, ended.error)
     raise RunCancelled(ended.run, ended.reason or "")

@@ -32,7 +32,7 @@ from durable.events.matching import (
     lacking,
     path_of,
     same_value,
-    view,
+    seen_by_filters,
 )
 from durable.events.triggers import Complaint, Listener, Place, Trigger
 from durable.events.words import (
@@ -83,7 +83,7 @@ __all__ = [
     "path_of",
     "plain",
     "same_value",
+    "seen_by_filters",
     "take_text",
     "text_of",
-    "view",
 ]

@@ -24,7 +24,7 @@ from durable.events.event import Event
 from durable.events.expressions.expression import Expression
 from durable.events.expressions.faults import EvaluationError
 from durable.events.expressions.scope import Budget
-from durable.events.matching import Key, Path, _patterns, at_path, index_key, view
+from durable.events.matching import Key, Path, _patterns, at_path, index_key, seen_by_filters
 from durable.events.triggers import Complaint, Listener, Place, Trigger
 
 Placed = tuple[Listener, tuple[Path, Key] | None]
@@ -160,7 +160,7 @@ class EventBus:
                 is_filtered = is_filtered or trigger.expression is not None
         if not is_filtered:  # without filters the name alone decides
             return [], list(found)
-        seen, budget = view(event), Budget()
+        seen, budget = seen_by_filters(event), Budget()
         return self.listeners_for(seen, now, budget), self.functions_for(seen, budget)
 
     def is_heard(self, name: str) -> bool:

@@ -29,7 +29,7 @@ SOURCE_BYTES = 128 * 1_024  # the parser has a lower limit, with an error of its
 _ABSENT = object()
 
 
-def view(event: Event) -> dict[str, Any]:
+def seen_by_filters(event: Event) -> dict[str, Any]:
     """Return an event as expressions and paths see it, with `ts` in milliseconds as in Inngest."""
     ts = None if event.ts is None else int(event.ts.timestamp() * 1000)
     return {"name": event.name, "data": event.data, "id": event.id, "ts": ts, "v": event.v}

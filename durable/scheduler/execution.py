@@ -18,7 +18,7 @@ from typing import Any, assert_never
 import attrs
 
 from durable.errors import DriftError
-from durable.events import Event, lacking, path_of, view
+from durable.events import Event, lacking, path_of, seen_by_filters
 from durable.functions import (
     CURRENT,
     Handler,
@@ -120,7 +120,7 @@ class RunExecution:
     def check_match(self, step_id: str, match: str) -> None:
         """Refuse a wait's `match` that the run's own event makes impossible: see `Execution.check_match`."""
         ledger = self._session.ledger
-        lack = lacking(view(ledger.event), path_of(match))
+        lack = lacking(seen_by_filters(ledger.event), path_of(match))
         waits = (facts.wait for facts in ledger.steps.values())
         if lack is None or any(isinstance(wait, ForEvent) and wait.match == match for wait in waits):
             return  # an earlier release has recorded it without a check: it stands, and no event answers it

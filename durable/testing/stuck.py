@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from durable.engine import Runtime
-from durable.events import Event, Listener, at_path, same_value, view
+from durable.events import Event, Listener, at_path, same_value, seen_by_filters
 from durable.views import RunInfo
 
 MOST = 10
@@ -68,7 +68,7 @@ def _who(listener: Listener) -> str:
 
 
 def _why(listener: Listener, sent: Sent) -> str:
-    seen = view(sent.event)
+    seen = seen_by_filters(sent.event)
     if listener.path is not None:
         path = ".".join(listener.path)
         mine, theirs = at_path(listener.own, listener.path), at_path(seen, listener.path)

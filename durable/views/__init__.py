@@ -4,13 +4,13 @@ Separate because showing a run reads its ledger and changes nothing.
 Leaves to `engine` the choice of runs, and the output.
 """
 
-from durable.views.info import RunInfo, StepInfo, run_info, shown
+from durable.views.info import RunInfo, StepInfo, readable, run_info
 from durable.views.listing import listed
 
 __all__ = [
     "RunInfo",
     "StepInfo",
     "listed",
+    "readable",
     "run_info",
-    "shown",
 ]

@@ -151,7 +151,7 @@ class RunInfo:
         Path(path).write_text(write_lines(self.id, self.function_id, self.record), encoding="utf-8")
 
 
-def shown(text: Json | None, type_: object) -> Any:
+def readable(text: Json | None, type_: object) -> Any:
     """Return a recorded value for a person to read.
 
     It has the given type if it fits, else it is in plain values. A text that cannot be decoded is shown as it is.
@@ -203,7 +203,7 @@ def run_info(
         ledger.function,
         status or ledger.status or "waiting",
         decode(enclose(ledger.event)),  # R3: changes to the picture must not reach the run
-        shown(ledger.output, output_type),
+        readable(ledger.output, output_type),
         ledger.error,
         ledger.reason,
         ledger.attempt,
@@ -233,7 +233,7 @@ def _step_info(key: str, facts: StepFacts, running: Mapping[str, datetime], *, i
         case None:
             status = "running" if key in running else "waiting" if facts.is_waiting else "retrying"
     error = facts.outcome.error if isinstance(facts.outcome, Err) else facts.error
-    output = shown(facts.outcome.value, object) if isinstance(facts.outcome, Ok) else None
+    output = readable(facts.outcome.value, object) if isinstance(facts.outcome, Ok) else None
     return StepInfo(key, facts.kind, status, facts.attempt, output, error, facts.opened_at, facts.closed_at)
 
 

@@ -32,7 +32,7 @@ from durable.events import (
     event_of,
     lacking,
     path_of,
-    view,
+    seen_by_filters,
 )
 from durable.journal.codec.enclosing import enclose
 from durable.journal.codec.values import encode, outline
@@ -169,7 +169,7 @@ class Decisions:
         if declaration is None or declaration.idempotency is None:
             return None, None
         try:
-            value = declaration.idempotency.evaluate({"event": view(event)})
+            value = declaration.idempotency.evaluate({"event": seen_by_filters(event)})
             if value is None:
                 return None, None
             # JSON has one type of numbers, so 1.0 and 1 are the same key, as they are for `==`.
@@ -211,7 +211,7 @@ class Decisions:
             if rule.match is None:
                 continue
             what = f"Cancel(match={rule.match!r}) of function {declaration.id!r}"
-            lack = lacking(view(event), path_of(rule.match))
+            lack = lacking(seen_by_filters(event), path_of(rule.match))
             if lack is not None:
                 self._complain(
                     what, f"{what} can never match run {run!r}: of the run's own event {event.name!r}, {lack}"
@@ -362,7 +362,7 @@ class Decisions:
         data: dict[str, Any] = {
             "function_id": ledger.function,
             "run_id": ledger.run,
-            "event": {**view(ledger.event), "data": dict(ledger.event.data)},
+            "event": {**seen_by_filters(ledger.event), "data": dict(ledger.event.data)},
         }
         if ledger.error is not None and ledger.status == "failed":
             data["error"] = {**_plain(ledger.error), "causes": [_plain(cause) for cause in ledger.error.causes]}

@@ -18,7 +18,7 @@ from durable.events.event import Event
 from durable.events.expressions.expression import parse
 from durable.events.expressions.faults import EvaluationError
 from durable.events.expressions.scope import Budget
-from durable.events.matching import checked_path, checked_pattern, index_key, view
+from durable.events.matching import checked_path, checked_pattern, index_key, seen_by_filters
 from durable.events.triggers import Complaint, Listener, Trigger
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -48,7 +48,9 @@ def quiet(about: str, text: str) -> None:
 def listener(run: str, own: dict[str, Any], *, match: str | None = None, if_exp: Any = None, **kw: Any) -> Listener:
     path = None if match is None else checked_path(match, what="a test")
     expression = parse(if_exp, ("event", "async")) if isinstance(if_exp, str) else if_exp
-    return Listener((run, "w"), kw.get("event", "paid"), kw.get("until"), path, expression, view(Event("go", own)))
+    return Listener(
+        (run, "w"), kw.get("event", "paid"), kw.get("until"), path, expression, seen_by_filters(Event("go", own))
+    )
 
 
 def bus_of(*listeners: Listener, complain: Complaint = quiet) -> EventBus:
@@ -59,7 +61,7 @@ def bus_of(*listeners: Listener, complain: Complaint = quiet) -> EventBus:
 
 
 def answered(bus: EventBus, data: dict[str, Any], *, name: str = "paid", now: datetime = NOON) -> list[str]:
-    return sorted(one.place[0] for one in bus.listeners_for(view(Event(name, data)), now))
+    return sorted(one.place[0] for one in bus.listeners_for(seen_by_filters(Event(name, data)), now))
 
 
 @pytest.mark.parametrize(
@@ -189,7 +191,7 @@ def test_one_event_answers_waits_in_the_order_in_which_they_came() -> None:
         listener("any too", {}),
         listener("n too", {"n": 1}, match="data.n"),
     ]
-    bus, seen = bus_of(*waits), view(Event("paid", {"n": 1, "m": 2}))
+    bus, seen = bus_of(*waits), seen_by_filters(Event("paid", {"n": 1, "m": 2}))
     assert [one.place[0] for one in bus.listeners_for(seen, NOON)] == ["any", "n", "m", "any too", "n too"]
     bus.listen(listener("any", {}))
     assert [one.place[0] for one in bus.listeners_for(seen, NOON)] == ["n", "m", "any too", "n too", "any"]
@@ -240,7 +242,7 @@ def test_the_index_finds_exactly_who_would_answer_without_it(seed: int) -> None:
     bus = bus_of(*everyone, complain=lambda *_: None)
     for _ in range(40):
         data = {key: chance.choice(values) for key in ("id", "x") if chance.random() < 0.8}
-        seen = view(Event("paid", data))
+        seen = seen_by_filters(Event("paid", data))
         expected = [one.place[0] for one in everyone if _hears(one, seen)]
         assert answered(bus, data) == expected
 
@@ -274,7 +276,7 @@ def test_a_pattern_stands_for_every_ending_after_its_star(name: str, heard: list
     bus = EventBus(quiet)
     for pattern in patterns:
         bus.add_trigger(Trigger(pattern, pattern))
-    assert sorted(bus.functions_for(view(Event(name)))) == heard
+    assert sorted(bus.functions_for(seen_by_filters(Event(name)))) == heard
     assert bus.is_heard(name) == bool(heard)
 
 
@@ -290,9 +292,9 @@ def test_a_function_is_named_once_however_many_of_its_triggers_match() -> None:
     bus = EventBus(quiet)
     for pattern in ("shop/*", "shop/order.*", "shop/order.placed", "shop/order.placed"):
         bus.add_trigger(Trigger("f", pattern))
-    assert bus.functions_for(view(Event("shop/order.placed"))) == ["f"]
+    assert bus.functions_for(seen_by_filters(Event("shop/order.placed"))) == ["f"]
     bus.drop_triggers("f")
-    assert bus.functions_for(view(Event("shop/order.placed"))) == []
+    assert bus.functions_for(seen_by_filters(Event("shop/order.placed"))) == []
     assert not bus.is_heard("shop/order.placed")
 
 
@@ -302,7 +304,7 @@ def test_an_expression_that_fails_is_complained_of_and_holds_for_nobody() -> Non
     bus = EventBus(lambda about, text: told.append(text))
     bus.add_trigger(Trigger("f", "paid", parse("event.data.id > 'x'", ("event",))))
     bus.listen(listener("r", {}, if_exp="async.data.id > 'x'"))
-    assert bus.functions_for(view(Event("paid", {"id": 1}))) == []
-    assert bus.listeners_for(view(Event("paid", {"id": 1})), NOON) == []
+    assert bus.functions_for(seen_by_filters(Event("paid", {"id": 1}))) == []
+    assert bus.listeners_for(seen_by_filters(Event("paid", {"id": 1})), NOON) == []
     assert len(told) == 2
     assert "function 'f'" in told[0] and "run 'r'" in told[1]

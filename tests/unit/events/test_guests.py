@@ -15,7 +15,7 @@ from durable.events.bus import EventBus
 from durable.events.expressions.expression import parse
 from durable.events.expressions.faults import EvaluationError
 from durable.events.expressions.scope import FUEL, SHARED, SURE, Budget
-from durable.events.matching import view
+from durable.events.matching import seen_by_filters
 from durable.events.triggers import Listener, Trigger
 from durable.testing import Lab
 from tests.support.ways import WAYS, lab_of
@@ -197,7 +197,7 @@ BUSY = f"async.data.many.exists(a, a == {SURE // 16})"  # takes nearly all that 
 def _bus(sources: list[str], told: list[str]) -> EventBus:
     bus = EventBus(lambda about, text: told.append(text))
     for number, source in enumerate(sources):
-        bus.listen(Listener((f"{number}", "w"), "go", None, None, parse(source), view(Event("own"))))
+        bus.listen(Listener((f"{number}", "w"), "go", None, None, parse(source), seen_by_filters(Event("own"))))
     return bus
 
 
@@ -208,7 +208,7 @@ def test_hostile_filters_do_not_hold_the_loop_and_starve_nobody(hostile: int) ->
     told: list[str] = []
     bus = _bus([HOSTILE] * hostile + [HONEST, BUSY], told)
     began = time.thread_time()
-    heard = bus.listeners_for(view(Event("go", DATA)), durable.testing.lab.START, Budget())
+    heard = bus.listeners_for(seen_by_filters(Event("go", DATA)), durable.testing.lab.START, Budget())
     assert time.thread_time() - began < 0.25 + hostile * 0.001
     assert [one.place[0] for one in heard] == [f"{hostile}", f"{hostile + 1}"]
     assert len(told) == hostile
@@ -221,7 +221,7 @@ def test_the_next_event_has_a_budget_of_its_own() -> None:
     heavy = "async.data.many.exists(a, async.data.list.exists(b, a * b == 1998))"
     bus = _bus([heavy] * 4, told)
     for _ in range(3):
-        assert len(bus.listeners_for(view(Event("go", DATA)), durable.testing.lab.START, Budget())) == 4
+        assert len(bus.listeners_for(seen_by_filters(Event("go", DATA)), durable.testing.lab.START, Budget())) == 4
     assert told == []
 
 
@@ -283,11 +283,11 @@ def test_a_listener_whose_path_leads_to_a_value_that_raises_hears_nothing() -> N
 
     told: list[str] = []
     bus = EventBus(lambda about, text: told.append(text))
-    own = view(Event("own", {"x": Raises()}))
+    own = seen_by_filters(Event("own", {"x": Raises()}))
     bus.listen(Listener(("r", "w"), "go", None, ("data", "x"), None, own))
     bus.listen(Listener(("q", "w"), "go", None))
     bus.add_trigger(Trigger("f", "go"))
-    seen = view(Event("go", {"x": Raises()}))
+    seen = seen_by_filters(Event("go", {"x": Raises()}))
     assert [one.place[0] for one in bus.listeners_for(seen, durable.testing.lab.START)] == ["q"]
     assert bus.functions_for(seen) == ["f"]
     assert len(told) == 1 and "RuntimeError: compared" in told[0]

@@ -45,7 +45,10 @@ def checked_calls(cls: type[T]) -> type[T]:
 
 
 def checked_methods(cls: type[T], *others: str) -> type[T]:
-    """Wrap a class's public methods, and the `others` named: for a class that users do not make themselves."""
+    """Wrap the public methods of a class that users do not make themselves.
+
+    `others` are further methods to wrap.
+    """
     for name, method in list(vars(cls).items()):
         if callable(method) and not isinstance(method, type) and (name in others or not name.startswith("_")):
             setattr(cls, name, _checked(method))

@@ -164,7 +164,7 @@ class Engine:
         return (await runtime.send(events))[0]
 
     async def send_signal(self, signal: str, data: Any = None) -> str | None:
-        """Send a signal to the run that waits for it; return the run's id, or None if the signal is lost.
+        """Send a signal to the run that waits for it; return that run's id, or None.
 
         Raises:
             TypeError, ValueError, CodecError, LimitError, StoreError: as for `send`.
@@ -381,7 +381,7 @@ class Engine:
 
 
 def inside(engine: Engine, what: str) -> Runtime:
-    """Return the parts of an open engine; `what` names who asks.
+    """Return the parts of an open engine; `what` names the caller.
 
     Raises:
         RuntimeError: it is not open, was opened by another process, or belongs to another loop.

@@ -1,4 +1,4 @@
-"""Read a run and the children that it waited for, so that all can be opened again.
+"""Read a run and its awaited children, so that all can be opened again.
 
 Separate because reading awaits the store, and two callers that open the same runs again must not interfere.
 Leaves to `reopening` the choice of children, and the records of a reopening.
@@ -17,11 +17,11 @@ from durable.journal import Ledger, State, awaited_children
 async def family(
     run: str, state: State, load: Callable[[str], Awaitable[Ledger | None]], locks: MutableMapping[str, asyncio.Lock]
 ) -> AsyncIterator[dict[str, Ledger]]:
-    """Give the ledgers of a run, of the children that it waited for, and of theirs, by id.
+    """Give the ledgers of a run and of its awaited children, by id.
 
-    Only runs that have ended are given: the others go on, or are no longer known. Inside the context no other caller
-    can open one of these runs again. `locks` are the locks for this, by run. `load` reads a new ledger from the store:
-    an execution that has not left yet may still use the old one.
+    The children's own children follow. Only runs that have ended are given: the others go on, or are no longer known.
+    Inside the context no other caller can open one of these runs again. `locks` are the locks for this, by run. `load`
+    reads a new ledger from the store: an execution that has not left yet may still use the old one.
     """
     ended: dict[str, Ledger] = {}
     going: set[str] = set()

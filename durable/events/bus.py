@@ -109,9 +109,9 @@ class EventBus:
         self.put(listener.place, (listener, listener.equality()))
 
     def put(self, place: Place, placed: Placed | None) -> None:
-        """Put back at a place what `at` has returned for it, in place of any other listener.
+        """Put back at a place what `at` has returned for it.
 
-        With None the place becomes empty.
+        It replaces any other listener. With None the place becomes empty.
         """
         self.leave(place)
         if placed is not None:

@@ -101,7 +101,7 @@ def _resolved(function: types.FunctionType, annotation: object) -> object:
     origin: Any = _innermost(function)
     try:
         return _evaluated(origin, annotation)
-    except Exception as error:  # whatever the text of the annotation raises
+    except Exception as error:  # the text of an annotation may raise anything
         _warn(function, annotation, error)
         return ABSENT
 

@@ -90,7 +90,7 @@ def checked_handler(step_id: str, handler: object) -> bool:
 
 
 def read_off(step_id: str, handler: object) -> tuple[bool, object]:
-    """Return whether a callable is asynchronous, and the type of what it says it returns: see `return_type`.
+    """Return whether a callable is asynchronous, and its return type: see `return_type`.
 
     Raises:
         TypeError: see `checked_handler`.

@@ -1,4 +1,4 @@
-"""Make the entry that a store keeps of a record: its text, its run, and its retention.
+"""Make a record's entry for the store: its text, its run, and its retention.
 
 Separate because this decides which records recovery reads again, and what `find` knows of a run.
 Leaves to `codec` the text, to `stores` the keeping of entries, to `writer` the time of the append.

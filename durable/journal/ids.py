@@ -63,7 +63,7 @@ def failure_run(run: str, reopenings: int) -> str:
 
 
 def ending_event(run: str, name: str, reopenings: int) -> str:
-    """Return the id of the event that tells of a run's end; `name` is the event's name."""
+    """Return the id of the event, of this name, that tells of a run's end."""
     return f"{run}#{name.rpartition('.')[2]}{_again(reopenings)}"
 
 
@@ -73,7 +73,7 @@ def scheduled_run(event: str) -> str:
 
 
 def _again(number: int) -> str:
-    """Return the end of an id that is derived once more, or "" for the first time.
+    """Return the suffix of an id that is derived once more, or "".
 
     No part of a name ends like this, and an id from outside does not hold "~r" before digits.
     """

@@ -82,7 +82,7 @@ class ForEvent:
 
 @attrs.frozen
 class ForSignal:
-    """The step waits for a signal of this name; at most one run does so at a time."""
+    """The step waits for a signal of this name, as the only one at a time."""
 
     signal: str
     until: datetime
@@ -147,7 +147,7 @@ class EngineClosed:
 
 @attrs.frozen
 class RunOpened:
-    """A run was opened; `parent` is the run and the step key that have invoked it, or None."""
+    """A run was opened; `parent` is the run and the step key that invoked it, or None."""
 
     run: str
     function: str

@@ -93,7 +93,7 @@ class Attempts:
 
     @property
     def is_bounded(self) -> bool:
-        """Whether a timeout will stop the try; the timeout of one try does not count while it waits for a thread."""
+        """Whether a timeout will stop the try, which may still wait for a thread."""
         return self._bounds is not None and (self._has_begun or self._bounds.last is not None)
 
     @property
@@ -131,11 +131,11 @@ class Attempts:
             self._cancel(self._task)
 
     def stop(self) -> None:
-        """Cancel the running try, and begin no other; a thread that a step still awaits goes on."""
+        """Cancel the running try, and begin no other."""
         self._stopped = True
         if self._trying is not None and (self._step.was_dropped or self._session.ledger.status is not None):
             self._trying.is_cancelled = True
-        if self._task is not None and (self._step.was_dropped or not self.is_in_thread):
+        if self._task is not None and (self._step.was_dropped or not self.is_in_thread):  # an awaited thread goes on
             self._cancel(self._task)
 
     def _cancel(self, task: asyncio.Task[None]) -> None:
@@ -285,7 +285,7 @@ class Attempts:
                 self._trying.is_cancelled |= self._trying.is_running
 
     def _end(self, error: BaseException | None, value: Any, *, inline: bool = False, is_again: bool = False) -> None:
-        """Judge and record the outcome of a try; an error in doing so is logged, and fails the step."""
+        """Judge and record a try; an error in doing so is logged, and fails the step."""
         self._leave()
         self._parts.changes.set()
         if self._bounds is not None:

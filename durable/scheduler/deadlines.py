@@ -33,14 +33,14 @@ _ARMED_AT_ONCE = 500
 
 
 class StepDue(NamedTuple):
-    """A step's deadline: its wait is over, its next try may begin, or its running try is too late."""
+    """A step's deadline ends its wait or its running try, or lets its next try begin."""
 
     run: str
     key: str
 
 
 class What(Enum):
-    """The deadlines of a whole run; START and FINISH end it, with their value as the reason."""
+    """The deadlines of a whole run; START and FINISH end it with that reason."""
 
     START = "it did not start in time: Timeouts(start=...)"
     FINISH = "it did not finish in time: Timeouts(finish=...)"

@@ -41,7 +41,7 @@ class Receiver(Protocol):
     """A receiver is given the outcomes of one execution."""
 
     def deliver(self, keys: Sequence[str]) -> list[str]:
-        """Give outcomes to the calls that wait for them; return the keys that no call has asked for yet."""
+        """Give outcomes to the calls that wait for them; return the keys not asked for yet."""
 
     def tell_stuck(self, keys: Iterable[str]) -> None:
         """Note recorded steps that the code does not ask for, or not cancel, again."""

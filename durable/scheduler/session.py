@@ -140,7 +140,7 @@ class Session:
         return bool(working) and all(work.is_bounded for work in working)
 
     def deliver(self, keys: Sequence[str]) -> list[str]:
-        """Give outcomes to the calls that wait for them; return the keys that no call has asked for yet."""
+        """Give outcomes to the calls that wait for them; return the keys not asked for yet."""
         unclaimed = []
         for key in keys:
             call = self.calls.get(key)

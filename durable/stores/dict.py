@@ -1,7 +1,7 @@
 """Keep entries in a mapping, which lasts as long as the mapping does.
 
 Separate because tests and short scripts need a store without a file, which never suspends.
-Leaves to `file` everything that must survive a crash of the process.
+Leaves to `stores.file` everything that must survive a crash of the process.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class DictStore:
             yield _entry(facts[number])
 
     async def history(self, run: str) -> AsyncIterator[Entry]:
-        """Yield every entry of the run in append order; "" are the facts of no single run."""
+        """Yield every entry of a run in append order; the run "" has the facts of no single run."""
         self._check_open()
         for fact in tuple(self._runs.get(plain(run), ())):
             yield _entry(fact)
@@ -178,7 +178,10 @@ class DictStore:
             raise StoreCorruptError(f"the mapping has an item that no DictStore wrote: {batch!r:.200}") from error
 
     def _ended(self, before: int) -> tuple[list[str], list[str]]:
-        """Return the runs that ended before then: those whose row says when, and those known only by their place."""
+        """Return the runs that ended before an instant.
+
+        They come in two lists: those whose row says when they ended, and those known only by their place.
+        """
         named, unknown, newest = [], [], 0
         for run, facts in self._runs.items():
             if not run or not facts[-1][4]:

@@ -23,7 +23,7 @@ class Counted(Store, Protocol):
 
 
 def opening_of(store: Store) -> Store:
-    """Return what one engine works on: the store, or its opening where another engine may take it over. R29"""
+    """Return the store that an engine uses, or its opening if another engine may take the store over (R29)."""
     return Opening(store) if isinstance(store, Counted) else store
 
 

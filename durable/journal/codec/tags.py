@@ -108,7 +108,7 @@ def integer(value: int) -> object:
 
 
 def real(value: float) -> object:
-    """Return a float as it is, or tagged if it is NaN or an infinity, which JSON lacks."""
+    """Return a float, tagged if it is NaN or an infinity, which JSON lacks."""
     if math.isfinite(value):
         return value
     sign = "-" if math.copysign(1.0, value) < 0 else ""
@@ -116,7 +116,7 @@ def real(value: float) -> object:
 
 
 def text(value: str) -> object:
-    """Return a string as it is, or tagged if it holds halves of a surrogate pair side by side."""
+    """Return a string, tagged if two halves of a surrogate pair stand side by side."""
     if value.isascii() or not _SURROGATE_PAIR.search(value):
         return value
     return {"~str": _from_bytes(value.encode("utf-8", "surrogatepass"))}

@@ -79,7 +79,7 @@ class Writing:
             raise self.refusal(why(error).removeprefix("ValueError: ")) from error
 
     def refusal(self, reason: str) -> CodecError:
-        """Return the error for a value that cannot be kept, at the place where the walk stands."""
+        """Return the error for the value at which the walk stands."""
         return CodecError(f"{shown_path(self.path)}: {reason}")
 
 

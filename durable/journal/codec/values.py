@@ -97,13 +97,13 @@ _UNTYPED = _Type(ABSENT, vocabulary(ABSENT), Fit("anything"), ANYTHING, None)
 
 
 def encode(value: object, type_: object = ABSENT, *, whose: Whose | None = None, room: int = 0) -> Json:
-    """Return a value as JSON text in one line of ASCII, so that its length is its size in bytes.
+    """Return a value as JSON text in one line of ASCII.
 
-    `type_` is an annotation. Instances of the classes that it names come back, other instances are refused. Values that
-    need no class are kept even if they do not fit the annotation. They are then marked, and come back when they are
-    read under the same annotation. `whose` names the owner of the value, for the remedy in an error; by default a
-    handler if there is a type, else the sender of data. `room`: see `enclose`. Equal values of the same types give the
-    same text; the members of sets are sorted by their text.
+    So the length of the text is its size in bytes. `type_` is an annotation. Instances of the classes that it names
+    come back, other instances are refused. Values that need no class are kept even if they do not fit the annotation.
+    They are then marked, and come back when they are read under the same annotation. `whose` names the owner of the
+    value, for the remedy in an error; by default a handler if there is a type, else the sender of data. `room`: see
+    `enclose`. Equal values of the same types give the same text; the members of sets are sorted by their text.
 
     Raises:
         CodecError: the value could not come back equal and of the same types, holds itself, is nested deeper than 200
@@ -166,7 +166,7 @@ def decode(written: Json, type_: object = ABSENT, *, deep: bool = True) -> Any:
 
 
 def copied(value: object) -> tuple[Json, Any]:
-    """Return the text of a value, and a copy of the value that is read from the text.
+    """Return the text of a value, and a copy of the value, read from the text.
 
     Raises:
         CodecError: as for `encode`.
@@ -216,7 +216,10 @@ def _encode_tagged(value: object, known: _Type, whose: Whose, depth: int) -> Jso
 
 
 def _check_same(written: Json, tree: object, words: Vocabulary, depth: int) -> None:
-    """Refuse a value that would not come back as it was: read its text, and write it again."""
+    """Refuse a value that would not come back as it was.
+
+    Its text is read and written again.
+    """
     again = Writing(words, is_typed=True, whose=Whose.DATA, depth=depth).tree(Reading(words).value(loads(written)))
     if dumps(again) != written:
         path = shown_path([step for step in _difference(tree, again) if not step.startswith("~")])

@@ -166,7 +166,10 @@ def _event_sent_head(record: EventSent) -> str:
 
 
 def _event_head(event: Event, when: datetime, at: str) -> str:
-    """Return an event's own fields as text; `at` is the text of `when`, the usual time of an event."""
+    """Return an event's own fields as text.
+
+    `at` is the text of `when`, which is the `ts` of most events.
+    """
     id = "null" if event.id is None else _quoted(event.id)
     ts = f'"{at}"' if event.ts is when else "null" if event.ts is None else f'"{_instant(event.ts)}"'
     v = "null" if event.v is None else _quoted(event.v)

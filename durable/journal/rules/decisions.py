@@ -164,7 +164,10 @@ class Decisions:
             yield from self.run_opens(function, opened_run(id, function), event, now)
 
     def claimed_by(self, function: str, event: Event, now: datetime) -> tuple[Json | None, str | None]:
-        """Return the event's idempotency key for a function, and the run of the last 24 h that has claimed it."""
+        """Return an event's idempotency key for a function, and the run that has claimed it.
+
+        A claim counts for 24 h.
+        """
         declaration = self.state.functions.get(function)
         if declaration is None or declaration.idempotency is None:
             return None, None
@@ -272,7 +275,7 @@ class Decisions:
         return place if isinstance(wait, ForSignal) and now < wait.until else None
 
     def step_waits(self, place: Place, kind: StepKind, wait: Wait, now: datetime, *, replace: bool) -> Iterator[Record]:
-        """Let a step wait; with `replace` it takes a signal over from another step that waits for it."""
+        """Let a step wait; with `replace` it takes a signal over from another step."""
         run, key = place
         opened = StepOpened(run, key, kind, wait, now)
         if not isinstance(wait, ForSignal) or (holder := self.waiter(wait.signal, now)) is None:
@@ -321,7 +324,10 @@ class Decisions:
         error: RecordedError | None = None,
         reason: str | None = None,
     ) -> Iterator[Record]:
-        """End a run: answer its parent, send the events of its end, call its failure handler (R15, R16, R24)."""
+        """End a run, answer its parent, and tell of its end (R15, R16, R24).
+
+        The end is told by events, and to the failure handler.
+        """
         ledger = self.state.ledgers.get(run) or self.state.ledger(run)
         if ledger is None:
             return iter(())

@@ -208,7 +208,7 @@ class Ledger:
             self.open_turn = max(self.open_turn, max(self.turns) + 1)
 
     def pending(self, key: str) -> StepFacts | None:
-        """Return the facts of an open step, or None if the step has ended or is unknown."""
+        """Return the facts of a step if it is open, else None."""
         facts = self.steps.get(key)
         return facts if facts is not None and facts.outcome is None else None
 

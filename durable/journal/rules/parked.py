@@ -19,9 +19,10 @@ from durable.journal.rules.ledger import Ledger, StepFacts
 
 
 class ParkedRun:
-    """A parked run knows what the rules need to find it and to end the step in which it waits.
+    """A parked run holds the facts that the rules need while it waits.
 
-    The data of its event are kept as text, which takes a quarter of the memory.
+    They find it by these, and end the step in which it waits. The data of its event are kept as text, which takes a
+    quarter of the memory.
     """
 
     __slots__ = (

@@ -22,9 +22,10 @@ from durable.journal.rules.ledger import Ledger
 
 
 def awaited_children(ledger: Ledger) -> dict[str, str]:
-    """Return the children that an ended run waited for, or that failed for it, by step key.
+    """Return the children that an ended run waited for, by step key.
 
-    The children of steps that its code has cancelled are left out: if the code asks for one again, that is opened then.
+    Children whose end was an error to the run are among them. The children of steps that its code has cancelled are
+    left out: if the code asks for one again, that is opened then.
     """
     children: dict[str, str] = {}
     for key, facts in ledger.steps.items():
@@ -35,7 +36,7 @@ def awaited_children(ledger: Ledger) -> dict[str, str]:
 
 
 def reopen(decisions: Decisions, run: str, ended: Mapping[str, Ledger], now: datetime) -> Iterator[Record]:
-    """Decide to open a failed or cancelled run again, with the children that it waited for (R32).
+    """Open a failed or cancelled run again, with the children that it waited for (R32).
 
     Their own children follow in the same way. `ended` are those of these runs that have ended. The state must hold
     their ledgers.

@@ -164,7 +164,7 @@ def _of_steps(state: State, ledger: Ledger, *, every: bool) -> tuple[PutBack, ..
 
 
 def _found(state: State, place: Place, wait: Wait | None) -> tuple[PutBack, ...]:
-    """Return the functions that put back where an event, a signal or a child finds a wait."""
+    """Return the functions that put back how a wait is found from outside its run."""
     match wait:
         case ForEvent():
             return (partial(state.bus.put, place, state.bus.at(place)),)

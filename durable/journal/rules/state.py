@@ -100,7 +100,10 @@ class State:
         return ledger if ledger is not None and ledger.is_whole else None
 
     def known(self, run: str) -> Ledger | ParkedRun | None:
-        """Return an unfinished run, or one whose end was not told yet, as it is in memory."""
+        """Return a run as it is in memory, or None.
+
+        Unfinished runs are in memory, and those whose end was not told yet.
+        """
         return self.ledgers.get(run) or self.parked.get(run) or self.ended.get(run)
 
     def ledger(self, run: str) -> Ledger | None:
@@ -171,7 +174,7 @@ class State:
             del self.ended[record.run]
 
     def told_all(self) -> None:
-        """Forget every run that has ended, since no caller waits for it while a store is opened."""
+        """Forget every ended run, since no caller waits for it while a store is opened."""
         self.ended.clear()
 
     def fold(self, record: Record) -> None:

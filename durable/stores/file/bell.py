@@ -67,8 +67,11 @@ class Bell:
         self._loop = loop
 
     def close(self) -> None:
-        """Hear no more, and give the name back; one that is not open stays so, and in a forked child nothing is done:
-        what the loop watches is its parent's."""
+        """Stop listening, and remove the bell's name.
+
+        If the bell is not open, or in a forked child, nothing happens: the socket that the loop watches belongs to the
+        parent.
+        """
         if self.socket is None or self._pid != os.getpid():
             return
         if self._again is not None:
@@ -83,7 +86,7 @@ class Bell:
             os.unlink(name)
 
     def leave(self) -> None:
-        """Close a forked child's copy: with it open the name would outlive the engine that has it."""
+        """Close a forked child's copy, which would keep the name alive after the engine."""
         if self.socket is not None:
             self.socket.close()
 
@@ -135,7 +138,7 @@ def _bind(hearing: socket.socket, store: str) -> None:
 
 
 def _take_old_away(store: str) -> None:
-    """Remove the named pipe that releases before this one made beside the store, and left there when killed."""
+    """Remove the named pipe that an earlier release left beside the store when it was killed."""
     if _is_ours(f"{store}.bell", store, stat.S_ISFIFO):
         try:
             os.unlink(f"{store}.bell")
@@ -144,7 +147,7 @@ def _take_old_away(store: str) -> None:
 
 
 def _is_ours(path: str, store: str, is_kind: Callable[[int], bool]) -> bool:
-    """Return whether there is a file of that kind, of this user's or of the store's owner's."""
+    """Return whether a file of that kind belongs to this user or the store's owner."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:

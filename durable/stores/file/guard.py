@@ -115,8 +115,10 @@ def _sweep() -> None:
 
 
 def _locked_here() -> set[int] | None:
-    """Return the inodes of files on which this process has locks that closing a descriptor would drop; None if the
-    system does not say."""
+    """Return the inodes of files whose locks closing a descriptor would drop, if known.
+
+    These are the files on which this process has such locks. None if the system does not list them.
+    """
     try:
         with open("/proc/locks", "rb") as locks:
             fields = [line.split() for line in locks]
@@ -127,7 +129,7 @@ def _locked_here() -> set[int] | None:
 
 
 def forget() -> None:
-    """Close a forked child's copies: with one left open the guard would outlive the process that holds it."""
+    """Close a forked child's copies, which would keep the guard alive after the parent."""
     for file in _kept.values():
         os.close(file)
     _kept.clear()

@@ -1,20 +1,21 @@
 """Keep messages from other processes until an engine takes them.
 
 Separate because one process at a time may write to a store, but any process may send to it.
-Leaves to `sender` the putting and to `intake` the taking, to `messages` the meaning of a body.
+Leaves to `sender` the putting, to `receiver` the taking, to `messages` the meaning of a body.
 
-It is a small SQLite file of its own, `<path>.inbox`, which the first to send makes. A message is one row, under a
+The inbox is a small SQLite file of its own, `<path>.inbox`, which the first sender makes. A message is one row with a
 checksum, so it is there as a whole or not at all. `mark` counts the rows ever put and ever taken, and the index over
-the ids says which they are: a row that is missing is missed, whatever stands in its place. Every call opens the file,
-does one transaction and closes it: a file that was taken away or put back between two calls is seen, and nothing is
-left open that a forked child could disturb. Within a process one call goes on at a time: to close a file drops every
-other lock that the process has on it.
+the ids says which they are. So a missing row is noticed, even if another stands in its place. Every call opens the
+file, does one transaction and closes the file. So a call notices a file that was removed or replaced since the last
+call, and nothing is left open that a forked child could disturb. In one process, only one call at a time uses the file:
+closing a file drops every other lock that the process has on it.
 
-It keeps a rollback journal and no WAL: few rows go through it, and so there is nothing beside it while nobody writes.
-In that mode a commit is the deletion of a file, which only `synchronous = EXTRA` makes outlive a loss of power.
+The file has a rollback journal instead of a WAL. Few rows go through it, and so there are no further files beside it
+while no process writes. In this mode a commit is the deletion of a file, which is safe from a loss of power only with
+`synchronous = EXTRA`.
 
-Many may send at once. SQLite's own wait for a lock sleeps longer each time, so that the first to come waits longest.
-Here every sender tries again after a random few milliseconds, so each of them gets in after some tries.
+Many processes may send at once. SQLite's own wait for a lock sleeps longer each time, so that the first to come waits
+longest. Here every sender tries again after a random few milliseconds, so each of them gets in after some tries.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ from durable.stores.file.recognition import check_name, is_blank, recognise
 APPLICATION_ID = 0x64757269  # "duri"
 FORMAT = 1
 SUFFIX = ".inbox"
-MOST_MESSAGES = 200  # taken at a time: they are posted in one go, in which the loop does nothing else
+MOST_MESSAGES = 200  # taken at a time: all are posted in one turn of the loop, which does nothing else meanwhile
 MOST_BYTES = 1 << 20
-PATIENCE = 30.0  # seconds for which a call waits where another program has the file locked
+PATIENCE = 30.0  # seconds for which a call waits while another program has the file locked
 _HURRY = 1.0
 _ASK_AGAIN = 0.005
 
@@ -147,17 +148,18 @@ class Inbox:
         self._transact("sending to it", "BEGIN IMMEDIATE", keep, make=bool(messages))
 
     def look(self, besides: Collection[str] = ()) -> list[Message]:
-        """Return the messages that have waited longest, in the order in which they were put, without those `besides`.
+        """Return the messages that have waited longest, in the order of their putting.
 
-        At most 200, or 1 MiB and one more; none where there is no inbox.
+        Those in `besides` are left out. There are at most 200 messages, or 1 MiB and one message more. Without an inbox
+        the list is empty.
 
         Raises:
             StoreCorruptError: the inbox is damaged, or a message is missing.
-            StoreError: it is something else's or of another format, or reading failed.
+            StoreError: the file belongs to another program or has another format, or reading failed.
         """
 
         def find(connection: sqlite3.Connection) -> list[Message]:
-            if is_blank(connection):  # whoever began to make it was killed: SQLite has taken that back just now
+            if is_blank(connection):  # its maker was killed while making it, and SQLite has just undone that
                 return []
             last, taken = self._check(connection)
             found: dict[int, Message] = {}
@@ -176,10 +178,10 @@ class Inbox:
         return self._transact("looking into it", "BEGIN", find) or []
 
     def remove(self, ids: Collection[str]) -> None:
-        """Forget messages that were taken; those that are not there are ignored.
+        """Delete messages that were taken, and ignore those that are not there.
 
         Raises:
-            StoreError: as `look`; they are not known to be gone.
+            StoreError: as for `look`; it is not known whether the messages are deleted.
         """
 
         def forget(connection: sqlite3.Connection) -> None:
@@ -196,7 +198,7 @@ class Inbox:
         """Return the ids of all messages that are there.
 
         Raises:
-            StoreError: as `look`.
+            StoreError: as for `look`.
         """
 
         def find(connection: sqlite3.Connection) -> set[str]:
@@ -228,7 +230,7 @@ class Inbox:
 
     @contextmanager
     def _turn(self, until: float) -> Iterator[None]:
-        turn = _turns.setdefault((os.getpid(), self.path), _Turn())  # by process: a fork may find one taken for ever
+        turn = _turns.setdefault((os.getpid(), self.path), _Turn())  # by process: a parent's may be taken for ever
         while not turn.lock.acquire(timeout=_ASK_AGAIN):
             self._check_patience(until, None)
         try:
@@ -247,7 +249,7 @@ class Inbox:
         file = open_beside(self.store, SUFFIX, make=make)
         if file is None:
             return None
-        try:  # open until SQLite has closed it: no other file can have its number meanwhile
+        try:  # this stays open until SQLite has closed the file, so that no other file can get its number
             found = os.fstat(file)
             check_companions(self.path, self.store)
             return None if self._is_none(found.st_size) and not make else self._within(found, begin, work, make)
@@ -260,7 +262,7 @@ class Inbox:
         connection = schema.connect(self.path, "rw", busy=_ASK_AGAIN)
         try:
             if make and is_blank(connection):
-                connection.execute("PRAGMA auto_vacuum = 1")  # is taken only before there are tables
+                connection.execute("PRAGMA auto_vacuum = 1")  # has an effect only before there are tables
             self._configure(connection)
             connection.execute(begin)
             try:
@@ -276,23 +278,26 @@ class Inbox:
             connection.close()
 
     def _is_none(self, size: int) -> bool:
-        """Return whether there is no inbox yet; refuse a file that is something else's before it is opened to write."""
+        """Return whether there is no inbox yet.
+
+        A file of another program is refused here, before it is opened to write.
+        """
         if not size:
             return True
         try:
             connection = schema.connect(self.path, "ro&immutable=1")
             try:
-                if is_blank(connection):  # whoever began to make it was killed, or is about to go on
+                if is_blank(connection):  # its maker was killed while making it, or is about to go on
                     return True
                 self._check_owner(connection)
             finally:
                 connection.close()
-        except sqlite3.Error:  # damaged, or seen amid another's commit: whoever opens it under a lock will know
+        except sqlite3.Error:  # damaged, or in the middle of a commit: the opening under a lock will find out
             return False
         return False
 
     def _check_same(self, found: os.stat_result) -> None:
-        """Check that the file is still the one that was examined: SQLite opens by name."""
+        """Check that SQLite, which opens by name, has opened the file that was examined."""
         now = os.stat(self.path, follow_symlinks=False)
         if (now.st_dev, now.st_ino) != (found.st_dev, found.st_ino):
             raise StoreError(f"the inbox {self.path!r} was replaced while it was opened: try again")

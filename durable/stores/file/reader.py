@@ -1,15 +1,15 @@
 """Read a store's file, and check that what is read is whole.
 
 Separate because reading needs no lock and may happen in another process, beside the writer.
-Leaves to `reading` how the file is opened, to `seal` the check of a single row, to `file` the event loop.
+Leaves to `reading` the opening of the file, to `checksums` the check of a single row, to `store` the event loop.
 
-Every row knows the number of the row before it in its run, and the table of runs a row that must be there: so a row
-that is missing inside a run, or at the end of one that has ended, is found by whoever reads the run. The last rows of
-an unfinished run are found missing by the count when the file is opened (`schema.check_whole`).
+Every row holds the number of the row before it in its run, and the table of runs holds a row number that must exist. So
+a row that is missing inside a run, or at the end of an ended run, is noticed when the run is read. The last rows of an
+unfinished run are missed by the count when the file is opened (`recognition.check_whole`).
 
-What recovery folds is chosen in one short transaction, by number only, and read in chunks, each in a transaction of
-its own: neither 300,000 rows in memory nor a snapshot that keeps the writer's checkpoints waiting. Rows never change,
-so later chunks fit; only prune can take them meanwhile, and then it says so in the mark.
+The rows that recovery folds are chosen in one short transaction, by number only, and read in chunks, each in its own
+transaction. So there are never 300,000 rows in memory, and no long snapshot delays the writer's checkpoints. Rows never
+change, so later chunks fit the choice. Only prune may delete rows meanwhile, which the mark then shows.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ROWS = f"SELECT {_COLUMNS} FROM json_each(?) n CROSS JOIN journal j ON j.seq = 
 _OPEN = f"SELECT {RUN_COLUMNS} FROM runs WHERE open = 1"
 _OPEN_ROWS = "SELECT seq FROM journal WHERE run IN (SELECT no FROM runs WHERE open = 1)"
 _CHUNK = 2_000
-_PATIENCE = 1.0  # with an inbox that is locked: the engine's own reading waits meanwhile
+_PATIENCE = 1.0  # seconds for a locked inbox, since the engine's own reading waits meanwhile
 
 
 @attrs.define(eq=False, repr=False)
@@ -44,11 +44,11 @@ class Choice:
     """A choice is a list of rows that are to be read.
 
     Attributes:
-        numbers: of the rows, in append order.
-        names: the run's id by its number.
-        due: for each run that is read whole, the number that must be among its rows.
-        last: for each of those, the row that was read last.
-        pruned: how many rows prune had ever taken.
+        numbers: the numbers of the rows, in append order.
+        names: the ids of runs, by their numbers.
+        due: for each run that is read as a whole, the number that must be among its rows.
+        last: for each of these runs, the row that was read last.
+        pruned: how many rows prune had ever deleted.
         at: how many of the rows have been read.
     """
 
@@ -61,7 +61,7 @@ class Choice:
 
 
 class Reader:
-    """A reader reads a store's file through a connection, in a worker's thread."""
+    """A reader reads a store's file through a connection, in a thread of its own."""
 
     def __init__(self, connection: ReadConnection) -> None:
         self._connection = connection
@@ -96,7 +96,7 @@ class Reader:
         return None if record is None else place_in(connection, record)
 
     def find(self, query: RunQuery) -> list[RunRow]:
-        """Return the rows that the query names, the highest number first."""
+        """Return the rows that match a query, the highest number first."""
         if query.limit <= 0:
             return []
         conditions, values = ["function IS NOT NULL"], []
@@ -112,9 +112,10 @@ class Reader:
         return [row_of(place.id or "", place.fields) for place in places if place.fields is not None]
 
     def prunable(self, before: int) -> list[int]:
-        """Return the numbers of the runs that prune may forget, the oldest last; see `FileStore.prune`.
+        """Return the numbers of the runs that prune may delete, the oldest last: see `FileStore.prune`.
 
-        That a message of the inbox was taken is not forgotten while it may be there: it would be taken again.
+        The record that a message was taken is kept while the message may still be in the inbox. Otherwise the message
+        would be taken again.
         """
         found = self._read(partial(_prunable, before))
         taken = {no: message for no, run in found.items() if (message := message_of(run)) is not None}
@@ -124,14 +125,17 @@ class Reader:
         return sorted(found, reverse=True)
 
     def _waiting(self, taken: set[str]) -> set[str]:
-        """Return which of these messages may still be in the inbox: where it cannot be told, all of them."""
+        """Return those of these messages that may still be in the inbox.
+
+        If the inbox cannot be read, these are all of them.
+        """
         try:
             return Inbox(self.path, patience=_PATIENCE).ids()
-        except StoreError:  # locked or damaged; its engine says so
+        except StoreError:  # the inbox is locked or damaged, which its engine reports
             return taken
 
     def choose(self, now: int) -> Choice:
-        """Return which rows recovery folds at that time."""
+        """Choose the rows that recovery folds at an instant."""
         return self._read(partial(self._choose, now))
 
     def _choose(self, now: int, connection: sqlite3.Connection) -> Choice:
@@ -156,7 +160,7 @@ class Reader:
         return "" if record is None else place_in(connection, record).id or ""
 
     def read(self, choice: Choice) -> list[Entry]:
-        """Return the next entries of the choice; none at its end.
+        """Return the next entries of a choice, or an empty list at its end.
 
         Raises:
             StoreCorruptError: a row is damaged or missing. R30
@@ -166,7 +170,7 @@ class Reader:
         choice.at += len(numbers)
         if (
             pruned != choice.pruned
-        ):  # a reader in another process met prune: what has ended since may be gone, and is not missing
+        ):  # another process has pruned: runs that have ended since may be gone, which is no damage
             return [unseal(row, choice.names.get(row[1], "?")) for row in rows]
         names, last, due = choice.names, choice.last, choice.due
         entries = [unseal(row, names.get(row[1], f"number {row[1]}")) for row in rows]

@@ -7,10 +7,10 @@ A closed store, which has no `-wal`, is opened as immutable: SQLite would make a
 needs the right to write and, where that is another user's, shuts the writer out. It takes no locks, so what was read
 counts only if the file is still at rest and the same afterwards; otherwise it is opened anew and read again.
 
-Who holds the lock and has not begun to write only *looks*: it has SQLite keep its `-shm` in memory, so that nothing has
-changed if it goes away again. SQLite shares that among all connections of a process to the file, and none of them can
-write meanwhile. So whoever looks lets go before anybody writes, and other readers of the process, which share it then,
-keep no connection while somebody looks.
+A process that holds the lock and has not begun to write only *looks*: SQLite keeps its `-shm` in memory, so that
+nothing has changed if the process closes the store again. SQLite shares this memory among all connections of the
+process to the file, and none of them can write meanwhile. So a looking connection is closed before anything is written,
+and other readers of the process keep no connection while one looks.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class ReadConnection:
             except sqlite3.Error as error:
                 if (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF != sqlite3.SQLITE_READONLY:
                     raise
-                self._check_through("ro")  # a writer that has just come
+                self._check_through("ro")  # a writer has just opened the file
         except (sqlite3.Error, OSError) as error:
             raise schema.failed(self.path, "opening it to read", error) from error
 
@@ -193,7 +193,7 @@ def _at_rest(path: str) -> tuple[int, ...] | None:
 
 def _forget_in_child() -> None:
     global _turn
-    _turn = threading.RLock()  # another thread of the parent may have had it at the fork
+    _turn = threading.RLock()  # a new lock: another thread of the parent may have held the old one at the fork
     _looked_at.clear()
 
 

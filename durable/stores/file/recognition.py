@@ -49,10 +49,10 @@ def recognise(path: str) -> bool:
     """Return whether the file is a store, False if there is no store yet.
 
     Raises:
-        StoreCorruptError: not a SQLite file, cut short, gone while its `-wal` is still there, or beside a `-journal`
-            that SQLite would destroy it with.
-        StoreError: a directory, no folder to be in, another application's database, another format; or what lies at the
-            name of a file that SQLite keeps beside it is none.
+        StoreCorruptError: the file is not a SQLite file, is cut short, is gone while its `-wal` is still there, or has
+            a `-journal` beside it with which SQLite would destroy it.
+        StoreError: the path is a directory or has no folder; the database belongs to another application, or has
+            another format; or something else has the name of a file that SQLite keeps beside the store.
     """
     check_folder(path)
     check_companions(path, path)
@@ -98,7 +98,7 @@ def _is_store(path: str, has_wal: bool) -> bool:
             raise StoreCorruptError(f"store {path!r} is cut short, its last page is not whole: restore a copy")
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_CORRUPT and has_wal:
-            return True  # a crash amid a checkpoint leaves the file short and the rest in the -wal
+            return True  # a crash during a checkpoint leaves the file short, with the rest in the -wal
         raise StoreCorruptError(f"{path!r} is not a store, or a damaged one, and was left as it is: {error}") from error
     finally:
         connection.close()
@@ -147,7 +147,7 @@ def _has_tables(connection: sqlite3.Connection) -> bool:
     return True
 
 
-# All that can be a reason to refuse.
+# All possible reasons to refuse a file.
 
 
 def examine(path: str) -> Mark | None:
@@ -190,7 +190,7 @@ def check_name(path: str) -> None:
     """Check that a path names a regular file that has no other name.
 
     Raises:
-        StoreError: it is not a regular file, or has another name, too.
+        StoreError: the file is not a regular one, or has another name as well.
     """
     try:
         found = os.stat(path)
@@ -231,7 +231,7 @@ def own_lineage(path: str) -> wal.Lineage | None:
             row = connection.execute("SELECT last, pruned, runs, forgotten, crc FROM mark WHERE one = 2").fetchone()
         finally:
             connection.close()
-    except sqlite3.Error:  # a checkpoint was cut short: only together with its -wal the file is whole
+    except sqlite3.Error:  # a checkpoint was cut short, so the file is whole only together with its -wal
         return None
     return wal.Lineage(0, 0, 0) if row is None else wal.lineage_of(row)
 
@@ -273,7 +273,7 @@ class SpareTask:
         self._file: guard.Identity | None = None
 
     def make(self) -> None:
-        """Make the `-shm`, if there is none."""
+        """Make the `-shm`, unless it exists."""
         file = make_beside(self._store, "-shm")
         if file is not None:
             found = os.fstat(file)
@@ -281,7 +281,7 @@ class SpareTask:
             os.close(file)
 
     def take_away(self) -> None:
-        """Delete the `-shm` again, unless a program uses it by now."""
+        """Delete the `-shm` again, unless a program has begun to use it."""
         which, self._file = self._file, None
         path = f"{self._store}-shm"
         if which is not None and guard.identity(path) == which and not size(path):
@@ -289,7 +289,7 @@ class SpareTask:
 
 
 def look(path: str) -> tuple[sqlite3.Connection, SpareTask]:
-    """Return a connection that changes nothing, and the spare to delete after it."""
+    """Return a connection that changes nothing, and the spare to delete after its use."""
     spare = SpareTask(path)
     if not wal.has_content(path):
         return schema.connect(path, "ro&immutable=1"), spare
@@ -304,10 +304,10 @@ def look(path: str) -> tuple[sqlite3.Connection, SpareTask]:
 def check_whole(connection: sqlite3.Connection, path: str) -> Mark:
     """Check that no row is missing; return the mark as it should be (R30).
 
-    Costs a pass over two indexes, about 10 ms for a million entries.
+    The check reads two indexes, which takes about 10 ms for a million entries.
 
     Raises:
-        StoreCorruptError: a row is missing, named with its run where the rows that are left can tell.
+        StoreCorruptError: a row is missing. The error names it with its run, if the remaining rows show these.
     """
     last, pruned, runs, forgotten = schema.read_mark(connection, path)
     rows = connection.execute("SELECT count(*) FROM journal").fetchone()[0]

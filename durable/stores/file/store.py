@@ -87,7 +87,9 @@ class FileReader:
         self._reader, self._pid = Reader(connection), os.getpid()
 
     async def history(self, run: str) -> AsyncIterator[Entry]:
-        """Yield every entry of the run in append order; "" are the facts of no single run.
+        """Yield every entry of a run in append order.
+
+        The run "" has the facts that belong to no single run.
 
         Raises:
             StoreCorruptError: a row of it is damaged or missing.
@@ -186,11 +188,12 @@ class FileStore:
         nothing in its folder changes but the lock's file, and a refused opening leaves that, too, as it was.
 
         Raises:
-            StoreLockedError: another process, or another opener in this one, has it; the message names the holder.
-            StoreCorruptError: damaged, cut short, rows missing, not a SQLite file, or beside a `-wal` or a `-journal`
-                of another file.
-            StoreError: no folder or no right to write, another application's database, an unknown format, a second
-                name, a trigger on its tables.
+            StoreLockedError: another process, or another opener in this one, has the lock; the message names the
+                holder.
+            StoreCorruptError: the file is damaged, cut short, lacks rows, is not a SQLite file, or has a `-wal` or a
+                `-journal` of another file beside it.
+            StoreError: the path has no folder, or there is no right to write; the database belongs to another
+                application, or has an unknown format; the file has a second name, or a trigger on its tables.
         """
         _check_process(self._pid, self.path)
         if self._worker is not None:
@@ -212,8 +215,8 @@ class FileStore:
         """Open the file to write, after everything has been examined.
 
         Raises:
-            StoreError: it does not take a setting on which durability rests (WAL on a network file system), or cannot
-                be written to.
+            StoreError: the file does not accept a setting that durability needs (WAL on a network file system), or
+                cannot be written to.
         """
         await self._open_worker().post(self._writer.begin)
 
@@ -278,10 +281,10 @@ class FileStore:
         return forgotten
 
     async def close(self) -> None:
-        """Commit what is queued, take the `-wal` into the file and give the lock back; one not open stays so.
+        """Commit the queued entries, copy the `-wal` into the file and release the lock.
 
-        Where another program has the file locked, that is waited for, 5 s at the most; then the `-wal` stays beside
-        the file, and the log says so. A caller that is cancelled meanwhile does not stop it.
+        Closing a store that is not open does nothing. If another program has the file locked, this waits for 5 s at
+        most. Then the `-wal` stays beside the file, and the log says so. Cancelling the caller does not stop it.
         """
         _check_process(self._pid, self.path)
         worker, self._worker = self._worker, None
@@ -293,7 +296,7 @@ class FileStore:
             await asyncio.shield(self._closing)
 
     async def _close(self, worker: StoreThread) -> None:
-        await self._reader.close()  # before the writer: only the last to close the file can take its -wal in
+        await self._reader.close()  # before the writer: only the last to close the file can copy its -wal into it
         closed = worker.post(self._writer.close)
         worker.stop()
         await closed
@@ -308,7 +311,10 @@ class FileStore:
 async def _started(
     name: str, perform: Callable[..., None], side: _T, *, opening: Callable[[], None], closing: Callable[[], None]
 ) -> tuple[StoreThread, _T]:
-    """Start a thread and open one side of the store in it; a caller that is cancelled meanwhile leaves nothing open."""
+    """Start a thread, and open one side of the store in it.
+
+    If the caller is cancelled meanwhile, nothing is left open.
+    """
     worker = StoreThread(name, perform)
     try:
         await worker.post(opening)
@@ -319,8 +325,10 @@ async def _started(
 
 
 async def _stopped(worker: StoreThread, closing: Callable[[], None]) -> None:
-    """End a thread with what closes its side, and wait until that is done, even if the caller is cancelled again: who
-    is told that opening has failed may open anew at once."""
+    """Close one side of the store in its thread, end the thread, and wait for both.
+
+    This waits even if the caller is cancelled again: after a failed opening the store may be opened anew at once.
+    """
     closed = worker.post(closing)
     worker.stop()
     while not closed.done():
@@ -330,14 +338,17 @@ async def _stopped(worker: StoreThread, closing: Callable[[], None]) -> None:
 
 
 async def _ended(closing: asyncio.Future[None] | None) -> None:
-    """Wait for a close that goes on, because whoever asked for it was cancelled; its error was theirs."""
+    """Wait for a closing that goes on although its caller was cancelled.
+
+    Its error belonged to that caller.
+    """
     if closing is not None and closing.get_loop() is asyncio.get_running_loop():
         await asyncio.wait([closing])
         _seen(closing)
 
 
 def _seen(closed: asyncio.Future[None]) -> None:
-    """Take note of the error of a close that nobody has awaited: asyncio would log it as never retrieved."""
+    """Read the error of a closing, since asyncio would log it as never retrieved."""
     if not closed.cancelled():
         closed.exception()
 
@@ -347,7 +358,7 @@ def _checked(path: str | os.PathLike[str]) -> str:
     text = plain(given, "the path of a store")
     try:
         is_name = bool(os.fsencode(text)) and text != ":memory:" and "\0" not in text
-    except UnicodeEncodeError:  # half of a surrogate pair, unless it stands for a byte, as in what the system lists
+    except UnicodeEncodeError:  # half of a surrogate pair; those of names that the system lists stand for bytes
         is_name = False
     if not is_name:
         raise ValueError(f"a store cannot be at {shown(text)}: name a file, or use DictStore() to keep nothing")

@@ -39,13 +39,16 @@ class StoreThread:
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def post(self, task: Any) -> asyncio.Future[Any]:
-        """Queue a task and return the future of its result; the task is done even if the future is cancelled."""
+        """Queue a task, and return the future of its result.
+
+        The task is done even if the future is cancelled.
+        """
         future = asyncio.get_running_loop().create_future()
         self._jobs.put(Job(task, future))
         return future
 
     def stop(self) -> None:
-        """End the thread after what is queued; nothing may be posted any more."""
+        """End the thread after the queued tasks; no more may be posted."""
         self._jobs.put(None)
 
     def _work(self) -> None:

@@ -119,7 +119,10 @@ def is_foreign(path: str, *, is_wal: bool, number: int | None, cookie: int) -> b
 
 
 def _pages(path: str) -> Iterator[tuple[int, bytes]]:
-    """Yield what may matter here of the pages in a `-wal`, as far as it was not begun anew: number and content."""
+    """Yield the number and the content of the pages in a `-wal` that may matter here.
+
+    Pages from before the file was last begun anew are left out.
+    """
     with open(f"{path}-wal", "rb") as file:
         header = file.read(_HEADER.size)
         if not _is_header(header):

@@ -1,12 +1,12 @@
 """Check rows of the table of runs, also those that an older release sealed wrongly.
 
-Separate because a row is judged by itself, but for this one case, in which the run's rows in the journal vouch for it.
-Leaves to `seal` what a checksum is over.
+Separate because rows are checked by themselves, except in this one case, in which the journal must confirm a row.
+Leaves to `checksums` the content of a checksum.
 
-Up to version 0.1.0 the checksum of such a row was over Python's objects: a member of a StrEnum, given as the id of a
-run or of a function, was sealed by its `repr` and kept as its text, so that the row matched no more. What it says
-stands in the journal too, each row of which has a checksum of its own: what `find` tells, which entry ended the run,
-and in the body of the first one the run's id.
+Up to version 0.1.0 the checksum of such a row was made of Python's objects. If the id of a run or of a function was a
+member of a StrEnum, its `repr` went into the checksum and its text into the row, so the two never matched. But all that
+the row says also stands in the journal, whose rows have checksums of their own: the fields for `find`, the entry that
+ended the run, and the run's id, in the body of the first entry.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def place_in(connection: sqlite3.Connection, record: RunRecord) -> Place:
     """Return the place in a row of the table of runs.
 
     Raises:
-        StoreCorruptError: a field is not what was written. R30
+        StoreCorruptError: a field has changed since it was written (R30).
     """
     no, run, is_open, last, *fields = values_in(connection, record)
     known = None if fields[0] is None else cast(Fields, tuple(fields))
@@ -40,7 +40,7 @@ def values_in(connection: sqlite3.Connection, record: RunRecord) -> Sequence[Any
     """Return the values in a row of the table of runs, without the checksum.
 
     Raises:
-        StoreCorruptError: a field is not what was written. R30
+        StoreCorruptError: a field has changed since it was written (R30).
     """
     try:
         return checked_run(record)
@@ -67,7 +67,10 @@ def _vouched_for(connection: sqlite3.Connection, record: RunRecord) -> Sequence[
 
 
 def _told_by(rows: Sequence[EntryRow], run: str) -> tuple[bool, Fields | None]:
-    """Return whether the run is open, and what `find` tells of it, going by its own rows, each of which is checked."""
+    """Return whether a run is open, and its fields for `find`, as its own rows say.
+
+    The checksum of each of these rows is checked.
+    """
     is_open, fields, last = True, None, 0
     for row in rows:
         unseal(row, run)

@@ -1,19 +1,19 @@
 """Write batches to a store's file as transactions, and prune it.
 
 Separate because it lives in one thread, under the lock, and nothing else may write.
-Leaves to `file` the event loop, to `recognition` what is refused, to `connection` what every transaction owes.
+Leaves to `store` the event loop, to `recognition` the refusing of files, to `connection` the safety of a transaction.
 
-Opening only looks, and whatever it refuses is as it was before. The file is opened to write by the first who writes,
-or when all else that may be a reason to refuse has been looked at (`begin`); a store in which nothing was written is
-closed without having been touched.
+Opening only looks at the file, so a refused file is as it was before. The file is opened to write by the first append,
+or by `begin`, after everything has been checked. A store to which nothing was written is closed untouched.
 
-Group commit: the worker hands over everything that was posted while the last commit was in flight, and all appends
-among it become one transaction, in the order they were posted. What was acknowledged has been committed; what was not
-may have been (R31), and once anything has failed, nothing is tried again: `failure` answers every later append.
+Commits are made in groups. The thread hands over all jobs that were posted during the last commit, and all appends
+among them become one transaction, in the order of their posting. An acknowledged append is committed. An append that
+was not acknowledged may be committed, too (R31). After a failure nothing is tried again: `failure` is the answer to
+every later append.
 
-A place per run (its number and its last row) is kept for the runs lately written, so that an entry costs one insert.
-Facts of no single run have number 0 and no row before them: prune takes them one by one, which would tear a chain. The
-count in `check_whole` misses them all the same.
+The place of a run, which is its number and its last row, is kept in memory for the runs lately written, so that an
+entry costs one insert. Facts that belong to no single run have number 0 and form no chain, since prune deletes them one
+by one. If one is missing, the count in `check_whole` shows it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _NUMBERED = f"SELECT {RUN_COLUMNS} FROM runs WHERE no = ?"
 _PLACES = 20_000
 _COMMIT_BYTES = 2 * 4096
 _ROW_BYTES = 100
-_PRUNE_ROWS = 250  # what is appended meanwhile waits for all of them: as long as for a few commits
+_PRUNE_ROWS = 250  # an append waits until all of these are deleted, which takes as long as a few commits
 _VACUUM_PAGES = 500
 
 
@@ -51,10 +51,10 @@ def _nobody() -> None:
 
 
 class Writer:
-    """A writer writes to the store at a real path, in the worker's thread.
+    """A writer writes to the store at a real path, in a thread of its own.
 
-    `lets_go()` is called before the file is opened to write: whoever only looks at it lets go of it. `said` is told
-    what goes on for long: see `Patience`.
+    `lets_go()` is called before the file is opened to write, and closes the connections that only look at it. `said` is
+    called with news about long waits: see `Patience`.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Writer:
         self._last = self._pruned = self._runs = self._forgotten = 0
 
     def open(self) -> None:
-        """Take the lock and examine the file; make a store if there is none.
+        """Take the lock and examine the file; if it does not exist, make a store.
 
         Raises:
             StoreLockedError, StoreCorruptError, StoreError: see `FileStore.open`; nothing was changed.
@@ -84,7 +84,7 @@ class Writer:
             check_folder(self.path)
             lock.acquire()
             mark = examine(self.path)
-            if lock.claim():  # the lock's file was not there, so somebody may have come in between
+            if lock.claim():  # the lock's file did not exist, so another process may have come in between
                 mark = examine(self.path)
         except Exception as error:
             lock.release(refused=True)
@@ -106,16 +106,16 @@ class Writer:
 
     def _make(self, lock: StoreLock) -> None:
         was_there = False
-        try:  # before SQLite does, which would let others read it
+        try:  # the file is made here, since SQLite would make it readable for other users
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), PRIVATE))
         except FileExistsError:
-            was_there = True  # somebody has made it, with the rights that it is to have, or was interrupted
+            was_there = True  # another process has made it, with the right permissions, or was interrupted
         lock.guard()
         connection = schema.connect(self.path, "rw")
         try:
             schema.create(connection)
             schema.configure(connection, self.path, self._synchronous)
-        except StoreError:  # where no store can be, such as a file system without shared memory, none is left behind
+        except StoreError:  # where no store can be, such as a file system without shared memory, no file is left behind
             connection.close()
             if was_there:
                 os.truncate(self.path, 0)
@@ -126,10 +126,10 @@ class Writer:
             connection.close()
 
     def begin(self) -> WriteConnection:
-        """Open the file to write, if that has not been done yet.
+        """Open the file to write, unless it is open already.
 
         Raises:
-            StoreError: it does not take a setting on which durability rests, or cannot be written to.
+            StoreError: the file does not accept a setting that durability needs, or cannot be written to.
         """
         if self._begun is None:
             if self._lock is None:
@@ -162,7 +162,10 @@ class Writer:
             lock.release(refused=self._begun is None and self._known)
 
     def perform(self, jobs: Sequence[Job]) -> None:
-        """Do jobs in order, a run of appends as one transaction; a job's task is a tuple of entries or a callable."""
+        """Do jobs in order, with neighbouring appends as one transaction.
+
+        A job's task is a tuple of entries to append, or a callable.
+        """
         appends: list[Job] = []
         for job in jobs:
             if isinstance(job.task, tuple):
@@ -282,8 +285,8 @@ class Writer:
     def forget(self, runs: list[int]) -> int:
         """Delete the last of these ended runs, at most 250 rows, and shorten the list.
 
-        A run that has more rows loses its id first: it is gone for everyone, and a crash leaves a rest without an id
-        that the next prune takes. Return how many runs that `find` knew have gone.
+        A run with more rows first loses its id, so that no reader finds it any more. If the process crashes then, the
+        next prune deletes the rest. Returns how many runs known to `find` are deleted.
         """
 
         def some(connection: sqlite3.Connection) -> int:
@@ -301,7 +304,7 @@ class Writer:
     def _forget_run(self, connection: sqlite3.Connection, no: int, room: int) -> tuple[int, int]:
         record = connection.execute(_NUMBERED, (no,)).fetchone()
         place = None if record is None else place_in(connection, record)
-        if place is None or place.open:  # opened again since it was chosen
+        if place is None or place.open:  # the run was opened again since it was chosen
             return 0, 0
         known = int(place.fields is not None)
         taken = self._delete(connection, "run = ?", no, room)
@@ -320,7 +323,7 @@ class Writer:
         return taken
 
     def forget_facts(self, before: int) -> int:
-        """Delete at most 250 facts whose time is past; return how many."""
+        """Delete at most 250 facts whose time has passed, and return their number."""
         return self._change(
             lambda connection: self._delete(connection, "run = 0 AND keep_until <= ?", before, _PRUNE_ROWS)
         )
@@ -344,13 +347,13 @@ class Writer:
             raise type(self.failure)(str(self.failure))
 
     def vacuum(self) -> bool:
-        """Give up to 500 free pages of the file back; return whether there are more that can be."""
+        """Return up to 500 free pages to the file system, and whether there are more."""
         self._check()
         try:
             begun = self.begin()
             if not self.gives_back() or not schema.pragma(begun.connection, "freelist_count"):
                 return False
-            # As a script: a statement of this pragma is over after its first page where Python 3.11 steps it.
+            # It must be a script: as a statement, Python 3.11 ends this pragma after its first page.
             begun.script(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
         except Exception as error:
             self._fail(error)

@@ -1,7 +1,7 @@
 """Define every exception of the library, and the record that is kept of one.
 
 Separate because nearly every other module raises these exceptions, and this one imports hardly any of them.
-Leaves to `codec` how an exception becomes a `RecordedError`.
+Leaves to `journal.codec` the making of a `RecordedError` from an exception.
 
     DurableError
         NonRetriableError, RetryAfterError      raised by your code to steer retries

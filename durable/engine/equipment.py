@@ -33,7 +33,9 @@ def checked_store(store: object) -> Store:
 
 
 def checked_clock(clock: object) -> Clock:
-    """Return a clock whose `now` is always a plain datetime in UTC; the wall clock for None.
+    """Return a clock whose `now` is always a plain datetime in UTC.
+
+    For None it is the wall clock.
 
     Raises:
         TypeError, ValueError: the object lacks a clock's methods, as `time.time` does, or its `now` is not an aware

@@ -2,7 +2,7 @@
 
 Separate because `asyncio.run` waits for ever for tasks that do not end, and knows no signal but Ctrl-C. It also cancels
 every task as soon as one raises SystemExit, even those that close a store in order.
-Leaves to `script` the coroutine, and the telling of how it ended.
+Leaves to `script` the coroutine, and the report of its end.
 
 SIGINT, SIGTERM and SIGHUP cancel the coroutine once; it then closes in order. A second Ctrl-C does not wait for that,
 and a third one has the system's usual effect. A second SIGTERM or SIGHUP changes nothing: supervisors and shells send
@@ -74,7 +74,7 @@ class Foreground:
         self._is_closing = True
 
     def _drive(self, task: asyncio.Task[Any]) -> BaseException | None:
-        """Run the loop until a task is done; return the first exit that the loop raised meanwhile."""
+        """Run the loop until a task is done, and return the first exit that the loop raised."""
         loop, exited = self._opened(), None
         task.add_done_callback(lambda _: loop.stop())
         while not task.done() and not self._is_abandoned:

@@ -175,10 +175,11 @@ class Runtime:
         return ids, [record.run for record in records if isinstance(record, RunOpened)]
 
     async def start(self, function: str, event: Event, run: str, *, is_named: bool) -> str:
-        """Open a run, and return its id once it is durable; a repeat returns the first run's id.
+        """Open a run, and return its id once it is durable.
 
-        With `is_named` the user has given the id, and a run of the same id is the first. Otherwise it is a run that has
-        claimed the same `idempotency` key of the function (R21).
+        A repeat opens no run, and returns the id of the first. With `is_named` the user has given the id, and the first
+        is a run of the same id. Otherwise it is a run that has claimed the same `idempotency` key of the function
+        (R21).
 
         Raises:
             StoreError: the store has failed; it is not known whether the run is recorded.

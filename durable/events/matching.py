@@ -45,7 +45,7 @@ def at_path(value: object, path: Path) -> object:
 
 
 def lacking(seen: Mapping[str, Any], path: Path) -> str | None:
-    """Say why an event has no value at a path, or return None if it has one."""
+    """Say why an event has no value at a path; None if it has one."""
     value: object = seen
     for number, name in enumerate(path):
         if not isinstance(value, Mapping):

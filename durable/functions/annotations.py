@@ -1,7 +1,7 @@
 """Find the return annotation of a handler.
 
 Separate because it is needed at every step and must cost next to nothing.
-Leaves to `classes` what the type means for a value.
+Leaves to `classes` the meaning of the type for a value.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Define the context, the one argument that a function is called with.
 
 Separate because a user's function gets nothing else from the library, and all of it must be the same on replay.
-Leaves to `step` what can be awaited.
+Leaves to `step` the methods whose result is awaited.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Check a step's id, its options and the names of signals.
 
 Separate because steps and the engine's methods share these checks.
-Leaves to `step` what the steps do.
+Leaves to `step` the steps themselves.
 """
 
 from __future__ import annotations

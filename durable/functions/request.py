@@ -1,7 +1,7 @@
 """Define requests, which are step calls as frozen values, and the `Execution` protocol.
 
 Separate because a function sees no task and no store: it asks, and an execution answers with a coroutine.
-Leaves to `step` the checks before a request, to `execution` and `session` what follows from it.
+Leaves to `step` the checks before a request, to `execution` and `session` its consequences.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What opens and what cancels a function's runs, as users declare it.
 
 Separate because a declaration is checked where it is written, long before an event comes.
-Leaves to `events` how they are matched.
+Leaves to `events` the matching.
 """
 
 from __future__ import annotations

@@ -147,7 +147,10 @@ class EngineClosed:
 
 @attrs.frozen
 class RunOpened:
-    """A run was opened; `parent` is the run and the step key that invoked it, or None."""
+    """A run was opened.
+
+    `parent` is the run and the key of the step that invoked it, or None.
+    """
 
     run: str
     function: str

@@ -2,7 +2,7 @@
 
 Separate because R2 and R31 depend on it: a posted record is part of the state at once, but is shown outside only when
 it is durable.
-Leaves to the store the keeping of entries, to `session` and `engine` who is told.
+Leaves to the store the keeping of entries, to its followers and callers the actions that follow.
 
 `post` folds a record and queues it, without an await. The next append takes all records that were queued while the last
 one was under way. So a thousand runs that step at once share a few commits, and everything posted between two awaits is

@@ -386,7 +386,7 @@ class StepCoroutine(Coroutine[Any, Any, Any]):
 def asked(
     session: Caller, key: str, step_id: str, kind: StepKind, called_by: asyncio.Task[Any] | None
 ) -> tuple[StepCall, StepCoroutine]:
-    """Return a new call of a step, and the coroutine that is awaited for it: over, until all is well with the call."""
+    """Return a new call of a step, and the coroutine that is awaited for it."""
     call = StepCall(session, key, step_id, kind, called_by)
     return call, StepCoroutine(session, call)
 

@@ -1,7 +1,7 @@
 """Deliver outcomes to a run in the same order live and on replay.
 
 Separate because this is why races replay exactly, and because it must be readable on one page.
-Leaves to `session` the calls that wait for an outcome, to `journal` when an outcome is durable.
+Leaves to `session` the calls that wait for an outcome, to `journal` the durability of an outcome.
 
 A store of results alone forgets which of two steps ended first: on replay both are there at once, and `asyncio.wait`
 picks another winner. So outcomes come in *turns*. One turn is open: outcomes join it as they are posted, and its number

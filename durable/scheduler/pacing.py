@@ -1,7 +1,7 @@
 """Spread large amounts of work over many turns of the event loop.
 
 Separate because one event may open or cancel ten thousand runs, and the loop has other work meanwhile.
-Leaves to `scheduler` what a piece of work is. `timers`, `journal` and `rounds` pace their own work themselves.
+Leaves to `scheduler` the pieces of work. `timers`, `journal` and `rounds` pace their own work themselves.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Take the coroutines from waiting runs, and give these runs new ones later.
 
 Separate because parking saves memory and changes nothing else: no record says whether a run was parked.
-Leaves to `scheduler` the beginning of runs, to `parked` what is kept of a parked run.
+Leaves to `scheduler` the beginning of runs, to `parked` the facts that are kept of a parked run.
 
 If more than `resident` runs have a coroutine, the surplus is parked, those first that began first. A run can be parked
 if it has one task, which awaits one step, and the wait of that step is recorded. Its task is cancelled, which records

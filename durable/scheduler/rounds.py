@@ -2,7 +2,7 @@
 
 Separate because a run is quiet (see `delivery`) after a number of rounds. One chain of callbacks counts for all runs: a
 chain for each would make a thousand runs pay a thousand times for the same rounds.
-Leaves to `delivery` what to do when a round has come.
+Leaves to `delivery` and `parking` the callbacks that are called when a round has come.
 
 In a round in which the loop has nothing else to call, nothing changes, nor in the rounds after it, until time passes or
 a thread or a socket reports. Asyncio's own loops show what they have still to call; there such rounds are counted all

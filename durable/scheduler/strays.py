@@ -1,7 +1,7 @@
 """Find the tasks of a function that have called no step.
 
 Separate because such tasks can be found only by looking at every task of the loop, from Python 3.12 on.
-Leaves to `scheduler` which executions are over, to `session` the tasks that were seen in its steps.
+Leaves to `scheduler` the end of executions, to `session` the tasks that were seen in its steps.
 
 A task inherits the context of the task that starts it, and with it the execution, in `BODY`. Tasks that a handler
 starts do not belong to the function: a connection pool that was made in a step outlives the step. One look at all tasks

@@ -88,7 +88,10 @@ class DictStore:
             yield _entry(facts[number])
 
     async def history(self, run: str) -> AsyncIterator[Entry]:
-        """Yield every entry of a run in append order; the run "" has the facts of no single run."""
+        """Yield every entry of a run in append order.
+
+        The run "" has the facts that belong to no single run.
+        """
         self._check_open()
         for fact in tuple(self._runs.get(plain(run), ())):
             yield _entry(fact)

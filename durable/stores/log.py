@@ -1,7 +1,7 @@
 """Write log lines, and keep the errors of logging away from the engine.
 
 Separate because a log's filters and handlers are users' code, called in the middle of the engine's own decisions.
-Leaves to `logging` where a line goes, to `context` the form of a run's own lines.
+Leaves to Python's `logging` the output, to `context` the form of a run's own lines.
 """
 
 from __future__ import annotations

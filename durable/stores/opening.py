@@ -2,7 +2,7 @@
 
 Separate because a store that is one object for two engines cannot tell which of them calls, and an engine should know
 no kind of store. Anybody may open some stores again without closing them: an opening knows if it is still the newest.
-Leaves to the store everything else, to `dict` how openings are counted.
+Leaves to the store everything else, to `dict` the counting of openings.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ class Counted(Store, Protocol):
 
 
 def opening_of(store: Store) -> Store:
-    """Return the store that an engine uses, or its opening if another engine may take the store over (R29)."""
+    """Return the store that an engine uses, or its opening.
+
+    It is the opening if another engine may take the store over (R29).
+    """
     return Opening(store) if isinstance(store, Counted) else store
 
 

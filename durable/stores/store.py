@@ -2,7 +2,7 @@
 
 Separate because anyone may implement it in an afternoon: a store never parses an entry's body, and
 `durable.testing.store_contract` checks the result.
-Leaves to `journal` when to append, to `codec` the meaning of a body.
+Leaves to `journal` the time of an append, and the meaning of a body.
 """
 
 from __future__ import annotations

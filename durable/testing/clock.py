@@ -1,7 +1,7 @@
 """Define a clock that stands still until a test moves it.
 
 Separate because it is the other implementation of the Clock protocol, and useful without a Lab.
-Leaves to `lab` what has to settle between two instants.
+Leaves to `lab` the waiting for everything to settle between two instants.
 """
 
 from __future__ import annotations

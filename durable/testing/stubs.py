@@ -1,7 +1,7 @@
 """Replace handlers in a test, and count their calls.
 
 Separate because an engine only knows that an object may replace its handlers, not which one.
-Leaves to `lab` when to check that all stubs were used.
+Leaves to `lab` the check that all stubs were used.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Separate because tests often hang on a misspelt event, and the message should end the search: it tells what each run
 waits for, and which events nearly matched.
-Leaves to `lab` when to explain.
+Leaves to `lab` the decision that a run is stuck.
 """
 
 from __future__ import annotations

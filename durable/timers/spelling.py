@@ -3,7 +3,7 @@
 Such places are a column of a store, a line of a log, the message of an error.
 
 Separate because the message of an error must be safe to show even if the value it is about is not.
-Leaves to `words` which texts are accepted at all.
+Leaves to `events.words` the choice of texts that are accepted at all.
 """
 
 from __future__ import annotations

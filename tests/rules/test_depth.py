@@ -229,7 +229,7 @@ ENDING = [ends, fails_too, waits_for_an_end]
 @pytest.mark.parametrize("how", ["fail", "return", "cancel"])
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_an_end_is_told_of_whatever_the_depth_of_what_it_tells(depth: int, how: str, way: str, tmp_path: Path) -> None:
-    """A4, R15, R16: the run ends, its failure handler is called, its parent and its listeners hear of it, and so does
+    """R15, R16: the run ends, its failure handler is called, its parent and its listeners hear of it, and so does
     the failure handler of a listener; everything can be listed, shown and written out."""
 
     async def story() -> None:

@@ -92,7 +92,7 @@ def raised(error: BaseException) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("error", MADE, ids=lambda error: f"{type(error).__name__} {error}"[:40])
 def test_every_error_of_durable_survives_being_copied(error: BaseException, way: str) -> None:
-    """C7: with all its attributes; without its constructor being called again."""
+    """With all its attributes; without its constructor being called again."""
     again = WAYS[way](error)
     assert type(again) is type(error) and again is not error
     assert (again.args, str(again), vars(again)) == (error.args, str(error), vars(error))
@@ -303,7 +303,7 @@ def test_a_failed_run_says_the_class_and_the_whole_message() -> None:
 
 
 def test_the_stack_of_a_group_has_the_lines_notes_and_causes_of_its_members() -> None:
-    """C6: what failed in a TaskGroup can be found."""
+    """What failed in a TaskGroup can be found."""
 
     async def first() -> None:
         broken()

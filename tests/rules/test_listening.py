@@ -173,7 +173,7 @@ async def _heard(lab: Lab) -> list[Any]:
 def test_the_id_of_an_event_counts_while_it_is_to_come_and_24_hours_from_its_delivery(
     ahead: str, way: str, tmp_path: Path
 ) -> None:
-    """R21, B6: however long it is scheduled, it is delivered once; a day after that, its id is free again."""
+    """R21: however long it is scheduled, it is delivered once; a day after that, its id is free again."""
 
     async def story() -> None:
         async with lab_of(way, [heard], tmp_path) as lab:

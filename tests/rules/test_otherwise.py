@@ -195,7 +195,7 @@ def test_a_wait_that_got_a_new_deadline_when_its_run_was_opened_again_is_not_com
 def test_steps_that_the_code_no_longer_has_are_named_once_each(
     gone: list[str], way: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """R6, D8: the first at its turn, for the run may be stuck there, the others in one line at the end; no other is."""
+    """R6: the first at its turn, for the run may be stuck there, the others in one line at the end; no other is."""
     has = ["a", "b", "c"]
 
     @durable.function
@@ -220,7 +220,7 @@ def test_steps_that_the_code_no_longer_has_are_named_once_each(
     assert len(lines) == min(len(gone), 2)
 
 
-# What is recorded as cancelled may not be answered any more (D4).
+# What is recorded as cancelled may not be answered any more.
 
 
 async def _gives_up(ctx: Context, id: str) -> bool:
@@ -271,7 +271,7 @@ async def in_a_handler_that_hung(ctx: Context) -> Any:
 def test_a_run_that_is_about_to_cancel_a_step_again_is_not_at_rest(
     function: durable.Function[Any], way: str, tmp_path: Path
 ) -> None:
-    """D4: the lab waits until the clock outside the steps has come again, and does not skip time before it has."""
+    """The lab waits until the clock outside the steps has come again, and does not skip time before it has."""
 
     async def story() -> None:
         async with lab_of(way, [function], tmp_path) as lab:

@@ -247,7 +247,7 @@ def test_what_a_run_failed_with_is_told_with_its_causes(between: Between) -> Non
 
 
 def test_a_pattern_matches_the_runtimes_names_only_with_their_prefix() -> None:
-    """R16; section 2: sending a name under durable/ is a ValueError."""
+    """R16: sending a name under durable/ is a ValueError."""
 
     @durable.function(["d/*", "function/*", "function.*"])
     async def other(ctx: Context) -> None:
@@ -362,7 +362,7 @@ def test_cancelling_stops_a_running_handler_and_records_nothing_of_it() -> None:
 
 
 def test_a_newer_definition_without_a_cancellation_is_not_cancelled_by_it() -> None:
-    """R27, section 2: functions are defined again by the same name, and the newer wins."""
+    """R27: functions are defined again by the same name, and the newer wins."""
 
     def define(*cancel: Cancel) -> durable.Function[str]:
         @durable.function("go", cancel=cancel)

@@ -1,4 +1,4 @@
-"""What errors say, whatever characters are in it, never breaks a run, an engine, a store or a listing. A1, R31
+"""What errors say, whatever characters are in it, never breaks a run, an engine, a store or a listing. R31
 
 And the doors that stand in another process: the command line, whose arguments are bytes, and the Sender.
 """
@@ -224,7 +224,7 @@ def command(*arguments: str | bytes) -> subprocess.CompletedProcess[bytes]:
 
 
 def test_bytes_that_are_no_text_are_refused_as_names_and_taken_as_values(path: Path) -> None:
-    """A1: one such message in the inbox was the end of the engine at every start."""
+    """One such message in the inbox was the end of the engine at every start."""
     store = os.fsencode(path)
     for arguments in ((b"send", store, b"e/\xff", b"{}"), (b"send", store, b"e/x", b"{}", b"--id", b"\xff")):
         done = command(*arguments)

@@ -1,4 +1,4 @@
-"""What a run says in the log: `[run id] text`, whatever is in the id, and each record tells whose it is. R33, B3"""
+"""What a run says in the log: `[run id] text`, whatever is in the id, and each record tells whose it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is durable when: sends in steps, cuts of the record, a store that fails, restarts (R22, R25, R31; issue 3)."""
+"""What is durable when: sends in steps, cuts of the record, a store that fails, restarts (R22, R25, R31)."""
 
 from __future__ import annotations
 

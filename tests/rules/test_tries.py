@@ -504,7 +504,7 @@ def test_a_final_error_in_a_group_ends_a_steps_tries_too() -> None:
     asyncio.run(story())
 
 
-# Numbers at the edge (E11, C2).
+# Numbers at the edge.
 
 
 @pytest.mark.parametrize(
@@ -523,13 +523,13 @@ def test_a_final_error_in_a_group_ends_a_steps_tries_too() -> None:
     ],
 )
 def test_an_overflow_on_the_way_is_no_large_result(backoff: Backoff, attempt: int, seconds: float) -> None:
-    """E11: nothing stays nothing, and what is too long is the longest there is."""
+    """Nothing stays nothing, and what is too long is the longest there is."""
     assert backoff.wait(attempt, "s").total_seconds() == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("where", ["step", "function"])
 def test_a_wait_that_is_longer_than_time_ends_the_engine_of_nobody(where: str) -> None:
-    """C2: the run waits; it is there, and can be cancelled."""
+    """The run waits; it is there, and can be cancelled."""
 
     @durable.function(backoff=Backoff(first=timedelta.max, max=timedelta.max, jitter=9.0))
     async def waiting(ctx: Context) -> None:
@@ -547,7 +547,7 @@ def test_a_wait_that_is_longer_than_time_ends_the_engine_of_nobody(where: str) -
     asyncio.run(story())
 
 
-# One guard (C2).
+# One guard.
 
 
 @pytest.mark.parametrize("where", ["step", "function"])
@@ -614,12 +614,12 @@ def test_what_goes_wrong_beside_a_handler_is_its_steps_error(
     asyncio.run(story())
 
 
-# A try is a try only while it runs (E8).
+# A try is a try only while it runs.
 
 
 @pytest.mark.parametrize("threads", ["inline", "threads"])
 def test_what_a_handler_leaves_behind_is_not_inside_it_any_more(threads: str) -> None:
-    """E8: a pool or a consumer that was started in a handler is code like any other once the handler has ended."""
+    """A pool or a consumer that was started in a handler is code like any other once the handler has ended."""
     left: list[asyncio.Task[Any]] = []
     inside: list[str] = []
     ended = asyncio.Event()
@@ -659,7 +659,7 @@ def test_what_a_handler_leaves_behind_is_not_inside_it_any_more(threads: str) ->
 
 
 def test_a_try_that_has_timed_out_runs_on_in_its_thread() -> None:
-    """E8, R11a: its code can still ask which step it is, and may not call steps."""
+    """R11a: its code can still ask which step it is, and may not call steps."""
     gate, said = Gate(), []
 
     @durable.function(retries=0)
@@ -686,7 +686,7 @@ def test_a_try_that_has_timed_out_runs_on_in_its_thread() -> None:
     asyncio.run(story())
 
 
-# Who asked for the end (E4).
+# Who asked for the end.
 
 
 class Swallowing(Exception):
@@ -741,7 +741,7 @@ def test_what_a_handler_makes_of_its_cancelling_at_a_close_is_no_failure(end: st
     asyncio.run(story())
 
 
-# sys.exit (R14, B12).
+# sys.exit (R14).
 
 
 @pytest.mark.parametrize("threads", ["inline", "threads"])
@@ -772,7 +772,7 @@ def test_a_blocking_handler_that_exits_fails_its_try(error: SystemExit, threads:
 def test_an_exit_on_the_loop_ends_the_process_with_a_line_in_the_log(
     where: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """R14, B12: nothing is recorded of it; the run goes on at the next start."""
+    """R14: nothing is recorded of it; the run goes on at the next start."""
     calls: list[int] = []
 
     async def leave() -> str:

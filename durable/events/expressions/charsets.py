@@ -1,7 +1,7 @@
 """Define sets of characters: ranges, RE2's named classes, Unicode's categories.
 
 Separate because sets of characters know nothing of the order in which a pattern wants them.
-Leaves to `patterns` how a set is spelled.
+Leaves to `patterns` the spelling of a set.
 """
 
 from __future__ import annotations

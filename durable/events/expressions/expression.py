@@ -1,7 +1,7 @@
 """Parse, check and compile expressions, once per text.
 
 Separate because the rest of the library sees only this part of the language.
-Leaves to `compiler` the evaluation, to `bus` which expressions are evaluated for an event.
+Leaves to `compiler` the evaluation, to `bus` the choice of expressions for an event.
 """
 
 from __future__ import annotations

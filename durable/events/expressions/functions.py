@@ -2,7 +2,7 @@
 
 Separate because this is the one list of functions, with their forms and numbers of arguments: the compiler checks calls
 against it.
-Leaves to `macros` what takes an expression instead of a value.
+Leaves to `macros` the functions that take an expression instead of a value.
 
 For null a function returns null or false, because a missing field is null, and a filter over it should not fail.
 """

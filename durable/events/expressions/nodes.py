@@ -1,7 +1,7 @@
 """Define the nodes of an expression's tree.
 
 Separate because the parser, the compiler and the index of equalities have only these shapes in common.
-Leaves to `compiler` what a node does.
+Leaves to `compiler` the evaluation of a node.
 
 Operators of one precedence form one flat node (`a + b - c` is one `Chain`), so that a long expression is not a deep
 one.

@@ -1,7 +1,7 @@
 """Parse the words of an expression to a tree.
 
 Separate because only the grammar must know the position of every word.
-Leaves to `compiler` which names and functions exist.
+Leaves to `compiler` the names and functions that exist.
 
 Operators are parsed by precedence climbing instead of one method per level of precedence. A bracket then costs eight
 frames of Python's stack, and `MAX_NESTING` of them fit under its limit.

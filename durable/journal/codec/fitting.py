@@ -4,7 +4,7 @@ For `list[int]` it must be a list, and each item an int.
 
 Separate because the promise of `values` does not depend on it: a value that does not fit comes back all the same. But a
 value that was recorded under one annotation must not pass for what another annotation now expects (R6).
-Leaves to `compiling` what an annotation requires, to `values` what follows.
+Leaves to `compiling` the requirements of an annotation, to `values` the consequences of a misfit.
 
 Each part of an annotation is a `Fit` with four checks: of the outermost alone; of everything; of everything in a value
 of JSON's own types, whose keys are texts anyway; and a proof that a value fits and is of these types. The last two are

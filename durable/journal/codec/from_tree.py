@@ -1,7 +1,7 @@
 """Build a value from the tree of JSON's own types that `to_tree` made.
 
 Separate because it must work for any text that a store may hold, also for damaged text.
-Leaves to `tags` the plain values beyond JSON, to `classes` how an instance is built.
+Leaves to `tags` the plain values beyond JSON, to `classes` the building of an instance.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Separate because `classes` and `compiling` both need them, and because annotations are often texts that must be
 resolved, or cannot be.
-Leaves to `classes` how an instance is taken apart, to `fitting` what an annotation means for a value.
+Leaves to `classes` the form of an instance, to `fitting` the comparison of a value with an annotation.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Show paths inside values, and values themselves, in messages.
 
 Separate because every refusal names a path, even if a user's class cannot be shown.
-Leaves to `values` what is refused.
+Leaves to `values` the refusal itself.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Separate because the same class of error means two things. Raised by a service, it may get better when it is tried
 again. Raised by durable for a wrong argument, it cannot, and no try is spent on it.
-Leaves to each method what wrong use of it is, to `retries` what follows.
+Leaves to each method the checks of its use, to `retries` the consequences.
 
 An error is durable's own if it is marked, or if it is of a class that tells of a wrong argument and the innermost line
 of its traceback is durable's. That line stays with the exception object wherever it is raised again. An exception that

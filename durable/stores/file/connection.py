@@ -1,7 +1,7 @@
 """Write to a store's file through one connection, under fixed conditions.
 
 Separate because everything that is written, rows, deletions or a mark, must be written under the same conditions.
-Leaves to `writer` what is written, to `recognition` the examination before anything is written.
+Leaves to `writer` the transactions, to `recognition` the examination before anything is written.
 
 A lock that another program holds (a shell with `BEGIN IMMEDIATE`, a viewer's open edit, a `VACUUM`) is not a failure:
 the transaction has not begun, and is tried again until it can begin. This is told once. While the store is closing,

@@ -1,7 +1,7 @@
 """Connect to a store's file for reading, as the file's state requires.
 
 Separate because SQLite reads a closed store, a live one and what a dead process has left in three ways.
-Leaves to `reader` what is read, to `recognition` what is refused.
+Leaves to `reader` the queries, to `recognition` the refusing of files.
 
 A closed store, which has no `-wal`, is opened as immutable: SQLite would make a `-wal` and a `-shm` to read it, which
 needs the right to write and, where that is another user's, shuts the writer out. It takes no locks, so what was read

@@ -4,7 +4,7 @@ It is told before SQLite opens the file.
 
 Separate because it is the same question as in `wal`, in another format, and such a file is right only while a store is
 made.
-Leaves to `recognition` what follows.
+Leaves to `recognition` the consequences.
 
 SQLite writes the former content of pages into it, and when it finds one at opening it puts them back. A store is made
 in two transactions in this mode, and brought into WAL mode by a third. From then on it has none: one that is there is

@@ -1,7 +1,7 @@
 """Do the event loop's jobs in one daemon thread, in order.
 
 Separate because a file store must never block the loop, for writing as for reading.
-Leaves to `writer` and `reader` what is done in the thread.
+Leaves to `writer` and `reader` the work that the thread does.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Tell from the bytes whether a `-wal` belongs to the store's file beside it.
 
 Separate because SQLite uses any file of that name, and cannot be asked whether it belongs there.
-Leaves to `recognition` what follows from a foreign one, to `connection` when a lineage is written.
+Leaves to `recognition` the consequences of a foreign one, to `connection` the writing of a lineage.
 
 A backup that is put back beside the `-wal` of a dead process is destroyed when it is opened: SQLite writes the pages of
 the `-wal` over those of the backup. The `-wal` itself does not say whose it is, so the writer does. The first

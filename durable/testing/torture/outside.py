@@ -1,7 +1,7 @@
 """Find code that reads clocks, random numbers or files outside its steps.
 
 Separate because it listens to the interpreter, which nothing else here does, and only during one life.
-Leaves to `torture` whether a sight counts as an error.
+Leaves to `torture` the decision whether a sight is an error.
 
 The interpreter reports every call of a function written in C to a profile function. Calls that read a clock, draw a
 random number or touch a file or a socket are recognised. Then the frames are searched for the line of the user's code

@@ -3,7 +3,7 @@
 Separate because the same checks serve a test of half a minute and a hunt of an hour.
 Leaves to `processes` how a program is run, to `programs` which programs there are.
 
-What must hold (R1, R4, R5, R9, section 5 of the design):
+What must hold (R1, R4, R5, R9):
 - A full record, replayed from scratch, shows the function exactly what it saw in the process that made the record.
 - After a crash, or with only the first k records, the function sees the same as before up to the last turn that is
   whole in what is left; from there on another winner may win, and the new record must replay like any other.

@@ -1,4 +1,4 @@
-"""Five hundred random programs replay as they ran: the proof of R5, and with it of R1, R4, R9 and section 5.
+"""Five hundred random programs replay as they ran: the proof of R5, and with it of R1, R4, R9.
 
 Each is made in one of three ways, and cut after each k-th of its records, k being a quarter of them: some four times.
 `python -m tests.proof.replay --programs N --seed S --every K` is the long form, in all three ways, with any k.

@@ -349,7 +349,7 @@ def test_ids_that_look_a_little_like_them_are_not(id: str) -> None:
 
 @pytest.mark.parametrize("given", [True, False])
 def test_the_same_id_again_is_the_same_run_whatever_the_idempotency_of_its_function(given: bool) -> None:
-    """D11: another run, which has claimed the key, is not it; a start without an id is asked."""
+    """Another run, which has claimed the key, is not it; a start without an id is asked."""
 
     @durable.function(idempotency="event.data.cart")
     async def pays(ctx: Context) -> Any:
@@ -504,7 +504,7 @@ def test_a_task_that_has_outlived_its_function_is_nobodys() -> None:
             go.set()
             try:
                 assert len(await started[0]) == 1
-            except asyncio.CancelledError:  # B14: it may have been cancelled with its run
+            except asyncio.CancelledError:  # It may have been cancelled with its run
                 assert started[0].cancelled()
 
     engines: list[Engine] = []
@@ -576,7 +576,7 @@ def test_a_sender_is_not_asked_in_a_functions_own_code_either(tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", ["self", "step_id", "handler", "args", "kwargs", "function", "value", "options"])
 def test_a_handlers_keyword_may_have_any_name(name: str) -> None:
-    """C8"""
+    """Names that the library uses itself are free for a handler."""
 
     async def handler(**given: Any) -> Any:
         return {**given, "key": current_step().key}

@@ -1,4 +1,4 @@
-"""The event bus: who is asked about an event, and who answers (section 7 of the design)."""
+"""The event bus: who is asked about an event, and who answers."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_one_event_asks_one_of_ten_thousand_waits(source: str) -> None:
 
 
 def test_a_match_narrows_before_the_expression_is_asked() -> None:
-    """R20, section 7: `match` is the equality that is indexed where both are given."""
+    """R20: `match` is the equality that is indexed where both are given."""
     asked: list[str] = []
     expression = Counted("async.data.plan == 'pro'", asked)
     bus = bus_of(*(listener(str(n), {"id": n}, match="data.id", if_exp=expression) for n in range(10_000)))

@@ -46,7 +46,7 @@ FAILING = [
 def test_a_filter_that_fails_concerns_its_listener_alone(
     source: str, way: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """C3: triggers, waits and cancellations of others hear the event, whichever comes first; each failure is told."""
+    """Triggers, waits and cancellations of others hear the event, whichever comes first; each failure is told."""
     own, arriving = source.replace("e.data", "event.data"), source.replace("e.data", "async.data")
 
     @durable.function(TriggerEvent("go", if_exp=own))
@@ -92,7 +92,7 @@ def test_a_filter_that_fails_concerns_its_listener_alone(
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_filter_that_fails_for_a_scheduled_event_loses_no_other_deadline(way: str, tmp_path: Path) -> None:
-    """C3: the event, the sleep and the wait that are due at the same wake-up all come."""
+    """The event, the sleep and the wait that are due at the same wake-up all come."""
 
     @durable.function(TriggerEvent("go", if_exp="date(event.data.huge) > timestamp(0)"))
     async def never(ctx: Context) -> None: ...
@@ -119,7 +119,7 @@ def test_a_filter_that_fails_for_a_scheduled_event_loses_no_other_deadline(way: 
     asyncio.run(story())
 
 
-# Keys that an expression computes (R21, E12).
+# Keys that an expression computes (R21).
 
 ODD_KEYS = [
     "type(event.data.text)",
@@ -187,7 +187,7 @@ def test_any_value_that_can_be_kept_is_a_key(source: str) -> None:
     asyncio.run(story())
 
 
-# What filters may take (section 6: hostile input is harmless).
+# What filters may take: hostile input is harmless.
 
 HOSTILE = "async.data.many.exists(a, async.data.many.exists(b, async.data.many.exists(c, a + b + c < 0)))"
 HONEST = "async.data.list.exists(a, a == 2)"

@@ -77,7 +77,7 @@ def test_a_turn_waits_until_a_recorded_cancelling_is_repeated() -> None:
 @pytest.mark.parametrize("kind", [DictStore, FileStore])
 @pytest.mark.parametrize("how", ["opened again", "another attempt", "changed code"])
 def test_what_comes_late_may_lead_to_a_recorded_cancelling(how: str, kind: Any, tmp_path: Path) -> None:
-    """R9, R14, R32, section 5, 3: an outcome whose turn was delivered before it was asked for waits for no other."""
+    """R9, R14, R32: an outcome whose turn was delivered before it was asked for waits for no other."""
     seconds: list[bool] = []
 
     def work() -> str:

@@ -1,4 +1,4 @@
-"""Delivery, told directly: what a run sees, and in which order, live and on replay (R4, R5, section 5)."""
+"""Delivery, told directly: what a run sees, and in which order, live and on replay (R4, R5)."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_an_outcome_is_not_delivered_before_it_is_durable() -> None:
 
 
 def test_a_background_task_that_steps_late_and_from_deep_below_is_seen_alike() -> None:
-    """R5, section 5: how far it got must not depend on how long a commit takes."""
+    """R5: how far it got must not depend on how long a commit takes."""
 
     @function
     async def main(ctx: Context) -> list[str]:
@@ -227,7 +227,7 @@ def test_a_step_from_deep_below_is_waited_for_on_replay(caplog: pytest.LogCaptur
 
 
 def test_a_completion_below_25_gathers_comes_up_before_the_next_turn() -> None:
-    """R5, section 5, 2: no task of the function's own calls a step, but it is gather that awaits them."""
+    """R5: no task of the function's own calls a step, but it is gather that awaits them."""
 
     @function
     async def nested(ctx: Context) -> list[str]:
@@ -297,7 +297,7 @@ def test_an_outcome_that_is_claimed_late_is_delivered_then(caplog: pytest.LogCap
 
 
 def test_what_is_claimed_late_comes_before_the_turns_after_it_live_and_on_replay() -> None:
-    """R32, section 5, 3: after a failed step, which is done anew, the code comes to what is recorded already."""
+    """R32: after a failed step, which is done anew, the code comes to what is recorded already."""
     mended: list[bool] = []
 
     def work() -> None:
@@ -389,7 +389,7 @@ def test_parallel_branches_with_the_same_ids_cannot_exchange_results() -> None:
 
 
 def test_a_step_that_runs_again_does_not_overtake_what_is_recorded() -> None:
-    """R5, section 5, 4: its handler suspended when it ran first; in the next process it does not."""
+    """R5: its handler suspended when it ran first; in the next process it does not."""
     rounds = {"first": 500, "fast": 9, "slow": 300}
 
     @function

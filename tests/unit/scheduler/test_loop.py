@@ -1,4 +1,4 @@
-"""The loop goes on: what many records, timers or runs call for at once is done a few at a time (R17, section 4)."""
+"""The loop goes on: what many records, timers or runs call for at once is done a few at a time (R17)."""
 
 from __future__ import annotations
 

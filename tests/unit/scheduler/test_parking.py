@@ -1,4 +1,4 @@
-"""Parking: a run that only waits gives its coroutine back, and nobody can tell by what it does (section 4, R25)."""
+"""Parking: a run that only waits gives its coroutine back, and nobody can tell by what it does (R25)."""
 
 from __future__ import annotations
 

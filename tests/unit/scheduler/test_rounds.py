@@ -1,4 +1,4 @@
-"""Rounds: counted while the loop has something to call, skipped when it has not (section 5)."""
+"""Rounds: counted while the loop has something to call, skipped when it has not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checksums are over what is kept, whatever Python shows of it. A2, R30"""
+"""Checksums are over what is kept, whatever Python shows of it. R30"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A log that raises harms nobody: whatever breaks in it, the rules' own paths go on. R33, E3."""
+"""A log that raises harms nobody: whatever breaks in it, the rules' own paths go on."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ def test_a_log_that_raises_changes_nothing(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """R33: what is seen of a run is what is seen beside a log that works; stderr has one line an engine."""
+    """What is seen of a run is what is seen beside a log that works; stderr has one line an engine."""
     (tmp_path / "works").mkdir()
     (tmp_path / "raises").mkdir()
     monkeypatch.setattr("durable.functions.annotations._warned", set())

@@ -1,4 +1,4 @@
-"""Rows that nobody wrote, under a checksum that is right: no listing dies of one, nothing hangs on one (A20, R30)."""
+"""Rows that nobody wrote, under a checksum that is right: no listing dies of one, nothing hangs on one (R30)."""
 
 from __future__ import annotations
 

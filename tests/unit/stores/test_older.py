@@ -76,7 +76,7 @@ async def told(path: Path) -> list[Any]:
 
 
 def test_a_row_that_was_sealed_by_what_python_showed_of_it_is_read(path: Path) -> None:
-    """A2: one StrEnum as an id shut the whole store, with all its other runs."""
+    """One StrEnum as an id shut the whole store, with all its other runs."""
     ended = ["completed", "failed", "waiting", "completed"]
     expected = [
         (id, "word7", status, "done" if status == "completed" else None) for id, status in zip(IDS, ended, strict=True)
@@ -133,7 +133,7 @@ def test_such_a_row_is_refused_where_one_of_those_that_vouch_for_it_is_damaged(p
 def test_what_an_older_sender_put_is_named_in_the_log_and_harms_nobody(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A1: names as no door lets them in today; what waits behind them is taken, at each opening."""
+    """Names as no door lets them in today; what waits behind them is taken, at each opening."""
     path = tmp_path / "s.db"
 
     @durable.function("p/*", id="hears")

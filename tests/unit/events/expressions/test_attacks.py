@@ -1,4 +1,4 @@
-"""Hostile expressions and hostile values end soon, in an error or in the right answer: section 6."""
+"""Hostile expressions and hostile values end soon, in an error or in the right answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an expression's operators, functions and macros give: section 6 of the design, R20."""
+"""What an expression's operators, functions and macros give: R20."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is refused when an expression is made, where the error points, and what an index can use: section 6 and 7."""
+"""What is refused when an expression is made, where the error points, and what an index can use."""
 
 from __future__ import annotations
 

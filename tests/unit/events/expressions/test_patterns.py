@@ -1,4 +1,4 @@
-"""`matches` takes RE2's syntax and answers as Python's `re` does where the two agree: section 6."""
+"""`matches` takes RE2's syntax and answers as Python's `re` does where the two agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where Google's evaluator has a value, ours has the same: section 6, the common subset of the two.
+"""Where Google's evaluator has a value, ours has the same, in the common subset of the two.
 
 Ours gives values where CEL has errors (null for a missing field, any value to `&&`), so its errors say nothing here.
 """

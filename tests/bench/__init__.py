@@ -1,1 +1,4 @@
-"""The benchmark: what the library reaches, as ratios to limits measured in the same run. `python -m tests.bench`."""
+"""Measure the library, as ratios to limits that are measured in the same run.
+
+    python -m tests.bench
+"""

@@ -1,7 +1,9 @@
-"""`python -m tests.bench`: run the rows and print each beside its limit and its goal.
+"""Run the rows of the benchmark, and print each beside its limit and its goal.
+
+    python -m tests.bench
 
 Separate because the rows only measure.
-Leaves judging to the reader: it never fails, a row that is not reached is only said to be.
+Leaves to the reader the judging: the command never fails, and only marks the rows that miss their goal.
 """
 
 from __future__ import annotations

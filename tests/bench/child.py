@@ -1,7 +1,11 @@
-"""What the benchmark's child processes do: `python child.py WHAT STORE COUNT`, one JSON line for each thing measured.
+"""Do the work of the benchmark's child processes.
 
-Separate because memory, opening and recovery are a process's own: a new one has no garbage of the rows before it.
-Leaves to `processes` to start them and to judge the figures.
+    python child.py WHAT STORE COUNT
+
+It prints one JSON line for each measurement.
+
+Separate because memory, opening and recovery must be measured in a new process, which has no garbage of other rows.
+Leaves to `processes` the starting of the children, and the judging of the figures.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Figures: how long something took, and how that compares with its limit and its goal.
+"""Measure how long something takes, and compare that with its limit and its goal.
 
 Separate because every row is measured and judged alike: rounds of limit and subject alternate, and medians are taken,
-so that whatever else the machine does falls on both.
-Leaves to the rows what is done, and to `__main__` how it is shown.
+so that other work of the machine affects both.
+Leaves to the rows the work, to `__main__` the output.
 """
 
 from __future__ import annotations

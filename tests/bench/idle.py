@@ -1,7 +1,7 @@
-"""Idling: how often a loop wakes up while an engine has nothing to do.
+"""Count how often a loop wakes up while an engine has nothing to do.
 
-Separate because it needs a loop of its own, which counts its sleeps and whose time can pass without anybody waiting.
-Leaves to the rows and to `tests/unit/scheduler/test_idle.py` which engine idles, and what they make of the count.
+Separate because it needs a loop of its own, which counts its sleeps and can skip time.
+Leaves to the rows and to `tests/unit/scheduler/test_idle.py` the engine, and the judging of the count.
 
 A wake-up is a `select` that was to block and has returned. While time is `skipped`, a `select` that would block until a
 timer is due returns at once, and the loop's clock has moved to that timer; with `clock` the engine's has moved as much.

@@ -1,7 +1,7 @@
-"""Limits: what the machine does without us, which a figure is compared with.
+"""Measure what the machine does without the library, to compare figures with it.
 
-Separate because a limit must owe nothing to the library.
-Leaves to `figures` how they alternate with what is measured.
+Separate because a limit must not depend on the library.
+Leaves to `figures` the alternation of limits and measurements.
 """
 
 from __future__ import annotations

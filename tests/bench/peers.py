@@ -1,6 +1,6 @@
-"""The row of a peer: DBOS with its SQLite backend, where it is installed.
+"""Measure another library, DBOS with its SQLite backend, if it is installed.
 
-Separate because it is the one part that imports something which is not ours.
+Separate because only this module imports a library that is not ours.
 Leaves to `steps` our own side, measured in the same run.
 """
 

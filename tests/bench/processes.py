@@ -1,7 +1,9 @@
-"""Rows of whole processes: memory, opening, recovering, matching among 100,000 waits, importing, idling.
+"""Measure memory, opening, recovery, matching, importing and idling in processes of their own.
 
-Separate because each of these is measured in processes of its own, started here.
-Leaves to `child` what they do.
+The matching is among 100,000 waits.
+
+Separate because these rows need new processes, which this module starts.
+Leaves to `child` the work of these processes.
 """
 
 from __future__ import annotations

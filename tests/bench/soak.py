@@ -1,13 +1,13 @@
-"""A soak: a constant load on a store's file for minutes, and a prune of all that has ended in the middle of it.
+"""Put a constant load on a store's file for minutes, and prune it half way.
 
     python -m tests.bench.soak --minutes 8 --rate 50
 
-Separate because it tells how long single steps wait, and the rows of the benchmark how many there are.
-Leaves judging to the reader.
+Separate because it shows how long single steps wait, while the rows of the benchmark show how many steps there are.
+Leaves to the reader the judging.
 
-Runs of three steps begin at a constant rate, whatever those before them do. Each minute one line says how long their
-steps took, how late a callback of the loop was, and what grows: memory, the file, its `-wal`. At half time everything
-that has ended is pruned. The table at the end has the same before, during and after that.
+Runs of three steps begin at a constant rate, even if earlier ones are late. Each minute one line says how long their
+steps took, how late a callback of the loop was, and what grows: memory, the file, its `-wal`. Half way all ended runs
+are pruned. The table at the end shows the same figures before, during and after the prune.
 """
 
 from __future__ import annotations

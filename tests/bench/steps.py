@@ -1,7 +1,7 @@
-"""Rows of steps and runs: how many a second, against bare commits or bare JSON.
+"""Measure steps and runs per second, against bare commits or bare JSON.
 
-Separate because these all race in this process, on one loop.
-Leaves to `events` what needs a hundred thousand waits, to `processes` what needs a process of its own.
+Separate because all these rows run in this process, on one loop.
+Leaves to `processes` the rows that need a process of their own.
 """
 
 from __future__ import annotations

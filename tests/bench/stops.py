@@ -1,10 +1,12 @@
-"""Stops: how long the loop is kept by one turn of it when much is due at once, and what a crowd of sends weighs.
+"""Measure the longest turn of the loop when much is due at once.
 
-Separate because these rows measure the longest of many turns, not how many things are done in a second.
-Leaves to `processes` a process of its own for the weight.
+A further row measures the memory of many sends at once.
 
-A turn is measured in this thread's processor time: what else the machine does stops every loop. A full collection of
-the interpreter's garbage is left out, and told beside: it grows with all that lives in the process, whoever made it.
+Separate because these rows measure the longest of many turns, not the work of a second.
+Leaves to `processes` the process in which memory is measured.
+
+A turn is measured in this thread's processor time, since other work of the machine stops every loop. A full collection
+of the interpreter's garbage is left out, and shown separately: it grows with everything that lives in the process.
 """
 
 from __future__ import annotations

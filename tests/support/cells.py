@@ -1,7 +1,7 @@
-"""Cells of a notebook, run as a notebook runs them, without one.
+"""Run cells as a notebook runs them, without a notebook.
 
 Separate because the README's blocks and the example's cells are run in the same way.
-Leaves to the tests what a cell is about.
+Leaves to the tests the cells themselves.
 """
 
 from __future__ import annotations

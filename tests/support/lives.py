@@ -1,7 +1,9 @@
-"""One run lived three ways: undisturbed, with a crash after each advance, and cut off after each of its writes.
+"""Execute one run undisturbed, with crashes, and cut off after each of its writes.
 
-Separate because most rules promise the same of all three, and a test should say only what that is.
-Leaves to the tests what the run does; its handlers call `note`, so that a finished one which runs again is found.
+A crash comes after each advance of the clock.
+
+Separate because most rules promise the same for all three, and a test should only say this promise.
+Leaves to the tests the run itself. Its handlers call `note`, so that a finished handler which runs again is noticed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""The state of an engine as one comparable value: whatever a record can change.
+"""Show the state of an engine as one comparable value.
 
-Separate because "nothing has happened" and "a restart comes to the same" are both said of all of it.
-Leaves to the tests what must be equal to what.
+The value holds everything that a record can change.
+
+Separate because "nothing has happened" and "a restart gives the same" are claims about the whole state.
+Leaves to the tests the comparison.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where the library and its tests lie, for whoever starts a process of its own."""
+"""Name the folders of the library and its tests, for tests that start processes."""
 
 from __future__ import annotations
 

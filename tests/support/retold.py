@@ -1,7 +1,7 @@
-"""Lives of a run: played live, and again from its record, or from a part of it.
+"""Execute a run live, and again from its record or from a part of the record.
 
 Separate because the tests of delivery and of cancelling tell the same kind of story.
-Leaves to them what the run does.
+Leaves to these tests the run itself.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Exceptions of every shape that a class can give them: frozen, with slots, lying, raising where they are looked at.
+"""Define exceptions of every shape that a class can give them.
 
-Separate because an error comes in by many doors, and each of them must take every shape.
-Leaves to the tests where they are raised.
+They are frozen, have slots, lie about themselves, or raise when they are read.
+
+Separate because errors enter the library in many places, each of which must accept every shape.
+Leaves to the tests the raising.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Three ways in which a test's engine lives on: undisturbed, after a crash, and opened again from a file.
+"""Let a test's engine go on in three ways: undisturbed, after a crash, opened again.
 
-Separate because nearly every rule promises the same of all three, and a test should say only what that is.
-Leaves to the tests where to call `again`.
+Opened again, it reads its store from a file.
+
+Separate because nearly every rule promises the same for all three, and a test should only say this promise.
+Leaves to the tests the places at which they call `again`.
 """
 
 from __future__ import annotations

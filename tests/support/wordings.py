@@ -1,7 +1,7 @@
-"""Texts and numbers of every odd shape, and the places at which a text enters an engine.
+"""List texts and numbers of odd shapes, and the places where texts enter an engine.
 
 Separate because the tests of text, of types and of the stores try the same shapes.
-Leaves to the tests what must become of each.
+Leaves to the tests the expected results.
 """
 
 from __future__ import annotations

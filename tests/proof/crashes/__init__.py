@@ -1,10 +1,10 @@
-"""Real processes, killed with `kill -9` at random instants and started again, until their work is done.
+"""Kill real processes with `kill -9` at random instants, and restart them until their work is done.
 
     python -m tests.proof.crashes --rounds 200 --seed 1
 
 Separate because the same rounds run short in `tests/proof/crashes/test_processes.py` and long by hand.
-Leaves to `stories` which rounds there are, to `hostile` what else befalls a store between them, and to the simulated
-store what a loss of power does.
+Leaves to `stories` the choice of rounds, to `hostile` the other things that happen to a store between them, to the
+torture's simulated store the losses of power.
 
 A child works on 20 runs at once: blocking and async steps, parallel steps, sleeps, retries, events that open runs and
 answer waits. Handlers and functions write to one log, opened with O_APPEND, so that its lines are in their true order:

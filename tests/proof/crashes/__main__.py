@@ -1,7 +1,9 @@
-"""Rounds of `kill -9` and of whatever else befalls a store: `python -m tests.proof.crashes --rounds 200 --seed 1`.
+"""Run rounds of `kill -9` and of other attacks on a store.
 
-Separate because children import the package and not this.
-Leaves to `stories` all that happens.
+    python -m tests.proof.crashes --rounds 200 --seed 1
+
+Separate because the child processes import the package without this module.
+Leaves to `stories` the rounds themselves.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""What befalls a store while nobody has it open: each is refused with every byte as before, or opens as it was.
+"""Attack a store while no process has it open.
 
-Separate because between two lives of a child anything may be done in its folder, by anybody.
-Leaves to `stories` when it is done, and to the log of the children whether anything acknowledged was lost.
+After each attack the store must be refused, with every byte as before, or must open as it was.
+
+Separate because between two lives of a child any program may do anything in its folder.
+Leaves to `stories` the time of an attack, and to the log of the children the check that nothing acknowledged was lost.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Stores that are sent to from outside: children that are killed before a statement of SQLite's, and what is left.
+"""Send to a store from child processes that are killed before a statement of SQLite's.
 
-Separate because the tests of the sender and those of the engine's side kill, send and look in the same way.
-Leaves to the tests what is sent, and what must have become of it.
+Separate because the tests of the sender and of the receiver kill, send and look in the same way.
+Leaves to the tests the messages, and the expected results.
 """
 
 from __future__ import annotations

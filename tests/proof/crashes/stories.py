@@ -1,7 +1,9 @@
-"""Stories of stores: what befalls one in round after round, until a child of it ends by itself and its log is judged.
+"""Tell the story of a store: attack it in round after round, then judge it.
 
-Separate because a round is chosen by chance among many kinds, and the next one meets whatever that has left.
-Leaves to `hostile` what is done to a store while nobody has it open.
+The story ends when a child on the store ends by itself; then the child's log is judged.
+
+Separate because each round is of a random kind, and meets a store as the round before has left it.
+Leaves to `hostile` the attacks on a store that no process has open.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""The functions whose recorded runs are kept in `tests/proof/golden`; `write_missing()` writes those that lack.
+"""Define the functions whose recorded runs are kept in `tests/proof/golden`.
 
-Separate because the files were written by the version that made them, and must never be written again: a change after
+`write_missing()` records those that are not there yet.
+
+Separate because the files were written by the version of their time, and must never be written again: a change after
 which they no longer replay is a change of the format.
 """
 

@@ -1,4 +1,4 @@
-"""The long form, as a command: see `tests.proof.replay.replaying`."""
+"""Run the long form of the replay test: see `tests.proof.replay.replaying`."""
 
 from tests.proof.replay.replaying import main
 

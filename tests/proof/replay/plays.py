@@ -1,7 +1,7 @@
-"""One coroutine function that plays any program, and notes what it sees.
+"""Play any program in one coroutine function, and note what it sees.
 
-Separate because this is user code to the engine: nothing here knows that it may be a replay.
-Leaves to `replaying` to run it, to `programs` which operations there are.
+Separate because for the engine this is user code: nothing here knows that it may be a replay.
+Leaves to `replaying` the running, to `programs` the list of operations.
 
 Every way in which asyncio lets steps run side by side is an operation here. All steps share one id, so that only keys
 tell them apart. Two executions that saw the same (winners, orders, values, errors, `ctx.now()`) have the same notes.

@@ -1,9 +1,10 @@
-"""Processes in which a random program is played: live, from a part of a record, from the whole, with slow commits.
+"""Play a random program in a process: live, or from a record or a part of it.
 
-Separate because what a process does must not know what it will be compared with.
-Leaves to `plays` the program, to `replaying` what must hold between two processes.
+Separate because a process must not know with which other it will be compared.
+Leaves to `plays` the program, to `replaying` the comparison of two processes.
 
-Commits and handlers take another random number of rounds in each process: nothing may depend on them.
+Commits may be slow. Commits and handlers take another random number of rounds in each process: nothing may depend on
+them.
 """
 
 from __future__ import annotations

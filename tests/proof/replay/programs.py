@@ -1,7 +1,9 @@
-"""Random workflow programs: trees of operations, made from a seed, printed as a story, made simpler.
+"""Make random workflow programs from a seed, print them, and simplify them.
 
-Separate because what a program is must not depend on how it is played, driven, cut and compared.
-Leaves to `plays` what each operation does.
+A program is a tree of operations.
+
+Separate because a program must not depend on the way in which it is played, driven, cut and compared.
+Leaves to `plays` the operations themselves.
 """
 
 from __future__ import annotations

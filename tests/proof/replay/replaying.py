@@ -1,7 +1,7 @@
 """Check that random programs replay as they ran. `python -m tests.proof.replay --help` is the long form.
 
 Separate because the same checks serve a test of half a minute and a hunt of an hour.
-Leaves to `processes` how a program is run, to `programs` which programs there are.
+Leaves to `processes` the running of a program, to `programs` the programs.
 
 What must hold (R1, R4, R5, R9):
 - A full record, replayed from scratch, shows the function exactly what it saw in the process that made the record.

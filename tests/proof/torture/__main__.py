@@ -1,4 +1,7 @@
-"""The long form: `python -m tests.proof.torture --minutes 60`. What breaks is printed with how to see it again."""
+"""Run the long form of the torture, and print each failure with the way to repeat it.
+
+    python -m tests.proof.torture --minutes 60
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""A case: functions, and what is done to them from outside, and when; played in a Lab, and on the model.
+"""Define a case, and play it in a Lab and on the model.
 
-Separate because the corpus and the generator make cases, and whatever plays them is to be compared.
-Leaves to `simulated` the crashes, to `invariants` what must hold besides.
+A case has functions, and moves that are made from outside at given times.
+
+Separate because the corpus and the generator make cases, and the results of all plays are compared.
+Leaves to `simulated` the crashes, to `invariants` the checks of a single play.
 """
 
 from __future__ import annotations

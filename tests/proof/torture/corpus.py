@@ -1,7 +1,9 @@
-"""A hand-written corpus of small workflows: each kind of step, the combinations that matter, the bugs of peers.
+"""List small workflows, written by hand.
 
-Separate because a generator finds what nobody thought of, and a list keeps what somebody did.
-Leaves to `simulated` to kill the process at every append of each.
+They have each kind of step, the combinations that matter, and the bugs of other libraries.
+
+Separate because a generator finds unexpected cases, while a list keeps the known ones.
+Leaves to `simulated` the deaths of the process at every append.
 
 `case(...)` adds one: its first function is started as run "r"; `want` is what that run returns, or (status, name of the
 error). Handlers that must not run twice in one life are counted by `Watch`.

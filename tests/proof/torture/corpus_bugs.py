@@ -1,7 +1,9 @@
-"""The rest of the corpus: retries of functions, cancelling, time, ids, and each bug that is known from peers.
+"""List workflows with retries of functions, cancelling, time, ids, and known bugs.
+
+The bugs are those of other libraries.
 
 Separate because one list would be too long to read.
-Leaves to `corpus` what a case is.
+Leaves to `corpus` the making of a case.
 """
 
 from __future__ import annotations

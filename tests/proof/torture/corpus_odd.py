@@ -1,7 +1,7 @@
-"""The corpus's odd half: legal input that hurts where it is not expected, in texts, data, errors, filters and use.
+"""List workflows with odd but legal texts, data, errors, filters and calls.
 
-Separate because it is about what is sent and raised, not about what happens when.
-Leaves to `corpus` what a case is, to `oddities` the odd things that the generator draws from.
+Separate because these cases are about the values that are sent and raised, the others about the order of things.
+Leaves to `corpus` the making of a case, to `oddities` the odd values for the generator.
 """
 
 from __future__ import annotations

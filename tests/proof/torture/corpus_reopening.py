@@ -1,7 +1,7 @@
-"""Of the corpus: runs that failed or were cancelled and are opened again, with the children that they waited for (R32).
+"""List workflows whose runs are opened again, with the children that they waited for (R32).
 
 Separate because here the moves matter more than the functions.
-Leaves to `corpus` what a case is.
+Leaves to `corpus` the making of a case.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The part of the corpus in which steps go on side by side: gathers, races, groups, loops, queues.
+"""List workflows whose steps run side by side, in gathers, races, groups, loops and queues.
 
 Separate because one list would be too long to read.
-Leaves to `corpus` what a case is.
+Leaves to `corpus` the making of a case.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The words of the reference engine: runs, steps, time, and when an event answers a wait.
+"""Define the reference engine's runs, steps and time, and the matching of events.
 
 Separate because `model` is to be read on a few pages.
 Leaves to `model` everything that happens.

@@ -1,7 +1,9 @@
-"""Test the tests: plant one fault at a time, and see which test finds it: `python -m tests.proof.torture.faults`.
+"""Test the tests: plant one fault at a time, and see which test finds it.
 
-Separate because a test that cannot fail is worse than none, and nobody breaks every line by hand twice.
-Leaves to `planting` how it is done, without touching the checkout.
+    python -m tests.proof.torture.faults
+
+Separate because a test that cannot fail is worse than no test, and nobody breaks every line by hand twice.
+Leaves to `planting` the planting, which does not touch the checkout.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Faults to plant where something of a user's enters: text, counts, instants, options, calls from the wrong place.
+"""List faults in the checks of users' arguments and of the place of a call.
 
 Separate from `faults` only for its length.
-Leaves planting them to `planting`.
+Leaves to `planting` the planting.
 """
 
 from __future__ import annotations

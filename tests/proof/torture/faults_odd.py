@@ -1,7 +1,9 @@
-"""The planted faults of legal input: in the lines that take in values, texts, filters and wrong use, and in torture.
+"""List faults in the lines that handle odd but legal values, texts and filters.
+
+There are also faults in the handling of wrong use, and in `durable.testing.torture`.
 
 Separate because one table would be too long to read.
-Leaves to `faults_of_errors` the errors, to `faults` the rest and the command, to `planting` how it is done.
+Leaves to `faults_of_errors` the errors, to `faults` the rest and the command, to `planting` the planting.
 """
 
 from __future__ import annotations

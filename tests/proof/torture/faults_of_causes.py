@@ -1,7 +1,7 @@
-"""Faults in what follows from a cause, and in what a guest's filter, hook or log may do.
+"""List faults in the decisions, and in the guarding of users' filters, hooks and logs.
 
 Separate because the list of all faults is long.
-Leaves to `faults` to plant them.
+Leaves to `planting` the planting.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Of the planted faults: those in when a run is given what is recorded of it, and in what it sends.
+"""List faults in the delivery of outcomes to a run, and in the events that it sends.
 
 Separate because one table would be too long to read.
-Leaves to `faults` to plant them.
+Leaves to `planting` the planting.
 """
 
 from __future__ import annotations

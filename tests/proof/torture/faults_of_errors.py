@@ -1,7 +1,7 @@
-"""Faults to plant where errors are judged, recorded and told.
+"""List faults in the judging, recording and reporting of errors.
 
-Separate because each of them is one guard taken away, and there are as many as there are ways for an error to be odd.
-Leaves to `faults` to plant them.
+Separate because each of them removes one guard, and there are as many guards as there are odd errors.
+Leaves to `planting` the planting.
 """
 
 from __future__ import annotations

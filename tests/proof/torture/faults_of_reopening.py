@@ -1,7 +1,7 @@
-"""Of the planted faults: those in how runs that have ended are opened again (R32).
+"""List faults in the reopening of runs that have ended (R32).
 
 Separate because one table would be too long to read.
-Leaves to `faults` to plant them.
+Leaves to `planting` the planting.
 """
 
 from __future__ import annotations

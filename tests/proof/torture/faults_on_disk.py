@@ -1,7 +1,7 @@
-"""Faults to plant where a store meets the disk: its making, its neighbours, the locks of others, what others put back.
+"""List faults in the making of a store, and in its defence against other programs.
 
-Separate because each of them is one look taken away before, beside or after a file is opened.
-Leaves to `faults` to plant them.
+Separate because each of them removes one check before, beside or after the opening of a file.
+Leaves to `planting` the planting.
 """
 
 from __future__ import annotations

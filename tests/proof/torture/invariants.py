@@ -1,7 +1,7 @@
-"""What must hold of every case, each written once.
+"""Check what must be true of every case.
 
 Separate because the simulated crashes, the corpus, the generator and the long form all end in the same checks.
-Leaves to each of them to compare what came of a case with what should have.
+Leaves to each of these the comparison of a case's result with the expected one.
 """
 
 from __future__ import annotations

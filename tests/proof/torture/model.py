@@ -1,11 +1,13 @@
-"""A reference engine: the rules of runs, steps, events and time, with nothing kept and nothing fast. For tests only.
+"""Define a reference engine that keeps the rules of runs, steps, events and time.
 
-Separate because an oracle must not share a line with what it judges, but for the words.
-Leaves to `cases` how it is driven, and what of it is compared.
+It stores nothing, is not fast, and is for tests only.
 
-It runs the same functions on plain asyncio. An event asks every open step there is; time is a list of alarms; a step is
-known by its id and count, so ids are not to be used twice at once. What happens at one instant may reach a function in
-several orders: each outcome takes as many rounds of the loop as `random` says, and several models show which there are.
+Separate because an oracle must not share code with the engine that it judges, except the words of `facts`.
+Leaves to `cases` the driving, and the comparison.
+
+The model runs the same functions on plain asyncio. An event asks every open step; time is a list of alarms. A step is
+known by its id and count, so ids must not be used twice at once. Outcomes of one instant may reach a function in
+several orders: each of them takes as many rounds of the loop as `random` says, and several models show all the orders.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Legal input of the odd kind, by number: texts, data, exceptions, filters that fail, and what is wrong use of a step.
+"""List odd texts, data, exceptions and filters, and wrong uses of a step, by number.
 
-Separate because the generated workflows are to be read without it, and each of these may turn up in any of them.
-Leaves to `workflows` where each one stands, to `model` what comes of it.
+Separate because any of these may occur in any generated workflow, and `workflows` is to be read without them.
+Leaves to `workflows` their places, to `model` the expected results.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What is done to a case: on the model, in a Lab, and on a simulated store through every death; all must come to one.
+"""Play a case on the model, in a Lab, and through every death of a simulated store.
+
+All plays must give the same result.
 
 Separate because the tests, the planted faults and the long form all ask for the same ordeals.
 Leaves to `simulated` one play, to `power` the loss of power, to `corpus` and `workflows` the cases.

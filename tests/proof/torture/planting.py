@@ -1,7 +1,7 @@
-"""One fault planted in a copy of the tree, and its tests asked there.
+"""Plant a fault in a copy of the tree, and run its tests there.
 
 Separate because the table of faults is to be read without it.
-Leaves to `faults` which faults there are. Nothing in the checkout is touched: the copy is in a temporary folder.
+Leaves to `faults` the list of faults. Nothing in the checkout is touched: the copy is in a temporary folder.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ TORTURE = "tests/proof/torture/test_engine.py"
 
 @attrs.frozen
 class Fault:
-    """One line made wrong: in `file`, `old` becomes `new`; `tests` are asked, quick ones that may find it."""
+    """A fault is one wrong line: in `file`, `old` becomes `new`.
+
+    `tests` are quick tests that may find it.
+    """
 
     name: str
     file: str
@@ -35,7 +38,7 @@ class Fault:
 
 @attrs.frozen
 class Verdict:
-    """Which test found a fault, None if none did, and after how many seconds."""
+    """A verdict names the test that found a fault, or None, and the seconds that this took."""
 
     fault: Fault
     found_by: str | None

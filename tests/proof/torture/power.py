@@ -1,6 +1,6 @@
-"""Power loss and media damage, on the real file store: the files as they are when the power goes, made by hand.
+"""Test the real file store on files as a loss of power or damage leaves them.
 
-Separate because only here is it known which bytes were synced: a commit with `synchronous=FULL` syncs the -wal, and a
+Separate because only this module knows which bytes were synced: a commit with `synchronous=FULL` syncs the -wal, and a
 checkpoint syncs the database before the -wal is begun anew.
 Leaves to `simulated` the deaths of a process, which lose nothing that was written.
 

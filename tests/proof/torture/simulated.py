@@ -1,10 +1,11 @@
-"""A simulated store, whose every append may fail, be slow, or be the last thing that its process does.
+"""Simulate a store whose appends may fail, be slow, or be the last act of their process.
 
-Separate because what a disk keeps of an append is decided here, and what must hold then elsewhere.
-Leaves to `invariants` what must hold, to `cases` what is played.
+Separate because this module alone decides how much of an append a disk keeps.
+Leaves to `invariants` the checks, to `cases` the plays.
 
 The store is a DictStore behind a log: an append writes its batch, syncs, and answers, with rounds of the loop in
-between. Whoever dies before the sync may find all of the batch later, nothing, or a part, which is none.
+between. A process that dies before the sync may later find all of the batch, nothing, or a part, which counts as
+nothing.
 """
 
 from __future__ import annotations

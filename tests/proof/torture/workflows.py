@@ -1,11 +1,11 @@
-"""Generated workflows: several functions that call, signal, wake and cancel each other, made from a seed.
+"""Generate workflows of functions that call, signal, wake and cancel each other.
 
-Separate because these are for the model: what comes of them is known. The programs of `tests.proof.replay.programs` go
-further in asyncio, but only say that a replay is a replay.
-Leaves to `cases` how they are played and compared.
+Separate because these are for the model, which knows their results. The programs of `tests.proof.replay.programs` use
+more of asyncio, but only show that a replay repeats its run.
+Leaves to `cases` the playing and the comparison.
 
-Every duration is drawn from a million seconds, and whatever touches another run, or may come first, begins with a
-sleep: two things happen at one instant only if one leads to the other, so that instants tell what comes of all.
+Every duration is drawn from a million seconds, and an operation that touches another run, or may come first, begins
+with a sleep. So two things happen at one instant only if one leads to the other, and the instants decide the result.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
 """Measure the library, as ratios to limits that are measured in the same run.
 
-    python -m tests.bench
+Run it as `python -m tests.bench`.
 """

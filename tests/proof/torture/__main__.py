@@ -1,6 +1,6 @@
 """Run the long form of the torture, and print each failure with the way to repeat it.
 
-    python -m tests.proof.torture --minutes 60
+Run it as `python -m tests.proof.torture --minutes 60`.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ class StepError(DurableError):
         self._chain()
 
     def __str__(self) -> str:
-        if not self.name:  # of a subclass that does not call this constructor
+        if not self.name:  # a subclass has not called this constructor
             return super().__str__()
         text = f"{self.name}: {self.message}" if self.message else self.name
         return f"step {self.step_id!r}: {text}" if self.step_id else text

@@ -20,7 +20,7 @@ from durable.journal import ABSENT
 from durable.stores import Log
 
 _LOG = Log(logging.getLogger("durable"))
-_LAYERS = 100  # of partials, methods and wrappers around a function; more go round in a circle
+_LAYERS = 100  # of partials, methods and wrappers around a function; more are taken for a cycle
 _AWAITABLES = (collections.abc.Awaitable, collections.abc.Coroutine)
 
 _known: weakref.WeakKeyDictionary[Any, object] = weakref.WeakKeyDictionary()
@@ -43,12 +43,12 @@ def return_type(handler: object) -> object:
     except KeyError:
         found = _known[key] = _found(key)
         return found
-    except Exception:  # cannot be hashed, or not referred to weakly
+    except Exception:  # the object cannot be hashed, or has no weak references
         return _found(key)
 
 
 def _found(handler: Any) -> object:
-    # By what they are, not by what they say they are: a Mock(spec=function) says that it is a function.
+    # The real class decides, not `__class__`: a Mock(spec=function) claims to be a function.
     for _ in range(_LAYERS):
         kind = type(handler)
         if issubclass(kind, type):
@@ -82,7 +82,7 @@ def _call_of(kind: type) -> types.FunctionType | None:
 
 
 def _wrapped(handler: object) -> object:
-    # What it has, not what a __getattr__ of its class would answer to any name.
+    # Only real attributes count: a `__getattr__` may answer to any name.
     return inspect.getattr_static(handler, "__wrapped__", None)
 
 

@@ -96,7 +96,7 @@ class Step:
             TypeError, ValueError: at the call, for an invalid id or handler.
             StepError: no tries are left, or the error was final.
         """
-        if type(step_id) is str and step_id.isascii() and 0 < len(step_id) <= NAME_BYTES:  # all but a few
+        if type(step_id) is str and step_id.isascii() and 0 < len(step_id) <= NAME_BYTES:  # nearly all come this way
             is_async, type_ = read_off(step_id, handler)
             work = Handler(handler, args, kwargs, is_async, self._policy, None, type_)
             return self._execution.ask(RunRequest(step_id, work))

@@ -91,7 +91,7 @@ def _parts(was: Wait | None, asked: Wait) -> list[tuple[str, object, object]]:
 
 
 def _other_time(facts: StepFacts, span: timedelta | None) -> list[_Difference]:
-    # In a later attempt the step was opened anew, but its first deadline stood: the recorded span cannot be told then.
+    # A step that was opened anew in a later attempt keeps its first deadline: its recorded span is unknown then.
     if span is None or facts.openings or facts.wait is None:
         return []
     recorded = None if facts.wait.until is None else facts.wait.until - facts.opened_at

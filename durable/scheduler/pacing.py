@@ -44,7 +44,7 @@ class Pace(Generic[T]):
     def add(self, piece: T) -> None:
         """Act on one more piece, now or soon."""
         if not self._is_counting:
-            self._loop.call_soon(self._turn)  # first: it is what a full stack has no room for
+            self._loop.call_soon(self._turn)  # first, since a full stack may have no room for it
             self._is_counting = True
         if self._room and not self._waiting:
             self._room -= 1
@@ -123,7 +123,7 @@ class Admission:
 
     def _turn_soon(self) -> None:
         if self._unwritten > BACKLOG and self._journal.failure is None:
-            self._journal.tell(self._journal.posted, lambda error: self._turn())  # before, there cannot be room
+            self._journal.tell(self._journal.posted, lambda error: self._turn())  # until then there is no room
         else:
             self._loop.call_soon(self._turn)
 

@@ -37,7 +37,7 @@ class Rounds:
     def call_at(self, number: int, callback: Callable[[], None]) -> None:
         """Call `callback` in round `number`, or in the next round if that has passed."""
         if not self._running:
-            self._loop.call_soon(self._round)  # first: it is what a full stack has no room for
+            self._loop.call_soon(self._round)  # first, since a full stack may have no room for it
             self._running = True
         self._due.setdefault(max(number, self.now + 1), []).append(callback)
 

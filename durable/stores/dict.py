@@ -72,7 +72,7 @@ class DictStore:
         try:
             self.mapping[f"{_BATCH}{batch[0][0]}"] = batch
         except Exception as error:
-            self.generation = None  # R31: what failed once is not tried again
+            self.generation = None  # R31: after a failure nothing is tried again
             raise StoreError(f"the mapping of the store failed, nothing more is kept in it: {error!r}") from error
         self._index(batch)
 

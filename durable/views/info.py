@@ -35,7 +35,7 @@ from durable.stores import Entry, RunRow, write_lines
 from durable.timers import on_a_line
 from durable.views.timeline import Line, timeline
 
-_NOTHING: dict[str, datetime] = {}  # never written to
+_NOTHING: dict[str, datetime] = {}  # a default for all calls, never written to: a key would show in every run
 
 StepStatus = Literal["running", "retrying", "waiting", "completed", "failed", "cancelled"]
 
@@ -159,8 +159,8 @@ def readable(text: Json | None, type_: object) -> Any:
     if text is None:
         return None
     try:
-        return decode(text, type_, deep=False)  # it is only shown: the types of what is inside need not fit
-    except Exception:  # CodecError, or what a class or a hook of the user's raises
+        return decode(text, type_, deep=False)  # the value is only shown: its parts need not fit the type
+    except Exception:  # CodecError, or any error of a user's class or hook
         return outline(text)
 
 

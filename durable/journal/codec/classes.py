@@ -73,7 +73,7 @@ class Vocabulary:
     names: dict[type, str]
 
 
-# What users register.
+# The hooks that users register.
 
 
 def _as_it_is(value: object, _type: object = None) -> Any:

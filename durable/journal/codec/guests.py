@@ -85,7 +85,7 @@ def text_of(value: object, *, what: str) -> str:
         return str.__str__(str(value))
     except KeyboardInterrupt:  # R14: it comes from a person at a terminal, not from the value
         raise
-    except BaseException as broken:  # a __str__ of the user's
+    except BaseException as broken:  # a __str__ of a user's class
         return f"<its {what} cannot be shown: {name_of(broken)} in __str__>"
 
 

@@ -21,7 +21,7 @@ from durable.journal.codec.guests import is_of, trace_of
 E = TypeVar("E", bound=BaseException)
 
 _MARK = "_durable_misuse"
-# Modules whose lines call handlers, and those that pass on what is the user's.
+# Modules whose lines call handlers, and those whose lines pass on users' calls and errors.
 _CALLING = ("scheduler/arguments", "scheduler/attempts", "functions/handler", "testing/faults")
 _PASSING_ON = (
     *_CALLING,

@@ -45,11 +45,11 @@ class Bell:
         self.socket: socket.socket | None = None
 
     def open(self) -> None:
-        """Hear from now on: `rung()` is called by the running loop.
+        """Listen from now on: the running loop calls `rung()` after each ring.
 
         Raises:
-            OSError, NotImplementedError: there are no such sockets here, somebody else has the name, or the loop cannot
-                watch one.
+            OSError, NotImplementedError: the system has no such sockets, another program has the name, or the loop
+                cannot watch a socket.
         """
         if not _IS_THERE:
             raise NotImplementedError("there are no sockets here that a loop can watch")
@@ -118,7 +118,7 @@ def ring(store: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ringing:
             ringing.setblocking(False)
             ringing.sendto(b"!", _name(store))
-    except OSError:  # full: it was rung often enough; or nobody hears
+    except OSError:  # the socket is full, so it was rung often enough; or no engine listens
         return
 
 
@@ -130,11 +130,11 @@ def _name(store: str) -> str:
 
 def _bind(hearing: socket.socket, store: str) -> None:
     name = _name(store)
-    if not _ABSTRACT and _is_ours(name, store, stat.S_ISSOCK):  # a killed process left it: the store's lock is ours
+    if not _ABSTRACT and _is_ours(name, store, stat.S_ISSOCK):  # left by a killed process: the lock is ours
         os.unlink(name)
     hearing.bind(name)
     if not _ABSTRACT:
-        os.chmod(name, os.stat(store).st_mode & 0o666)  # who may write to the store may ring
+        os.chmod(name, os.stat(store).st_mode & 0o666)  # those who may write to the store may ring
 
 
 def _take_old_away(store: str) -> None:
@@ -142,7 +142,7 @@ def _take_old_away(store: str) -> None:
     if _is_ours(f"{store}.bell", store, stat.S_ISFIFO):
         try:
             os.unlink(f"{store}.bell")
-        except OSError:  # the folder does not let us
+        except OSError:  # there is no right to write to the folder
             return
 
 

@@ -24,7 +24,7 @@ import sys
 from durable.errors import StoreError
 
 COMPANIONS = ("-wal", "-shm", "-journal")
-PRIVATE = 0o600  # of a store, where it is made: what its functions are sent may be anybody's data
+PRIVATE = 0o600  # the permissions of a new store: the data that its functions get may be private
 _OPEN = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _LINKS = frozenset({errno.ELOOP, getattr(errno, "EMLINK", errno.ELOOP)})
@@ -46,7 +46,7 @@ def open_beside(store: str, suffix: str, *, make: bool) -> int | None:
     """
     folder = os.open(os.path.dirname(store), _FOLDER) if _BY_FOLDER else None
     try:
-        for _ in range(_TRIES):  # it may come and go between two looks
+        for _ in range(_TRIES):  # the file may appear or vanish between two looks
             file = _open(store, suffix, folder, make)
             if file is not None or not make:
                 return file
@@ -121,16 +121,17 @@ def _hand_over(file: int, like: os.stat_result) -> None:
         try:
             os.fchown(file, -1, like.st_gid)
         except PermissionError:
-            os.fchmod(file, stat.S_IMODE(like.st_mode) & 0o606)  # of another group than the store's: that has no say
+            os.fchmod(file, stat.S_IMODE(like.st_mode) & 0o606)  # without rights for a group other than the store's
             return
     os.fchmod(file, stat.S_IMODE(like.st_mode) & 0o666)
 
 
 def check_companions(path: str, store: str) -> None:
-    """Check what lies at the names of the files that SQLite keeps beside a file.
+    """Check the files at the names of those that SQLite keeps beside a file.
 
     Raises:
-        StoreError: it is a link, not a regular file, has another name too, or is somebody's who has no say here.
+        StoreError: a file is a link, is not a regular file, has another name too, or belongs to a user without rights
+            to the store.
     """
     like = _store(store, None)
     for suffix in COMPANIONS:

@@ -4,12 +4,12 @@ Separate because everything that is written, rows, deletions or a mark, must be 
 Leaves to `writer` the transactions, to `recognition` the examination before anything is written.
 
 A lock that another program holds (a shell with `BEGIN IMMEDIATE`, a viewer's open edit, a `VACUUM`) is not a failure:
-the transaction has not begun, and is tried again until it can begin. This is told once. While the store is closing,
+the transaction has not begun, and is tried again until it can begin. The log says so once. While the store is closing,
 waiting ends after a few seconds with an error.
 
-The first transaction of each generation of the `-wal` brings a lineage (see `wal`), and so does one before each
-checkpoint. SQLite begins a generation in the first transaction, and anew after a checkpoint that took all in, unless
-somebody still reads: so the lineage goes along until the head of the `-wal` is seen to have changed.
+The first transaction of each generation of the `-wal` writes a lineage (see `wal`), and so does one before each
+checkpoint. SQLite begins a generation with the first transaction, and a new one after a complete checkpoint, unless a
+reader is still active. So every transaction writes the lineage until the head of the `-wal` is seen to have changed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from durable.stores.file import schema, wal
 from durable.stores.file.beside import check_companions
 from durable.stores.file.lock import StoreLock
 
-HURRY = 5.0  # seconds for which a store that is to close still waits for another program
+HURRY = 5.0  # seconds for which a closing store still waits for another program
 CHECKPOINT_BYTES = 1 << 20  # often: a WAL that is overwritten syncs in half the time of one that grows
 _LOOK_S = 0.05  # not at every commit: where a stat makes the next write update times, it costs a third of the rate
 _BUSY_S = 0.05
@@ -107,7 +107,7 @@ class WriteConnection:
         try:
             self._identity = self._identify()
             self._head = wal.head(path)
-            if self._head:  # of a process that has died: all it left is taken in
+            if self._head:  # left by a dead process: all of it is copied into the file
                 self.checkpoint()
         except BaseException:
             self.connection.close()
@@ -126,7 +126,7 @@ class WriteConnection:
                 code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
                 if code != sqlite3.SQLITE_READONLY or monotonic() > until:
                     raise
-                sleep(_ASK_AGAIN_S)  # a reader of this process has not let go yet of what it looked at alone
+                sleep(_ASK_AGAIN_S)  # a looking connection of this process is not closed yet
             else:
                 return connection
 

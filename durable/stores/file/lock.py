@@ -35,7 +35,7 @@ else:
 
 SUFFIX = ".lock"
 _MOST_BYTES = 512
-_BEGUN = time.time()  # about when this process began, where the system does not say
+_BEGUN = time.time()  # about the beginning of this process, if the system does not tell it
 
 _held: dict[str, StoreLock] = {}
 _turn = threading.Lock()
@@ -139,7 +139,7 @@ class StoreLock:
                 if _held.get(self.path) is self:
                     del _held[self.path]
                     if self._file is not None and refused and self._before is None:
-                        os.unlink(f"{self.path}{SUFFIX}")  # who has it open by now sees that it is no longer there
+                        os.unlink(f"{self.path}{SUFFIX}")  # a process that has it open sees that it is gone
                     elif self._file is not None:
                         _write(self._file, self._before if refused and self._before else b"")
             finally:
@@ -165,7 +165,7 @@ class StoreLock:
             if guard.identity(f"{self.path}{SUFFIX}") == (found.st_dev, found.st_ino):
                 self._file = file
                 return
-            os.close(file)  # deleted in between: who comes next would not see that it is locked
+            os.close(file)  # it was deleted in between: the next process would not see this lock
 
     def _seize(self, file: int) -> None:
         try:

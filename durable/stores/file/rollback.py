@@ -1,14 +1,14 @@
-"""Tell what SQLite would roll back because of a `-journal` beside a store.
+"""Find out what SQLite would roll back because of a `-journal` beside a store.
 
-It is told before SQLite opens the file.
+This must be known before SQLite opens the file.
 
-Separate because it is the same question as in `wal`, in another format, and such a file is right only while a store is
-made.
+Separate because the question is that of `wal` in another format, and such a file is right only while a store is made.
 Leaves to `recognition` the consequences.
 
-SQLite writes the former content of pages into it, and when it finds one at opening it puts them back. A store is made
-in two transactions in this mode, and brought into WAL mode by a third. From then on it has none: one that is there is
-of another file, or of another program that had the file in rollback mode. Source: SQLite's file format, section 3.
+SQLite writes the former content of pages into a `-journal`, and puts it back if it finds the file at an opening. A
+store is made by two transactions in this mode, and a third brings it into WAL mode. From then on it has no `-journal`:
+one that is there belongs to another file, or to another program that had the store in rollback mode. Source: SQLite's
+file format, section 3.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from durable.stores.file.schema import APPLICATION_ID
 
 _MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
 _HEADER_BYTES = 28
-_MOST_BYTES = 1 << 16  # of a page, and of a sector
+_MOST_BYTES = 1 << 16  # the largest size of a page, and of a sector
 _BY_SIZE = 0xFFFFFFFF
-_NO_ROWS = b"\x0d\x00\x00\x00\x00"  # what begins a leaf without a row, behind the head of the first page
+_NO_ROWS = b"\x0d\x00\x00\x00\x00"  # the beginning of a leaf without rows, after the head of the first page
 
 
 @attrs.frozen

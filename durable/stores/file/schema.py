@@ -148,12 +148,12 @@ def check_tables(connection: sqlite3.Connection, path: str, wanted: Mapping[str,
 
     If they differ, every row would be misread.
 
-    What somebody else keeps in the file is left alone, but for what hangs on our own tables and would act within our
-    transactions.
+    Other tables in the file are left alone. But triggers and indexes on our own tables are refused, since they would
+    act within our transactions.
 
     Raises:
         StoreCorruptError: one of ours is missing, or another than it was made.
-        StoreError: a trigger or an index of somebody else's is on a table of ours.
+        StoreError: a table of ours has a foreign trigger or index.
     """
     found: dict[str, object] = {}
     for kind, name, table, sql in connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"):

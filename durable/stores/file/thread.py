@@ -65,7 +65,7 @@ class StoreThread:
             if job is None:
                 return
             job = None
-            jobs.clear()  # an idle thread keeps nothing of what it did last alive
+            jobs.clear()  # an idle thread keeps no reference to its last jobs
 
 
 def perform_each(jobs: Sequence[Job]) -> None:
@@ -86,13 +86,13 @@ def deliver(jobs: Sequence[Job]) -> None:
     for loop, done in loops.items():
         try:
             loop.call_soon_threadsafe(_settle, done)
-        except RuntimeError:  # the loop is closed: nobody waits there any more
+        except RuntimeError:  # the loop is closed, so no caller waits any more
             continue
 
 
 def _settle(jobs: Sequence[Job]) -> None:
     for job in jobs:
-        if job.future.done():  # cancelled meanwhile; what was asked has been done all the same
+        if job.future.done():  # the future was cancelled meanwhile; the task is done all the same
             continue
         if job.error is None:
             job.future.set_result(job.result)

@@ -34,7 +34,7 @@ LINEAGE = 2
 
 _HEADER = struct.Struct(">8I")
 _FRAME = struct.Struct(">6I")
-_MAGIC = 0x377F0682  # and 1 more where the checksums are of big-endian words
+_MAGIC = 0x377F0682  # one more if the checksums are of big-endian words
 _LEAF = 0x0D
 _MOST_CELLS = 2
 _WIDTHS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}

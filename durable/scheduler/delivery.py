@@ -47,7 +47,7 @@ class Receiver(Protocol):
         """Note recorded steps that the code does not ask for, or not cancel, again."""
 
     def has_asked(self, key: str) -> bool:
-        """Whether the code has called the step of this key."""
+        """Return whether the code has called the step of this key."""
 
 
 class Delivery:

@@ -155,7 +155,7 @@ class Session:
         return unclaimed
 
     def has_asked(self, key: str) -> bool:
-        """Whether the code has called the step of this key."""
+        """Return whether the code has called the step of this key."""
         return key in self.branches.asked
 
     def tell_stuck(self, keys: Iterable[str]) -> None:

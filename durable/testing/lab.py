@@ -44,7 +44,7 @@ class StuckError(DurableError):
 
 @attrs.frozen
 class _Door:
-    """The door passes calls of handles to the Lab's current engine.
+    """A door passes calls of handles to the Lab's current engine.
 
     So handles go on working after a crash.
     """

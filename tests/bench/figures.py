@@ -36,7 +36,7 @@ class Goal:
     bound: float
 
     def is_reached(self, ratio: float) -> bool:
-        """Say whether a ratio is good enough."""
+        """Return whether a ratio is good enough."""
         compare = {"at least": operator.ge, "at most": operator.le, "under": operator.lt}[self.word]
         return bool(compare(ratio, self.bound))
 

@@ -63,7 +63,7 @@ def finished(mapping: Mapping[str, Any]) -> set[str]:
 
 
 async def rounds(count: int = 300) -> None:
-    """Let everything go on that needs no time and no input."""
+    """Let everything happen that needs no time and no input."""
     for _ in range(count):
         await asyncio.sleep(0)
 

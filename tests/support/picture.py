@@ -17,7 +17,7 @@ from durable.journal.rules.state import State
 
 
 def picture(state: State) -> dict[str, Any]:
-    """Return all that is folded, in plain values; tables compare whatever the order of their entries."""
+    """Return the folded state in plain values; the order of tables does not count."""
     return {
         name: _drawn(getattr(state, name))
         for name in ("ledgers", "parked", "ended", "scheduled", "coming", "seen", "signals", "parents")
@@ -60,5 +60,5 @@ def _drawn(value: Any) -> Any:
 
 
 def order(state: State) -> list[Any]:
-    """Return who listens, in the order in which one event answers them."""
+    """Return the listeners, in the order in which one event answers them."""
     return [one.place for one in sorted(state.bus.listeners(), key=lambda one: one.number)]

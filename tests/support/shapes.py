@@ -22,13 +22,13 @@ SHAPES: dict[str, Make] = {}
 
 
 def shape(make: Make) -> Make:
-    """Take in a shape under its function's name."""
+    """Register a shape under its function's name."""
     SHAPES[make.__name__.replace("_", " ")] = make
     return make
 
 
 def refuse(*_: Any, **__: Any) -> NoReturn:
-    """What every look at an unwilling exception comes to."""
+    """Raise, as every reading of an unwilling exception does."""
     raise RuntimeError("look away")
 
 

@@ -22,7 +22,7 @@ class _Undisturbed(Lab):
     """A lab whose engine goes on."""
 
     async def restart(self) -> None:
-        """Do nothing: what is said of a crash holds without one."""
+        """Do nothing: the test must also pass without a crash."""
 
 
 class _InAFile(Lab):
@@ -41,7 +41,7 @@ class _InAFile(Lab):
 
 
 def lab_of(way: str, functions: Iterable[Function[Any]], folder: Path) -> Lab:
-    """Return a lab in which `crash` does what the way says."""
+    """Return a lab whose `crash` is that of one of the three ways."""
     if way == "live":
         return _Undisturbed(functions)
     return Lab(functions) if way == "after a crash" else _InAFile(functions, folder / "x.db")

@@ -18,13 +18,13 @@ from durable import Context, Engine, Event, LimitError, Run, StepOptions
 
 
 class Word(enum.StrEnum):
-    """Words as many people keep them."""
+    """Words in an enumeration, as many people keep them."""
 
     ONE = "word7"
 
 
 class Odd(str):
-    """A string that says of itself what is not so."""
+    """A string whose methods lie about it."""
 
     def __str__(self) -> str:
         return "another"
@@ -334,7 +334,7 @@ class Elsewhere(tzinfo):
 
 
 class NotATime(datetime):
-    """What stands for no instant, as pandas' NaT does: a datetime that has no year."""
+    """A datetime without a year, which stands for no instant, as pandas' NaT."""
 
     @property
     def year(self) -> Any:

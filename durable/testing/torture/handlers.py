@@ -63,7 +63,7 @@ class Done:
 
 @attrs.frozen
 class Asked:
-    """A call of a step method, with the line that it came from."""
+    """An asked step is a call of a step method, with the line that it came from."""
 
     call: Call
     line: str

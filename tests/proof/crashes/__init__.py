@@ -129,7 +129,7 @@ async def worked(store: str | None, log: str | Path) -> list[Any]:
 
 
 def start(program: str, *arguments: object, stderr: int = subprocess.STDOUT) -> subprocess.Popen[str]:
-    """Start a child; what it says on both streams comes through one pipe, in order. It heeds every signal."""
+    """Start a child that heeds every signal; both its streams go into one pipe, in order."""
     command = [sys.executable, "-c", program, *map(str, arguments)]
     return subprocess.Popen(
         command,
@@ -143,7 +143,7 @@ def start(program: str, *arguments: object, stderr: int = subprocess.STDOUT) -> 
 
 
 def heed_signals() -> None:
-    """Take back what whoever started us may have told us to ignore, as `nohup` and a shell's `&` do."""
+    """Heed the signals that the caller had this process ignore, as `nohup` and a shell's `&` do."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
@@ -167,7 +167,7 @@ def hear(child: subprocess.Popen[str], line: str) -> None:
 
 
 def end(child: subprocess.Popen[str]) -> None:
-    """Kill a child, whatever it does."""
+    """Kill a child."""
     child.kill()
     child.communicate()
 

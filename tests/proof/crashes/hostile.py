@@ -80,7 +80,7 @@ def refused(path: Path) -> bool:
 
 
 def contents(path: Path) -> Contents:
-    """Return what is recorded in a store that nobody has open, read from a copy of it."""
+    """Return the records of a store that no process has open, read from a copy."""
 
     async def read(copy: Path) -> Contents:
         async with FileReader(copy) as reader:
@@ -102,7 +102,7 @@ def contents(path: Path) -> Contents:
 
 
 def something_beside(path: Path, chance: Random) -> None:
-    """Put something else at the name of each file beside the store: it is refused, and is not written through."""
+    """Put another thing at the name of each file beside the store, which must be refused and stay as it is."""
     victim, away = path.parent / "victim", path.parent / "away"
     for suffix in _SUFFIXES:
         place = Path(f"{path}{suffix}")
@@ -130,7 +130,7 @@ def second_name(path: Path, chance: Random) -> None:
 
 
 def cancelled_openings(path: Path, chance: Random) -> None:
-    """Cancel openings and closings of the store at random instants: who is told may open anew at once."""
+    """Cancel openings and closings of the store at random instants, and open it again at once."""
 
     async def story() -> None:
         for _ in range(chance.randrange(1, 6)):
@@ -158,7 +158,7 @@ async def _cancelled(what: object, chance: Random) -> None:
 
 
 def rollback_mode(path: Path, chance: Random) -> None:
-    """Bring the file out of WAL mode, as some tools do: who opens it next brings it into that again."""
+    """Bring the file out of WAL mode, as some tools do; the next opening must bring it back."""
     connection = sqlite3.connect(path, timeout=chance.uniform(5, 10), isolation_level=None)
     try:
         mode = connection.execute("PRAGMA journal_mode = delete").fetchone()[0]
@@ -207,7 +207,7 @@ def taken_in(path: Path) -> None:
 
 
 def put_back(path: Path, copy: Path) -> None:
-    """Put a copy back beside what a dead process has left: it is refused, or nothing is missing. Then undo that."""
+    """Put a copy back beside the files of a dead process, which must be refused or lack nothing; then undo that."""
     whole, away = contents(path), path.parent / "away.db"
     path.rename(away)
     copy.rename(path)

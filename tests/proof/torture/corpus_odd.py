@@ -224,7 +224,7 @@ async def expressions_that_come_to_nothing(ctx: Context) -> Any:
 
 @case([told_of(number) for number in range(len(MISUSES))])
 async def everything_that_is_wrong_at_a_call(ctx: Context) -> Any:
-    """Who catches it goes on; nothing of it is recorded, and no key is counted."""
+    """A function that catches the error goes on; nothing is recorded, and no key is counted."""
     told = [misused(ctx.step, "a", number) for number in range(len(MISUSES))]
     await ctx.step.sleep("a", 5)
     return told

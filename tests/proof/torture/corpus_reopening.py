@@ -119,13 +119,13 @@ async def told(ctx: Context) -> str:
 
 @case(("failed", "ValueError"), retry(100), retry(200), retries=0, on_failure=told)
 async def a_run_that_fails_at_once_whenever_it_is_opened_again(ctx: Context) -> Any:
-    """Whoever dies while opening it again must not do so twice: each failure opens a run."""
+    """A death while opening it again must not open it twice: each failure opens a run."""
     return await mended(ctx)
 
 
 @case(["mended", True, "rested"], retry(600), retries=0)
 async def a_race_whose_winner_was_there_before_what_is_mended(ctx: Context) -> Any:
-    """What the code gets late leads to a recorded cancelling, which all that is new comes after."""
+    """A late outcome leads to a recorded cancelling, and all new outcomes come after that."""
     try:
         value = await mended(ctx)
     except StepError:

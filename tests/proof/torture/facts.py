@@ -107,13 +107,13 @@ class Time:
 
 
 async def rounds(count: int) -> None:
-    """Let so many rounds of the loop pass."""
+    """Let a number of rounds of the loop pass."""
     for _ in range(count):
         await asyncio.sleep(0)
 
 
 def named(error: BaseException) -> tuple[str, str]:
-    """Return what is kept of an error."""
+    """Return the recorded part of an error."""
     kept = recorded(error)
     return kept.name, kept.message
 

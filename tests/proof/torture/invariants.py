@@ -71,7 +71,7 @@ class Watch(Stubs):
         self._attempts: dict[str, int] = {}  # how often a run's function was called again: steps may open anew then
 
     def begin(self) -> None:
-        """Take note that a process begins."""
+        """Note that a process begins."""
         self._lives.append(Life())
         self._in_process.clear()
 

@@ -63,7 +63,7 @@ async def _died(case: Case, plan: Plan, what: str, want: Seen) -> Counter[str]:
 
 
 def check_wanted(entry: Entry, seen: Seen) -> None:
-    """Check what run "r" of a case came to."""
+    """Check the end of run "r" of a case."""
     status, error = entry.want if isinstance(entry.want, tuple) else ("completed", None)
     words = f": {status} {entry.want!r} " if status == "completed" else f": {status} "
     (run,) = [run for run in seen.runs if run.startswith(f"{entry.case.name} by ")]
@@ -117,7 +117,7 @@ def _again(what: str, error: Exception) -> AssertionError:
 
 
 async def _check_same(seed: str, want: list[Seen], seen: Seen, what: str) -> int:
-    """Check that some model came to the same; where none did, that the models do not agree among themselves."""
+    """Check that a model has the same result, or that the models do not agree among themselves."""
     if any(one.runs == seen.runs for one in want):
         return 0
     for number in range(len(want), MODELS):

@@ -61,7 +61,7 @@ def judged(fault: Fault) -> Verdict:
 
 
 def _finder(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the test that failed; that one never ended is weak evidence, and is said."""
+    """Return the test that failed; a test that never ended is weak evidence, and marked."""
     found = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
     if found is None:
         return f"pytest ended with {done.returncode}: {(done.stdout + done.stderr).strip()[-200:]}"

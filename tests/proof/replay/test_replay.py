@@ -71,7 +71,7 @@ def test_programs_replay_on_uvloop() -> None:
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks begin with Python 3.12")
 def test_programs_replay_with_eager_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     """R5: a task that runs at once, where it is made."""
-    monkeypatch.setattr("durable.strays.CLEANUP_SECONDS", 0.1)  # program 9 cleans up for ever
+    monkeypatch.setattr("durable.scheduler.strays.CLEANUP_SECONDS", 0.1)  # program 9 cleans up for ever
     # Made by asyncio: anyio knows such a factory by its code.
     replay([f"eager/{number}" for number in range(24)], factory=asyncio.create_eager_task_factory(NumberedTask))
 

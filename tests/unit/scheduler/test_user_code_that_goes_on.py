@@ -277,7 +277,7 @@ async def test_what_was_started_to_clean_up_and_waits_for_ever_holds_nobody_up(
     how: str, who: str, ends: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """R8: it was cancelled with nobody. It may wait in a queue whose reader was refused a step, say."""
-    monkeypatch.setattr("durable.strays.CLEANUP_SECONDS", 0.01)
+    monkeypatch.setattr("durable.scheduler.strays.CLEANUP_SECONDS", 0.01)
     started = Started()
     function = cleans_up(started.waits, who, how)
     async with Lab([function]) as lab:

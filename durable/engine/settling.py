@@ -24,8 +24,9 @@ async def settled(parts: Parts, scheduler: Scheduler) -> None:
         await parts.rounds.passed(QUIET + 2)
         if _is_settled(parts, scheduler):
             return
-        # A delivery that is under way needs only more rounds of the loop. All else ends with a change: wait for that.
-        if not any(not session.delivery.is_idle for session in scheduler.unsettled()):
+        # A delivery that is under way needs only more rounds of the loop, and a look for strays need not wait for its
+        # time. All else ends with a change: wait for that.
+        if scheduler.strays.is_idle and not any(not session.delivery.is_idle for session in scheduler.unsettled()):
             await parts.changes.event.wait()
 
 

@@ -92,15 +92,20 @@ def test_a_failed_run_calls_its_failure_handler_once_as_a_run_of_its_own(between
     asyncio.run(story())
 
 
-def test_a_cancelled_or_finished_run_calls_no_failure_handler(between: Between) -> None:
-    """R15: a cancelled run does not; nor does one that returns."""
+@pytest.mark.parametrize("is_heard", [False, True])
+def test_a_cancelled_or_finished_run_calls_no_failure_handler(between: Between, is_heard: bool) -> None:
+    """R15: a cancelled run does not; nor does one that returns, whether or not anybody hears of its end."""
+
+    @durable.function("durable/*")
+    async def hears(ctx: Context) -> None:
+        pass
 
     @durable.function(on_failure=tell)
     async def fine(ctx: Context) -> None:
         pass
 
     async def story() -> None:
-        async with Lab([fragile, fine]) as lab:
+        async with Lab([fragile, fine, *[hears] * is_heard]) as lab:
             await lab.start(fine)
             by_event, by_hand = [*await lab.send("go", {"n": 1}), await lab.start(fragile, {"n": 2})]
             await between(lab)

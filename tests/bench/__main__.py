@@ -15,7 +15,7 @@ import os
 import platform
 from collections.abc import Awaitable, Callable
 
-from tests.bench import peers, processes, steps, stops
+from tests.bench import peers, processes, steps, stops, timers
 from tests.bench.figures import Figure, Size
 
 ROWS: dict[str, Callable[[Size], Awaitable[list[Figure]]]] = {
@@ -33,6 +33,7 @@ ROWS: dict[str, Callable[[Size], Awaitable[list[Figure]]]] = {
     "idle": processes.idling,
     "stops": stops.stops,
     "crowds": stops.crowds,
+    "timers": timers.timers,
 }
 
 

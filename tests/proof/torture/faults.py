@@ -16,6 +16,7 @@ from tests.proof.torture.faults_odd import ODD_FAULTS
 from tests.proof.torture.faults_of_causes import OF_CAUSES
 from tests.proof.torture.faults_of_errors import OF_ERRORS
 from tests.proof.torture.faults_of_reopening import OF_REOPENING
+from tests.proof.torture.faults_of_time import OF_TIME
 from tests.proof.torture.faults_on_disk import ON_DISK
 from tests.proof.torture.planting import TORTURE, Fault, judged
 
@@ -282,20 +283,6 @@ FAULTS = [
         ("tests/rules/test_deaths.py",),
     ),
     Fault(
-        "believe an armed timer without looking at the clock",
-        "timers/wheel.py",
-        "heap[0][0] <= now:",
-        "(heap[0][0] <= now or not due):",
-        ("tests/unit/timers/test_wheel.py",),
-    ),
-    Fault(
-        "hand over all timers that are due in one turn",
-        "timers/wheel.py",
-        "            self._room -= 1\n",
-        "            self._room -= 0\n",
-        ("tests/unit/timers/test_wheel.py", "tests/unit/scheduler/test_loop.py"),
-    ),
-    Fault(
         "ask the clock again about what is due",
         "scheduler/deadlines.py",
         "return RunDue(run, What.ATTEMPT) in self._timers",
@@ -425,6 +412,7 @@ FAULTS = [
     *AT_DOORS,
     *OF_CAUSES,
     *ON_DISK,
+    *OF_TIME,
 ]
 
 CONTROL = Fault(

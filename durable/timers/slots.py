@@ -12,7 +12,7 @@ five minutes is sorted instead.
 No crowd may stop the loop. So a slot holds its timers in chunks, dicts of at most 500, and one chunk is dealt out or
 sorted at a time. A slot that has more than eight does not wait until it comes first: each further set deals one out. So
 a million timers in one hour cost each set a little, and nothing is left to be done when they are due. The dict that
-finds a timer's chunk is 32 dicts for the same reason: one that grows to a million entries stops the loop by itself.
+finds a timer's chunk is 64 dicts for the same reason: one that grows to a million entries stops the loop by itself.
 
 Invariants:
 - `_shards` maps each key to the chunk that holds it, and the chunk maps it to its deadline. So set and drop are O(1),
@@ -46,7 +46,7 @@ _COARSEST = 5
 _SHIFTS = [_FINEST + _STEP * level for level in range(_COARSEST + 1)]
 _SORTED_LEVELS = 3  # slots of these levels may be sorted as a whole: what is set within the next minutes goes there
 _CROWD = 8  # chunks of a coarse slot: dealing out fewer would make more slots than it is worth
-_SHARDS = 32
+_SHARDS = 64
 _ROOMY = 240  # bytes: a dict that has so many for each of its timers is mostly room
 _SMALL = 400
 
@@ -199,8 +199,7 @@ class Slots(Generic[Key]):
             return False
         del chunk[key]
         _shrink(chunk)
-        _shrink(shard)
-        self._count -= 1
+        self._count_off(shard)
         if not self._count:
             self._forget_slots()
         return True
@@ -256,6 +255,12 @@ class Slots(Generic[Key]):
         while (slot := self._head()) is not None and slot.chunks:
             self._turn(slot)
         return None if slot is None else slot.sorted_first
+
+    def _count_off(self, shard: dict[Key, Chunk[Key]]) -> None:
+        """Count a timer less in a shard; of large ones, one in a turn of the loop may shrink."""
+        self._count -= 1
+        if len(shard) < PIECE or not self._count & 255:
+            _shrink(shard)
 
     def _forget_slots(self) -> None:
         self._count = 0
@@ -336,6 +341,5 @@ class Slots(Generic[Key]):
         key, when = slot.pick()
         shard = self._shards[hash(key) % _SHARDS]
         del shard[key]
-        _shrink(shard)
-        self._count -= 1
+        self._count_off(shard)
         return key, when

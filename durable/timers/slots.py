@@ -1,18 +1,18 @@
-"""Keep deadlines in slots of time until they come.
+"""Keep deadlines in slots of time, and give them out in order.
 
-Separate because keeping deadlines in order is arithmetic alone: no clock, no loop, no callback.
-Leaves to `wheel` when to look, and whom to tell.
+Separate because this is arithmetic alone: it needs no clock, no loop and no callback.
+Leaves to `wheel` the times at which it looks, and what follows.
 
 The idea is the timing wheel of Varghese and Lauck (1987), made sparse. Time is cut into slots of six widths, from
 4 ms to 143 years, each 256 times as wide as the one before. A timer goes into a slot that is as wide as it is far.
-Slots are made when they are needed: they stand in a dict, and in a small heap of the instants at which they begin. So
-nobody ever walks over empty ones. When a wide slot comes first, its timers are dealt out to finer ones; one of at most
-five minutes is sorted instead.
+Slots are made when they are needed. They stand in a dict, and in a small heap of the instants at which they begin, so
+empty time costs nothing. When a wide slot comes first, its timers are dealt out to finer ones. A slot of at most five
+minutes is sorted instead.
 
 No crowd may stop the loop. So a slot holds its timers in chunks, dicts of at most 500, and one chunk is dealt out or
-sorted at a time. A slot that has more than eight does not wait until it comes first: each further set deals one out. So
-a million timers in one hour cost each set a little, and nothing is left to be done when they are due. The dict that
-finds a timer's chunk is 64 dicts for the same reason: one that grows to a million entries stops the loop by itself.
+sorted at a time. A slot that has eight does not wait until it comes first: whenever its last chunk is full, the first
+one is dealt out. So a million timers in one hour cost each set a little, and little is left to be done when they are
+due. The dict that finds a timer's chunk is 64 dicts for the same reason: the growing of one large dict stops the loop.
 
 Invariants:
 - `_shards` maps each key to the chunk that holds it, and the chunk maps it to its deadline. So set and drop are O(1),
@@ -69,13 +69,14 @@ def _microseconds(when: datetime) -> int:
 def _shrink(table: dict[Any, Any]) -> None:
     """Give back the room of what was taken out of a dict, in its order: a dict never does so by itself."""
     if not len(table) & 7 and table.__sizeof__() > _ROOMY * len(table) + _SMALL:
-        rest = list(table.items())
+        rest: dict[Any, Any] = {}
+        rest.update(table)  # where it is as small as it can be; a copy may be as large as the original
         table.clear()
         table.update(rest)
 
 
 class _Slot(Generic[Key]):
-    """A slot holds the timers of a span of time, in chunks; `ripe` is a heap of those that are sorted."""
+    """A slot holds the timers of a span of time in chunks; `ripe` is a heap of those that are sorted."""
 
     __slots__ = ("chunks", "first", "level", "place", "ripe")
 

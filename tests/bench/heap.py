@@ -1,7 +1,7 @@
-"""Keep deadlines in a heap with lazy deletion: what the wheel replaced, kept to be measured beside it.
+"""Keep deadlines in a heap with lazy deletion, as the library did before the wheel.
 
-Separate because nothing but the bench's row of timers uses it.
-Leaves out what both do alike: arming the clock, spans, contexts.
+Separate because the wheel is measured beside it.
+Leaves to `durable.timers` what does not depend on it: the callback of the clock, spans, contexts.
 
 Setting a key again or dropping it leaves its former entry dead in the heap. When the dead ones outnumber the live ones,
 the heap is put aside, and every set and drop moves a few of its live entries to a new one.

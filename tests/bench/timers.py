@@ -1,11 +1,11 @@
-"""Timers: what one costs to set, to drop and to fire, and what it weighs, in the wheel and in what it could have been.
+"""Measure timers in the wheel, in the heap that it replaced, and in the event loop.
 
 Separate because no engine is needed to measure them.
-Leaves to `heap` the one that stood in the wheel's place; the other is the event loop's own `call_at`.
+Leaves to `heap` the keeping of deadlines as it was before the wheel.
 
-The deadlines of one measurement lie within a day, in no order. All come due at once: a machine that was suspended. A
-stop is one set, one drop, or one turn of the loop in which timers fire, in this thread's processor time. The
-interpreter's collections are left out, as they grow with all that lives in the process.
+The deadlines of a measurement lie within a day, in random order. All are due at once when they fire, as after a machine
+was suspended. A stop is one set, one drop, or one turn of the loop in which timers fire, in this thread's processor
+time. The interpreter's collections of garbage are left out: they grow with everything that lives in the process.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class _Heap(Heap):
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """The loop's own timers: a handle for each key, and a time that the bench sets."""
+    """An event loop has timers of its own; here it keeps a handle for each key, and the bench sets its time."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -82,7 +82,7 @@ class _Loop(asyncio.SelectorEventLoop):
 
 @attrs.frozen
 class Cost:
-    """What one timer costs in seconds and bytes, and the longest stop."""
+    """A cost is what one timer takes, in seconds and bytes, and the longest stop."""
 
     set: float
     drop: float

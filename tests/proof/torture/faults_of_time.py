@@ -1,7 +1,7 @@
-"""Of the planted faults: those in the keeping of deadlines.
+"""List faults in the keeping of deadlines.
 
 Separate because one table would be too long to read.
-Leaves to `faults` to plant them.
+Leaves to `planting` the planting.
 """
 
 from __future__ import annotations

@@ -29,9 +29,9 @@ from durable.engine.neighbours import IfOpen, checked_if_open, make_way, move_in
 from durable.engine.owner import Owner, not_open
 from durable.engine.run import Run, outcome
 from durable.engine.runtime import Runtime
-from durable.events import INVOKED, Event, checked_count, checked_text
+from durable.events import Event, checked_count, checked_text
 from durable.functions import BODY, Function, Registry, check_not_in_function, check_outside, checked_signal
-from durable.journal import Ledger, Limits, RunClosed, RunStatus, accepted, check_signal, reopen
+from durable.journal import Ledger, Limits, RunClosed, RunStatus, check_signal, invoked, reopen
 from durable.scheduler import RESIDENT, Settings
 from durable.stores import Store
 from durable.timers import Clock, Duration, duration
@@ -203,7 +203,7 @@ class Engine:
         name, _ = self._registry.resolve(function, "start")
         if name not in self._registry.functions:
             raise LookupError(f"there is no function {name!r} in this engine: pass it in Engine(functions=[...])")
-        event = accepted(Event(INVOKED, {} if data is None else data), runtime.decisions.limits, reserved=True)
+        event = invoked(name, data, runtime.decisions.limits)
         await runtime.admission.enter()
         if id is None:
             fresh = runtime.ids.fresh(runtime.clock.now())

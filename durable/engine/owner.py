@@ -168,6 +168,8 @@ class Owner:
                 await folded(runtime)
             await runtime.scheduler.deadlines.recover()  # last: if opening fails, nothing may have come due
             await self._serve()
+            if (drained := self._parts.settings.drained) is not None:
+                await drained(runtime)
         except BaseException as error:
             await self._give_back(error)
             raise

@@ -19,9 +19,8 @@ from durable.engine.foreground import Foreground
 from durable.engine.neighbours import IfOpen
 from durable.engine.run import Run
 from durable.engine.runtime import Runtime
-from durable.events import INVOKED, Event
-from durable.functions import Function
-from durable.journal import EngineClosed, Ledger, Limits, Ok, accepted, misplaced
+from durable.functions import Function, check_listed
+from durable.journal import EngineClosed, Ledger, Limits, Ok, RunClosed, RunOpened, invoked, misplaced
 from durable.scheduler import RESIDENT
 from durable.stores import Store, say
 from durable.timers import Clock, Duration, duration, shown
@@ -69,10 +68,11 @@ def run(
         ValueError: the id belongs to another function, or was started with other data; nothing has begun.
         RunFailed, RunCancelled: the run ended so, now or before.
         TimeoutError: the run has not ended in time.
-        KeyboardInterrupt: Ctrl-C was pressed; the run is parked.
-        SystemExit: a handler raised it, or SIGTERM (status 143) or SIGHUP (129) came; the run is parked.
+        KeyboardInterrupt: Ctrl-C was pressed; a run that has not ended is parked.
+        SystemExit: a handler raised it, or SIGTERM (status 143) or SIGHUP (129) came; the run is parked likewise.
     """
     _check_no_loop(function)
+    check_listed(functions, "durable.run", "functions=[function]")
     engine = Engine(
         [function, *functions],
         store=store,
@@ -115,7 +115,7 @@ class _Script(Generic[T]):
     ) -> None:
         self._engine = engine
         self._function = function
-        self._data: Mapping[str, Any] = {} if data is None else data
+        self._data = data
         self._id = id
         self._timeout = timeout
         self._where = where
@@ -123,21 +123,22 @@ class _Script(Generic[T]):
         self._runtime: Runtime | None = None
         self._known: Ledger | None = None
         self._run: Run[T] | None = None
-        self._has_ended = False
-        set_up(engine, exits=True, folded=self._folded)  # R14: an exit of a handler ends the process
+        self._ends: tuple[RunOpened | None, RunClosed | None] | None = None  # None: not read
+        # R14: an exit of a handler ends the process
+        set_up(engine, exits=True, folded=self._folded, drained=self._drained)
 
     def run(self) -> T:
         try:
             return self._foreground.run(self._main, self._left)
         except TimeoutError:
-            self._say_parked("not ended in time")
+            self._say_left("not ended in time")
             raise
         except KeyboardInterrupt:
-            self._say_parked("interrupted")
+            self._say_left("interrupted")
             raise
         except SystemExit as error:
             came = self._foreground.signals
-            self._say_parked(
+            self._say_left(
                 f"ended by {signal.Signals(came[0]).name}" if came else f"ended by sys.exit({shown(error.code)})"
             )
             raise
@@ -147,9 +148,7 @@ class _Script(Generic[T]):
             await self._engine.open()
             self._runtime = inside(self._engine, "durable.run")
             self._run = await self._begun()
-            value = await self._run.result(self._timeout)
-            self._has_ended = True
-            return value
+            return await self._run.result(self._timeout)
         finally:
             self._foreground.close()
             await self._engine.close()
@@ -159,7 +158,16 @@ class _Script(Generic[T]):
         if self._runtime is not None and self._runtime.journal.failure is None and not self._runtime.is_drained:
             self._runtime.scheduler.stop()
             self._runtime.journal.post(EngineClosed(self._runtime.clock.now()))
-            await self._runtime.journal.synced()
+            await self._drained(self._runtime)
+
+    async def _drained(self, runtime: Runtime) -> None:
+        """Read what is recorded of the run's ends, once nothing more is recorded.
+
+        A run may end after the script was interrupted: its function does not yield at once, or a deadline passes while
+        handlers are waited for.
+        """
+        if self._name is not None and runtime.journal.failure is None:
+            self._ends = await runtime.history.ends(self._name)
 
     async def _begun(self) -> Run[T]:
         if self._known is not None and self._known.status == "failed":
@@ -177,7 +185,7 @@ class _Script(Generic[T]):
             TypeError, CodecError, LimitError: the data cannot be recorded.
             StoreError: the store has failed.
         """
-        event = accepted(Event(INVOKED, self._data), runtime.decisions.limits, reserved=True)
+        event = invoked(self._function.id, self._data, runtime.decisions.limits)
         if self._id is None:
             return
         known = self._known = runtime.state.whole(self._id) or await runtime.history.ledger(self._id)
@@ -194,7 +202,7 @@ class _Script(Generic[T]):
             case "failed":
                 say(f"run {known.run!r} had failed ({known.error}); it is opened again, {source}")
             case "cancelled":
-                say(f"run {known.run!r} was cancelled: give another id= to begin anew, or engine.retry opens it again")
+                say(f"run {known.run!r} was cancelled: {self._anew}")
             case "completed":
                 say(f"run {known.run!r} has ended already, its result is from {self._place}")
 
@@ -202,15 +210,41 @@ class _Script(Generic[T]):
     def _place(self) -> str:
         return self._where or "its store"
 
-    def _say_parked(self, why: str) -> None:
-        run = self._run.id if self._run is not None else self._id
+    @property
+    def _name(self) -> str | None:
+        return self._run.id if self._run is not None else self._id
+
+    @property
+    def _again(self) -> str:
+        return "run the same again" if self._id is not None else f"run it again with id={self._name!r}"
+
+    @property
+    def _anew(self) -> str:
+        another = "give another id=" if self._id is not None else "run it again"
+        return f"{another} to begin anew, or engine.retry opens it again"
+
+    def _say_left(self, why: str) -> None:
+        """Tell why the script ends, and what is recorded of its run."""
         if self._where is None:
             say(f"{why}; nothing is kept: give store= and id= to be able to go on")
-        elif run is None:
+        elif self._name is None:
             say(f"{why}; nothing is recorded yet in {self._where}")
         else:
-            again = "the same again" if self._id is not None else f"it again with id={run!r}"
-            state = f"has ended, its result is in {self._where}: run {again} to have it"
-            if not self._has_ended:
-                state = f"is parked in {self._where}: run {again} to go on"
-            say(f"{why}; run {run!r} {state}")
+            say(f"{why}; run {self._name!r} {self._left_as()}")
+
+    def _left_as(self) -> str:
+        if self._ends is None:  # it ended before the store was read, or the last moment had no time for that
+            is_kept = self._run is not None or self._known is not None
+            return f"is kept in {self._where}: {self._again}" if is_kept else f"has not begun here: {self._again}"
+        opened, closed = self._ends
+        if opened is None:
+            return f"is not recorded yet in {self._where}: {self._again} to begin it"
+        if closed is None:
+            return f"is parked in {self._where}: {self._again} to go on"
+        match closed.status:
+            case "completed":
+                return f"has ended, its result is in {self._where}: {self._again} to have it"
+            case "failed":
+                return f"has failed ({closed.error}): {self._again} to try its failed steps again"
+            case "cancelled":
+                return f"was cancelled ({closed.reason}): {self._anew}"

@@ -46,22 +46,25 @@ def _data(data: object) -> object:
     return {} if data is None else data
 
 
-def _checked_data(event: Event) -> dict[str, Any]:
+def checked_data(given: object, what: str) -> dict[str, Any]:
     """Check an event's data, and return a dict with plain strings as keys.
 
-    Keys of a subclass of str become plain ones.
+    Keys of a subclass of str become plain ones; None is `{}`. `what` names the data in errors.
+
+    Raises:
+        TypeError, ValueError: no mapping, a key that is no string, two keys that spell the same.
     """
-    data = event.data
+    data = _data(given)
     if type(data) is not dict:
-        raise TypeError(
-            f"the data of event {event.name!r} must be a mapping, not {shown(data)} ({type(data).__name__})"
-        )
+        raise TypeError(f"{what} must be a mapping, not {shown(data)} ({type(data).__name__})")
+    if _KEYS.issuperset(map(type, data)):
+        return data
     for key in data:
         if not is_str(key):
-            raise TypeError(f"the data of event {event.name!r} must have string keys, not {shown(key)}")
+            raise TypeError(f"{what} must have string keys, not {shown(key)}")
     plainly = {plain(key): value for key, value in data.items()}
     if len(plainly) < len(data):
-        raise ValueError(f"the data of event {event.name!r} have two keys that spell the same")
+        raise ValueError(f"{what} have two keys that spell the same")
     return plainly
 
 
@@ -110,7 +113,7 @@ class Event(_Written):
             put(self, "name", spelled(self.name, "an event's name"))
         data = self.data
         if type(data) is not dict or not _KEYS.issuperset(map(type, data)):
-            put(self, "data", _checked_data(self))
+            put(self, "data", checked_data(data, f"the data of event {self.name!r}"))
         if self.id is not None and (type(self.id) is not str or not self.id):
             put(self, "id", spelled(self.id, f"the id of event {self.name!r}"))
         if self.v is not None and (type(self.v) is not str or not self.v):

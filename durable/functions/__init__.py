@@ -24,7 +24,7 @@ from durable.functions.current import (
 from durable.functions.function import Function, function
 from durable.functions.handler import Handler, checked_handler, without_loop
 from durable.functions.options import StepOptions, Timeouts, checked_signal, checked_step_id
-from durable.functions.registry import Registry
+from durable.functions.registry import Registry, check_listed
 from durable.functions.request import (
     InvokeRequest,
     Request,
@@ -61,6 +61,7 @@ __all__ = [
     "Trying",
     "WaitForEventRequest",
     "WaitForSignalRequest",
+    "check_listed",
     "check_not_in_function",
     "check_not_nested",
     "check_outside",

@@ -23,8 +23,7 @@ class Registry:
     def __init__(self, functions: Iterable[Function[Any]]) -> None:
         self.functions: dict[str, Function[Any]] = {}
         self.declared: Callable[[Function[Any]], None] | None = None
-        if isinstance(functions, Function) or not isinstance(functions, Iterable):
-            raise TypeError(f"Engine takes a list of functions, not {shown(functions)}: write Engine([function])")
+        check_listed(functions, "Engine", "Engine([function])")
         listed: dict[str, Function[Any]] = {}
         for function in functions:
             for one in _with_its_failure(function):
@@ -73,6 +72,18 @@ class Registry:
         """Return a function's output type, `object` if the function is not known."""
         known = self.functions.get(id)
         return object if known is None else known.output_type
+
+
+def check_listed(functions: object, what: str, instead: str) -> None:
+    """Check that functions are given as a list, or another iterable.
+
+    `what` names the call in the error, `instead` is what to write.
+
+    Raises:
+        TypeError: a function alone, or nothing to iterate over.
+    """
+    if isinstance(functions, Function) or not isinstance(functions, Iterable):
+        raise TypeError(f"{what} takes a list of functions, not {shown(functions)}: write {instead}")
 
 
 def _with_its_failure(function: object) -> list[Function[Any]]:

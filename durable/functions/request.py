@@ -131,8 +131,11 @@ class Execution(Protocol):
             RuntimeError: the execution has ended.
         """
 
-    def check_event(self, event: object, *, reserved: bool = False) -> Event:
+    def check_event(self, event: object) -> Event:
         """Return a checked copy of an event that is to be sent: see `acceptance.accepted`."""
+
+    def check_invoked(self, function: str, data: object) -> Event:
+        """Return the event that opens a run of a function, with a checked copy of the data."""
 
     def check_signal(self, signal: str, data: object) -> None:
         """Check a signal's data: it can be recorded and is not too large."""

@@ -18,7 +18,6 @@ from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from durable.errors import checked_methods
 from durable.events import (
-    INVOKED,
     NAME_BYTES,
     Event,
     Signal,
@@ -244,6 +243,6 @@ class Step:
         """
         name = checked_id(step_id)
         span = None if timeout is None else span_of(timeout, what=f"the timeout of step {name!r}")
-        event = self._execution.check_event(Event(INVOKED, {} if data is None else data), reserved=True)
         id, type_ = self._execution.resolve(function, f"step {name!r}")
+        event = self._execution.check_invoked(id, data)
         return self._execution.ask(InvokeRequest(name, id, event, span, type_))

@@ -43,7 +43,7 @@ from durable.journal.records import (
     Until,
     Wait,
 )
-from durable.journal.rules.acceptance import accepted, check_signal, stamped
+from durable.journal.rules.acceptance import accepted, check_signal, invoked, stamped
 from durable.journal.rules.decisions import Acting, Decisions
 from durable.journal.rules.declaration import WAIT_NAMES, CancelRule, Declaration
 from durable.journal.rules.ledger import Ledger, StepFacts
@@ -123,6 +123,7 @@ __all__ = [
     "decode",
     "enclose",
     "encode",
+    "invoked",
     "is_failed_call",
     "is_of",
     "ledger_of",

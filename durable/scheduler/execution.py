@@ -43,6 +43,7 @@ from durable.journal import (
     Wait,
     accepted,
     check_signal,
+    invoked,
     misplaced,
     sent_event,
     stamped,
@@ -109,9 +110,13 @@ class RunExecution:
         """The engine's log."""
         return self._session.parts.logger
 
-    def check_event(self, event: object, *, reserved: bool = False) -> Event:
+    def check_event(self, event: object) -> Event:
         """Return an event, checked for sending: see `acceptance.accepted`."""
-        return accepted(event, self._session.parts.decisions.limits, reserved=reserved)
+        return accepted(event, self._session.parts.decisions.limits)
+
+    def check_invoked(self, function: str, data: object) -> Event:
+        """Return the event that opens a run of a function: see `acceptance.invoked`."""
+        return invoked(function, data, self._session.parts.decisions.limits)
 
     def check_signal(self, signal: str, data: object) -> None:
         """Check the data of a signal that is to be sent."""

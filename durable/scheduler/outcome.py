@@ -66,7 +66,11 @@ class Judge:
     def _is_exit(self, error: BaseException, run: str) -> bool:
         """Return whether the error ends the process, so that nothing is recorded (R14)."""
         if is_of(error, SystemExit):
-            self._parts.logger.error("run %r called sys.exit(), which ends the process: it goes on at the next", run)
+            self._parts.logger.error(
+                "run %r called sys.exit(%s), which ends the process: it goes on when its store is opened next",
+                run,
+                getattr(error, "code", None),
+            )
         ends = is_of(error, asyncio.CancelledError) and self._parts.life.is_ending
         return ends or is_of(error, KeyboardInterrupt, SystemExit)
 

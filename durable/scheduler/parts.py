@@ -40,6 +40,7 @@ class Settings:
         exits: whether a SystemExit in a blocking handler ends the process.
         is_inline: whether blocking handlers run on the loop's own thread.
         folded: is awaited when all unfinished runs are folded, before any of them begins. Its error fails the opening.
+        drained: is awaited when the last record is kept, before the store is closed. Its error fails the closing.
     """
 
     engine: object
@@ -55,6 +56,7 @@ class Settings:
     exits: bool = False
     is_inline: bool = False
     folded: Callable[[Any], Awaitable[None]] | None = None
+    drained: Callable[[Any], Awaitable[None]] | None = None
 
 
 class Life:

@@ -113,7 +113,10 @@ MISTAKES: dict[str, tuple[Code, tuple[str, ...]]] = {
     "a signal that is no text": (lambda ctx: ctx.step.send_signal("a", 7), ("signal", "7")),
     "an invoke with a positional function": (lambda ctx: ctx.step.invoke("a", child), ("positional",)),
     "an invoke of what is no function": (lambda ctx: ctx.step.invoke("a", function=one), ("'a'", "@durable.function")),
-    "an invoke with a list for data": (lambda ctx: ctx.step.invoke("a", function=child, data=[1]), ("mapping",)),
+    "an invoke with a list for data": (
+        lambda ctx: ctx.step.invoke("a", function=child, data=[1]),
+        ("'child'", "mapping"),
+    ),
     "a value that cannot be kept": (lambda ctx: ctx.step.run("a", object), ("'a'", "object", "cannot be kept")),
     "a parallel of steps": (lambda ctx: ctx.group.parallel([ctx.step.sleep("a", 1)]), ("callables without arguments",)),
     "a parallel of nothing": (lambda ctx: ctx.group.parallel(7), ("iterable of callables", "7")),

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from durable.events import NAME_BYTES, RESERVED, Event, checked_name, event_of, text_of
+from durable.events import INVOKED, NAME_BYTES, RESERVED, Event, checked_data, checked_name, event_of, text_of
 from durable.journal.codec.values import copied, encode
 from durable.journal.rules.limits import Limits, data_too_large
 from durable.timers import shown
 
 
-def accepted(
-    event: object, limits: Limits, id: str | None = None, at: datetime | None = None, *, reserved: bool = False
-) -> Event:
+def accepted(event: object, limits: Limits, id: str | None = None, at: datetime | None = None) -> Event:
     """Check an event and return it as it is recorded, with a copy of its data.
 
-    `id` and `at` are used if the event has no id or no ts. `reserved` says that the runtime itself sends the event. No
-    user's code can change the copy of the data, so filters see the same data live and after a crash. The text of the
-    data stays with the event until it is written.
+    `id` and `at` are used if the event has no id or no ts. No user's code can change the copy of the data, so filters
+    see the same data live and after a crash. The text of the data stays with the event until it is written.
 
     Raises:
         TypeError, ValueError: it is not an Event, has a text that cannot be kept, or a name of the runtime's own.
@@ -36,7 +33,7 @@ def accepted(
         given = checked_name(given, f"the id of event {name!r}")
     if v is not None:
         v = checked_name(v, f"the v of event {name!r}")
-    if not reserved and name.startswith(RESERVED):
+    if name.startswith(RESERVED):
         raise ValueError(f"event {name!r} cannot be sent: names under {RESERVED!r} are the runtime's own")
     if "*" in name:
         raise ValueError(f"event {name!r} cannot be sent: a * is for patterns in triggers")
@@ -44,6 +41,22 @@ def accepted(
     if len(text) > limits.event_bytes:
         raise data_too_large(limits, len(text), f"the data of event {name!r}")
     return event_of(name, data, given or id, event.ts or at, v, text)
+
+
+def invoked(function: str, given: object, limits: Limits) -> Event:
+    """Check the data with which a function is invoked, and return the event that opens its run.
+
+    The event is the runtime's own, so an error names the function, not the event. For the copy see `accepted`.
+
+    Raises:
+        TypeError, ValueError: the data are no mapping with string keys.
+        CodecError, LimitError: the data cannot be kept, or are too large.
+    """
+    what = f"the data for function {function!r}"
+    text, data = copied(checked_data(given, what))
+    if len(text) > limits.event_bytes:
+        raise data_too_large(limits, len(text), what)
+    return event_of(INVOKED, data, None, None, None, text)
 
 
 def stamped(event: Event, id: str, at: datetime) -> Event:

@@ -260,6 +260,50 @@ def test_an_option_of_another_library_is_told_by_the_name_it_has_here(option: st
     assert f"got an unexpected keyword argument '{option}': {hint}" in str(caught.value)
 
 
+# The data that a function is invoked with.
+
+
+@pytest.mark.parametrize("door", ["start", "invoke", "step", "run"])
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ([1], "must be a mapping, not [1] (list)"),
+        (3, "must be a mapping, not 3 (int)"),
+        ({1: 2}, "must have string keys, not 1"),
+        ({"a": 1, Odd("a"): 2}, "have two keys that spell the same"),
+        ({"a": "x" * 600_000}, "are 600,008 bytes, the limit is"),
+    ],
+    ids=["a list", "a number", "a key", "two keys", "too large"],
+)
+def test_wrong_data_for_a_function_is_told_with_the_functions_name(door: str, data: Any, words: str) -> None:
+    """The event that carries them is the runtime's own, and nobody has written its name."""
+
+    @durable.function
+    async def asks(ctx: Context) -> None:
+        with pytest.raises((TypeError, ValueError, durable.LimitError)) as caught:
+            await ctx.step.invoke("child", function=says, data=data)
+        told.append(str(caught.value))
+
+    async def story() -> None:
+        async with Engine([says, asks]) as engine:
+            if door == "step":
+                await engine.invoke(asks)
+                return
+            with pytest.raises((TypeError, ValueError, durable.LimitError)) as caught:
+                await getattr(engine, door)(says, data)
+            told.append(str(caught.value))
+            assert await engine.runs() == []
+
+    told: list[str] = []
+    if door == "run":
+        with pytest.raises((TypeError, ValueError, durable.LimitError)) as caught:
+            durable.run(says, data)
+        told.append(str(caught.value))
+    else:
+        asyncio.run(story())
+    assert len(told) == 1 and told[0].startswith("the data for function 'says' " + words), told
+
+
 # Runs that are asked for.
 
 

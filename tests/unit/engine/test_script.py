@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import io
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -226,6 +227,71 @@ def test_a_store_of_ones_own_keeps_what_was_done(capfd: pytest.CaptureFixture[st
     assert durable.run(etl, MONDAY, store=durable.DictStore(kept), id="monday") == len("rows of monday")
     assert capfd.readouterr().err == "durable: run 'monday' goes on: 1 finished step answers from its store\n"
     assert calls == ["extract", "load", "load"]
+
+
+class _InterruptedThere(durable.DictStore):
+    """A store in which Ctrl-C comes when it is opened, or when a run is looked up before it is started."""
+
+    where = ""
+
+    async def open(self) -> None:
+        await super().open()
+        if self.where == "opened":
+            await self._interrupted()
+
+    async def history(self, run: str) -> AsyncIterator[Any]:
+        self.where = {"read": "looked up", "looked up": ""}.get(self.where, self.where)
+        if not self.where:
+            await self._interrupted()
+        async for entry in super().history(run):
+            yield entry
+
+    async def _interrupted(self) -> None:
+        self.where = "interrupted"
+        signal.raise_signal(signal.SIGINT)
+        for _ in range(9):
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("where", "state"),
+    [
+        ("opened", "has not begun here: run the same again"),
+        ("read", "is not recorded yet in its store: run the same again to begin it"),
+    ],
+)
+def test_a_run_that_is_not_recorded_yet_is_not_said_to_be_parked(
+    where: str, state: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store = _InterruptedThere()
+    store.where = where
+    with pytest.raises(KeyboardInterrupt):
+        durable.run(etl, MONDAY, store=store, id="monday")
+    assert store.where == "interrupted"
+    assert capfd.readouterr().err == f"durable: interrupted; run 'monday' {state}\n"
+    assert durable.run(etl, MONDAY, store=store, id="monday") == len("rows of monday")
+
+
+@pytest.mark.parametrize("functions", [etl, 7, None], ids=["a function alone", "a number", "nothing"])
+def test_the_other_functions_are_a_list(functions: Any, tmp_path: Path) -> None:
+    with pytest.raises(
+        TypeError, match=r"durable\.run takes a list of functions, not .*: write functions=\[function\]"
+    ):
+        durable.run(parent, store=tmp_path / "x.db", functions=functions)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), SystemExit()], ids=["with a code", "without"])
+def test_an_exit_of_a_function_is_logged_with_its_code(error: SystemExit, caplog: pytest.LogCaptureFixture) -> None:
+    @durable.function
+    async def leaving(ctx: durable.Context) -> None:
+        raise error
+
+    with pytest.raises(SystemExit):
+        durable.run(leaving, id="x")
+    assert caplog.messages == [
+        f"run 'x' called sys.exit({error.code}), which ends the process: it goes on when its store is opened next"
+    ]
 
 
 def test_a_cancelled_run_stays_cancelled(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from time import perf_counter
 
 import pytest
 
+import durable
 from tests.proof.crashes import ENVIRONMENT, end, hear, run, start
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -103,6 +105,68 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
         end(child)
     assert child.returncode == -signal.SIGINT
     assert perf_counter() - began < 3
+
+
+# Runs that end although their script was interrupted, or while it is.
+_ENDS = """
+import os, signal, sys, threading, durable
+
+store, how, id = sys.argv[1], sys.argv[2], sys.argv[3] or None
+
+def block():
+    print("blocks", flush=True)
+    threading.Event().wait(3600)
+
+@durable.function(retries=0, timeouts=durable.Timeouts(finish="500ms" if how == "cancelled" else "1d"))
+async def etl(ctx):
+    if how == "cancelled":
+        await ctx.step.run("block", block)
+    os.kill(os.getpid(), signal.SIGINT)
+    if how == "failed":
+        raise ValueError("no such table")
+    if how == "parked":
+        await ctx.step.sleep("rest", "1h")
+    return 1
+
+durable.run(etl, store=store, id=id)
+"""
+_STATES = {
+    "completed": "has ended, its result is in {store}: {again} to have it",
+    "failed": "has failed (ValueError: no such table): {again} to try its failed steps again",
+    "cancelled": "was cancelled ({reason}): {anew} to begin anew, or engine.retry opens it again",
+    "parked": "is parked in {store}: {again} to go on",
+}
+
+
+@pytest.mark.parametrize("id", ["etl", ""])
+@pytest.mark.parametrize("how", _STATES)
+def test_an_interrupted_script_says_what_is_recorded_of_its_run(how: str, id: str, tmp_path: Path) -> None:
+    """R31: live; the store, read afterwards, says the same."""
+    path = tmp_path / "x.db"
+    child = start(_ENDS, path, how, id)
+    try:
+        if how == "cancelled":
+            hear(child, "blocks")
+            child.send_signal(signal.SIGINT)
+            with pytest.raises(subprocess.TimeoutExpired):
+                child.wait(1)  # meanwhile the run's time is over
+            child.send_signal(signal.SIGINT)
+        said, _ = child.communicate(timeout=60)
+    finally:
+        end(child)
+    assert child.returncode == -signal.SIGINT, said
+    [info] = asyncio.run(_runs(path))
+    assert info.status == {"parked": "waiting"}.get(how, how)
+    again, anew = (
+        ("run the same again", "give another id=") if id else (f"run it again with id={info.id!r}", "run it again")
+    )
+    state = _STATES[how].format(store=path, again=again, anew=anew, reason=info.reason)
+    assert f"durable: interrupted; run {info.id!r} {state}\n" in said
+
+
+async def _runs(path: Path) -> list[durable.RunInfo]:
+    async with durable.Engine(store=path) as engine:
+        return await engine.runs()
 
 
 _BROKEN = """

@@ -106,10 +106,12 @@ class Engine:
         owner = self._owner = Owner(self._settings, self._registry)
         move_in(self._place, owner)
         await owner.open()
+        move_in(self._place, owner, is_open=True)
 
     async def _closed(self) -> None:
         """Wait until this engine is closed; a cancelled call of `close` goes on by itself."""
         while (owner := self._owner) is not None and not owner.has_ended:
+            owner.check_process("open")
             if not owner.is_closing:
                 raise RuntimeError("the engine is open already")
             await owner.ended()

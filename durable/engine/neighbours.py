@@ -68,9 +68,13 @@ async def make_way(place: str | None, if_open: IfOpen) -> None:
         await owner.ended()
 
 
-def move_in(place: str | None, owner: Owner) -> None:
-    """Note that an engine opens a file."""
+def move_in(place: str | None, owner: Owner, *, is_open: bool = False) -> None:
+    """Note that an engine opens a file, or has it open.
+
+    An engine of another loop that has it stays noted meanwhile: this opening may well be refused.
+    """
     if place is not None:
         for gone in [one for one, other in _OWNERS.items() if other.has_ended]:
             del _OWNERS[gone]
-        _OWNERS[place] = owner
+        if is_open or place not in _OWNERS:
+            _OWNERS[place] = owner

@@ -36,6 +36,7 @@ class Owner:
         self.runtime = Runtime(self._parts)
         self._pid = os.getpid()
         self._opened: asyncio.Future[None] = self.runtime.loop.create_future()
+        self._has_recovered = False  # before, what is asked for would be decided without what is recorded
         self._callers = 0
         self._failure: Exception | None = None
         self._task = asyncio.Task(self._live(), loop=self.runtime.loop, name="durable engine")
@@ -118,6 +119,8 @@ class Owner:
         if self._task.done() and not self.runtime.is_abandoned:
             raise not_open(what)
         self.check_place(what)
+        if not self._has_recovered:
+            raise not_open(what)
         if self.runtime.journal.failure is not None:
             self.runtime.journal.check()
         if self.runtime.is_drained:
@@ -130,14 +133,22 @@ class Owner:
         Raises:
             RuntimeError: called in another process or from another loop.
         """
-        if os.getpid() != self._pid:
-            raise misplaced(
-                f"{what}: the engine was opened by process {self._pid}, this is a forked child: open its own"
-            )
+        self.check_process(what)
         if asyncio._get_running_loop() is not self.loop:
             raise misplaced(
                 f"{what}: the engine belongs to another event loop: from another thread write "
                 "asyncio.run_coroutine_threadsafe(engine...., loop).result()"
+            )
+
+    def check_process(self, what: str) -> None:
+        """Check that the caller is in the engine's process; `what` names its method.
+
+        Raises:
+            RuntimeError: called in a forked child.
+        """
+        if os.getpid() != self._pid:
+            raise misplaced(
+                f"{what}: the engine was opened by process {self._pid}, this is a forked child: open its own"
             )
 
     # The task.
@@ -166,6 +177,7 @@ class Owner:
             await begin_writing(runtime.store)
             if (folded := self._parts.settings.folded) is not None:
                 await folded(runtime)
+            self._has_recovered = True
             await runtime.scheduler.deadlines.recover()  # last: if opening fails, nothing may have come due
             await self._serve()
             if (drained := self._parts.settings.drained) is not None:
@@ -180,6 +192,10 @@ class Owner:
         self.runtime.scheduler.time.give(0.0)
         try:
             await self.runtime.scheduler.close()
+            self.runtime.park_all()
+            if self.runtime.journal.failure is None:
+                lost = "the engine was closed while it was being opened: this is not recorded"
+                self.runtime.journal.lose(StoreError(lost))
         finally:
             try:
                 await self.runtime.store.close()
@@ -223,6 +239,6 @@ class Owner:
 def not_open(what: str) -> RuntimeError:
     """Return the error for a caller of `what` while no engine is open."""
     return RuntimeError(
-        f"{what}: the engine is not open: write `async with engine:` or `await engine.open()` before, and do not use "
-        "it after `close`"
+        f"{what}: the engine is not open: write `async with engine:` or `await engine.open()` before, wait for it, and "
+        "do not use the engine after `close`"
     )

@@ -233,8 +233,12 @@ class Journal:
 
     def abandon(self) -> None:
         """Drop the queued records, as a dying process does."""
+        self.lose(StoreError("the process died, as a test asked for"))
+
+    def lose(self, failure: StoreError) -> None:
+        """Drop the queued records, and tell all that wait for them why."""
         self._queue.clear()
-        self._tell_failure(StoreError("the process died, as a test asked for"))
+        self._tell_failure(failure)
 
     def _flush_soon(self) -> None:
         self._flushing = False

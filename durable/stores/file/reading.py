@@ -69,7 +69,7 @@ class ReadConnection:
                 self._connection, self._spare = look(self.path)
             except Exception as error:
                 self.close()
-                raise schema.failed(self.path, "opening it to read", error) from error
+                raise schema.failed(self.path, "opening it to read", error) from schema.reason(error)
             self._is_open = True
 
     def let_go(self) -> None:
@@ -125,7 +125,7 @@ class ReadConnection:
             finally:
                 connection.execute("ROLLBACK")
         except sqlite3.Error as error:
-            raise schema.failed(self.path, "reading it", error) from error
+            raise schema.failed(self.path, "reading it", error) from schema.reason(error)
 
     def _has_moved(self) -> bool:
         return self._rest is not None and self._rest != _at_rest(self.path)
@@ -143,7 +143,7 @@ class ReadConnection:
             return self._connection
         except (sqlite3.Error, OSError) as error:
             self._disconnect()
-            raise schema.failed(self.path, "opening it to read", error) from error
+            raise schema.failed(self.path, "opening it to read", error) from schema.reason(error)
 
     def _disconnect(self) -> None:
         connection, self._connection, self._rest, self._passes = self._connection, None, None, False
@@ -166,7 +166,7 @@ class ReadConnection:
                     raise
                 self._check_through("ro")  # a writer has just opened the file
         except (sqlite3.Error, OSError) as error:
-            raise schema.failed(self.path, "opening it to read", error) from error
+            raise schema.failed(self.path, "opening it to read", error) from schema.reason(error)
 
     def _check_through(self, mode: str) -> None:
         with _turn:

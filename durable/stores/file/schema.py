@@ -77,6 +77,11 @@ def failed(path: str, doing: str, error: Exception) -> StoreError:
     return StoreError(f"store {path!r} failed while {doing}: {error}: mend that and restart, nothing recorded is lost")
 
 
+def reason(error: Exception) -> BaseException | None:
+    """Return what the error that `failed` gives was raised from: a StoreError keeps its own reason."""
+    return error.__cause__ if isinstance(error, StoreError) else error
+
+
 def is_busy(error: BaseException) -> bool:
     """Return whether an error only says that another program has the file locked.
 

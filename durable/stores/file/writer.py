@@ -88,7 +88,7 @@ class Writer:
                 mark = examine(self.path)
         except Exception as error:
             lock.release(refused=True)
-            raise schema.failed(self.path, "opening it", error) from error
+            raise schema.failed(self.path, "opening it", error) from schema.reason(error)
         self._known = mark is not None
         try:
             if not self._known:
@@ -157,7 +157,7 @@ class Writer:
                 finally:
                     self._begun.close()
         except (sqlite3.Error, OSError, StoreError) as error:
-            raise schema.failed(self.path, "closing it", error) from error
+            raise schema.failed(self.path, "closing it", error) from schema.reason(error)
         finally:
             lock.release(refused=self._begun is None and self._known)
 

@@ -410,3 +410,90 @@ async def test_close_refuses_a_grace_that_is_none() -> None:
         with pytest.raises(ValueError, match="grace"):
             await engine.close(grace="-1s")
         assert await engine.runs() == []
+
+
+ASKED: dict[str, Callable[[Engine], Coroutine[Any, Any, Any]]] = {
+    "send": lambda engine: engine.send("go"),
+    "send_signal": lambda engine: engine.send_signal("s"),
+    "start": lambda engine: engine.start(work),
+    "start by id": lambda engine: engine.start(work, id="mine"),
+    "invoke": lambda engine: engine.invoke(work),
+    "runs": lambda engine: engine.runs(),
+    "run": lambda engine: engine.run("old"),
+    "cancel": lambda engine: engine.cancel("old", "why"),
+    "retry": lambda engine: engine.retry("old"),
+}
+
+
+@pytest.mark.parametrize("what", ASKED)
+async def test_what_is_asked_of_an_engine_that_opens_is_done_or_refused(
+    what: str, make_store: Callable[[], Store]
+) -> None:
+    """R18: before all that is recorded is known, nothing can be decided; whatever returns is recorded."""
+    store = make_store()
+    async with Engine([work], store=store) as engine:
+        await engine.start(work, id="old")
+        await engine.settled()
+    for turns in range(60):
+        engine = Engine([work], store=store)
+        opening = asyncio.ensure_future(engine.open())
+        await rounds(turns)
+        try:
+            await asyncio.wait_for(ASKED[what](engine) if what != "invoke" else engine.start(work), 10)
+            was_done = True
+        except RuntimeError as error:
+            was_done = False
+            assert "the engine is not open" in str(error) and "wait for it" in str(error)
+        except StoreError as error:  # it is not failed or cancelled
+            was_done = False
+            assert "old" in str(error)
+        except (ValueError, KeyError):
+            was_done = True
+        await opening
+        if was_done and what in ("send", "start", "invoke"):
+            assert len(await engine.runs(limit=1_000)) > 1
+        await engine.close()
+
+
+@pytest.mark.parametrize("what", ["send", "start"])
+async def test_what_is_asked_while_an_opening_is_given_up_never_hangs(
+    what: str, make_store: Callable[[], Store]
+) -> None:
+    """Who asks is told, whenever the opening is cut short."""
+    for turns in range(40):
+        engine = Engine([work], store=make_store())
+        opening = asyncio.ensure_future(engine.open())
+        await rounds(turns)
+        asked = asyncio.ensure_future(ASKED[what](engine))
+        opening.cancel()
+        await asyncio.wait([asked, opening], timeout=10)
+        await engine.close()
+        assert asked.done() and (asked.exception() is None or isinstance(asked.exception(), RuntimeError | StoreError))
+
+
+async def test_a_refused_opening_in_another_loop_does_not_hide_who_has_the_store(tmp_path: Path) -> None:
+    """The engine of this loop can still be replaced."""
+    path = tmp_path / "x.db"
+    first = Engine([work], store=path)
+    await first.open()
+    with pytest.raises(StoreLockedError):
+        await asyncio.to_thread(lambda: asyncio.run(Engine([work], store=path).open()))
+    async with Engine([work], store=path, if_open="replace") as second:
+        assert await second.send("go")
+    with pytest.raises(RuntimeError, match="not open"):
+        await first.send("go")
+
+
+async def test_an_opening_that_is_refused_is_not_its_own_cause(tmp_path: Path) -> None:
+    """Else a traceback tells the same thing again and again, and who follows causes never comes to an end."""
+    (tmp_path / "odd.db").write_bytes(b"no store at all" * 100)
+    async with Engine([work], store=tmp_path / "held.db"):
+        for path in (tmp_path, tmp_path / "odd.db", tmp_path / "held.db"):
+            with pytest.raises(StoreError) as caught:
+                await FileStore(path).open()
+            error: BaseException | None = caught.value
+            seen = []
+            while error is not None:
+                assert error not in seen
+                seen.append(error)
+                error = error.__cause__

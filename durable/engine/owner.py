@@ -226,7 +226,11 @@ class Owner:
         self._parts.spare.close()
         runtime.timers.close()
         for label in await self._parts.threads.close(runtime.scheduler.time.left_for_threads()):
-            runtime.logger.error("%s does not end: its thread is left behind, and it will run again", label)
+            runtime.logger.error(
+                "%s does not end: its thread is left behind; it will run again unless its run has ended or has "
+                "cancelled the step",
+                label,
+            )
         runtime.park_all()
         if runtime.journal.failure is None:
             try:

@@ -41,7 +41,7 @@ from durable.scheduler.parking import Parking
 from durable.scheduler.parts import Parts
 from durable.scheduler.recovery import Recovery
 from durable.scheduler.session import Session
-from durable.scheduler.stopping import GRACE, ClosingTime, end, has_left, stop
+from durable.scheduler.stopping import ClosingTime, end, has_left, stop
 from durable.scheduler.strays import CAN_LOOK, Strays
 
 # In one turn of the loop. A run that begins takes up to 96 rounds until its first outcome is delivered: with more at a
@@ -145,7 +145,7 @@ class Scheduler:
 
     async def _leave(self, session: Session) -> None:
         try:
-            await stop(session)
+            await stop(session, self.time, at_once=True)
         finally:
             self.strays.look_soon()  # for tasks that were started to clean up
             run = session.ledger.run
@@ -245,7 +245,7 @@ class Scheduler:
     async def _end(self, session: Session) -> None:
         try:
             await has_left(session)  # a function that never ends is given up after a time (R7)
-            await end(session)
+            await end(session, self.time, at_once=True)
         except Exception as error:  # from a user's own class of tasks, say; the run has ended all the same
             stack = recorded(error).stack
             self._parts.logger.error("what run %r left running could not be ended: %s", session.ledger.run, stack)
@@ -274,7 +274,7 @@ class Scheduler:
         Handlers go on for the closing time that was given, and are then cancelled. After 15 s more at the most this
         returns, even if some have not ended.
         """
-        if self.time.is_up is None:
+        if not self.time.is_given:
             self.time.give(0.0)
         self.stop()
         self.strays.look()
@@ -300,7 +300,7 @@ class Scheduler:
 
     async def _stop(self, sessions: list[Session]) -> None:
         for number, session in enumerate(sessions, 1):
-            self._spawn(stop(session, self.time.is_up, GRACE))
+            self._spawn(stop(session, self.time, at_once=False))
             if number % STOPPED_AT_ONCE == 0:
                 await asyncio.sleep(0)  # the loop stays free
 

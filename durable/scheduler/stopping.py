@@ -24,20 +24,21 @@ AFTER_SILENCE = 0.2
 class ClosingTime:
     """Closing time says how long handlers may go on while an engine closes.
 
-    `is_up` is a future that is done when running handlers are to be stopped, or None before any time was given.
+    `is_given` says whether the engine closes, `is_up` whether running handlers are to be stopped.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.is_up: asyncio.Future[None] | None = None
+        self.is_given = self.is_up = False
         self._loop = loop
+        self._waiting: set[asyncio.Future[None]] = set()  # not one future for all: leaving it takes time for each in it
         self._timer: asyncio.TimerHandle | None = None
         self._given_at = self._ends = 0.0
 
     def give(self, seconds: float) -> None:
         """Give handlers this many seconds from now; called again, the shorter time counts."""
         now = self._loop.time()
-        if self.is_up is None:
-            self._given_at, self.is_up = now, self._loop.create_future()
+        if not self.is_given:
+            self._given_at, self.is_given = now, True
         elif now + seconds >= self._ends:
             return
         self._ends = now + seconds
@@ -48,8 +49,29 @@ class ClosingTime:
             self._end()
 
     def _end(self) -> None:
-        if self.is_up is not None and not self.is_up.done():
-            self.is_up.set_result(None)
+        self.is_up = True
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+
+    async def wait_for(self, tasks: Iterable[asyncio.Task[None]]) -> None:
+        """Wait until these are done or the time is up; while the engine stays open, without limit."""
+        if self.is_up:
+            return
+        waiting, left = self._loop.create_future(), set(tasks)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            left.discard(task)
+            if not left and not waiting.done():
+                waiting.set_result(None)
+
+        for task in list(left):
+            task.add_done_callback(ended)
+        self._waiting.add(waiting)
+        try:
+            await waiting
+        finally:
+            self._waiting.discard(waiting)
 
     def forget(self) -> None:
         """Cancel the timer: handlers are no longer waited for."""
@@ -68,15 +90,15 @@ class ClosingTime:
         return self._ends + 3 * GRACE - self._loop.time()
 
 
-async def stop(session: Session, time: asyncio.Future[None] | None = None, patience: float | None = None) -> None:
+async def stop(session: Session, time: ClosingTime, *, at_once: bool) -> None:
     """End a session whose function has not ended by itself, recording nothing (R8).
 
-    Running handlers go on until `time` is done, if it is given, and what they return is recorded.
+    Handlers are ended as `end` does it; what they return before they are cancelled is recorded.
     """
     session.is_stopped = True
     session.stop()
     await has_left(session)
-    await end(session, time, patience)
+    await end(session, time, at_once=at_once)
 
 
 async def has_left(session: Session) -> None:
@@ -84,25 +106,29 @@ async def has_left(session: Session) -> None:
     await _wait_for(session, [session.main])
 
 
-async def end(session: Session, time: asyncio.Future[None] | None = None, patience: float | None = None) -> None:
+async def end(session: Session, time: ClosingTime, *, at_once: bool) -> None:
     """Cancel a session's tasks and running handlers, and wait for their end.
 
-    A task that does not end is named in the log, after 5 s at the most, and left behind. Handlers have until `time` to
-    end by themselves. Then they are cancelled and waited for, `patience` seconds at the most; None: without limit.
+    A task that does not end is named in the log, after 5 s at the most, and left behind. Handlers are cancelled now if
+    `at_once`, else once the closing's `time` is up. While the engine stays open they are waited for without limit; once
+    the time is up, 5 s more.
     """
     tasks = [task for task in session.branches.tasks if not task.done()]
     if tasks and not session.is_stopped:
         _tell_waiting(session, tasks)
     session.stop()
-    if time is None:
+    if at_once:
         _stop_all(session.works)
     await _wait_for(session, tasks)
     works = list(session.works)
-    if time is not None:
-        await _ended(works, until=time)
+    left = await _ended(works, until=time)
+    if not at_once:
         _stop_all(works)
-    for work in await _ended(works, patience=patience):
-        if not work.is_in_thread:  # handlers in threads are named when the threads are closed
+    for work in await _ended(left, patience=GRACE):
+        # Handlers in threads are named when the threads are closed. A closing ends also what ended by itself before,
+        # so two may wait for one handler: the first to give it up names it.
+        if not work.is_in_thread and work in session.works:
+            del session.works[work]
             session.parts.logger.error("%s does not end although it was cancelled; it is left behind", work.label)
 
 
@@ -111,26 +137,23 @@ def _stop_all(works: Iterable[Work]) -> None:
         work.stop()
 
 
-async def _ended(
-    works: Sequence[Work], *, until: asyncio.Future[None] | None = None, patience: float | None = None
-) -> list[Work]:
+async def _ended(works: Sequence[Work], *, until: ClosingTime | None = None, patience: float = 0.0) -> list[Work]:
     """Wait until handlers have ended; return those that have not.
 
-    With `until`, wait no longer than until that future is done; else `patience` seconds at the most.
+    With `until`, wait no longer than until that time is up; else `patience` seconds at the most.
     """
     if not works:
         return []
     loop = asyncio.get_running_loop()
     endings = {asyncio.Task(work.ended(), loop=loop): work for work in works}
-    pending: set[asyncio.Future[None]] = set(endings)
     if until is None:
-        _, pending = await asyncio.wait(pending, timeout=patience)
-    while until is not None and pending and not until.done():
-        await asyncio.wait({*pending, until}, return_when=asyncio.FIRST_COMPLETED)
-        pending = {ending for ending in pending if not ending.done()}
+        await asyncio.wait(endings, timeout=patience)
+    else:
+        await until.wait_for(endings)
+    pending = {ending: work for ending, work in endings.items() if not ending.done()}
     for ending in pending:
         ending.cancel()
-    return [work for ending, work in endings.items() if ending in pending]
+    return list(pending.values())
 
 
 async def _wait_for(session: Session, tasks: Sequence[asyncio.Task[Any]]) -> None:

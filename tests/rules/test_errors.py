@@ -282,7 +282,6 @@ def test_closing_names_the_blocking_handlers_that_still_run_and_ends(
 ) -> None:
     """R11a: after 5 s, which are shortened here; the run is parked and the handler runs again later."""
     monkeypatch.setattr("durable.scheduler.stopping.GRACE", 0.01)
-    monkeypatch.setattr("durable.scheduler.scheduler.GRACE", 0.01)
     let_go, begun = threading.Event(), threading.Semaphore(0)
 
     def hanging() -> str:

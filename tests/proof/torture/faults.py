@@ -362,8 +362,15 @@ FAULTS = [
     Fault(
         "give handlers no time to end",
         "scheduler/stopping.py",
-        "    if time is None:\n        _stop_all(session.works)\n",
+        "    if at_once:\n        _stop_all(session.works)\n",
         "    if True:\n        _stop_all(session.works)\n",
+        ("tests/unit/engine/test_grace.py",),
+    ),
+    Fault(
+        "wait for ever for what was leaving when the engine closed",
+        "scheduler/scheduler.py",
+        "            await stop(session, self.time, at_once=True)\n",
+        "            await stop(session, ClosingTime(self._parts.loop), at_once=True)\n",
         ("tests/unit/engine/test_grace.py",),
     ),
     Fault(

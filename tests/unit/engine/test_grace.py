@@ -13,7 +13,17 @@ from typing import Any
 import pytest
 
 import durable
-from durable import Backoff, Context, DictStore, Engine, NonRetriableError, RetryAfterError, StepOptions, Store
+from durable import (
+    Backoff,
+    Context,
+    DictStore,
+    Engine,
+    NonRetriableError,
+    RetryAfterError,
+    StepOptions,
+    Store,
+    Timeouts,
+)
 from durable.engine.engine import inside
 from durable.journal.records import RunClosed, RunRetried, StepClosed, StepRetried
 from durable.stores.file.store import FileStore
@@ -25,6 +35,10 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 class Scene:
@@ -326,6 +340,90 @@ async def test_a_thread_that_does_not_end_is_named_once(
     [line] = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert "step 'a' of run 'r' does not end: its thread is left behind" in line
     scene.go.set()
+
+
+class Leaving(Scene):
+    """A run that leaves the running handler of its step behind: `how` says in which way."""
+
+    def __init__(self, how: str, *, blocking: bool) -> None:
+        super().__init__(DictStore(), blocking=blocking)
+        self.how = how
+        self.steps: list[asyncio.Task[Any]] = []
+        release = self.go = threading.Event()
+
+        async def swallows() -> None:
+            self.begun += 1
+            while not release.is_set():
+                try:
+                    await asyncio.sleep(0.001)
+                except asyncio.CancelledError:
+                    pass
+
+        def blocks() -> None:
+            self.begun += 1
+            release.wait(20)
+
+        @durable.function(retries=0, timeouts=Timeouts(finish="10ms") if how == "timed out" else None)
+        async def works(ctx: Context) -> None:
+            step = asyncio.ensure_future(ctx.step.run("a", blocks if blocking else swallows))
+            self.steps.append(step)
+            if how in ("cancelled", "timed out"):
+                await step
+            while not self.begun:
+                await asyncio.sleep(0)
+            if how == "failed":
+                raise NonRetriableError("on purpose")
+            await asyncio.wait([step, asyncio.ensure_future(ctx.step.run("b", int))], return_when="FIRST_COMPLETED")
+
+        self.function = works
+
+    async def left(self) -> Engine:
+        """Come to where the handler has been left, and still runs."""
+        engine = await self.begin()
+        if self.how == "cancelled":
+            assert await engine.cancel("r")
+        while not self.steps[0].done():
+            await asyncio.sleep(0)
+        await rounds()
+        return engine
+
+
+@pytest.mark.parametrize("grace", ["0s", "60ms"])
+@pytest.mark.parametrize("blocking", [False, True], ids=["async", "blocking"])
+@pytest.mark.parametrize("how", ["cancelled", "timed out", "failed", "lost a race"])
+async def test_a_handler_that_was_left_before_the_closing_is_waited_for_and_named_like_any_other(
+    how: str, blocking: bool, grace: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """R11a: for the time given and then 5 s, shortened here, and not until the closing gives up everything."""
+    monkeypatch.setattr("durable.scheduler.stopping.GRACE", 0.05)
+    monkeypatch.setattr("durable.scheduler.stopping.ClosingTime.left_after_all", lambda time: 3600.0)
+    scene = Leaving(how, blocking=blocking)
+    engine = await scene.left()
+    caplog.clear()  # that the function ended while a task of its own still waited
+    try:
+        await asyncio.wait_for(engine.close(grace=grace), 10)
+    finally:
+        scene.go.set()
+    [line] = errors(caplog)
+    thread = "its thread is left behind; it will run again unless its run has ended"
+    ends = thread if blocking else "although it was cancelled; it is left behind"
+    assert line.startswith("step 'a' of run 'r' does not end") and ends in line
+
+
+@pytest.mark.parametrize("blocking", [False, True], ids=["async", "blocking"])
+@pytest.mark.parametrize("how", ["cancelled", "timed out", "failed", "lost a race"])
+async def test_a_handler_that_was_left_before_the_closing_may_end_within_the_grace(
+    how: str, blocking: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Leaving(how, blocking=blocking)
+    engine = await scene.left()
+    caplog.clear()
+    closing = asyncio.create_task(engine.close(grace="60s"))
+    await rounds()
+    assert not closing.done()
+    scene.go.set()
+    await asyncio.wait_for(closing, 10)
+    assert errors(caplog) == []
 
 
 # What handlers make of being asked to end.

@@ -302,7 +302,6 @@ def test_a_task_that_does_not_end_is_named_and_left_behind(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A function that swallows cancelling for ever cannot keep the engine from closing."""
-    monkeypatch.setattr("durable.scheduler.scheduler.GRACE", 0.01)
     monkeypatch.setattr("durable.scheduler.stopping.GRACE", 0.01)
     let_go = []
 

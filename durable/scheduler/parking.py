@@ -59,11 +59,6 @@ class Parking:
         """Whether no run is just being parked or read again."""
         return not (self._is_looking or self.leaving or self._reading)
 
-    def crowd(self) -> None:
-        """Note that more runs have a coroutine than may keep one."""
-        self._parts.changes.is_crowded = True
-        self._stirred()
-
     def _stirred(self) -> None:
         # Each record or delivery of a run may have left it waiting, so every few of them are a reason for a look.
         changes = self._parts.changes

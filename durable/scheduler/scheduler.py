@@ -204,7 +204,7 @@ class Scheduler:
         session.tells_start = (declaration.start_timeout or declaration.finish_timeout) is not None
         self.sessions[run] = session
         if len(self.sessions) > self._parts.settings.resident:
-            self.parking.crowd()
+            self._parts.changes.is_crowded = True
         if self._recovery.counts:
             self._recovery.watch(session)
         # Not loop.create_task: an eager task factory would run the function before the session knows its task.

@@ -16,7 +16,6 @@ from typing import Any
 import attrs
 
 from durable.errors import StoreError
-from durable.events import Json
 from durable.functions import CURRENT, Handler, Trying, without_loop
 from durable.journal import (
     FINAL,
@@ -38,7 +37,8 @@ from durable.scheduler.arguments import watched
 from durable.scheduler.bounds import Bounds, last_word
 from durable.scheduler.calls import StepCall
 from durable.scheduler.deadlines import StepDue
-from durable.scheduler.eager import SpareTask
+from durable.scheduler.eager import SpareTask, raising
+from durable.scheduler.overtime import Overtime
 from durable.scheduler.threads import Call
 
 
@@ -53,6 +53,7 @@ class Attempts:
         "_handler",
         "_has_begun",
         "_in_place",
+        "_overtime",
         "_parts",
         "_recorded",
         "_session",
@@ -76,6 +77,7 @@ class Attempts:
         self._bounds = (
             None if handler.timeout is None and handler.within is None else Bounds(handler.timeout, handler.within)
         )
+        self._overtime = None if self._bounds is None else Overtime(self._parts)
         self._has_begun = False  # whether this try's handler was called; before that, the try may wait for a thread
         self._recorded = 0
         self._in_place = False
@@ -126,9 +128,11 @@ class Attempts:
         if not self.is_running:
             # The wait before a try is recorded before the try begins: a crash must not give it back (R11).
             self._parts.journal.tell(self._recorded, lambda error: None if error else self._admit())
-        elif self._task is not None and self._bounds is not None:  # else the try that was due is already running
+        elif self._task is not None and self._overtime is not None:  # else the try that was due is already running
+            assert self._trying is not None
             self._timed_out = True
             self._cancel(self._task)
+            self._overtime.begin(self._task, self._trying, self.label, self._give_over)
 
     def stop(self) -> None:
         """Cancel the running try, and begin no other."""
@@ -149,10 +153,14 @@ class Attempts:
             if isinstance(self._calling, Coroutine):
                 self._calling.close()
 
+    def _give_over(self) -> None:
+        self._task = self._trying = None  # the handler goes on, and stays inside its step
+        self._end(None, None)
+
     async def ended(self) -> None:
         """Wait until no try is running."""
         if self._task is not None and not self._task.done():
-            await asyncio.wait([self._task])
+            await (asyncio.wait([self._task]) if self._overtime is None else self._overtime.ended(self._task))
 
     # Calling the handler.
 
@@ -202,7 +210,7 @@ class Attempts:
         except StopIteration as stop:
             value = stop.value
         except (KeyboardInterrupt, SystemExit) as error:
-            self._start(_raising(error), context)  # it must end the loop, so the function must not catch it
+            self._start(raising(error), context)  # it must end the loop, so the function must not catch it
             return
         except BaseException as error:
             self._end(error, None)
@@ -224,7 +232,7 @@ class Attempts:
             raise  # R14: never recorded; the engine closes, the run is parked
         except SystemExit as error:
             if not self._handler.is_async and not self._parts.settings.exits:
-                self._end(error, None)  # R14: a blocking handler must not end its whole process in silence
+                self._come_to(error, None)  # R14: a blocking handler must not end its whole process in silence
                 return
             self._leave()
             self._parts.logger.error(
@@ -234,9 +242,13 @@ class Attempts:
             )
             raise
         except BaseException as error:
-            self._end(error, None)
+            self._come_to(error, None)
         else:
-            self._end(None, value)
+            self._come_to(None, value)
+
+    def _come_to(self, error: BaseException | None, value: Any) -> None:
+        if self._overtime is None or not self._overtime.is_behind:  # else the try was judged long ago
+            self._end(error, value)
 
     def _stood_in(self) -> Handler:
         handler = self._handler
@@ -245,6 +257,8 @@ class Attempts:
         return watched(handler, self._parts.logger, self.label) if self._parts.is_debugging else handler
 
     async def _call(self, context: Context) -> Any:
+        if self._overtime is not None:
+            await self._overtime.last_ended()
         handler = self._stood_in()
         if not handler.is_async and not self._parts.is_inline:
             return await self._call_in_thread(handler, context)
@@ -326,26 +340,16 @@ class Attempts:
         return is_of(error, asyncio.CancelledError, GeneratorExit) and self._parts.life.is_ending
 
     def _succeed(self, value: Any, *, inline: bool) -> None:
+        limits = self._parts.decisions.limits
         try:
-            text = self.written(value)
+            text = encode(value, self._handler.type, whose=Whose.HANDLER)
+            if len(text) > limits.step_bytes:
+                raise output_too_large(limits, len(text), f"the output of {self.label}")
             outcome: Outcome = Ok(text, deep=text[0] in "[{")
         except Exception as error:  # CodecError, LimitError, or any error of a user's own hook
             self._fail(error, is_final=True)
             return
         self._close(outcome, inline=inline)
-
-    def written(self, value: Any) -> Json:
-        """Return the JSON of a value that the handler returned.
-
-        Raises:
-            CodecError: the value cannot be kept.
-            LimitError: the value is too large.
-        """
-        text = encode(value, self._handler.type, whose=Whose.HANDLER)
-        limits = self._parts.decisions.limits
-        if len(text) > limits.step_bytes:
-            raise output_too_large(limits, len(text), f"the output of {self.label}")
-        return text
 
     def _fail(self, error: BaseException, *, is_final: bool = False) -> None:
         ledger, step, now = self._session.ledger, self._step, self._parts.clock.now()
@@ -393,7 +397,3 @@ def begin_attempts(call: StepCall, handler: Handler) -> None:
         session.works = {}  # other sessions share the empty one
     session.works[attempts] = None
     attempts.begin()
-
-
-async def _raising(error: BaseException) -> None:
-    raise error

@@ -127,3 +127,8 @@ class SpareTask:
     def close(self) -> None:
         """Cancel the spare task."""
         self._task.cancel()
+
+
+async def raising(error: BaseException) -> None:
+    """Raise an error that a coroutine's first part has raised, in a task of its own."""
+    raise error

@@ -325,6 +325,231 @@ def test_only_a_step_that_is_bounded_records_when_it_began() -> None:
     assert all('"began":"2030-01-01T00:00:00' in text for text in asyncio.run(story(within="1h")))
 
 
+# Handlers that swallow their cancelling (R11a).
+
+
+class Stubborn:
+    """A handler whose first try goes on, however often it is cancelled, until it is let go."""
+
+    def __init__(self) -> None:
+        self.let_go = asyncio.Event()
+        self.said: list[Any] = []
+
+    async def __call__(self) -> str:
+        step = current_step()
+        self.said.append(f"begin {step.attempt}")
+        while step.attempt == 0 and not self.let_go.is_set():
+            try:
+                await self.let_go.wait()
+            except asyncio.CancelledError:
+                pass
+        self.said.append(f"end {step.attempt}")
+        return f"try {step.attempt}"
+
+    def in_a_plain_function(self) -> Any:
+        return self()
+
+
+@pytest.fixture
+def little_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("durable.scheduler.overtime.GRACE", 0.01)
+
+
+async def until(lab: Lab, status: str) -> None:
+    async with asyncio.timeout(30):
+        while (await lab.engine.info("r")).steps["s"].status != status:
+            await asyncio.sleep(0)
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR]
+
+
+@pytest.mark.usefixtures("little_grace")
+@pytest.mark.parametrize("crashing", [False, True])
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("bound", ["timeout", "within"])
+def test_a_try_that_swallows_its_cancelling_has_timed_out_all_the_same(
+    bound: str, plain: bool, crashing: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """R11a: its step fails, its run goes on, the log names it, and its late end records nothing."""
+    options = StepOptions("s", **{bound: "1m"}, retries=0)
+    stubborn = Stubborn()
+
+    @durable.function
+    async def waiting(ctx: Context) -> Any:
+        try:
+            return await ctx.step.run(options, stubborn.in_a_plain_function if plain else stubborn)
+        except StepError as error:
+            return error.name, error.message, await ctx.step.run("next", note, "went on")
+
+    async def story() -> None:
+        store = DictStore()
+        async with Lab([waiting], store=store) as lab:
+            await lab.engine.start(waiting, id="r")
+            await rounds()
+            lab.clock.advance("1m")
+            name, message, went_on = await lab.engine.result("r", 30)
+            assert (name, went_on) == ("TimeoutError", "went on") and "took longer than 60 s" in message
+            assert stubborn.said == ["begin 0"] and (await lab.engine.info("r")).steps["s"].attempts == 1
+            before = records(store.mapping)
+            if crashing:
+                await lab.restart()
+            stubborn.let_go.set()
+            await rounds()
+            assert stubborn.said == ["begin 0", "end 0"] and records(store.mapping) == before
+        left = "step 's' of run 'r' does not end although its time is over and it was cancelled; it is left behind"
+        assert errors(caplog) == [left]
+
+    asyncio.run(story())
+
+
+@pytest.mark.usefixtures("little_grace")
+@pytest.mark.parametrize("crashing", [False, True])
+def test_the_next_try_waits_for_the_end_of_one_that_was_left_behind(crashing: bool) -> None:
+    """R11a: a handler never runs twice at once; only a crash ends the old one before its end."""
+    stubborn = Stubborn()
+
+    @durable.function
+    async def waiting(ctx: Context) -> str:
+        return await ctx.step.run(StepOptions("s", timeout="1m", backoff=EACH_TEN), stubborn)
+
+    async def story() -> None:
+        store = DictStore()
+        async with Lab([waiting], store=store) as lab:
+            await lab.engine.start(waiting, id="r")
+            await rounds()
+            lab.clock.advance("1m")
+            await until(lab, "retrying")
+            if crashing:
+                async with Lab([waiting], store=DictStore(dict(store.mapping)), start=lab.clock.now()) as later:
+                    assert await later.result(await later.engine.run("r")) == "try 1"
+                stubborn.said = ["begin 0"]
+            lab.clock.advance("10s")
+            await rounds()
+            lab.clock.advance("9h")  # the wait is no part of the next try's time
+            await rounds()
+            assert stubborn.said == ["begin 0"]
+            stubborn.let_go.set()
+            assert await lab.engine.result("r", 30) == "try 1"
+            assert stubborn.said == ["begin 0", "end 0", "begin 1", "end 1"]
+            kept = [type(one).__name__ for one in records(store.mapping) if getattr(one, "key", None) == "s"]
+            assert kept == ["StepRetried", "StepClosed"]
+
+    asyncio.run(story())
+
+
+@pytest.mark.usefixtures("little_grace")
+def test_the_time_of_all_tries_is_over_while_one_waits_for_another_that_was_left_behind() -> None:
+    """R11a: the late end begins no try, and records nothing."""
+    stubborn = Stubborn()
+
+    @durable.function(retries=0)
+    async def waiting(ctx: Context) -> str:
+        options = StepOptions("s", timeout="1m", within="5m", retries=9, backoff=EACH_TEN)
+        return await ctx.step.run(options, stubborn)
+
+    async def story() -> None:
+        store = DictStore()
+        async with Lab([waiting], store=store) as lab:
+            await lab.engine.start(waiting, id="r")
+            await rounds()
+            lab.clock.advance("1m")
+            await until(lab, "retrying")
+            lab.clock.advance("10s")
+            await rounds()
+            lab.clock.advance("1h")
+            with pytest.raises(RunFailed, match="try 1 of step 's' of run 'r' took longer than 60 s"):
+                await lab.engine.result("r", 30)
+            before = records(store.mapping)
+            stubborn.let_go.set()
+            await rounds()
+            assert stubborn.said == ["begin 0", "end 0"] and records(store.mapping) == before
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("is_left", [False, True])
+def test_a_try_that_swallows_its_cancelling_does_not_keep_an_engine_open(
+    is_left: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R11a: closing begins before or after the try was left behind; nor does it keep `asyncio.run` from ending."""
+    monkeypatch.setattr("durable.scheduler.overtime.GRACE", 0.01 if is_left else 0.2)
+    stubborn, store = Stubborn(), DictStore()
+
+    @durable.function
+    async def waiting(ctx: Context) -> str:
+        return await ctx.step.run(StepOptions("s", timeout="1m", backoff=EACH_TEN), stubborn)
+
+    async def story() -> None:
+        async with Lab([waiting], store=store) as lab:
+            await lab.engine.start(waiting, id="r")
+            await rounds()
+            lab.clock.advance("1m")
+            await until(lab, "retrying" if is_left else "running")
+            began = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - began < 4  # not the 5 s for which a closing engine waits
+
+    asyncio.run(story())
+    assert [line for line in errors(caplog) if "left behind" in line] == errors(caplog) and len(errors(caplog)) == 1
+    assert [one.error.name for one in records(store.mapping) if type(one).__name__ == "StepRetried"] == ["TimeoutError"]
+
+
+@pytest.mark.usefixtures("little_grace")
+def test_a_handler_that_was_left_behind_is_still_inside_its_step() -> None:
+    """R11a: its code can ask which step it is and whether anyone awaits it, and may not call steps."""
+    stubborn, said = Stubborn(), []
+
+    @durable.function
+    async def waiting(ctx: Context) -> str:
+        async def handler() -> None:
+            await stubborn()
+            said.append((current_step().key, current_step().cancelled))
+            with pytest.raises(durable.NestedStepError):
+                await ctx.step.run("inner", note)
+
+        try:
+            await ctx.step.run(StepOptions("s", timeout="1m", retries=0), handler)
+        except StepError:
+            await ctx.step.sleep("a while", "1h")
+        return "ended"
+
+    async def story() -> None:
+        async with Lab([waiting]) as lab:
+            await lab.engine.start(waiting, id="r")
+            await rounds()
+            lab.clock.advance("1m")
+            await until(lab, "failed")
+            stubborn.let_go.set()
+            await rounds()
+            assert said == [("s", True)]
+            assert await lab.result(await lab.engine.run("r")) == "ended"
+            assert "inner" not in (await lab.engine.info("r")).steps
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("ends", ["returns", "raises"])
+def test_a_handler_that_ends_when_it_is_cancelled_is_not_left_behind(
+    ends: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R11a: its try has timed out once, whatever it makes of its cancelling."""
+    monkeypatch.setattr("durable.scheduler.overtime.GRACE", 0)
+
+    async def tidy() -> str:
+        try:
+            if current_step().attempt == 0:
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if ends == "raises":
+                raise ConnectionError("closed") from None
+        return f"try {current_step().attempt}"
+
+    options = StepOptions("s", timeout="20s", retries=2, backoff=EACH_TEN)
+    assert asyncio.run(tried(tidy, options)) == ("try 1", 30)
+    assert errors(caplog) == []
+
+
 # Which errors are tried again (R12).
 
 

@@ -132,19 +132,35 @@ class Context:
         random: a random generator, seeded by the run's id.
     """
 
-    __slots__ = ("_event", "_execution", "_logger", "_random", "attempt", "function_id", "group", "run_id", "step")
+    __slots__ = ("_event", "_execution", "_logger", "_random", "step")
 
     def __init__(self, execution: Execution, policy: Policy) -> None:
         self._execution = execution
         self._event: Event | None = None
         self._logger: logging.LoggerAdapter[logging.Logger] | None = None
         self._random: Random | None = None
-        self.run_id = execution.run_id
-        self.function_id = execution.function_id
-        self.attempt = execution.attempt
         is_plain = policy.retry_on is None and policy.give_up_on is None
         self.step = Step(execution, policy if is_plain else policy.for_steps)
-        self.group = _GROUP
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return self._execution.run_id
+
+    @property
+    def function_id(self) -> str:
+        """The id of its function."""
+        return self._execution.function_id
+
+    @property
+    def attempt(self) -> int:
+        """How often the function has been called again after an error of its own, from 0."""
+        return self._execution.attempt
+
+    @property
+    def group(self) -> Group:
+        """Steps side by side."""
+        return _GROUP
 
     @property
     def event(self) -> Event:

@@ -143,8 +143,8 @@ class Reader:
         names: dict[int, str] = {}
         due: dict[int, int] = {}
         for record in execute(_OPEN):
-            no, run, _, due[no], *_ = values_in(connection, record)
-            names[no] = run or ""
+            no, run, _, last, *_ = values_in(connection, record)
+            names[no], due[no] = run or "", last
         numbers = [seq for (seq,) in execute(_OPEN_ROWS)]
         kept = execute("SELECT seq, run FROM journal WHERE keep_until > ?", (now,)).fetchall()
         for no in {no for _, no in kept} - names.keys():

@@ -286,7 +286,8 @@ def test_a_function_that_is_not_deterministic_fails_with_its_line_and_the_remedy
 ) -> None:
     story = story_of(function)
     assert story.startswith(f"function {function.id!r} is not deterministic: ")
-    assert "  recorded:  " in story and ("  asked for: " in story or "  and now:   " in story), story
+    has_lines = "  recorded:  " in story and ("  asked for: " in story or "  and now:   " in story)
+    assert has_lines or "it goes on differently" in story, story  # chance decides how it shows first
     assert f"    {line_of(function, offset)}: {call}: " in story and remedy in story, story
     assert len(story.splitlines()) == 5
 

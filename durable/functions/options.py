@@ -10,10 +10,12 @@ from datetime import timedelta
 
 import attrs
 
-from durable.errors import checked_calls
-from durable.events import NAME_BYTES, checked_name, is_str, plain
-from durable.journal import PREFIX_END, Backoff, Choice, Policy, RetryOn, checked_retries, chosen_errors
+from durable.errors import CodecError, LimitError, checked_calls
+from durable.events import NAME_BYTES, Json, checked_name, is_str, plain
+from durable.journal import PREFIX_END, Backoff, Choice, Policy, RetryOn, checked_retries, chosen_errors, encode
 from durable.timers import Duration, duration, shown
+
+ASK_BYTES = 64 * 1_024
 
 
 def _optional(value: Duration | None) -> timedelta | None:
@@ -138,6 +140,27 @@ def checked_step_id(step_id: object) -> str:
     if not found or PREFIX_END in found:
         raise ValueError(f"a step's id must not be empty or hold {PREFIX_END!r}, not {shown(found)}")
     return checked_name(found, "a step's id")
+
+
+def checked_ask(ask: object, *, what: str) -> Json | None:
+    """Return the text of a value that is kept with a wait, or None for None.
+
+    Raises:
+        CodecError: the value cannot be kept.
+        LimitError: its text is more than 64 KiB.
+    """
+    if ask is None:
+        return None
+    try:
+        text = encode(ask)
+    except CodecError as error:
+        raise CodecError(f"ask of {what}: {error}") from None
+    if len(text) > ASK_BYTES:
+        raise LimitError(
+            f"ask of {what} is {len(text):,} bytes, the limit is {ASK_BYTES:,}: keep it elsewhere and ask with a "
+            "reference to it"
+        )
+    return text
 
 
 def checked_signal(signal: object, *, what: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from durable.events import Event
+from durable.events import Event, Json
 from durable.functions.handler import Handler
 from durable.stores import Log
 
@@ -35,26 +35,31 @@ class SleepRequest:
 
 @attrs.frozen(eq=False)
 class WaitForEventRequest:
-    """Ask to wait for an event that matches; `timeout` counts from the call."""
+    """Ask to wait for an event that matches.
+
+    `timeout` is a span counted from the call, or an instant. `ask` is what people are told of the wait.
+    """
 
     step_id: str
     event: str
-    timeout: timedelta
+    timeout: timedelta | datetime
     match: str | None
     if_exp: str | None
+    ask: Json | None
 
 
 @attrs.frozen(eq=False)
 class WaitForSignalRequest:
     """Ask to wait for a signal.
 
-    With `replace` this run waits instead of a run that waits for it already. `timeout` counts from the call.
+    With `replace` this run waits instead of a run that waits for it already. `timeout` and `ask` are as for an event.
     """
 
     step_id: str
     signal: str
-    timeout: timedelta
+    timeout: timedelta | datetime
     replace: bool
+    ask: Json | None
 
 
 @attrs.frozen(eq=False)
@@ -78,13 +83,13 @@ class SignalRequest:
 class InvokeRequest:
     """Ask to open a run of a function and wait for its result.
 
-    `event` opens the run. `type` is the type of the result. `timeout` counts from the call.
+    `event` opens the run. `type` is the type of the result. `timeout` is as for an event, or None.
     """
 
     step_id: str
     function: str
     event: Event
-    timeout: timedelta | None
+    timeout: timedelta | datetime | None
     type: object
 
 

@@ -28,7 +28,7 @@ from durable.events import (
     parse,
 )
 from durable.functions.handler import Handler, read_off
-from durable.functions.options import StepId, StepOptions, checked_id, checked_signal, checked_step_id
+from durable.functions.options import StepId, StepOptions, checked_ask, checked_id, checked_signal, checked_step_id
 from durable.functions.request import (
     Execution,
     InvokeRequest,
@@ -40,7 +40,7 @@ from durable.functions.request import (
     WaitForSignalRequest,
 )
 from durable.journal import WAIT_NAMES, Policy
-from durable.timers import Duration, aware, shown
+from durable.timers import Duration, aware, shown, span_or_instant
 from durable.timers import duration as span_of
 
 T = TypeVar("T")
@@ -130,20 +130,31 @@ class Step:
         return self._execution.ask(SleepRequest(name, aware(when, what=f"the instant of step {name!r}")))
 
     def wait_for_event(
-        self, step_id: StepId, *, event: str, timeout: Duration, match: str | None = None, if_exp: str | None = None
+        self,
+        step_id: StepId,
+        *,
+        event: str,
+        timeout: Duration | datetime,
+        match: str | None = None,
+        if_exp: str | None = None,
+        ask: Any = None,
     ) -> Coroutine[Any, Any, Event | None]:
         """Wait for an event that is sent after this call.
 
-        Returns the event, or None if `timeout`, counted from the call, passes first. One event answers every wait that
-        it matches.
+        Returns the event, or None if `timeout` passes first: a duration, counted from the call, or an aware datetime.
+        One event answers every wait that it matches.
 
         `match` is a path whose values in the run's own event and in the new event must be equal. A new event without
         the path does not match. If the run's own event lacks the path, the call is refused, since nothing could match.
         `if_exp` is a CEL expression over `event` (the run's own) and `async` (the new one). A missing field is null in
         it, so one that is absent in both events is equal. Both `match` and `if_exp` may be given (R20).
 
+        `ask` says what is asked, and of whom: a plain value of at most 64 KiB, recorded with the wait. Wherever a run
+        is looked at, it is shown with what the run waits for, also after a crash. None: nothing is asked.
+
         Raises:
             TypeError, ValueError, ExpressionError: at the call.
+            CodecError, LimitError: at the call, if `ask` cannot be kept.
         """
         name = checked_id(step_id)
         event = checked_pattern(event, what=f"step {name!r}")
@@ -154,27 +165,34 @@ class Step:
             self._execution.check_match(name, match)
         if if_exp is not None:
             if_exp = parse(checked_source(if_exp, what=f"if_exp of step {name!r}"), WAIT_NAMES).source
-        span = span_of(timeout, what=f"the timeout of step {name!r}")
-        return self._execution.ask(WaitForEventRequest(name, event, span, match, if_exp))
+        until, ask = span_or_instant(timeout, what=_timeout(name)), checked_ask(ask, what=f"step {name!r}")
+        return self._execution.ask(WaitForEventRequest(name, event, until, match, if_exp, ask))
 
     def wait_for_signal(
-        self, step_id: StepId, *, signal: str, timeout: Duration, on_conflict: Literal["fail", "replace"] = "fail"
+        self,
+        step_id: StepId,
+        *,
+        signal: str,
+        timeout: Duration | datetime,
+        on_conflict: Literal["fail", "replace"] = "fail",
+        ask: Any = None,
     ) -> Coroutine[Any, Any, Signal | None]:
         """Wait for a signal that one run at a time can wait for.
 
-        Returns the signal, or None if `timeout`, counted from the call, passes first. If another run already waits for
-        the signal, the step fails with `SignalConflictError`. With `on_conflict="replace"` this run waits instead, and
-        the earlier one gets None at once (R23).
+        Returns the signal, or None if `timeout` passes first. If another run already waits for the signal, the step
+        fails with `SignalConflictError`. With `on_conflict="replace"` this run waits instead, and the earlier one gets
+        None at once (R23). `timeout` and `ask` are as for `wait_for_event`.
 
         Raises:
             TypeError, ValueError: at the call.
+            CodecError, LimitError: at the call, if `ask` cannot be kept.
             SignalConflictError: another run waits for the signal.
         """
         name = checked_id(step_id)
         signal = checked_signal(signal, what=f"step {name!r}")
         replace = checked_choice(on_conflict, ("fail", "replace"), f"on_conflict of step {name!r}") == "replace"
-        span = span_of(timeout, what=f"the timeout of step {name!r}")
-        return self._execution.ask(WaitForSignalRequest(name, signal, span, replace))
+        until, ask = span_or_instant(timeout, what=_timeout(name)), checked_ask(ask, what=f"step {name!r}")
+        return self._execution.ask(WaitForSignalRequest(name, signal, until, replace, ask))
 
     def send_event(self, step_id: StepId, events: Event | Sequence[Event]) -> Coroutine[Any, Any, list[str]]:
         """Send events exactly once.
@@ -211,7 +229,7 @@ class Step:
         *,
         function: Invocable[T],
         data: Mapping[str, Any] | None = None,
-        timeout: Duration | None = None,
+        timeout: Duration | datetime | None = None,
     ) -> Coroutine[Any, Any, T]: ...
     @overload
     def invoke(
@@ -220,7 +238,7 @@ class Step:
         *,
         function: str,
         data: Mapping[str, Any] | None = None,
-        timeout: Duration | None = None,
+        timeout: Duration | datetime | None = None,
     ) -> Coroutine[Any, Any, Any]: ...
     def invoke(
         self,
@@ -228,13 +246,14 @@ class Step:
         *,
         function: Any,
         data: Mapping[str, Any] | None = None,
-        timeout: Duration | None = None,
+        timeout: Duration | datetime | None = None,
     ) -> Coroutine[Any, Any, Any]:
         """Open a run of another function and wait for its result.
 
-        The child run has its own retries. It goes on when its parent is cancelled or `timeout` passes. `timeout` is
-        counted from the call; with None the parent waits for as long as the child takes. The step fails without a
-        retry if the child fails or is cancelled, or if the engine does not know the function (R24).
+        The child run has its own retries. It goes on when its parent is cancelled or `timeout` passes. `timeout` is a
+        duration, counted from the call, or an aware datetime; with None the parent waits for as long as the child
+        takes. The step fails without a retry if the child fails or is cancelled, or if the engine does not know the
+        function (R24).
 
         Raises:
             TypeError, ValueError: at the call, for an invalid argument.
@@ -242,7 +261,11 @@ class Step:
             InvokeTimeoutError: the child did not end in time.
         """
         name = checked_id(step_id)
-        span = None if timeout is None else span_of(timeout, what=f"the timeout of step {name!r}")
+        until = None if timeout is None else span_or_instant(timeout, what=_timeout(name))
         id, type_ = self._execution.resolve(function, f"step {name!r}")
         event = self._execution.check_invoked(id, data)
-        return self._execution.ask(InvokeRequest(name, id, event, span, type_))
+        return self._execution.ask(InvokeRequest(name, id, event, until, type_))
+
+
+def _timeout(step_id: str) -> str:
+    return f"the timeout of step {step_id!r}"

@@ -71,21 +71,24 @@ class Until:
 class ForEvent:
     """The step waits for an event of this name.
 
-    `match` is a path whose value must be equal in both events, `expression` is CEL over both.
+    `match` is a path whose value must be equal in both events, `expression` is CEL over both. `ask` is what people are
+    told of the wait.
     """
 
     event: str
     until: datetime
     match: str | None = None
     expression: str | None = None
+    ask: Json | None = None
 
 
 @attrs.frozen
 class ForSignal:
-    """The step waits for a signal of this name, as the only one at a time."""
+    """The step waits for a signal of this name, as the only one at a time; `ask` is as for an event."""
 
     signal: str
     until: datetime
+    ask: Json | None = None
 
 
 @attrs.frozen
@@ -97,6 +100,11 @@ class ForChild:
 
 
 Wait = Until | ForEvent | ForSignal | ForChild
+
+
+def without_ask(wait: Wait | None) -> Wait | None:
+    """Return a wait with all that decides its answer, but not what people are told of it."""
+    return attrs.evolve(wait, ask=None) if isinstance(wait, ForEvent | ForSignal) and wait.ask is not None else wait
 
 
 # The facts.

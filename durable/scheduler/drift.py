@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import timedelta
 
-from durable.journal import Err, ForEvent, ForSignal, Ledger, Ok, StepFacts, Wait
+from durable.events import Json
+from durable.journal import Err, ForEvent, ForSignal, Ledger, Ok, StepFacts, Wait, outline
 from durable.scheduler.parts import Parts
+from durable.timers import shown
 
 _Difference = tuple[str, str, str]  # name, as it is recorded, as it is asked for
 
@@ -25,7 +27,7 @@ def tell_other_wait(parts: Parts, ledger: Ledger, key: str, asked: Wait, span: t
     instant, which may be a different one at every call.
     """
     facts = ledger.steps[key]
-    found = [(name, repr(was), repr(now)) for name, was, now in _parts(facts.wait, asked) if was != now]
+    found = [(name, shown(was), shown(now)) for name, was, now in _parts(facts.wait, asked) if was != now]
     _tell_other(parts, ledger, key, [*found, *_other_time(facts, span)])
 
 
@@ -83,11 +85,16 @@ def _parts(was: Wait | None, asked: Wait) -> list[tuple[str, object, object]]:
                 ("event", was.event, asked.event),
                 ("match", was.match, asked.match),
                 ("if_exp", was.expression, asked.expression),
+                ("ask", _told(was.ask), _told(asked.ask)),
             ]
         case ForSignal(), ForSignal():
-            return [("signal", was.signal, asked.signal)]
+            return [("signal", was.signal, asked.signal), ("ask", _told(was.ask), _told(asked.ask))]
         case _:
             return []
+
+
+def _told(ask: Json | None) -> object:
+    return None if ask is None else outline(ask)
 
 
 def _other_time(facts: StepFacts, span: timedelta | None) -> list[_Difference]:

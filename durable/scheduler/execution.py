@@ -225,19 +225,24 @@ class RunExecution:
 def _post(call: StepCall, request: SleepRequest | WaitForEventRequest | WaitForSignalRequest | InvokeRequest) -> None:
     now = call.session.parts.clock.now()
     match request:
-        case SleepRequest(until=until):
-            if isinstance(until, datetime):
-                _wait(call, Until(until), now, None)
-            else:
-                _wait(call, Until(after(now, until)), now, until)
-        case WaitForEventRequest(timeout=span):
-            _wait(call, ForEvent(request.event, after(now, span), request.match, request.if_exp), now, span)
-        case WaitForSignalRequest(timeout=span):
-            _wait(call, ForSignal(request.signal, after(now, span)), now, span, replace=request.replace)
+        case SleepRequest():
+            until, span = _deadline(request.until, now)
+            _wait(call, Until(until), now, span)
+        case WaitForEventRequest():
+            until, span = _deadline(request.timeout, now)
+            _wait(call, ForEvent(request.event, until, request.match, request.if_exp, request.ask), now, span)
+        case WaitForSignalRequest():
+            until, span = _deadline(request.timeout, now)
+            _wait(call, ForSignal(request.signal, until, request.ask), now, span, replace=request.replace)
         case InvokeRequest():
             _invoke(call, request, now)
         case _:
             assert_never(request)
+
+
+def _deadline(asked: timedelta | datetime, now: datetime) -> tuple[datetime, timedelta | None]:
+    """Return the instant of a deadline, and the span to it that was asked for, if any."""
+    return (asked, None) if isinstance(asked, datetime) else (after(now, asked), asked)
 
 
 def _wait(call: StepCall, wait: Wait, now: datetime, span: timedelta | None, *, replace: bool = False) -> None:
@@ -259,13 +264,12 @@ def _wait(call: StepCall, wait: Wait, now: datetime, span: timedelta | None, *, 
 def _invoke(call: StepCall, request: InvokeRequest, now: datetime) -> None:
     """Record that a step invokes a function, unless the invoke is recorded already."""
     parts, ledger, facts = call.session.parts, call.session.ledger, call.facts
+    until, span = (None, None) if request.timeout is None else _deadline(request.timeout, now)
     if facts is not None and facts.outcome is None and facts.is_waiting and not facts.is_unasked:
-        tell_other_child(parts, ledger, call.key, request.function, request.timeout)
+        tell_other_child(parts, ledger, call.key, request.function, span)
     elif facts is None or facts.outcome is None:
         place = (ledger.run, call.key)
-        parts.journal.post_all(
-            parts.decisions.step_invokes(place, request.function, request.event, request.timeout, now)
-        )
+        parts.journal.post_all(parts.decisions.step_invokes(place, request.function, request.event, until, now))
 
 
 def _stood_in(type_: object) -> Handler:

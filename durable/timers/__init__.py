@@ -5,7 +5,7 @@ Leaves to `scheduler` the consequences of a deadline that is due.
 """
 
 from durable.timers.clock import Clock, Handle, SystemClock, exact
-from durable.timers.durations import Duration, after, aware, duration
+from durable.timers.durations import Duration, after, aware, duration, span_or_instant
 from durable.timers.retry_after import retry_after_of
 from durable.timers.spelling import keepable, on_a_line, shown
 from durable.timers.wheel import TimerWheel
@@ -24,4 +24,5 @@ __all__ = [
     "on_a_line",
     "retry_after_of",
     "shown",
+    "span_or_instant",
 ]

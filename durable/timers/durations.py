@@ -112,6 +112,17 @@ def _offset(when: datetime, what: str) -> timedelta | None:
         raise ValueError(f"{what} cannot be {shown(when)}: its time zone gives no offset: {error!r}") from error
 
 
+def span_or_instant(value: Duration | datetime, *, what: str) -> timedelta | datetime:
+    """Return a duration as a timedelta, or an aware datetime as one in UTC.
+
+    `what` names the value in errors.
+
+    Raises:
+        TypeError, ValueError: see `duration` and `aware`.
+    """
+    return aware(value, what=what) if isinstance(value, datetime) else duration(value, what=what)
+
+
 def after(now: datetime, wait: timedelta) -> datetime:
     """Return `now + wait`, at most the last instant that a datetime holds."""
     try:

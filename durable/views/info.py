@@ -249,11 +249,15 @@ def _waits_for(facts: StepFacts) -> str:
                 for name, value in (("match", facts.wait.match), ("if_exp", facts.wait.expression))
                 if value is not None
             )
-            return f"event {facts.wait.event!r}{asked}, until {facts.wait.until}"
+            return f"event {facts.wait.event!r}{asked}, until {facts.wait.until}{_ask(facts.wait.ask)}"
         case ForSignal():
-            return f"signal {facts.wait.signal!r}, until {facts.wait.until}"
+            return f"signal {facts.wait.signal!r}, until {facts.wait.until}{_ask(facts.wait.ask)}"
         case ForChild():
             until = f", until {facts.wait.until}" if facts.wait.until else ""
             return f"the end of run {facts.wait.child!r}{until}"
         case None:
             return "nothing"
+
+
+def _ask(text: Json | None) -> str:
+    return "" if text is None else f", asks {brief(readable(text, object))}"

@@ -149,9 +149,11 @@ def _wait(head: Head) -> Wait:
             return Until(_instant(head["until"]))
         case "ForEvent":
             match, expression = _text_or_none(head.get("match")), _text_or_none(head.get("expression"))
-            return ForEvent(intern(head["event"]), _instant(head["until"]), match, expression)
+            return ForEvent(
+                intern(head["event"]), _instant(head["until"]), match, expression, _text_or_none(head.get("ask"))
+            )
         case "ForSignal":
-            return ForSignal(_text(head["signal"]), _instant(head["until"]))
+            return ForSignal(_text(head["signal"]), _instant(head["until"]), _text_or_none(head.get("ask")))
         case "ForChild":
             return ForChild(_text(head["child"]), _instant_or_none(head.get("until")))
         case other:

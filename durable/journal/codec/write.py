@@ -27,6 +27,8 @@ from durable.journal.codec.tags import MARK, dumps, loads
 from durable.journal.codec.values import decode, encode
 from durable.journal.records import (
     EventSent,
+    ForEvent,
+    ForSignal,
     KeyClaimed,
     Ok,
     Outcome,
@@ -50,6 +52,8 @@ _NAMES: dict[type, list[str]] = {
 _LATER: dict[type, tuple[str, ...]] = {
     StepRetried: ("began",),
     RunRetried: ("waits",),
+    ForEvent: ("ask",),
+    ForSignal: ("ask",),
 }  # written only if they are set, since earlier releases did not have these fields
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

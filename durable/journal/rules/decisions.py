@@ -12,7 +12,7 @@ encoded, and refused if need be, before the decision; the text around them count
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import chain, starmap
 from typing import Any
 
@@ -57,7 +57,6 @@ from durable.journal.rules.declaration import Declaration
 from durable.journal.rules.ledger import Ledger
 from durable.journal.rules.limits import Limits
 from durable.journal.rules.state import State
-from durable.timers import after
 
 Acting = tuple[object, Iterator[Record]]  # the value with which a sending step ends, and the records of what it sends
 
@@ -290,13 +289,12 @@ class Decisions:
         return chain(self.step_answered(holder, NOTHING, now), (opened,))
 
     def step_invokes(
-        self, place: Place, function: str, event: Event, span: timedelta | None, now: datetime
+        self, place: Place, function: str, event: Event, until: datetime | None, now: datetime
     ) -> Iterator[Record]:
         """Let a step invoke a function: its wait and the child's opening are one cause (R24)."""
         run, key = place
         ledger = self.state.ledgers[run]
         facts = ledger.steps.get(key)
-        until = None if span is None else after(now, span)
         if facts is not None and isinstance(facts.wait, ForChild) and self.state.is_unfinished(facts.wait.child):
             # The step was cancelled in an earlier attempt, or its run was opened again (R32), which leaves no deadline.
             # The child is still running, and the step waits for it again.

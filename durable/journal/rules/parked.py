@@ -14,7 +14,7 @@ from datetime import datetime
 from durable.events import Event, event_of
 from durable.journal.codec.enclosing import enclose
 from durable.journal.codec.values import decode
-from durable.journal.records import StepKind, Wait
+from durable.journal.records import StepKind, Wait, without_ask
 from durable.journal.rules.ledger import Ledger, StepFacts
 
 
@@ -59,7 +59,7 @@ class ParkedRun:
         self.opened_at, self.since = ledger.opened_at, ledger.since
         self.started_at = ledger.started_at
         self.key = sys.intern(key)
-        self.wait = facts.wait
+        self.wait = without_ask(facts.wait)
         self._event_name = sys.intern(event.name)
         self._event_id, self._event_ts, self._event_v = event.id, event.ts, event.v
         self._data = enclose(event.data)

@@ -20,7 +20,7 @@ from durable.engine.runtime import Runtime, Unwanted
 from durable.errors import StoreError
 from durable.functions import Registry
 from durable.journal import EngineClosed, misplaced
-from durable.scheduler import Settings, assembled
+from durable.scheduler import Settings, assembled, running_loop
 from durable.stores import begin_writing, hurry
 
 
@@ -134,7 +134,7 @@ class Owner:
             RuntimeError: called in another process or from another loop.
         """
         self.check_process(what)
-        if asyncio._get_running_loop() is not self.loop:
+        if running_loop() is not self.loop:
             raise misplaced(
                 f"{what}: the engine belongs to another event loop: from another thread write "
                 "asyncio.run_coroutine_threadsafe(engine...., loop).result()"

@@ -6,7 +6,6 @@ Leaves to `foreground` the loop and the signals, to `engine` everything else.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import signal
 from collections.abc import Iterable, Mapping
@@ -21,7 +20,7 @@ from durable.engine.run import Run
 from durable.engine.runtime import Runtime
 from durable.functions import Function, check_listed
 from durable.journal import EngineClosed, Ledger, Limits, Ok, RunClosed, RunOpened, invoked, misplaced
-from durable.scheduler import RESIDENT
+from durable.scheduler import RESIDENT, running_loop
 from durable.stores import Store, say
 from durable.timers import Clock, Duration, duration, shown
 
@@ -92,7 +91,7 @@ def run(
 
 
 def _check_no_loop(function: object) -> None:
-    if asyncio._get_running_loop() is not None:
+    if running_loop() is not None:
         name = function.id if isinstance(function, Function) else "function"
         raise misplaced(
             "durable.run blocks, and an event loop runs here already, as in a notebook: write "

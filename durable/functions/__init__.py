@@ -22,7 +22,7 @@ from durable.functions.current import (
     running_body,
 )
 from durable.functions.function import Function, function
-from durable.functions.handler import Handler, checked_handler, without_loop
+from durable.functions.handler import Handler, checked_handler
 from durable.functions.options import StepOptions, Timeouts, checked_signal, checked_step_id
 from durable.functions.registry import Registry, check_listed
 from durable.functions.request import (
@@ -74,5 +74,4 @@ __all__ = [
     "is_own",
     "return_type",
     "running_body",
-    "without_loop",
 ]

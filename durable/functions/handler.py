@@ -10,7 +10,6 @@ wrappers around them and compiled coroutines work as they are.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 from collections.abc import Callable
@@ -128,18 +127,3 @@ def _function(handler: object) -> FunctionType | None:
 def _call_of(kind: type) -> object:
     # Look at the class alone, as the interpreter does: an instance may answer to any name.
     return next((_dict_of(base)["__call__"] for base in _mro_of(kind) if "__call__" in _dict_of(base)), None)
-
-
-def without_loop(function: Callable[[], Any]) -> Any:
-    """Call a blocking handler in the loop's thread, hiding the running loop.
-
-    The handler finds the same surroundings as in a worker thread.
-    """
-    loop = asyncio._get_running_loop()
-    asyncio._set_running_loop(None)
-    try:
-        return function()
-    except StopIteration as error:  # as in a coroutine, where a StopIteration would look like its end
-        raise RuntimeError("the handler raised StopIteration") from error
-    finally:
-        asyncio._set_running_loop(loop)

@@ -13,6 +13,7 @@ from durable.scheduler.recovery import Recovery
 from durable.scheduler.scheduler import Scheduler
 from durable.scheduler.session import Session
 from durable.scheduler.stand_in import Call
+from durable.scheduler.undocumented import running_loop
 
 __all__ = [
     "QUIET",
@@ -28,4 +29,5 @@ __all__ = [
     "assembled",
     "changes",
     "given",
+    "running_loop",
 ]

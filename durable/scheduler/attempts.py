@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from durable.errors import StoreError
-from durable.functions import CURRENT, Handler, Trying, without_loop
+from durable.functions import CURRENT, Handler, Trying
 from durable.journal import (
     FINAL,
     Err,
@@ -40,6 +40,7 @@ from durable.scheduler.deadlines import StepDue
 from durable.scheduler.eager import SpareTask, raising
 from durable.scheduler.overtime import Overtime
 from durable.scheduler.threads import Call
+from durable.scheduler.undocumented import without_loop
 
 
 class Attempts:

@@ -38,6 +38,7 @@ from durable.scheduler.branches import Branches
 from durable.scheduler.delivery import Delivery
 from durable.scheduler.parts import Parts
 from durable.scheduler.refusals import Refusals
+from durable.scheduler.undocumented import current_task, running_loop
 
 
 class Work(Protocol):
@@ -177,7 +178,7 @@ class StepCall:
     def _await(self) -> None:
         session = self.session
         self.was_awaited = True
-        self.awaited_by = task = asyncio.current_task(session.parts.loop)
+        self.awaited_by = task = current_task(session.parts.loop)
         if task is not None and task is not session.main:
             session.branches.note(task)
 
@@ -285,7 +286,7 @@ class StepCall:
         The garbage collector may call this in any thread.
         """
         loop = self.session.parts.loop
-        if asyncio._get_running_loop() is loop:
+        if running_loop() is loop:
             self.abandon()
         elif not loop.is_closed():
             loop.call_soon_threadsafe(self.abandon)

@@ -12,10 +12,11 @@ Python 3.12 offers the same as `eager_start`; this works on 3.11 too, and withou
 from __future__ import annotations
 
 import asyncio
-from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any
+
+from durable.scheduler.undocumented import current_task, make_current
 
 
 class Suspended:
@@ -96,11 +97,10 @@ class SpareTask:
 
         If it ends before, its exception is raised here; a StopIteration holds the value that it returned.
         """
-        caller = asyncio.current_task(self._loop)
+        caller = current_task(self._loop)
         assert caller is not None
-        _leave_task(self._loop, caller)
-        _enter_task(self._loop, self._task)
         task = self._task
+        make_current(self._loop, task)
         try:
             awaited = context.run(coroutine.send, None)
         except BaseException:
@@ -108,8 +108,7 @@ class SpareTask:
                 self._renew()
             raise
         finally:
-            _leave_task(self._loop, task)
-            _enter_task(self._loop, caller)
+            make_current(self._loop, caller)
         return Suspended(coroutine, awaited, context)
 
     def go_on(self, suspended: Suspended, rest: Callable[[Suspended], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:

@@ -9,7 +9,6 @@ they are first awaited (R19).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine
 from datetime import datetime, timedelta
 from functools import partial
@@ -55,6 +54,7 @@ from durable.scheduler.delivery import QUIET
 from durable.scheduler.drift import tell_other_child, tell_other_wait
 from durable.scheduler.session import Session
 from durable.scheduler.stand_in import Call
+from durable.scheduler.undocumented import current_task, running_loop
 from durable.stores import Log
 from durable.timers import after
 
@@ -167,7 +167,7 @@ class RunExecution:
     def _counted(self, step_id: str, kind: StepKind) -> Counted | None:
         session = self._session
         parts, owner = session.parts, session.parts.life.owner
-        if CURRENT.get() is not None or asyncio._get_running_loop() is not parts.loop:
+        if CURRENT.get() is not None or running_loop() is not parts.loop:
             check_call(session, step_id)
         if session.refused or owner is None or owner.cancelling():  # a closing engine has each session refuse by itself
             session.refusals.check_own(step_id)
@@ -191,7 +191,7 @@ class RunExecution:
         parts, ledger, branches, delivery = session.parts, session.ledger, session.branches, session.delivery
         if len(branches.asked) >= parts.decisions.limits.steps:
             session.end_with(too_many_steps(parts.decisions.limits, ledger.run, step_id))
-        task = asyncio.current_task(parts.loop)
+        task = current_task(parts.loop)
         key = branches.key(step_id, task, session.main)
         facts = ledger.steps.get(key)
         if facts is None:
@@ -306,7 +306,7 @@ def check_call(session: Session, step_id: str) -> None:
         RuntimeError: the call is made outside the engine's loop.
     """
     check_not_nested(step_id)
-    if asyncio._get_running_loop() is not session.parts.loop:
+    if running_loop() is not session.parts.loop:
         raise misplaced(
             f"step {step_id!r} of run {session.ledger.run!r} is called outside the loop of its engine: from another "
             "thread use asyncio.run_coroutine_threadsafe"

@@ -22,6 +22,7 @@ from typing import Any, NoReturn, Protocol
 
 from durable.functions import is_own
 from durable.journal import misplaced
+from durable.scheduler.undocumented import leave_alone
 from durable.stores import Log
 
 ANSWERED = 10
@@ -36,8 +37,7 @@ def leave_behind(task: asyncio.Task[Any]) -> None:
     """Hide a task that does not end, so that nothing waits for it."""
     _LEFT.add(task)
     task.add_done_callback(_LEFT.discard)
-    task._log_destroy_pending = False  # type: ignore[attr-defined]  # the log names it
-    asyncio._unregister_task(task)
+    leave_alone(task)  # the log names it
     if _holding.acquire(blocking=False):
         threading.Thread(target=_hold, args=(_LEFT,), name="durable-left-behind", daemon=True).start()
 

@@ -14,8 +14,9 @@ In one round at most 200 callbacks are called, the others in the next rounds: ea
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
+
+from durable.scheduler.undocumented import has_due_timer, ready
 
 AT_ONCE = 200
 
@@ -29,8 +30,7 @@ class Rounds:
     def __init__(self) -> None:
         self.now = 0
         self._loop = asyncio.get_running_loop()
-        ready = getattr(self._loop, "_ready", None)  # not public, but the same in every version
-        self._ready = ready if isinstance(ready, deque) else None
+        self._ready = ready(self._loop)
         self._due: dict[int, list[Callable[[], None]]] = {}
         self._running = False
 
@@ -64,6 +64,4 @@ class Rounds:
     def _is_busy(self) -> bool:
         if self._ready is None or self._ready:
             return True
-        # A timer that is due already is work for the next round. asyncio.wait(timeout=0), which polls, sets one.
-        timers: list[asyncio.TimerHandle] = getattr(self._loop, "_scheduled", [])  # anew: the loop replaces the list
-        return bool(timers) and timers[0].when() <= self._loop.time()
+        return has_due_timer(self._loop)  # it is work for the next round

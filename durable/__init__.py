@@ -56,6 +56,7 @@ from durable.functions import (
     StepOptions,
     Timeouts,
     TriggerEvent,
+    current_context,
     current_step,
     function,
 )
@@ -110,6 +111,7 @@ __all__ = [
     "Timeouts",
     "TriggerEvent",
     "converter",
+    "current_context",
     "current_step",
     "expressions",
     "function",

@@ -7,7 +7,7 @@ Leaves to `scheduler` the carrying out of requests.
 """
 
 from durable.functions.annotations import return_type
-from durable.functions.context import Context, Group
+from durable.functions.context import Context, Group, current_context
 from durable.functions.current import (
     BODY,
     CURRENT,
@@ -68,6 +68,7 @@ __all__ = [
     "checked_handler",
     "checked_signal",
     "checked_step_id",
+    "current_context",
     "current_step",
     "current_try",
     "function",

@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 
 from durable.errors import checked_calls
 from durable.events import Event, event_of
-from durable.functions.current import current_try
+from durable.functions.current import BODY, CURRENT, current_try, running_body
 from durable.functions.request import Execution
 from durable.functions.step import Step
-from durable.journal import Policy, decode, enclose, misuse
+from durable.journal import Policy, decode, enclose, misplaced, misuse
 from durable.stores import Log
 from durable.timers import on_a_line, shown
 
@@ -200,3 +200,36 @@ class Context:
 
     def __repr__(self) -> str:
         return f"<Context of run {self.run_id!r} of function {self.function_id!r}>"
+
+
+def current_context() -> Context:
+    """Return the context of the function whose code is running here.
+
+    It is the one that the function was called with, also in tasks that the function has started, and in whatever these
+    call: code that takes steps need not be handed the context.
+
+    Raises:
+        RuntimeError: called in a step's handler, in a task that a handler has left behind, after the function has
+            ended, or outside of all functions.
+    """
+    body = running_body()
+    if body is None:
+        raise misplaced(f"current_context() is for the code of a function: {_elsewhere()}")
+    context: Context = body.context
+    return context
+
+
+def _elsewhere() -> str:
+    body, trying, left = BODY.get(), current_try(), CURRENT.get()
+    if trying is not None:
+        return (
+            f"this is the handler of step {trying.key!r} of run {trying.run!r}; give the handler what it needs as "
+            "arguments, or use durable.current_step()"
+        )
+    if left is not None:
+        return f"this is a task or thread that the handler of step {left.key!r} of run {left.run!r} has left behind"
+    if body is not None:
+        return (
+            f"the function {body.ledger.function!r} of run {body.ledger.run!r}, which has started this task, has ended"
+        )
+    return "no function is running here; call it in the function, or in a task that the function has started"

@@ -120,6 +120,7 @@ class Body(Protocol):
     parts: Any
     ledger: Any
     main: asyncio.Task[Any]
+    context: Any
 
 
 BODY: ContextVar[Body | None] = ContextVar("durable_body", default=None)

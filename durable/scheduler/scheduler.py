@@ -198,6 +198,7 @@ class Scheduler:
         if ledger.due is not None and self.deadlines.is_put_off(run):
             return
         session = Session(self._parts, ledger, self._on_main_ended)
+        session.context = Context(RunExecution(session), function.policy)
         variables = self._parts.variables.copy()
         variables.run(BODY.set, session)
         declaration = self._parts.decisions.state.functions[ledger.function]
@@ -209,7 +210,7 @@ class Scheduler:
             self._recovery.watch(session)
         # Not loop.create_task: an eager task factory would run the function before the session knows its task.
         main = asyncio.Task(
-            _called(function, Context(RunExecution(session), function.policy)),
+            _called(function, session.context),
             loop=self._parts.loop,
             name=run,
             context=variables,

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from durable.errors import DriftError, LimitError
+from durable.functions import Context
 from durable.journal import Ledger
 from durable.scheduler.branches import Branches
 from durable.scheduler.calls import StepCall, Work
@@ -33,6 +34,7 @@ class Session:
 
     Attributes:
         main: the task that runs the function.
+        context: what the function was called with.
         behind: the keys of recorded steps that the function has not called again yet.
         calls: the step calls that still wait for an outcome, by key.
         works: the running handlers, as an ordered set.
@@ -53,6 +55,7 @@ class Session:
         "behind",
         "branches",
         "calls",
+        "context",
         "delivery",
         "did_more",
         "fault",
@@ -68,6 +71,7 @@ class Session:
     )
 
     main: asyncio.Task[Any]
+    context: Context
 
     def __init__(self, parts: Parts, ledger: Ledger, ended: Callable[[Session, asyncio.Task[Any]], None]) -> None:
         self._ended = ended

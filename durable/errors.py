@@ -63,6 +63,25 @@ def _checked(method: Callable[..., T]) -> Callable[..., T]:
     return call
 
 
+class WithoutFrames:
+    """Let errors leave a `with` block without the library's frames in their traceback.
+
+    So the traceback goes straight from the caller's line to the error (R13b). It counts for the classes given.
+    """
+
+    __slots__ = ("_classes",)
+
+    def __init__(self, *classes: type[BaseException]) -> None:
+        self._classes = classes
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if kind is not None and issubclass(kind, self._classes):
+            error.__traceback__ = None  # type: ignore[union-attr]
+
+
 @attrs.frozen
 class RecordedError:
     """A recorded error is what is kept of an exception: texts, never the live object.
@@ -79,8 +98,26 @@ class RecordedError:
     causes: tuple[RecordedError, ...] = ()
 
     def __str__(self) -> str:
-        text = f"{self.name}: {self.message}" if self.message else self.name
+        text = _summary(self.name, self.message)
         return text if self.step_id is None else f"StepError: step {self.step_id!r}: {text}"
+
+
+def whole_stack(error: RecordedError) -> str:
+    """Return the stacks of an error's causes and of the error itself, as Python prints a traceback.
+
+    The first cause comes first, the error last. It is "" if nothing is known beyond name and message.
+    """
+    own = error.stack.strip("\n")
+    if not error.causes and own in ("", _summary(error.name, error.message)):
+        return ""
+    # asyncio makes each TimeoutError from a CancelledError, whose stack is asyncio's alone.
+    shown = [one for one in reversed(error.causes) if one.name != "CancelledError"]
+    told = [one.stack.strip("\n") or _summary(one.name, one.message) for one in (*shown, error)]
+    return "\n\nThis led to:\n\n".join(told)
+
+
+def _summary(name: str, message: str) -> str:
+    return f"{name}: {message}" if message else name
 
 
 class DurableError(Exception):
@@ -144,8 +181,9 @@ class StepError(DurableError):
 
     The function gets the same error live, on replay and after a crash. `name`, `message`, `stack` and `causes` describe
     the error that the last try ended with; the class itself is not kept. `step_id` is the key under which the step is
-    recorded. `__cause__` is the first of `causes` as an exception, whose `__cause__` is the second, and so on. Catch
-    the error to go on; uncaught it fails the run. Source: rule R13.
+    recorded. The stack, with the lines of your code, is a note of the error, so that it is printed with it. `__cause__`
+    is the first of `causes` as an exception, whose `__cause__` is the second, and so on. Catch the error to go on;
+    uncaught it fails the run. Source: rules R13, R13b.
     """
 
     name: str = ""
@@ -164,6 +202,8 @@ class StepError(DurableError):
         self.step_id = step_id
         self.causes = tuple(causes)
         self._chain()
+        if told := whole_stack(RecordedError(name, message, stack)):
+            self.add_note(told)
 
     def _chain(self) -> None:
         if self.causes:
@@ -177,7 +217,7 @@ class StepError(DurableError):
     def __str__(self) -> str:
         if not self.name:  # a subclass has not called this constructor
             return super().__str__()
-        text = f"{self.name}: {self.message}" if self.message else self.name
+        text = _summary(self.name, self.message)
         return f"step {self.step_id!r}: {text}" if self.step_id else text
 
 
@@ -237,13 +277,16 @@ class ExpressionError(DurableError):
 class RunFailed(DurableError):
     """A run has failed.
 
-    `run_id` is the run, `error` the `RecordedError` that it ended with. `engine.retry(run_id)` opens the run again.
+    `run_id` is the run, `error` the `RecordedError` that it ended with. A note has the recorded stack of the error that
+    began it (R13b): the lines of your code, also those of its causes. `engine.retry(run_id)` opens the run again.
     """
 
     def __init__(self, run_id: str, error: RecordedError) -> None:
         super().__init__(run_id, error)
         self.run_id = run_id
         self.error = error
+        if isinstance(error, RecordedError) and (told := whole_stack(error)):
+            self.add_note(told)
 
     def __str__(self) -> str:
         return f"run {self.run_id!r} failed: {self.error}"

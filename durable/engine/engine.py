@@ -27,7 +27,7 @@ from durable.engine.equipment import checked_clock, checked_limits, checked_logg
 from durable.engine.family import family
 from durable.engine.neighbours import IfOpen, checked_if_open, make_way, move_in, place_of, usual
 from durable.engine.owner import Owner, not_open
-from durable.engine.run import Run, outcome
+from durable.engine.run import OF_A_RUN, Run, outcome
 from durable.engine.runtime import Runtime
 from durable.events import Event, checked_count, checked_text
 from durable.functions import BODY, Function, Registry, check_not_in_function, check_outside, checked_signal
@@ -248,8 +248,8 @@ class Engine:
         """Start a run and wait for its result: see `start` and `Run.result`."""
         check_not_in_function("invoke", "ctx.step.invoke")
         check_outside(self, "invoke")
-        run = await self.start(function, data, id=id)
-        return await run.result(timeout)
+        with OF_A_RUN:
+            return await (await self.start(function, data, id=id)).result(timeout)
 
     async def run(self, run_id: str) -> Run[Any]:
         """Return the handle of a run, ended or not.
@@ -340,7 +340,8 @@ class Engine:
                 name, ended = await self._ended(runtime, run_id)
         except TimeoutError:
             raise TimeoutError(f"run {run_id!r} has not ended within {seconds:g} s; it goes on") from None
-        return outcome(ended, self._registry.output_type(name))
+        with OF_A_RUN:
+            return outcome(ended, self._registry.output_type(name))
 
     async def _ended(self, runtime: Runtime, run_id: str) -> tuple[str, RunClosed]:
         while True:
@@ -363,8 +364,7 @@ class Engine:
         return attrs.evolve(info, record=(await runtime.history.entries(run_id))[:count])
 
     async def _found(self, run_id: str) -> Ledger:
-        ledger = await self._known(run_id)
-        if ledger is None:
+        if (ledger := await self._known(run_id)) is None:
             raise KeyError(f"there is no run {run_id!r} in this store")
         return ledger
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import Any, Generic, Protocol, TypeVar
 
-from durable.errors import RunCancelled, RunFailed
+from durable.errors import RunCancelled, RunFailed, WithoutFrames
 from durable.journal import RunClosed
 from durable.timers import Duration
 from durable.views import RunInfo, readable
 
 T = TypeVar("T")
+
+OF_A_RUN = WithoutFrames(RunFailed, RunCancelled)
+"""For what tells how a run has ended: the error's recorded stack shows where, frames from here would not."""
 
 
 class Door(Protocol):
@@ -69,8 +72,9 @@ class Run(Generic[T]):
                 closed meanwhile, and the run is parked.
             StoreError: the store has failed.
         """
-        value: T = await self._door.result(self.id, timeout)
-        return value
+        with OF_A_RUN:
+            value: T = await self._door.result(self.id, timeout)
+            return value
 
     async def info(self) -> RunInfo:
         """Return a picture of the run, made of durable records alone."""

@@ -18,6 +18,7 @@ from durable.engine.foreground import Foreground
 from durable.engine.neighbours import IfOpen
 from durable.engine.run import Run
 from durable.engine.runtime import Runtime
+from durable.errors import DurableError, WithoutFrames
 from durable.functions import Function, check_listed
 from durable.journal import EngineClosed, Ledger, Limits, Ok, RunClosed, RunOpened, invoked, misplaced
 from durable.scheduler import RESIDENT, running_loop
@@ -25,6 +26,8 @@ from durable.stores import Store, say
 from durable.timers import Clock, Duration, duration, shown
 
 T = TypeVar("T")
+
+_TOLD = WithoutFrames(DurableError, TimeoutError)
 
 
 def run(
@@ -87,7 +90,9 @@ def run(
     if timeout is not None:
         duration(timeout, what="timeout")
     where = None if store is None else str(store) if isinstance(store, str | Path) else "its store"
-    return _Script(engine, function, data, None if id is None else checked_run_id(id), timeout, where).run()
+    script = _Script(engine, function, data, None if id is None else checked_run_id(id), timeout, where)
+    with _TOLD:
+        return script.run()
 
 
 def _check_no_loop(function: object) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 
 import attrs
 
-from durable.engine import Engine, Run, checked_events, inside, set_up
+from durable.engine import OF_A_RUN, Engine, Run, checked_events, inside, set_up
 from durable.errors import DurableError, StoreError
 from durable.functions import Function
 from durable.scheduler import Session
@@ -176,8 +176,9 @@ class Lab:
                 raise StuckError(await self._stuck(run.id))
             self.clock.advance_to(due)
             await self.settle()
-        value: T = await self.ask(lambda engine: engine.result(run.id, timeout))
-        return value
+        with OF_A_RUN:
+            value: T = await self.ask(lambda engine: engine.result(run.id, timeout))
+            return value
 
     async def _stuck(self, run_id: str) -> str:
         runtime = inside(self.engine, "result")

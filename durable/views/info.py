@@ -6,14 +6,14 @@ Leaves to `run` the getting of such a value, to `timeline` the drawing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import attrs
 
-from durable.errors import RecordedError, StoreCorruptError, StoreError
+from durable.errors import RecordedError, StoreCorruptError, StoreError, whole_stack
 from durable.events import Event, Json
 from durable.journal import (
     Cancelled,
@@ -115,16 +115,26 @@ class RunInfo:
         return [self.event]
 
     def __str__(self) -> str:
-        """Return the run as a timeline in text."""
+        """Return the run as a timeline in text, and below it errors with their recorded stacks."""
         ends = [step.ended_at for step in self.steps.values() if step.ended_at is not None]
         until = self.ended_at or max([self.opened_at, *ends])
         names = f"run {on_a_line(self.id)} of {on_a_line(self.function_id)}"
         head = f"{names}: {self.status}, opened {self.opened_at:%Y-%m-%d %H:%M:%S %Z}"
-        tail = self.reason or (str(self.error) if self.error is not None else "")
         lines = [self._line(step) for step in self.steps.values()]
         drawn = timeline(lines, began=self.opened_at, until=until)
-        text = "\n".join(part for part in (head, drawn, f"  {tail}" if tail else "") if part)
+        text = "\n".join(part for part in (head, drawn, *self._told()) if part)
         return "\n".join(map(on_a_line, text.split("\n")))
+
+    def _told(self) -> Iterator[str]:
+        error = self.error
+        for step in self.steps.values():
+            of = None if step.status == "completed" else step.error
+            if of is not None and (error is None or of.stack != error.stack):
+                yield _with_stack(f"step {step.key!r}: {of.name}: {of.message}", of)
+        if self.reason is not None:
+            yield f"  {self.reason}"
+        elif error is not None:
+            yield _with_stack(str(error), error)
 
     def _line(self, step: StepInfo) -> Line:
         note = f"{step.kind} {step.status}"
@@ -149,6 +159,10 @@ class RunInfo:
             OSError: the file cannot be written.
         """
         Path(path).write_text(write_lines(self.id, self.function_id, self.record), encoding="utf-8")
+
+
+def _with_stack(text: str, error: RecordedError) -> str:
+    return "\n".join(f"  {line}" for line in f"{text}\n{whole_stack(error)}".rstrip("\n").split("\n"))
 
 
 def readable(text: Json | None, type_: object) -> Any:

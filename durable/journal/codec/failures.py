@@ -40,9 +40,10 @@ def recorded(error: BaseException, *, notes: Iterable[str] = (), before: BaseExc
     """Return the record of an exception.
 
     `message` is `str(error)`, at most 16 KiB in UTF-8, followed by the members of an exception group. `stack` is the
-    traceback without locals, cut to its first and last frames, at most 32 KiB. It leaves out frames of this library.
-    The notes follow it, then the stacks of a group's members. There are at most five `causes`. A `StepError` is kept
-    under the name, the message and the causes of the error that it stands for.
+    traceback without locals, cut to its first and last frames, at most 32 KiB. It leaves out frames of this library,
+    and does not end in asyncio's: its last line is the user's. The notes follow it, then the stacks of a group's
+    members and of what caused them. There are at most five `causes`. A `StepError` is kept under the name, the message,
+    the stack and the causes of the error that it stands for.
 
     `notes` are added to the error's own. `before` is an error that could not be recorded because of this one: it
     becomes one of the causes.
@@ -159,19 +160,24 @@ def _member_stacks(inside: Sequence[BaseException], limit: int, depth: int) -> I
         yield f"  +---------------- {number} ----------------\n"
         each = limit // len(shown) - 100
         told = _attribute(inner, "stack") if is_of(inner, StepError) else ""
-        stack = _cut(told, each) + "\n" if told else _stack(inner, (), each, depth + 1)
-        causes = "".join(f"caused by {_cut(str(cause), _LAST_LINE)}\n" for cause in _causes(inner))
+        stack = _cut(told.rstrip("\n"), each) + "\n" if told else _stack(inner, (), each, depth + 1)
+        causes = "".join(f"caused by {_cut(str(cause), _LAST_LINE)}\n{_frames_in(cause)}" for cause in _causes(inner))
         lines = _cut(f"{stack}{causes}".rstrip("\n"), each).splitlines()
         yield "".join(f"  | {line}\n" for line in lines)
     if len(shown) < len(inside):
         yield f"  +---------------- and {len(inside) - len(shown)} more\n"
 
 
+def _frames_in(cause: RecordedError) -> str:
+    return cause.stack if "\n  File " in cause.stack else ""
+
+
 def _with_notes(text: str, error: BaseException, notes: Sequence[str], limit: int) -> str:
-    told = [*_notes(error), *notes]
+    own = text.strip("\n")  # a StepError carries its stack as a note
+    told = [note for note in map(keepable, (*_notes(error), *notes)) if note != own]
     if not told:
         return _cut(text, limit)
-    added = _cut("\n".join(keepable(note) for note in told), limit // 2) + "\n"
+    added = _cut("\n".join(told), limit // 2) + "\n"
     return _cut(text.rstrip("\n"), limit - _size(added) - 1) + "\n" + added
 
 
@@ -201,7 +207,16 @@ def _frames(trace: TracebackType | None) -> list[tuple[FrameType, int]]:
     frames = list(traceback.walk_tb(trace))
     # Readers look for lines of their own. If all frames are the library's, they are kept.
     frames = [frame for frame in frames if not frame[0].f_code.co_filename.startswith(HOME)] or frames
+    last = len(frames)
+    while last and _is_of_loop(frames[last - 1][0]):  # what waits for tasks, and raises what they ended with
+        last -= 1
+    frames = frames[:last] or frames
     return frames if len(frames) <= 2 * _FRAMES else frames[:_FRAMES] + frames[-_FRAMES:]
+
+
+def _is_of_loop(frame: FrameType) -> bool:
+    module = frame.f_globals.get("__name__")
+    return type(module) is str and module.partition(".")[0] in ("asyncio", "anyio")
 
 
 # Text.

@@ -61,7 +61,7 @@ OF_ERRORS = [
         "        first = last = text\n",
         KEPT,
     ),
-    Fault("lose an error's notes", "journal/codec/failures.py", "[*_notes(error), *notes]", "[*notes]", KEPT),
+    Fault("lose an error's notes", "journal/codec/failures.py", "(*_notes(error), *notes)", "notes", KEPT),
     Fault(
         "lose the stacks of a group's members",
         "journal/codec/failures.py",

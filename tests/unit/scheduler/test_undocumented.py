@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import tasks
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,10 +18,10 @@ LOOPS = ["asyncio", "debug", "uvloop"]
 HAVING = ["_swap_current_task", "_current_tasks", ""]
 
 
-def play(story: Coroutine[Any, Any, None], loop: str) -> None:
+def play(story: Callable[[], Coroutine[Any, Any, None]], loop: str) -> None:
     factory = pytest.importorskip("uvloop").new_event_loop if loop == "uvloop" else None
     with asyncio.Runner(loop_factory=factory, debug=loop == "debug") as runner:
-        runner.run(story)
+        runner.run(story())
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -45,7 +45,7 @@ def test_another_task_is_the_current_one_until_it_is_changed_back(name: str, loo
         async with asyncio.timeout(1):  # it takes the current task
             await asyncio.sleep(0)
 
-    play(story(), loop)
+    play(story, loop)
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -58,7 +58,7 @@ def test_a_blocking_call_sees_no_running_loop(loop: str) -> None:
             without_loop(iter(()).__next__)
         assert running_loop() is outside
 
-    play(story(), loop)
+    play(story, loop)
     assert running_loop() is None
 
 
@@ -77,7 +77,7 @@ def test_what_a_loop_has_still_to_call_is_seen_where_it_is_shown(loop: str) -> N
             await asyncio.sleep(0)
             assert len(queue) == 0 and not has_due_timer(running)
 
-    play(story(), loop)
+    play(story, loop)
 
 
 @pytest.mark.parametrize("own", [False, True])
@@ -96,4 +96,4 @@ def test_a_task_that_is_left_alone_is_in_no_list(own: bool) -> None:
             task.cancel()
             await asyncio.wait([task])
 
-    play(story(), "asyncio")
+    play(story, "asyncio")

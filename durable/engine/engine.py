@@ -337,17 +337,17 @@ class Engine:
         seconds = None if timeout is None else duration(timeout, what="the timeout of a result").total_seconds()
         try:
             async with asyncio.timeout(seconds):
-                name, ended = await self._ended(runtime, run_id)
+                name, ended = await self._ended(runtime, run_id, seconds)
         except TimeoutError:
             raise TimeoutError(f"run {run_id!r} has not ended within {seconds:g} s; it goes on") from None
         with OF_A_RUN:
             return outcome(ended, self._registry.output_type(name))
 
-    async def _ended(self, runtime: Runtime, run_id: str) -> tuple[str, RunClosed]:
+    async def _ended(self, runtime: Runtime, run_id: str, seconds: float | None) -> tuple[str, RunClosed]:
         while True:
             known = runtime.state.known(run_id)
             if known is not None:
-                return known.function, await runtime.ending(run_id)
+                return known.function, await runtime.ending(run_id, seconds)
             opened, closed = await runtime.history.ends(run_id)
             if opened is None:
                 raise KeyError(f"there is no run {run_id!r} in this store")

@@ -192,8 +192,10 @@ class Runtime:
         await self.journal.synced()
         return claimant or run
 
-    async def ending(self, run: str) -> RunClosed:
+    async def ending(self, run: str, seconds: float | None) -> RunClosed:
         """Wait until the end of an unfinished run is durable, and return its record.
+
+        `seconds` is for how long the caller waits at the most; it sees to that itself.
 
         Raises:
             RuntimeError: the engine was closed before the run ended.
@@ -204,7 +206,9 @@ class Runtime:
         waiting = self.scheduler.endings.setdefault(run, [])
         waiting.append(ending)
         try:
-            return await ending
+            watched = self.parts.settings.watched
+            ended: RunClosed = await (ending if watched is None else watched(run, ending, seconds))
+            return ended
         finally:
             if ending in waiting:
                 waiting.remove(ending)

@@ -40,6 +40,8 @@ class Settings:
         exits: whether a SystemExit in a blocking handler ends the process.
         is_inline: whether blocking handlers run on the loop's own thread.
         folded: is awaited when all unfinished runs are folded, before any of them begins. Its error fails the opening.
+        watched: awaits the future of a run's end, in tests, or None. Its arguments are the run, the future, and the
+            seconds for which the caller waits at the most, or None.
         drained: is awaited when the last record is kept, before the store is closed. Its error fails the closing.
     """
 
@@ -55,6 +57,7 @@ class Settings:
     stand_in: StandIn | None = None
     exits: bool = False
     is_inline: bool = False
+    watched: Callable[[str, asyncio.Future[Any], float | None], Awaitable[Any]] | None = None
     folded: Callable[[Any], Awaitable[None]] | None = None
     drained: Callable[[Any], Awaitable[None]] | None = None
 

@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import attrs
 
 from durable.engine import OF_A_RUN, Engine, Run, checked_events, inside, set_up
 from durable.errors import DurableError, StoreError
+from durable.events import checked_choice
 from durable.functions import Function
+from durable.journal import misplaced
 from durable.scheduler import Session
 from durable.stores import DictStore, Store
 from durable.testing.clock import VirtualClock
 from durable.testing.source_lines import awaited_line
 from durable.testing.stubs import Stubs
-from durable.testing.stuck import Sent, explain
+from durable.testing.stuck import Sent, explain, unheard
 from durable.timers import Duration, after, duration
 from durable.views import RunInfo
 
@@ -38,8 +41,12 @@ RECENT = 20
 class StuckError(DurableError):
     """A run cannot go on in this test.
 
-    The message says what it waits for.
+    The message names what the run waits for, with the step and the line that awaits it, and what nearly answered it.
     """
+
+
+class _Restarted(DurableError):
+    """The Lab has crashed its engine while a result was awaited."""
 
 
 @attrs.frozen
@@ -52,13 +59,17 @@ class _Door:
     lab: Lab
 
     async def result(self, run_id: str, timeout: Duration | None) -> Any:
-        return await self.lab.ask(lambda engine: engine.result(run_id, timeout))
+        while True:
+            try:
+                return await self.lab._ask(lambda engine: engine.result(run_id, timeout))
+            except _Restarted:
+                pass  # the run goes on in another engine
 
     async def info(self, run_id: str) -> RunInfo:
-        return await self.lab.ask(lambda engine: engine.info(run_id))
+        return await self.lab._ask(lambda engine: engine.info(run_id))
 
     async def cancel(self, run_id: str, reason: str | None = None) -> bool:
-        cancelled = await self.lab.ask(lambda engine: engine.cancel(run_id, reason))
+        cancelled = await self.lab._move(lambda engine: engine.cancel(run_id, reason))
         await self.lab.settle()
         return cancelled
 
@@ -69,10 +80,13 @@ class Lab:
     Args:
         functions: as for `Engine`.
         stubs: replacements for handlers, waits and invokes, by step id: a value, an exception to raise, a callable to
-            call instead, `Dies` for a process that dies in the handler, or a list with one of these for each call. The
-            end of the Lab reports stubs that no step used, and lists that were too short or too long, even if the
-            function caught the error. A step without a stub calls its real handler, since most tests replace only what
-            leaves the process; `calls` says which handlers were called.
+            call instead, `Dies` for a process that dies in the handler, or a list with one of these for each call.
+            `calls` says which handlers were called.
+        unused: "error": at the end of the Lab an AssertionError names stubs that no step used, and lists that were too
+            short or too long, even if the function caught the error. If the test has failed by then, a note on its
+            error names them. "allow": stubs may remain.
+        unstubbed: "call": a step without a stub calls its real handler, since most tests replace only what leaves the
+            process. "error": it fails without a call, and the test with it; waits, sleeps and invokes need no stub.
         store: default: a DictStore of its own.
         start: the virtual clock's first instant, an aware datetime; default: 2030-01-01 UTC.
         threads: whether blocking handlers run in threads, as they do live; default: they run inline.
@@ -80,7 +94,7 @@ class Lab:
     Opening, `start`, `send`, `signal`, `advance` and `crash` return when nothing can move without time or input. They
     also return when a handler has run for 0.25 s of real time and its step has a timeout: moving the clock then ends
     it. A run that has not ended and has no step pending counts as running: after 5 s of real time a `StuckError` names
-    the run and the line that it awaits.
+    the run and the line that it awaits. So it does at once if a run's result is awaited while nothing can move.
 
     Attributes:
         engine: the engine; a new one after `crash`.
@@ -93,6 +107,8 @@ class Lab:
         functions: Iterable[Function[Any]],
         *,
         stubs: Mapping[str, Any] | None = None,
+        unused: Literal["error", "allow"] = "error",
+        unstubbed: Literal["call", "error"] = "call",
         store: Store | None = None,
         start: datetime = START,
         threads: bool = False,
@@ -100,35 +116,50 @@ class Lab:
         self._functions = list(functions)
         self._threads = threads
         self._store: Store = DictStore() if store is None else store
-        self._stubs = Stubs(stubs or {})
+        all_stubbed = checked_choice(unstubbed, ("call", "error"), "unstubbed") == "error"
+        self._stubs = Stubs({} if stubs is None else stubs, all_stubbed=all_stubbed)
+        self._checks_used = checked_choice(unused, ("error", "allow"), "unused") == "error"
         self.clock = VirtualClock(start)
         self.calls: Counter[str] = self._stubs.calls
         self.engine = self._new_engine()
+        self._is_open = False
         self._recent: deque[Sent] = deque(maxlen=RECENT)
+        self._unheard = ""
+        self._acts = self._acting = 0  # calls of the test that move the engine: all of them, and those under way
+        self._is_up = asyncio.Event()
+        self._is_up.set()
         self._door = _Door(self)
 
     def _new_engine(self) -> Engine:
         engine = Engine(self._functions, store=self._store, clock=self.clock)
-        set_up(engine, stand_in=self._stubs, is_inline=not self._threads)
+        set_up(engine, stand_in=self._stubs, is_inline=not self._threads, watched=self._watched)
         return engine
 
     async def __aenter__(self) -> Self:
         await self.engine.open()
+        self._is_open = True
         await self.settle()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._is_open = False
         await self.engine.close()
-        if error is None:
+        if error is not None:
+            for note in (self._stubs.unused() if self._checks_used else "", self._unheard):
+                if note:
+                    error.add_note(note)
+        elif self._checks_used:
             self._stubs.check_used()
+        else:
+            self._stubs.check_refused()
 
     async def start(
         self, function: Function[T], data: Mapping[str, Any] | None = None, *, id: str | None = None
     ) -> Run[T]:
         """Start a run as `Engine.start` does, and settle."""
-        run = await self.ask(lambda engine: engine.start(function, data, id=id))
+        run = await self._move(lambda engine: engine.start(function, data, id=id))
         await self.settle()
         return Run(self._door, run.id)
 
@@ -137,15 +168,22 @@ class Lab:
     ) -> list[Run[Any]]:
         """Send events as `Engine.send` does; settle; return the runs that they opened at once."""
         events = checked_events(name, data, id=id, ts=ts)
-        _, opened = await self.ask(lambda engine: inside(engine, "send").send(events))
         now = self.clock.now()
-        self._recent += [Sent(event, max(event.ts or now, now)) for event in events]
+        sent = [Sent(event, max(event.ts or now, now)) for event in events]
+        opened = await self._move(lambda engine: self._send(engine, sent, now))
+        self._recent += sent
         await self.settle()
         return [Run(self._door, run) for run in opened]
 
+    async def _send(self, engine: Engine, sent: list[Sent], now: datetime) -> list[str]:
+        runtime = inside(engine, "send")
+        told = [unheard(self._functions, runtime.state.bus, one, now) for one in sent]
+        self._unheard = "\n".join(filter(None, told))
+        return (await runtime.send([one.event for one in sent]))[1]
+
     async def signal(self, signal: str, data: Any = None) -> str | None:
         """Send a signal as `Engine.send_signal` does, and settle."""
-        received = await self.ask(lambda engine: engine.send_signal(signal, data))
+        received = await self._move(lambda engine: engine.send_signal(signal, data))
         await self.settle()
         return received
 
@@ -177,18 +215,38 @@ class Lab:
             self.clock.advance_to(due)
             await self.settle()
         with OF_A_RUN:
-            value: T = await self.ask(lambda engine: engine.result(run.id, timeout))
+            value: T = await self._ask(lambda engine: engine.result(run.id, timeout))
             return value
 
     async def _stuck(self, run_id: str) -> str:
         runtime = inside(self.engine, "result")
         runs = [run.run for run in islice(runtime.state.unfinished(), RECENT)]
         others = [await self.engine.info(run) for run in runs if run != run_id]
-        return explain(runtime, await self.engine.info(run_id), others, self._recent)
+        return explain(runtime, await self.engine.info(run_id), others, self._recent, self.clock.next_due())
 
-    async def ask(self, question: Callable[[Engine], Awaitable[T]]) -> T:
+    async def _ask(self, question: Callable[[Engine], Awaitable[T]]) -> T:
         """Return what `question(engine)` returns for the current engine."""
+        self._check_open()
         return await question(self.engine)
+
+    async def _move(self, question: Callable[[Engine], Awaitable[T]]) -> T:
+        """Ask as `_ask` does, for what moves the engine."""
+        with self._moving():
+            return await self._ask(question)
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise misplaced("the Lab is not open: write `async with Lab(...) as lab:`, and use it inside that block")
+
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        self._check_open()
+        self._acts += 1
+        self._acting += 1
+        try:
+            yield
+        finally:
+            self._acting -= 1
 
     async def crash(self) -> None:
         """Let the process die and start again, and settle.
@@ -197,19 +255,22 @@ class Lab:
         without having been closed. Handles go on working; `engine` is a new one. An engine whose store has failed is
         restarted likewise.
         """
-        await self.restart()
+        await self._restart()
         await self.settle()
 
-    async def restart(self) -> None:
+    async def _restart(self) -> None:
         """Crash as `crash` does, but do not settle."""
-        try:
-            runtime = inside(self.engine, "crash")
-        except StoreError:
-            await self.engine.close()
-        else:
-            await runtime.abandon()
-        self.engine = self._new_engine()
-        await self.engine.open()
+        with self._moving():
+            self._is_up.clear()
+            try:
+                runtime = inside(self.engine, "crash")
+            except StoreError:
+                await self.engine.close()
+            else:
+                await runtime.abandon()
+            self.engine = self._new_engine()
+            await self.engine.open()
+            self._is_up.set()
 
     async def settle(self) -> None:
         """Wait until nothing can move without time or input.
@@ -217,7 +278,9 @@ class Lab:
         Raises:
             StuckError: something still runs after 5 s of real time.
         """
-        if await self._settled():
+        with self._moving():
+            died = await self._settled()
+        if died:
             await self.crash()
 
     async def _settled(self) -> bool:
@@ -255,11 +318,57 @@ class Lab:
             sessions = inside(self.engine, "settled").scheduler.unsettled()
             if sessions and all(session.waits_for_timeouts for session in sessions):
                 return
-        running = [text for session in sessions for text in _running(session)]
-        raise StuckError(
-            f"after {STUCK_SECONDS:g} s of real time something still runs: {'; '.join(running) or 'the engine'}. A "
-            "handler is slow, or a function awaits something outside its steps"
-        )
+        raise _still_running(sessions)
+
+    # What awaits the end of a run.
+
+    async def _watched(self, run_id: str, ending: asyncio.Future[Any], seconds: float | None) -> Any:
+        """Await the end of a run in real time, as long as something can move."""
+        watching = asyncio.Task(self._come_to_rest(patient=seconds is not None), loop=asyncio.get_running_loop())
+        engine = self.engine
+        try:
+            await asyncio.wait([ending, watching], return_when=asyncio.FIRST_COMPLETED)
+            await self._is_up.wait()
+            if self.engine is not engine:
+                raise _Restarted("the Lab has crashed while this was awaited: ask the new engine")
+            if ending.done():
+                return ending.result()
+            watching.result()
+            raise StuckError(
+                "nothing moves in a Lab without time or input, so that this result would be awaited for ever: send "
+                "what is waited for with lab.send or lab.signal, move the clock with lab.advance, or await "
+                f"lab.result(run), which skips time.\n{await self._stuck(run_id)}"
+            )
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
+            if not watching.cancelled():
+                watching.exception()  # read it, or asyncio complains where the end came first
+
+    async def _come_to_rest(self, *, patient: bool) -> None:
+        """Wait until nothing moves, and the test does not move anything meanwhile either.
+
+        Raises:
+            StuckError: something still runs after 5 s of real time, unless `patient`.
+        """
+        while True:
+            acts = self._acts
+            try:
+                async with asyncio.timeout(None if patient else STUCK_SECONDS):
+                    await self.engine.settled()
+            except TimeoutError:
+                if not self._acting and acts == self._acts:
+                    raise _still_running(inside(self.engine, "result").scheduler.unsettled()) from None
+            if not self._acting and acts == self._acts:
+                return
+
+
+def _still_running(sessions: Iterable[Session]) -> StuckError:
+    running = [text for session in sessions for text in _running(session)]
+    return StuckError(
+        f"after {STUCK_SECONDS:g} s of real time something still runs: {'; '.join(running) or 'the engine'}. A "
+        "handler is slow, or a function awaits something outside its steps"
+    )
 
 
 def _running(session: Session) -> list[str]:

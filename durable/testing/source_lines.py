@@ -20,6 +20,7 @@ from durable.errors import HOME
 _INSTALLED = map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib"))
 FOREIGN = ("<frozen ", *(path + os.sep for path in _INSTALLED), HOME)
 
+UNKNOWN = "an unknown line"
 _LINE = re.compile(r'File "(.+)", line (\d+)')
 
 
@@ -32,7 +33,7 @@ def calling_line(frame: FrameType | None) -> str:
     """Return the innermost user line that led to a frame, as "file:line"."""
     while frame is not None and is_foreign(frame):
         frame = frame.f_back
-    return "an unknown line" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return UNKNOWN if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def awaited_line(task: asyncio.Task[Any]) -> str:
@@ -44,10 +45,10 @@ def awaited_line(task: asyncio.Task[Any]) -> str:
         if not lines or not is_foreign(frame):
             lines.append(f"{frame.f_code.co_filename}:{frame.f_lineno}")
         coroutine = coroutine.cr_await
-    return lines[-1] if lines else "an unknown line"
+    return lines[-1] if lines else UNKNOWN
 
 
 def user_line(stack: str) -> str:
     """Return the innermost line of a user's code in a recorded stack, as "file:line"."""
     found = [(file, line) for file, line in _LINE.findall(stack) if not file.startswith(FOREIGN)]
-    return ":".join(found[-1]) if found else "an unknown line"
+    return ":".join(found[-1]) if found else UNKNOWN

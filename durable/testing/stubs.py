@@ -1,14 +1,15 @@
 """Replace handlers in a test, and count their calls.
 
 Separate because an engine only knows that an object may replace its handlers, not which one.
-Leaves to `lab` the check that all stubs were used.
+Leaves to `lab` the end of a test, at which the stubs are checked.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import attrs
@@ -19,18 +20,23 @@ from durable.scheduler import Call
 from durable.testing.faults import Dies, dying
 from durable.timers import shown
 
+_ALIKE = 0.6  # as difflib has it: what a typing error leaves alike
+
 
 class Stubs:
     """Stubs replace the handlers of the steps that they name.
 
-    A stub is a value, an exception, a callable, a `Dies`, or a list of these.
+    A stub is a value, an exception, a callable, a `Dies`, or a list of these. With `all_stubbed` a handler without a
+    stub is not called.
     """
 
-    def __init__(self, stubs: Mapping[str, Any]) -> None:
+    def __init__(self, stubs: Mapping[str, Any], *, all_stubbed: bool = False) -> None:
         self.calls: Counter[str] = Counter()
         self._stubs = {checked_step_id(name): stub for name, stub in _checked(stubs).items()}
+        self._all_stubbed = all_stubbed
+        self._seen: dict[str, None] = {}
         self._used: Counter[str] = Counter()
-        self._short: dict[str, str] = {}
+        self._refused: dict[str, str] = {}
         self.died = asyncio.Event()
 
     @property
@@ -41,6 +47,7 @@ class Stubs:
 
     def replaces(self, step_id: str) -> bool:
         """Return whether there is a stub for this step id."""
+        self._seen[step_id] = None
         return step_id in self._stubs
 
     def asked(self, call: Call) -> None:
@@ -49,15 +56,17 @@ class Stubs:
     def handler(self, step_id: str, handler: Handler) -> Handler:
         """Count a call and return the handler to be called."""
         self.calls[step_id] += 1
+        self._seen[step_id] = None
         if step_id not in self._stubs:
+            if self._all_stubbed:
+                raise self._refusal(step_id, self._unstubbed(step_id))
             return handler
         stub = self._stubs[step_id]
         if isinstance(stub, list):
             number = self._used[step_id]
             if number >= len(stub):
                 text = f"step {step_id!r} was called {number + 1} times, its list of stubs has {len(stub)}"
-                self._short[step_id] = text
-                raise NonRetriableError(text)
+                raise self._refusal(step_id, text)
             stub = stub[number]
         self._used[step_id] += 1
         if isinstance(stub, Dies):
@@ -65,21 +74,49 @@ class Stubs:
             return dying(stub, handler, call, self.died)
         return _standing_in(step_id, stub, handler)
 
-    def check_used(self) -> None:
-        """Check that every stub was used, and that no list was too short.
+    def _refusal(self, step_id: str, text: str) -> NonRetriableError:
+        self._refused[step_id] = text
+        return NonRetriableError(text)
+
+    def _unstubbed(self, step_id: str) -> str:
+        text = f"step {step_id!r} has no stub, and unstubbed='error' keeps its handler from being called"
+        like = get_close_matches(step_id, self._stubs, 1, _ALIKE)
+        return f"{text}: is it meant by stub {like[0]!r}?" if like else f"{text}: add it to stubs={{...}}"
+
+    def check_refused(self) -> None:
+        """Check that no stub was missing.
 
         Raises:
-            AssertionError: a stub was not used, or a list was too short, even if the function caught that error.
+            AssertionError: a list was too short, or a handler without a stub was not to be called, even if the function
+                caught that error.
         """
-        if self._short:
-            raise AssertionError("; ".join(self._short.values()))
-        unused = [
-            name if not isinstance(stub, list) else f"{name} ({self._used[name]} of {len(stub)})"
-            for name, stub in self._stubs.items()
-            if self._used[name] < (len(stub) if isinstance(stub, list) else 1)
-        ]
-        if unused:
-            raise AssertionError(f"stubs that no step used: {', '.join(unused)}; check the ids of the steps")
+        if self._refused:
+            raise AssertionError("; ".join(self._refused.values()))
+
+    def check_used(self) -> None:
+        """Check that every stub was used, and that none was missing.
+
+        Raises:
+            AssertionError: a stub was not used; or see `check_refused`.
+        """
+        self.check_refused()
+        if unused := self.unused():
+            raise AssertionError(unused)
+
+    def unused(self) -> str:
+        """Return a text on the stubs that no step used; it is empty if all were used."""
+        names = ", ".join(self._unused())
+        return f"stubs that no step used: {names}; check the ids of the steps" if names else ""
+
+    def _unused(self) -> Iterator[str]:
+        free = [step_id for step_id in self._seen if step_id not in self._stubs]
+        for name, stub in self._stubs.items():
+            used, given = self._used[name], len(stub) if isinstance(stub, list) else 1
+            like = [] if used else get_close_matches(name, free, 1, _ALIKE)
+            if like:
+                yield f"{name} (step {like[0]!r} was called without a stub: is that one meant?)"
+            elif used < given:
+                yield f"{name} ({used} of {given})" if isinstance(stub, list) else name
 
 
 def _checked(stubs: object) -> Mapping[Any, Any]:

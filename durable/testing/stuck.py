@@ -1,12 +1,13 @@
-"""Explain why a run cannot go on in a test.
+"""Explain why a run cannot go on in a test, and why an event led to nothing.
 
 Separate because tests often hang on a misspelt event, and the message should end the search: it tells what each run
-waits for, and which events nearly matched.
+waits for, at which line, and which events nearly matched.
 Leaves to `lab` the decision that a run is stuck.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from difflib import get_close_matches
@@ -16,6 +17,9 @@ import attrs
 
 from durable.engine import Runtime
 from durable.events import Event, Listener, at_path, same_value, seen_by_filters
+from durable.functions import Function
+from durable.scheduler import Session
+from durable.testing.source_lines import UNKNOWN, awaited_line
 from durable.views import RunInfo
 
 MOST = 10
@@ -29,20 +33,50 @@ class Sent:
     at: datetime
 
 
-def explain(runtime: Runtime, stuck: RunInfo, others: Iterable[RunInfo], recent: Sequence[Sent]) -> str:
+def explain(
+    runtime: Runtime, stuck: RunInfo, others: Iterable[RunInfo], recent: Sequence[Sent], due: datetime | None
+) -> str:
     """Return a text on a stuck run and its surroundings.
 
-    It says what the run waits for, what other unfinished runs wait for, and which recent events nearly matched.
+    It says what the run waits for and at which lines, what other unfinished runs wait for, and which recent events
+    nearly matched. `due` is the next deadline of all.
     """
-    lines = [f"{_waits(stuck)}; nothing is due"]
-    lines += [f"  {_waits(info)}" for info in list(others)[:MOST]]
+    next_due = "nothing is due" if due is None else f"the next deadline is at {due}"
+    lines = [f"{_waits(runtime, stuck)}; {next_due}", *_lines(runtime, stuck)]
+    for info in list(others)[:MOST]:
+        lines += [f"  {_waits(runtime, info)}", *_lines(runtime, info)]
     lines += [f"  {text}" for text in _near(runtime, recent)[-MOST:]]
     return "\n".join(lines)
 
 
-def _waits(info: RunInfo) -> str:
-    waits = "; ".join(f"step {key!r} for {what}" for key, what in info.waiting_for.items())
-    return f"run {info.id!r} of function {info.function_id!r} waits: {waits or 'no step is pending'}"
+def _waits(runtime: Runtime, info: RunInfo) -> str:
+    waits = [f"step {key!r} for {what}" for key, what in info.waiting_for.items()] or [_idle(runtime, info)]
+    if info.function_id not in runtime.parts.registry.functions:
+        waits.append("its function is not in this Lab: give it to Lab([...])")
+    return f"run {info.id!r} of function {info.function_id!r} waits: {'; '.join(waits)}"
+
+
+def _lines(runtime: Runtime, info: RunInfo) -> list[str]:
+    session = runtime.scheduler.sessions.get(info.id)
+    calls = [] if session is None else [(session, call) for call in session.calls.values()]
+    return [
+        f"    step {call.key!r} is awaited at {line}"
+        for session, call in calls[:MOST]
+        if (line := _line(session, call.awaited_by)) != UNKNOWN
+    ]
+
+
+def _line(session: Session, task: asyncio.Task[Any] | None) -> str:
+    # A step that gather has put into a task is awaited there at no line of the user's: that of the function counts.
+    line = UNKNOWN if task is None else awaited_line(task)
+    return awaited_line(session.main) if line == UNKNOWN else line
+
+
+def _idle(runtime: Runtime, info: RunInfo) -> str:
+    ledger = runtime.state.ledgers.get(info.id)
+    if ledger is not None and ledger.due is not None:
+        return f"its next attempt, number {ledger.attempt + 1}, at {ledger.due}"
+    return "no step is pending"
 
 
 def _near(runtime: Runtime, recent: Sequence[Sent]) -> list[str]:
@@ -89,3 +123,26 @@ def _hears(listener: Listener, seen: Mapping[str, Any], at: datetime) -> bool:
         return listener.hears(seen, at)
     except Exception:  # the log told the error when the event was sent
         return False
+
+
+# An event that opened no run.
+
+
+def unheard(functions: Iterable[Function[Any]], bus: Any, sent: Sent, now: datetime) -> str:
+    """Return why an event opened no run, as far as its name and time tell, or an empty text.
+
+    `functions` are those that the test has given.
+    """
+    name = sent.event.name
+    if sent.at > now:
+        return f"event {name!r} comes at {sent.at}: move the clock with lab.advance"
+    if bus.is_heard(name):
+        return ""
+    triggers = {trigger.event: function.id for function in functions for trigger in function.triggers}
+    waits = {listener.event: _who(listener) for listener in bus.listeners()}
+    whose = {**{event: f"function {function!r}" for event, function in triggers.items()}, **waits}
+    like = get_close_matches(name, whose, 1, 0.6)
+    if like:
+        return f"event {name!r} was heard by nobody: {whose[like[0]]} listens to {like[0]!r}"
+    known = ", ".join(map(repr, list(whose)[:MOST])) or "nothing"
+    return f"event {name!r} was heard by nobody: what is listened to here is {known}"

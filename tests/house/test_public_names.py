@@ -77,7 +77,6 @@ SHOWN_STILL = {
     "FailingStore": "immediate generation",
     "FileStore": "begin hurry immediate",
     "Function": "declaration origin output_type policy",
-    "Lab": "ask restart",
     "StepOptions": "policy",
 }
 

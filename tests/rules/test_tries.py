@@ -175,7 +175,7 @@ async def tried(handler: Callable[[], Any], options: StepOptions, *, crashing: b
         await rounds()
         while (await lab.engine.info("r")).ended_at is None:
             if crashing:
-                await lab.restart()
+                await lab._restart()
                 await rounds()
             due = lab.clock.next_due()
             assert due is not None, await lab.engine.info("r")
@@ -394,7 +394,7 @@ def test_a_try_that_swallows_its_cancelling_has_timed_out_all_the_same(
             assert stubborn.said == ["begin 0"] and (await lab.engine.info("r")).steps["s"].attempts == 1
             before = records(store.mapping)
             if crashing:
-                await lab.restart()
+                await lab._restart()
             stubborn.let_go.set()
             await rounds()
             assert stubborn.said == ["begin 0", "end 0"] and records(store.mapping) == before

@@ -21,7 +21,7 @@ WAYS = ("live", "after a crash", "opened again from a file")
 class _Undisturbed(Lab):
     """A lab whose engine goes on."""
 
-    async def restart(self) -> None:
+    async def _restart(self) -> None:
         """Do nothing: the test must also pass without a crash."""
 
 
@@ -32,7 +32,7 @@ class _InAFile(Lab):
         super().__init__(functions, store=FileStore(path))
         self._path = path
 
-    async def restart(self) -> None:
+    async def _restart(self) -> None:
         """Close the engine in order, and open another on the same file."""
         await self.engine.close()
         self._store = FileStore(self._path)

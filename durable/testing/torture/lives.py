@@ -129,15 +129,15 @@ class Stage(Lab):
         set_up(engine, stand_in=self.actors, is_inline=True)
         return engine
 
-    async def ask(self, question: Callable[[Engine], Awaitable[T]]) -> T:
+    async def _ask(self, question: Callable[[Engine], Awaitable[T]]) -> T:
         """Ask the engine, and again if the process dies before it has answered."""
         while True:
             try:
-                return await super().ask(question)
+                return await super()._ask(question)
             except StoreError:
                 if not self.mortal.is_dead:
                     raise
-            await self.restart()
+            await self._restart()
 
     async def settle(self) -> None:
         """Wait until nothing moves, restarting processes that die meanwhile."""
@@ -150,16 +150,16 @@ class Stage(Lab):
             else:
                 if self.mortal.written < (self.plot.rebuilds or math.inf):
                     return
-            await self.restart()
+            await self._restart()
 
-    async def restart(self) -> None:
+    async def _restart(self) -> None:
         """Let the process die and start again."""
         self.crashes += 1
         order_sets(ascending=(self.crashes + self.plot.flipped) % 2 == 0)
         self.mortal.revive(self.plot.rebuilds)
         self.died_at = _finished(self.mortal.records())
         self.actors.begin_process(set(self.died_at))
-        await super().restart()
+        await super()._restart()
 
 
 def _finished(records: Iterable[AnyRecord]) -> list[Place]:

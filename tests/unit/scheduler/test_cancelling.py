@@ -111,7 +111,7 @@ def test_what_comes_late_may_lead_to_a_recorded_cancelling(how: str, kind: Any, 
             if how == "opened again":
                 await lab.engine.retry("r")
             elif how == "changed code":
-                await lab.restart()
+                await lab._restart()
             await lab.settle()
             cancelled = outcomes(await record(lab))["loser True"]
             assert cancelled[0] == "Cancelled"

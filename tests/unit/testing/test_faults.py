@@ -157,7 +157,8 @@ def test_a_stuck_error_says_which_events_came_near_and_why_they_did_not_match() 
             text = await lab._stuck("p")
         paid = "event 'shop/order.paid'"
         expected = [
-            "run 'p' of function 'parent' waits: step 'child' for the end of run 'p/child'; nothing is due",
+            "run 'p' of function 'parent' waits: step 'child' for the end of run 'p/child'; the next deadline is at",
+            "run 'p/child' of function 'absent' waits: step 's' for 2030-01-01 00:00:01+00:00; its function is not in",
             "run 'w' of function 'waiting' waits: step 'paid' for event 'shop/order.paid', match 'data.id'",
             f"{paid} did not answer step 'paid' of run 'w': its data.id is 2, in the run's event it is 1",
             f"{paid} did not answer step 'paid' of run 'w': it has no data.id",

@@ -13,6 +13,7 @@ Leaves to `journal.codec` the making of a `RecordedError` from an exception.
         ExpressionError                         an expression does not parse
         StoreError                              the store has failed
             StoreLockedError, StoreCorruptError
+    Interrupted                                 a script was ended by Ctrl-C
 """
 
 from __future__ import annotations
@@ -327,3 +328,15 @@ class StoreCorruptError(StoreError):
 
     Nothing of it was used. Restore a copy. Source: rule R30.
     """
+
+
+class Interrupted(KeyboardInterrupt, SystemExit):
+    """A script was interrupted by Ctrl-C.
+
+    `durable.run` raises it. It is a `KeyboardInterrupt`, and a `SystemExit` whose `code` is 130: a script that does not
+    catch it ends without a traceback. The message says how the run is left, and how to go on. Source: rule R14.
+    """
+
+    def __init__(self, message: str = "interrupted") -> None:
+        SystemExit.__init__(self, message)
+        self.code = 130

@@ -116,11 +116,16 @@ def check_same(known: Ledger, function: str, event: Event) -> None:
             f"run {known.run!r} belongs to function {known.function!r}, not to {function!r}: give the new run an id of "
             "its own"
         )
-    if _in_order(known.event) != _in_order(event):
+    if not has_same_data(known.event, event):
         raise ValueError(
             f"run {known.run!r} was started with other data: give the new run another id, or start it with the same "
             "data"
         )
+
+
+def has_same_data(one: Event, other: Event) -> bool:
+    """Return whether two events have the same data, in whatever order their keys are."""
+    return _in_order(one) == _in_order(other)
 
 
 def _in_order(event: Event) -> str:

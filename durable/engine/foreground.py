@@ -5,8 +5,8 @@ every task as soon as one raises SystemExit, even those that close a store in or
 Leaves to `script` the coroutine, and the report of its end.
 
 SIGINT, SIGTERM and SIGHUP cancel the coroutine once; it then closes in order. A second Ctrl-C does not wait for that,
-and a third one has the system's usual effect. A second SIGTERM or SIGHUP changes nothing: supervisors and shells send
-both.
+nor does a first one while the coroutine closes already and waits. A third one has the system's usual effect. A second
+SIGTERM or SIGHUP changes nothing: supervisors and shells send both.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Foreground:
         self.signals: list[int] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[Any] | None = None
-        self._is_closing = False
+        self._is_closing = self._waits = False
         self._is_abandoned = False
 
     def run(self, main: Callable[[], Coroutine[Any, Any, T]], last: Callable[[], Coroutine[Any, Any, None]]) -> T:
@@ -69,9 +69,12 @@ class Foreground:
         value: T = task.result()
         return value
 
-    def close(self) -> None:
-        """Shield the coroutine: signals that come from now on do not cancel it."""
-        self._is_closing = True
+    def close(self, *, waits: bool) -> None:
+        """Shield the coroutine: signals that come from now on do not cancel it.
+
+        With `waits` it may take its time to end, so that the next Ctrl-C does not wait for it.
+        """
+        self._is_closing, self._waits = True, waits
 
     def _drive(self, task: asyncio.Task[Any]) -> BaseException | None:
         """Run the loop until a task is done, and return the first exit that the loop raised."""
@@ -116,7 +119,7 @@ class Foreground:
         self.signals.append(number)
         loop = self._opened()
         is_late = self._main is not None and self._main.done()
-        if len(self.signals) == 1 and not is_late:
+        if len(self.signals) == 1 and not is_late and not (self._waits and number == signal.SIGINT):
             loop.call_soon_threadsafe(self._cut)
         elif number == signal.SIGINT or is_late:
             self._is_abandoned = True

@@ -17,7 +17,7 @@ from durable.errors import StoreCorruptError, StoreError
 from durable.events import Event
 from durable.functions import Function
 from durable.journal import EngineClosed, Ids, Record, RunClosed, RunOpened, accepted, read, stamped
-from durable.scheduler import Admission, Parts, Recovery, Scheduler
+from durable.scheduler import GRACE, Admission, Parts, Recovery, Scheduler
 from durable.stores import Entry
 
 FOLDED_AT_ONCE = 200  # records, which take a few milliseconds: other tasks of the loop go on while an engine opens
@@ -134,6 +134,13 @@ class Runtime:
         for run in [run for run in self.state.unfinished() if run.function == function.id]:
             self.scheduler.deadlines.arm_timeouts(run)
             self.scheduler.begin(run.run)
+
+    def handlers_left(self) -> tuple[list[str], float]:
+        """Return the handlers that a closing will wait for, and for how many seconds at the most."""
+        grace, blocking = self.parts.settings.grace, self.parts.threads.running
+        works = [work for session in self.scheduler.sessions.values() for work in session.works if work.is_running]
+        names = dict.fromkeys([*blocking, *(work.label for work in works if grace)])
+        return list(names), max(grace, GRACE if blocking else 0.0)
 
     async def settled(self) -> None:
         """Wait until every run waits for time or for input from outside: see `settling`."""

@@ -12,17 +12,19 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from durable.engine.account import Account
 from durable.engine.arguments import check_same, checked_run_id
 from durable.engine.engine import Engine, inside, set_up
 from durable.engine.foreground import Foreground
 from durable.engine.neighbours import IfOpen
 from durable.engine.run import Run
 from durable.engine.runtime import Runtime
-from durable.errors import DurableError, WithoutFrames
+from durable.engine.unfinished import beside, unfinished_like
+from durable.errors import DurableError, Interrupted, WithoutFrames
 from durable.functions import Function, check_listed
-from durable.journal import EngineClosed, Ledger, Limits, Ok, RunClosed, RunOpened, invoked, misplaced
+from durable.journal import EngineClosed, Ledger, Limits, RunClosed, RunOpened, invoked, misplaced
 from durable.scheduler import RESIDENT, running_loop
-from durable.stores import Store, say
+from durable.stores import FileStore, Store, say
 from durable.timers import Clock, Duration, duration, shown
 
 T = TypeVar("T")
@@ -50,9 +52,9 @@ def run(
     """Run a function to its end and return its value.
 
     For scripts: the call blocks, and uses an engine of its own. Run the script again with the same `store` and `id`,
-    after Ctrl-C or `kill -9`, and the run goes on where it was. After a failure, the failed steps are tried again
-    (R32). What the call is about to do is told on the standard error stream before anything begins. A second Ctrl-C
-    ends the script without waiting for handlers.
+    after Ctrl-C or `kill -9`, and the run goes on where it was. Without an `id`, an unfinished run of the same function
+    and data goes on. After a failure, the failed steps are tried again (R32). What the call is about to do is told on
+    the standard error stream before anything begins. A second Ctrl-C ends the script without waiting for handlers.
 
     On the main thread SIGTERM and SIGHUP park the run as Ctrl-C does, unless the script has handlers of its own.
 
@@ -60,7 +62,7 @@ def run(
         function: the function to run.
         data: the data of the event that opens the run.
         store: a path keeps the run in a file; None keeps it in memory, and it ends with the process.
-        id: the run's own id; None: a fresh one.
+        id: the run's own id; None: that of an unfinished run with the same function and data, else a fresh one.
         functions: other functions that this one invokes, or whose unfinished runs are in the store.
         timeout: how long to wait, a duration in real time; afterwards the run is parked. None: without limit.
         clock, limits, max_crashes, resident, threads, if_open, grace, logger: as `Engine` takes them.
@@ -70,7 +72,8 @@ def run(
         ValueError: the id belongs to another function, or was started with other data; nothing has begun.
         RunFailed, RunCancelled: the run ended so, now or before.
         TimeoutError: the run has not ended in time.
-        KeyboardInterrupt: Ctrl-C was pressed; a run that has not ended is parked.
+        Interrupted: Ctrl-C was pressed; a run that has not ended is parked. A script that does not catch it ends
+            without a traceback, with status 130.
         SystemExit: a handler raised it, or SIGTERM (status 143) or SIGHUP (129) came; the run is parked likewise.
     """
     _check_no_loop(function)
@@ -89,10 +92,16 @@ def run(
     )
     if timeout is not None:
         duration(timeout, what="timeout")
-    where = None if store is None else str(store) if isinstance(store, str | Path) else "its store"
-    script = _Script(engine, function, data, None if id is None else checked_run_id(id), timeout, where)
+    script = _Script(engine, function, data, None if id is None else checked_run_id(id), timeout, _place(store))
     with _TOLD:
         return script.run()
+
+
+def _place(store: Store | str | Path | None) -> str | None:
+    """Return how a script names its store, None if nothing outlives the process."""
+    if isinstance(store, FileStore):
+        return str(store.path)
+    return None if store is None else str(store) if isinstance(store, str | Path) else "its store"
 
 
 def _check_no_loop(function: object) -> None:
@@ -115,14 +124,14 @@ class _Script(Generic[T]):
         data: Mapping[str, Any] | None,
         id: str | None,
         timeout: Duration | None,
-        where: str | None,
+        place: str | None,
     ) -> None:
         self._engine = engine
         self._function = function
         self._data = data
         self._id = id
         self._timeout = timeout
-        self._where = where
+        self._account = Account(place, is_named=id is not None)
         self._foreground = Foreground()
         self._runtime: Runtime | None = None
         self._known: Ledger | None = None
@@ -137,9 +146,8 @@ class _Script(Generic[T]):
         except TimeoutError:
             self._say_left("not ended in time")
             raise
-        except KeyboardInterrupt:
-            self._say_left("interrupted")
-            raise
+        except KeyboardInterrupt as error:
+            raise Interrupted(self._say_left("interrupted")) from error
         except SystemExit as error:
             came = self._foreground.signals
             self._say_left(
@@ -154,7 +162,7 @@ class _Script(Generic[T]):
             self._run = await self._begun()
             return await self._run.result(self._timeout)
         finally:
-            self._foreground.close()
+            self._close_foreground()
             await self._engine.close()
 
     async def _left(self) -> None:
@@ -176,7 +184,7 @@ class _Script(Generic[T]):
     async def _begun(self) -> Run[T]:
         if self._known is not None and self._known.status == "failed":
             return await self._engine.retry(self._known.run)
-        return await self._engine.start(self._function, self._data, id=self._id)
+        return await self._engine.start(self._function, self._data, id=self._name)
 
     async def _folded(self, runtime: Runtime) -> None:
         """Tell what the store holds of the run, before anything begins.
@@ -190,65 +198,32 @@ class _Script(Generic[T]):
             StoreError: the store has failed.
         """
         event = invoked(self._function.id, self._data, runtime.decisions.limits)
-        if self._id is None:
-            return
-        known = self._known = runtime.state.whole(self._id) or await runtime.history.ledger(self._id)
-        if known is not None:
-            check_same(known, self._function.id, event)
-            self._say_known(known)
-
-    def _say_known(self, known: Ledger) -> None:
-        done = sum(isinstance(facts.outcome, Ok) for facts in known.steps.values())
-        source = f"{done} finished step{'' if done == 1 else 's'} answer{'s' if done == 1 else ''} from {self._place}"
-        match known.status:
-            case None:
-                say(f"run {known.run!r} goes on: {source}")
-            case "failed":
-                say(f"run {known.run!r} had failed ({known.error}); it is opened again, {source}")
-            case "cancelled":
-                say(f"run {known.run!r} was cancelled: {self._anew}")
-            case "completed":
-                say(f"run {known.run!r} has ended already, its result is from {self._place}")
-
-    @property
-    def _place(self) -> str:
-        return self._where or "its store"
+        id = self._id if self._id is not None else unfinished_like(runtime.state, self._function.id, event)
+        if id is not None:
+            known = self._known = runtime.state.whole(id) or await runtime.history.ledger(id)
+            if known is not None:
+                check_same(known, self._function.id, event)
+                say(self._account.known(known))
+        if self._id is None and (others := beside(runtime.state, id)):
+            say(self._account.beside(others))
 
     @property
     def _name(self) -> str | None:
-        return self._run.id if self._run is not None else self._id
+        if self._run is not None:
+            return self._run.id
+        return self._known.run if self._known is not None else self._id
 
-    @property
-    def _again(self) -> str:
-        return "run the same again" if self._id is not None else f"run it again with id={self._name!r}"
+    def _say_left(self, why: str) -> str:
+        """Tell why the script ends, and what is recorded of its run; return what is told."""
+        is_known = self._run is not None or self._known is not None
+        text = self._account.left(why, self._name, self._ends, is_known=is_known)
+        say(text)
+        return text
 
-    @property
-    def _anew(self) -> str:
-        another = "give another id=" if self._id is not None else "run it again"
-        return f"{another} to begin anew, or engine.retry opens it again"
-
-    def _say_left(self, why: str) -> None:
-        """Tell why the script ends, and what is recorded of its run."""
-        if self._where is None:
-            say(f"{why}; nothing is kept: give store= and id= to be able to go on")
-        elif self._name is None:
-            say(f"{why}; nothing is recorded yet in {self._where}")
-        else:
-            say(f"{why}; run {self._name!r} {self._left_as()}")
-
-    def _left_as(self) -> str:
-        if self._ends is None:  # it ended before the store was read, or the last moment had no time for that
-            is_kept = self._run is not None or self._known is not None
-            return f"is kept in {self._where}: {self._again}" if is_kept else f"has not begun here: {self._again}"
-        opened, closed = self._ends
-        if opened is None:
-            return f"is not recorded yet in {self._where}: {self._again} to begin it"
-        if closed is None:
-            return f"is parked in {self._where}: {self._again} to go on"
-        match closed.status:
-            case "completed":
-                return f"has ended, its result is in {self._where}: {self._again} to have it"
-            case "failed":
-                return f"has failed ({closed.error}): {self._again} to try its failed steps again"
-            case "cancelled":
-                return f"was cancelled ({closed.reason}): {self._anew}"
+    def _close_foreground(self) -> None:
+        """Tell which handlers the closing waits for, and how to end it at once."""
+        handlers, seconds = ([], 0.0) if self._runtime is None else self._runtime.handlers_left()
+        self._foreground.close(waits=bool(handlers))  # before a Ctrl-C can answer to what is told
+        if handlers:
+            key = "a second Ctrl-C" if signal.SIGINT in self._foreground.signals else "Ctrl-C"
+            say(self._account.waiting(handlers, seconds, key))

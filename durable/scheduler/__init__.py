@@ -13,9 +13,11 @@ from durable.scheduler.recovery import Recovery
 from durable.scheduler.scheduler import Scheduler
 from durable.scheduler.session import Session
 from durable.scheduler.stand_in import Call
+from durable.scheduler.stopping import GRACE
 from durable.scheduler.undocumented import running_loop
 
 __all__ = [
+    "GRACE",
     "QUIET",
     "RESIDENT",
     "Admission",

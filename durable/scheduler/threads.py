@@ -86,6 +86,11 @@ class HandlerThreads:
         self._quiet = asyncio.Event()
         self._held = self._closed = False
 
+    @property
+    def running(self) -> list[str]:
+        """The labels of the calls that threads run, in the order in which they began."""
+        return [call.label for call in self._running]
+
     def submit(
         self,
         function: Callable[[], T],
@@ -142,7 +147,7 @@ class HandlerThreads:
                     await self._quiet.wait()
         except TimeoutError:
             pass
-        return [call.label for call in self._running]
+        return self.running
 
     def _started(self, loop: asyncio.AbstractEventLoop) -> _Inbox:
         inbox: _Inbox = SimpleQueue()

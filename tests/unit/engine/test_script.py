@@ -200,15 +200,20 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path, capfd: pytest.Capt
     )
 
 
+@pytest.mark.parametrize("is_named", [True, False])
 def test_an_interrupted_run_without_an_id_names_the_one_it_got(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    is_named: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    _interrupted(store=tmp_path / "x.db")
+    """S1: it goes on by that id, and without one."""
+    path = tmp_path / "x.db"
+    _interrupted(store=path)
     said = capfd.readouterr().err
     given = said.split("'")[1]
-    assert said.endswith(f"run it again with id={given!r} to go on\n")
-    assert durable.run(etl, MONDAY, store=tmp_path / "x.db", id=given) == len("rows of monday")
+    assert said == f"durable: interrupted; run {given!r} is parked in {path}: run the same again to go on\n"
+    assert durable.run(etl, MONDAY, store=path, id=given if is_named else None) == len("rows of monday")
     assert calls == ["extract", "load", "load"]
+    why = "" if is_named else ", since its function and data are the same"
+    assert capfd.readouterr().err == f"durable: run {given!r} goes on{why}: 1 finished step answers from {path}\n"
 
 
 def test_an_interrupted_run_in_memory_says_that_nothing_is_kept(capfd: pytest.CaptureFixture[str]) -> None:

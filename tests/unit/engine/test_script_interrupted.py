@@ -59,9 +59,9 @@ def test_ctrl_c_parks_a_script_and_running_it_again_goes_on(how: str, tmp_path: 
     """R8, R14, R25"""
     path = tmp_path / "x.db"
     code, said, seconds = _interrupted(path, how, ["extracts", "loads"] if how == "hangs" else ["loads", "loads"])
-    assert code == -signal.SIGINT
-    assert f"durable: interrupted; run 'etl' is parked in {path}: run the same again to go on\n" in said
-    assert said.endswith("KeyboardInterrupt\n")
+    assert code == 130
+    assert said.endswith(f"durable: interrupted; run 'etl' is parked in {path}: run the same again to go on\n")
+    assert "Traceback" not in said
     assert "does not end" not in said and "do not end" not in said  # nobody was waited for until patience ran out
     assert seconds < 30
     if how == "sleeps":
@@ -82,7 +82,7 @@ def test_a_blocking_handler_that_hangs_does_not_keep_the_script_from_ending(tmp_
     """R11a"""
     path = tmp_path / "x.db"
     code, said, seconds = _interrupted(path, "blocks", ["extracts", "loads", "loads"])
-    assert code == -signal.SIGINT
+    assert code == 130
     assert "step 'load blocking' of run 'etl' does not end" in said
     assert "durable: interrupted; run 'etl' is parked" in said
     assert seconds < 30
@@ -103,7 +103,7 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
         child.communicate()
     finally:
         end(child)
-    assert child.returncode == -signal.SIGINT
+    assert child.returncode == 130
     assert perf_counter() - began < 3
 
 
@@ -154,12 +154,13 @@ def test_an_interrupted_script_says_what_is_recorded_of_its_run(how: str, id: st
         said, _ = child.communicate(timeout=60)
     finally:
         end(child)
-    assert child.returncode == -signal.SIGINT, said
+    assert child.returncode == 130, said
     [info] = asyncio.run(_runs(path))
     assert info.status == {"parked": "waiting"}.get(how, how)
-    again, anew = (
+    by_name, anew = (
         ("run the same again", "give another id=") if id else (f"run it again with id={info.id!r}", "run it again")
     )
+    again = "run the same again" if how == "parked" else by_name
     state = _STATES[how].format(store=path, again=again, anew=anew, reason=info.reason)
     assert f"durable: interrupted; run {info.id!r} {state}\n" in said
 

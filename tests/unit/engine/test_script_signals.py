@@ -140,7 +140,7 @@ def _goes_on(path: Path, loop: str = "asyncio", *, finished: int | None = 1) -> 
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-@pytest.mark.parametrize(("number", "status"), [(TERM, 143), (HUP, 129), (INT, -INT)])
+@pytest.mark.parametrize(("number", "status"), [(TERM, 143), (HUP, 129), (INT, 130)])
 @pytest.mark.parametrize(("how", "after"), [("hangs", "acts"), ("sleeps", "rests")])
 def test_a_signal_parks_the_run_in_one_line_and_is_no_crash(
     how: str, after: str, number: int, status: int, loop: str, tmp_path: Path
@@ -152,7 +152,7 @@ def test_a_signal_parks_the_run_in_one_line_and_is_no_crash(
     why = "interrupted" if number == INT else f"ended by {signal.Signals(number).name}"
     lines = [line for line in said.splitlines() if line.startswith("durable: ")]
     assert lines == [f"durable: {why}; run 'etl' is parked in {path}: run the same again to go on"]
-    assert ("Traceback" in said) == (number == INT)
+    assert "Traceback" not in said
     if how == "hangs":
         _goes_on(path, loop)
     else:  # until the instant that was recorded
@@ -173,7 +173,7 @@ def test_what_supervisors_and_shells_say_twice_is_taken_once(numbers: tuple[int,
         said, _ = child.communicate("\n", timeout=60)
     finally:
         end(child)
-    assert child.returncode == {INT: -INT, TERM: 143, HUP: 129}[numbers[0]]
+    assert child.returncode == {INT: 130, TERM: 143, HUP: 129}[numbers[0]]
     assert said.startswith("cleaned\n"), said
     assert said.count("is parked in") == 1
     _goes_on(path)
@@ -212,7 +212,7 @@ def test_a_function_that_swallows_cancelling_does_not_keep_ctrl_c_from_ending_th
     """R8: not when its tasks are cancelled, and not when Python takes them down."""
     path = tmp_path / "x.db"
     code, said, seconds = _ended(path, f"swallows {how}", "swallows", INT, loop=loop)
-    assert code == -INT, said
+    assert code == 130, said
     assert seconds < 30
     assert f"durable: interrupted; run 'etl' is parked in {path}" in said
     assert "was destroyed" not in said and "GeneratorExit" not in said
@@ -236,7 +236,7 @@ def test_a_second_ctrl_c_ends_at_once_and_is_no_crash(loop: str, tmp_path: Path)
         said, _ = child.communicate(timeout=60)
     finally:
         end(child)
-    assert child.returncode == -INT
+    assert child.returncode == 130
     assert perf_counter() - began < 3
     assert said.count("is parked in") == 1
     _goes_on(path, loop, finished=2)
@@ -260,7 +260,7 @@ def test_a_handler_that_swallows_every_ctrl_c_is_ended_by_another(how: str, need
             child.stdin.flush()
             hear(child, "has read")
             child.send_signal(INT)
-        assert child.wait(30) == -INT
+        assert child.wait(30) == (-INT if needed == 3 else 130)
     finally:
         end(child)
 

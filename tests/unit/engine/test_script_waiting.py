@@ -1,0 +1,144 @@
+"""What a script says of the handlers that it waits for before it ends, and that this can be cut short."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import signal
+import sys
+from pathlib import Path
+from time import perf_counter
+
+import pytest
+
+import durable
+from tests.proof.crashes import end, hear, start
+
+_SCRIPT = """
+import asyncio, sys, threading, durable
+
+path, how, grace, timeout = sys.argv[1:]
+
+def block(text):
+    print(text, flush=True)
+    threading.Event().wait(3600)
+
+async def hang():
+    print("hangs", flush=True)
+    await asyncio.Event().wait()
+
+@durable.function
+async def etl(ctx):
+    if how == "hangs":
+        await ctx.step.run("hang", hang)
+    if how in ("many", "loses"):
+        steps = [ctx.step.run(f"block {n}", block, "blocks") for n in range(5 if how == "many" else 1)]
+        racing = [asyncio.create_task(step) for step in steps]
+        if how == "many":
+            await asyncio.wait(racing)
+        await ctx.step.sleep("nap", 0.2)
+        racing[0].cancel()
+    else:
+        await ctx.step.run("block", block, "blocks")
+    return "done"
+
+print(durable.run(etl, store=path, id="etl", grace=grace, timeout=timeout or None))
+"""
+PARKED = "run 'etl' is parked in {path}: run the same again to go on"
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+
+
+@POSIX
+@pytest.mark.parametrize(
+    ("how", "grace", "number", "told", "status"),
+    [
+        ("blocks", "0s", signal.SIGINT, "waits up to 5 s for step 'block' of run 'etl': a second Ctrl-C ends it", 130),
+        ("blocks", "0s", signal.SIGTERM, "waits up to 5 s for step 'block' of run 'etl': Ctrl-C ends it", 143),
+        ("blocks", "1s", signal.SIGINT, "waits up to 5 s for step 'block' of run 'etl': a second Ctrl-C ends it", 130),
+        ("blocks", "20s", signal.SIGHUP, "waits up to 20 s for step 'block' of run 'etl': Ctrl-C ends it", 129),
+        ("hangs", "20s", signal.SIGINT, "waits up to 20 s for step 'hang' of run 'etl': a second Ctrl-C ends it", 130),
+        (
+            "many",
+            "0s",
+            signal.SIGINT,
+            "waits up to 5 s for step 'block 0' of run 'etl', step 'block 1' of run 'etl', step 'block 2' of run 'etl' "
+            "and 2 more: a second Ctrl-C ends it",
+            130,
+        ),
+    ],
+)
+def test_what_is_waited_for_is_said_at_once_and_ctrl_c_ends_it(
+    how: str, grace: str, number: int, told: str, status: int, tmp_path: Path
+) -> None:
+    """S1, R11a"""
+    path = tmp_path / "x.db"
+    child = start(_SCRIPT, path, how, grace, "")
+    try:
+        for line in ["blocks"] * 5 if how == "many" else [how]:
+            hear(child, line)
+        child.send_signal(number)
+        hear(child, f"durable: {told} at once")
+        began = perf_counter()
+        child.send_signal(signal.SIGINT)
+        said, _ = child.communicate(timeout=60)
+    finally:
+        end(child)
+    assert perf_counter() - began < 4
+    assert (child.returncode, said.count("Traceback")) == (status, 0), said
+    assert said.endswith(f"{PARKED.format(path=path)}\n")
+
+
+@POSIX
+def test_a_script_that_closes_for_another_reason_says_so_and_is_ended_by_one_ctrl_c(tmp_path: Path) -> None:
+    """S1: past its timeout, and when its run has ended while the loser of a race still blocks."""
+    for how, timeout, left in (("blocks", "300ms", "is parked"), ("loses", "", "has ended, its result is")):
+        path = tmp_path / f"{how}.db"
+        child = start(_SCRIPT, path, how, "0s", timeout)
+        step = "block 0" if how == "loses" else "block"
+        try:
+            hear(child, f"durable: waits up to 5 s for step '{step}' of run 'etl': Ctrl-C ends it at once")
+            child.send_signal(signal.SIGINT)
+            said, _ = child.communicate(timeout=60)
+        finally:
+            end(child)
+        assert (child.returncode, said.count("Traceback")) == (130, 0), said
+        assert said.startswith(f"durable: interrupted; run 'etl' {left} in {path}: run the same again"), said
+
+
+def test_where_no_handler_is_waited_for_nothing_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    @durable.function
+    async def etl(ctx: durable.Context) -> None:
+        await ctx.step.run("extract", print, "extracts")
+        await ctx.step.sleep("nap", "1h")
+
+    for grace in (0, "20s"):
+        with pytest.raises(TimeoutError):
+            durable.run(etl, store=tmp_path / "x.db", id="etl", timeout=0.1, grace=grace)
+    assert "waits up to" not in capfd.readouterr().err
+
+
+# What comes out.
+
+
+def test_an_interrupted_script_can_be_caught_in_either_way(tmp_path: Path) -> None:
+    @durable.function
+    async def etl(ctx: durable.Context) -> None:
+        await ctx.step.sleep("nap", 0)
+        signal.raise_signal(signal.SIGINT)
+        await ctx.step.sleep("rest", "1h")
+
+    path = tmp_path / "x.db"
+    for expected in (KeyboardInterrupt, SystemExit, durable.Interrupted):
+        with pytest.raises(expected) as caught:
+            durable.run(etl, store=path, id="etl")
+        assert type(caught.value) is durable.Interrupted
+        assert str(caught.value) == f"interrupted; {PARKED.format(path=path)}"
+        assert caught.value.code == 130
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_an_interruption_survives_pickle_and_copy(again: object) -> None:
+    assert callable(again)
+    for error in (durable.Interrupted(), durable.Interrupted("interrupted; nothing is kept")):
+        found = again(error)
+        assert (type(found), str(found), found.code) == (durable.Interrupted, str(error), 130)

@@ -53,6 +53,7 @@ from durable.functions import (
     CurrentStep,
     Function,
     Group,
+    Progress,
     Step,
     StepOptions,
     Timeouts,
@@ -60,6 +61,7 @@ from durable.functions import (
     current_context,
     current_step,
     function,
+    progress,
 )
 from durable.journal import Backoff, Limits, converter
 from durable.stores import DictStore, Entry, FileStore, RunQuery, RunRow, Store
@@ -91,6 +93,7 @@ __all__ = [
     "Limits",
     "NestedStepError",
     "NonRetriableError",
+    "Progress",
     "RecordedError",
     "RetryAfterError",
     "Run",
@@ -117,6 +120,7 @@ __all__ = [
     "current_step",
     "expressions",
     "function",
+    "progress",
     "run",
 ]
 

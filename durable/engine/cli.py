@@ -1,9 +1,11 @@
 """Look into a store and send to it from the command line.
 
-    python -m durable runs app.db
-    python -m durable show app.db RUN
-    python -m durable send app.db EVENT '{"key": 1}'
-    python -m durable signal app.db SIGNAL
+    durable runs app.db
+    durable show app.db RUN
+    durable send app.db EVENT '{"key": 1}'
+    durable signal app.db SIGNAL
+
+`python -m durable` is the same.
 
 Separate because it takes no lock and so disturbs no engine that has the store open (R29).
 Leaves to `views` the text about a run, to `sender` the sending.
@@ -29,7 +31,7 @@ from durable.views import run_info
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m durable", description="Look into a durable store, or send to it.")
+    parser = argparse.ArgumentParser(prog="durable", description="Look into a durable store, or send to it.")
     commands = parser.add_subparsers(dest="command", required=True)
     runs = commands.add_parser("runs", help="list runs, newest first")
     runs.add_argument("store", help="the path of a file store")
@@ -67,7 +69,7 @@ async def _show(options: argparse.Namespace) -> str:
     async with FileReader(options.store) as reader:
         ledger = await ledger_of(reader.history(options.run))
     if ledger is None:
-        raise StoreError(f"there is no run {options.run!r} in {options.store}: `python -m durable runs` lists them")
+        raise StoreError(f"there is no run {options.run!r} in {options.store}: `durable runs` lists them")
     shown = str(run_info(ledger))
     return "\n".join(map(on_a_line, shown.split("\n")))
 

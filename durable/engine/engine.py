@@ -35,7 +35,7 @@ from durable.journal import Ledger, Limits, RunClosed, RunStatus, check_signal, 
 from durable.scheduler import RESIDENT, Settings
 from durable.stores import Store
 from durable.timers import Clock, Duration, duration
-from durable.views import RunInfo, listed, run_info
+from durable.views import RunInfo, listed
 
 T = TypeVar("T")
 
@@ -358,8 +358,7 @@ class Engine:
         """Return a picture of a run: see `Run.info`."""
         runtime, run_id = inside(self, "info"), looked_up(run_id)
         ledger = await self._found(run_id)
-        status, running = runtime.scheduler.status(ledger)
-        info = run_info(ledger, status, running, self._registry.output_type(ledger.function))
+        info = runtime.pictured(ledger)
         count = ledger.count  # R31: what is folded from here on may not be durable when this is answered
         return attrs.evolve(info, record=(await runtime.history.entries(run_id))[:count])
 

@@ -15,10 +15,11 @@ from durable.engine.receiver import Receiver
 from durable.engine.settling import settled
 from durable.errors import StoreCorruptError, StoreError
 from durable.events import Event
-from durable.functions import Function
-from durable.journal import EngineClosed, Ids, Record, RunClosed, RunOpened, accepted, read, stamped
+from durable.functions import Function, progress_of
+from durable.journal import EngineClosed, Ids, Ledger, Record, RunClosed, RunOpened, accepted, read, stamped
 from durable.scheduler import GRACE, Admission, Parts, Recovery, Scheduler
 from durable.stores import Entry
+from durable.views import RunInfo, run_info
 
 FOLDED_AT_ONCE = 200  # records, which take a few milliseconds: other tasks of the loop go on while an engine opens
 
@@ -145,6 +146,13 @@ class Runtime:
     async def settled(self) -> None:
         """Wait until every run waits for time or for input from outside: see `settling`."""
         await settled(self.parts, self.scheduler)
+
+    def pictured(self, ledger: Ledger) -> RunInfo:
+        """Return a picture of a run as it is now."""
+        status, running = self.scheduler.status(ledger)
+        told = {key: progress_of(self.parts.settings.engine, ledger.run, key) for key in running}
+        progress = {key: one for key, one in told.items() if one is not None}
+        return run_info(ledger, status, running, progress, self.parts.registry.output_type(ledger.function))
 
     # Calls from the parts.
 

@@ -12,6 +12,7 @@ from durable.functions.current import (
     BODY,
     CURRENT,
     CurrentStep,
+    Progress,
     Trying,
     check_not_in_function,
     check_not_nested,
@@ -19,6 +20,8 @@ from durable.functions.current import (
     current_step,
     current_try,
     is_own,
+    progress,
+    progress_of,
     running_body,
 )
 from durable.functions.function import Function, function
@@ -48,6 +51,7 @@ __all__ = [
     "Group",
     "Handler",
     "InvokeRequest",
+    "Progress",
     "Registry",
     "Request",
     "RunRequest",
@@ -73,6 +77,8 @@ __all__ = [
     "current_try",
     "function",
     "is_own",
+    "progress",
+    "progress_of",
     "return_type",
     "running_body",
 ]

@@ -10,11 +10,13 @@ import asyncio
 import hashlib
 from contextvars import ContextVar
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 import attrs
 
-from durable.errors import NestedStepError
-from durable.journal import misplaced
+from durable.errors import LimitError, NestedStepError
+from durable.events import NAME_BYTES, checked_number, checked_text
+from durable.journal import misplaced, misuse
 
 
 @attrs.frozen
@@ -50,6 +52,23 @@ class CurrentStep:
         return self._trying is not None and self._trying.is_cancelled
 
 
+@attrs.frozen
+class Progress:
+    """Progress says how far a running handler has come.
+
+    `done` and `total` are numbers in any unit, `total` None if it is not known; `note` is a text for people, or None.
+    """
+
+    done: float
+    total: float | None = None
+    note: str | None = None
+
+    def __str__(self) -> str:
+        """Return such as "40 of 100, rows"."""
+        far = f"{self.done:,}" if self.total is None else f"{self.done:,} of {self.total:,}"
+        return far if self.note is None else f"{far}, {self.note}"
+
+
 class InThread(Protocol):
     """A blocking handler's call, whose thread may run longer than its try."""
 
@@ -71,6 +90,7 @@ class Trying:
             caught it (R7).
         is_over: the try is no longer awaited.
         is_cancelled: the try was ended from outside, not by the handler's end.
+        progress: how far the handler says that it has come.
     """
 
     run: str
@@ -81,6 +101,7 @@ class Trying:
     nested: NestedStepError | None = None
     is_over: bool = False
     is_cancelled: bool = False
+    progress: Progress | None = None
 
     @property
     def is_running(self) -> bool:
@@ -112,6 +133,47 @@ def current_step() -> CurrentStep:
     if trying is None:
         raise misplaced("current_step() is for the handler of a step: no handler is running here")
     return trying.step
+
+
+def progress(done: float, total: float | None = None, note: str | None = None) -> None:
+    """Tell how far the running handler has come.
+
+    `done` and `total` are numbers in any unit, zero or more; `note` is a text of at most 1 KB. The latest is shown by
+    the live line of `durable.run`, and in `StepInfo.progress` while this try of the handler runs. It is not recorded:
+    nothing of it is left after the try's end or a crash, and a call costs no write. Any thread or task of the handler
+    may call it, as often as it likes.
+
+    Raises:
+        RuntimeError: called outside a step's handler.
+        TypeError, ValueError, LimitError: a number that is negative, not finite or none; a note that is no text.
+    """
+    trying = current_try()
+    if trying is None:
+        raise misplaced(
+            "durable.progress() is for the handler of a step: no handler is running here. What a function itself has "
+            "done is shown by its steps"
+        )
+    try:
+        told = Progress(
+            checked_number(done, "done of durable.progress"),
+            None if total is None else checked_number(total, "total of durable.progress"),
+            None if note is None else checked_text(note, "note of durable.progress", most=NAME_BYTES),
+        )
+    except (TypeError, ValueError, LimitError) as error:
+        raise misuse(error) from None
+    trying.progress = told
+    _TELLING[trying.engine, trying.run, trying.key] = trying
+
+
+# The latest try of each step that has told of its progress, for as long as it runs: few steps do, and the others must
+# not pay for it.
+_TELLING: WeakValueDictionary[tuple[object, str, str], Trying] = WeakValueDictionary()
+
+
+def progress_of(engine: object, run: str, key: str) -> Progress | None:
+    """Return what the running try of a step has told of its progress, or None."""
+    trying = _TELLING.get((engine, run, key))
+    return None if trying is None or trying.is_over else trying.progress
 
 
 class Body(Protocol):

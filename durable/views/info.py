@@ -15,6 +15,7 @@ import attrs
 
 from durable.errors import RecordedError, StoreCorruptError, StoreError, whole_stack
 from durable.events import Event, Json
+from durable.functions import Progress
 from durable.journal import (
     Cancelled,
     Err,
@@ -35,7 +36,9 @@ from durable.stores import Entry, RunRow, write_lines
 from durable.timers import on_a_line
 from durable.views.timeline import Line, timeline
 
-_NOTHING: dict[str, datetime] = {}  # a default for all calls, never written to: a key would show in every run
+# Defaults for all calls, never written to: a key would show in every run.
+_NOTHING: dict[str, datetime] = {}
+_UNTOLD: dict[str, Progress] = {}
 
 StepStatus = Literal["running", "retrying", "waiting", "completed", "failed", "cancelled"]
 
@@ -65,6 +68,7 @@ class StepInfo:
         error: the error that the step ended with, or else that of its last try.
         opened_at, ended_at: aware datetimes in UTC. `ended_at` is None while the step is open, and stays None if the
             run ended first.
+        progress: what the running handler has told of itself with `durable.progress`, else None.
     """
 
     key: str
@@ -75,6 +79,7 @@ class StepInfo:
     error: RecordedError | None
     opened_at: datetime
     ended_at: datetime | None
+    progress: Progress | None = None
 
 
 @attrs.frozen
@@ -144,6 +149,8 @@ class RunInfo:
             note = f"{note}, {step.error.name}"
         if step.attempts > 1:
             note = f"{note}, {step.attempts} tries"
+        if step.progress is not None:
+            note = f"{note}, {step.progress}"
         return Line(on_a_line(step.key), step.opened_at, step.ended_at, note)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
@@ -198,19 +205,23 @@ def run_info(
     ledger: Ledger,
     status: RunStatus | None = None,
     running: Mapping[str, datetime] = _NOTHING,
+    progress: Mapping[str, Progress] = _UNTOLD,
     output_type: object = object,
     record: tuple[Entry, ...] = (),
 ) -> RunInfo:
     """Return a picture of a run, made from its ledger.
 
-    `running` maps the keys of steps whose handlers are running to the instants at which they began. Without `status`
-    the picture shows only what is recorded, and a run that has not ended is "waiting".
+    `running` maps the keys of steps whose handlers are running to the instants at which they began, `progress` to how
+    far these say that they have come. Without `status` the picture shows only what is recorded, and a run that has not
+    ended is "waiting".
     """
     steps = {
         key: _step_info(key, facts, running, is_over=ledger.status is not None) for key, facts in ledger.steps.items()
     }
     for key, since in running.items():  # nothing is recorded of a first try until it ends
         steps.setdefault(key, StepInfo(key, "run", "running", 0, None, None, since, None))
+    for key, told in progress.items():
+        steps[key] = attrs.evolve(steps[key], progress=told)
     waiting = {key: _waits_for(facts) for key, facts in ledger.steps.items() if _is_waiting(facts)}
     return RunInfo(
         ledger.run,

@@ -52,6 +52,7 @@ MEMBERS = {
     "Group": "parallel",
     "Lab": "engine clock calls settle start send signal advance result crash",
     "Limits": "steps step_bytes run_bytes event_bytes",
+    "Progress": "done total note",
     "RecordedError": "name message stack step_id causes",
     "Run": "id result info cancel",
     "RunInfo": "id function_id status event events output error reason attempt opened_at ended_at steps waiting_for "
@@ -61,7 +62,7 @@ MEMBERS = {
     "Sender": "path open close send send_signal",
     "Signal": "name data",
     "Step": "run sleep sleep_until wait_for_event wait_for_signal send_event send_signal invoke",
-    "StepInfo": "key kind status attempts output error opened_at ended_at",
+    "StepInfo": "key kind status attempts output error opened_at ended_at progress",
     "StepOptions": "id retries backoff timeout within output_type retry_on give_up_on",
     "Store": STORE,
     "Timeouts": "start finish",

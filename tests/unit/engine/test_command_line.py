@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
 import durable
 from durable.errors import HOME
+from tests.proof.crashes import ROOT
 from tests.proof.crashes.senders import waiting
 
 _ODD = "r\n\x1b[2J\u20ac\u202e7"
@@ -99,3 +102,15 @@ def test_bytes_that_are_no_text_are_refused_by_name_and_a_path_may_hold_any(path
     path.rename(odd)
     assert _command("runs", odd).returncode == 0
     assert _command("send", odd, "a/b").returncode == 0
+
+
+def test_the_console_script_is_the_same_command() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    [(name, value)] = scripts.items()
+    script = f"import sys; from {value.partition(':')[0]} import main; sys.argv[0] = 'durable'; sys.exit(main())"
+    assert EntryPoint(name, value, "console_scripts").load() is durable.engine.main
+    for arguments in (["--help"], ["runs"], ["show", "none.db", "r"]):
+        ways = [[sys.executable, "-c", script], [sys.executable, "-m", "durable"]]
+        one, other = (subprocess.run([*way, *arguments], cwd=ROOT, capture_output=True) for way in ways)
+        assert (one.returncode, one.stdout, one.stderr) == (other.returncode, other.stdout, other.stderr)
+        assert b"usage: durable" in one.stdout + one.stderr or arguments[0] == "show"

@@ -9,17 +9,18 @@ Slots are made when they are needed. They stand in a dict, and in a small heap o
 empty time costs nothing. When a wide slot comes first, its timers are dealt out to finer ones. A slot of at most five
 minutes is sorted instead.
 
-No crowd may stop the loop. So a slot holds its timers in chunks, dicts of at most 500, and one chunk is dealt out or
+No crowd may stop the loop. So a slot holds its timers in chunks, dicts of at most 340, and one chunk is dealt out or
 sorted at a time. A slot that has eight does not wait until it comes first: whenever its last chunk is full, the first
 one is dealt out. So a million timers in one hour cost each set a little, and little is left to be done when they are
-due. The dict that finds a timer's chunk is 64 dicts for the same reason: the growing of one large dict stops the loop.
+due. What finds a timer's chunk is a table of many dicts, for the same reason.
 
 Invariants:
-- `_shards` maps each key to the chunk that holds it, and the chunk maps it to its deadline. So set and drop are O(1),
-  and leave nothing behind but slots and chunks that are empty: a thousand or two at most, thrown away as they are met.
-- A new timer goes into the coarsest slot there is that covers it, and a chunk into the coarsest below its own; chunks
-  leave a slot in the order in which they came. So of two timers for one instant the one that was set first is always in
-  the finer slot, or in the earlier chunk of the same. Timers leave in the order of deadline, then of being set.
+- `_chunks` maps each key to the chunk that holds it, and the chunk maps it to its deadline. So set and drop are O(1),
+  and leave nothing behind but slots and chunks that are empty. These are thrown away as they are met, 200 at a time.
+- A new timer goes into the coarsest slot there is that covers it, and those of a chunk into the coarsest below its own;
+  chunks leave a slot in the order in which they came. So of two timers for one instant the one that was set first is
+  always in the finer slot, or in the earlier chunk of the same. Timers leave in the order of deadline, then of being
+  set.
 - A slot begins no later than the finer ones within it, and comes before them. It is dealt out before any of them is.
 - No slot begins within one that has sorted chunks: what is set there goes to that one, and is sorted, too.
 - `_Slot.first` is not later than any deadline in the slot's unsorted chunks; earlier only if the first was dropped.
@@ -35,26 +36,28 @@ from itertools import count
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
+from durable.timers.table import FULL, Table, shrink
+
 Key = TypeVar("Key", bound=Hashable)
 
-PIECE = 500  # timers that are moved at a time, and in a chunk: half a millisecond
+PIECE = 340  # timers that are moved at a time, and in a chunk: a third of a millisecond, and a dict without spare room
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FINEST = 12  # bits of microseconds: a finest slot is 4.096 ms wide
 _STEP = 8  # bits: a slot of one level is as wide as 256 of the level below
 _COARSEST = 5
+_LEVELS = 7  # the bits of a place that tell its level
 _SHIFTS = [_FINEST + _STEP * level for level in range(_COARSEST + 1)]
 _SORTED_LEVELS = 3  # slots of these levels may be sorted as a whole: what is set within the next minutes goes there
 _CROWD = 8  # chunks of a coarse slot: dealing out fewer would make more slots than it is worth
-_SHARDS = 64
-_ROOMY = 240  # bytes: a dict that has so many for each of its timers is mostly room
-_SMALL = 400
+_LOOKS = 200  # at slots and chunks whose first timers were dropped, before all else is left to the next turn
 
 # A slot's place is the microsecond at which it begins, and in that number's lowest bits, which are zero, how much finer
 # it is than the coarsest. So places stand in the order of beginning; where two begin at once, the coarser comes first.
 
 Chunk = dict[Key, datetime]
 Due = tuple[Key, datetime]
+_Level = tuple[int, int, dict[int, "_Slot[Key]"]]  # a level, its shift, and its slots
 Ripe = tuple[datetime, int, Chunk[Key]]
 """A chunk that is sorted, its first timer last: that timer's deadline, the chunk's place among others, the chunk."""
 
@@ -64,15 +67,6 @@ _NOTHING_RIPE: list[Any] = []  # for all slots without a sorted chunk: nothing i
 def _microseconds(when: datetime) -> int:
     passed = when - _EPOCH
     return (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
-
-
-def _shrink(table: dict[Any, Any]) -> None:
-    """Give back the room of what was taken out of a dict, in its order: a dict never does so by itself."""
-    if not len(table) & 7 and table.__sizeof__() > _ROOMY * len(table) + _SMALL:
-        rest: dict[Any, Any] = {}
-        rest.update(table)  # where it is as small as it can be; a copy may be as large as the original
-        table.clear()
-        table.update(rest)
 
 
 class _Slot(Generic[Key]):
@@ -123,31 +117,39 @@ class _Slot(Generic[Key]):
             ripe[:] = [one for one in ripe if one[2]]
             heapify(ripe)
 
-    def pick(self) -> Due[Key]:
-        """Take the first of the sorted timers out."""
+    def pick(self, now: datetime, most: int) -> list[Due[Key]]:
+        """Take out those of the sorted timers that are due, as far as the order of the chunks is known."""
+        picked: list[Due[Key]] = []
         ripe = self.ripe
-        _, number, chunk = ripe[0]
-        picked = chunk.popitem()
-        if chunk:
-            heapreplace(ripe, (chunk[next(reversed(chunk))], number, chunk))
-        else:
-            heappop(ripe)
+        while ripe and len(picked) < most:
+            when, number, chunk = ripe[0]
+            if when > now or not chunk or chunk[next(reversed(chunk))] is not when:
+                break
+            picked.append(chunk.popitem())
+            if chunk:
+                heapreplace(ripe, (chunk[next(reversed(chunk))], number, chunk))
+            else:
+                heappop(ripe)
         return picked
 
-    def shed(self) -> None:
-        """Drop empty chunks before the first timer; put sorted ones whose first was dropped where they belong."""
+    def shed(self, looks: int) -> int:
+        """Drop empty chunks before the first timer; put sorted ones whose first was dropped where they belong.
+
+        Return how many looks at such chunks are left; with none left, the first timer is not known yet.
+        """
         chunks, ripe = self.chunks, self.ripe
         while chunks and not chunks[0]:
             del chunks[0]
-        while ripe:
+        while ripe and looks:
             when, number, chunk = ripe[0]
             if not chunk:
                 heappop(ripe)
-                continue
-            first = chunk[next(reversed(chunk))]
-            if first is when:
-                return
-            heapreplace(ripe, (first, number, chunk))
+            elif (first := chunk[next(reversed(chunk))]) is when:
+                break
+            else:
+                heapreplace(ripe, (first, number, chunk))
+            looks -= 1
+        return looks
 
 
 class Slots(Generic[Key]):
@@ -159,10 +161,10 @@ class Slots(Generic[Key]):
     def __init__(self, now: datetime) -> None:
         self._hand = _microseconds(now)
         self._count = 0
-        self._shards: list[dict[Key, Chunk[Key]]] = [{} for _ in range(_SHARDS)]
-        self._slots: dict[int, _Slot[Key]] = {}
+        self._chunks: Table[Key, Chunk[Key]] = Table()
+        self._levels: list[dict[int, _Slot[Key]]] = [{} for _ in _SHIFTS]  # slots by the number of their widths
+        self._coarsest_first: list[_Level[Key]] = []  # of the levels, those that have any
         self._places: list[int] = []  # of each slot: a heap
-        self._made = [0] * (_COARSEST + 1)  # how many slots there are of each level
         self._filled: deque[_Slot[Key]] = deque()  # slots of which a chunk has become full
         self._numbers = count()
 
@@ -170,23 +172,31 @@ class Slots(Generic[Key]):
         return self._count
 
     def __contains__(self, key: Key) -> bool:
-        return key in self._shards[hash(key) % _SHARDS]
+        return key in self._chunks
+
+    @property
+    def is_bare(self) -> bool:
+        """Say whether there is nothing at all, not even what has run empty and `take` has yet to throw away."""
+        return not self._places
 
     def set(self, key: Key, when: datetime) -> None:
         """Keep a deadline, an aware datetime, in place of any earlier one of the same key.
 
-        It moves at most 500 others, and on the average each is moved less than once for each width of slots.
+        It moves at most 340 others, and on the average each is moved less than once for each width of slots.
         """
         at = _microseconds(when)
-        shard = self._shards[hash(key) % _SHARDS]
-        chunk = shard.get(key)
-        if chunk is None:
+        table = self._chunks
+        part = table.parts[hash(key) & table.mask]
+        former = part.get(key)
+        if former is None:
             self._count += 1
         else:
-            del chunk[key]
-            _shrink(chunk)
-        slot = self._slot(at, when, self._level(at), _COARSEST)
-        shard[key] = chunk = slot.put(key, when)
+            del former[key]
+            shrink(former)
+        slot = self._slot(at, when, _COARSEST)
+        part[key] = chunk = slot.put(key, when)
+        if len(part) > FULL:
+            table.divide(key)
         if len(chunk) >= PIECE:
             self._filled.append(slot)
         if self._filled:
@@ -194,22 +204,24 @@ class Slots(Generic[Key]):
 
     def drop(self, key: Key) -> bool:
         """Forget the deadline of a key; return whether there was one."""
-        shard = self._shards[hash(key) % _SHARDS]
-        chunk = shard.pop(key, None)
+        part = self._chunks.parts[hash(key) & self._chunks.mask]
+        chunk = part.pop(key, None)
         if chunk is None:
             return False
         del chunk[key]
-        _shrink(chunk)
-        self._count_off(shard)
-        if not self._count:
-            self._forget_slots()
+        shrink(chunk)
+        shrink(part)
+        self._count_off(1)
         return True
 
     def clear(self) -> None:
         """Forget every deadline."""
-        for shard in self._shards:
-            shard.clear()
-        self._forget_slots()
+        self._count = 0
+        self._chunks.clear()
+        self._levels = [{} for _ in _SHIFTS]
+        self._coarsest_first = []
+        self._places.clear()
+        self._filled.clear()
 
     def take(self, now: datetime, most: int, moves: int) -> tuple[list[Due[Key]], int, bool]:
         """Take out what is due by now, at most so many, and move at most so many timers for it.
@@ -218,22 +230,27 @@ class Slots(Generic[Key]):
         """
         self._hand = _microseconds(now)
         due: list[Due[Key]] = []
-        moved = 0
-        while (slot := self._head()) is not None:
+        moved, looks = 0, _LOOKS
+        while looks := self._shed(looks):
+            slot = self._head()
+            if slot is None:
+                return due, moved, False
             if slot.chunks and (slot.first <= now or self._is_divided(slot)):
                 if moved + len(slot.chunks[0]) > moves:
-                    return due, moved, True
+                    break
                 moved += self._turn(slot)
             elif not slot.ripe or slot.sorted_first > now:
-                break
+                return due, moved, False
             elif len(due) >= most:
-                return due, moved, True
+                break
             else:
-                due.append(self._pick(slot))
-        return due, moved, False
+                due += self._picked(slot, now, most - len(due))
+        return due, moved, True
 
     def is_due(self, now: datetime) -> bool:
         """Say whether `take` has anything to do."""
+        if not self._shed(_LOOKS):
+            return True
         slot = self._head()
         if slot is None:
             return False
@@ -253,64 +270,67 @@ class Slots(Generic[Key]):
     def exactly(self, now: datetime) -> datetime | None:
         """Return the earliest deadline, whatever has to be moved to know it."""
         self._hand = _microseconds(now)
-        while (slot := self._head()) is not None and slot.chunks:
-            self._turn(slot)
-        return None if slot is None else slot.sorted_first
-
-    def _count_off(self, shard: dict[Key, Chunk[Key]]) -> None:
-        """Count a timer less in a shard; of large ones, one in a turn of the loop may shrink."""
-        self._count -= 1
-        if len(shard) < PIECE or not self._count & 255:
-            _shrink(shard)
-
-    def _forget_slots(self) -> None:
-        self._count = 0
-        self._slots.clear()
-        self._places.clear()
-        self._filled.clear()
-        self._made = [0] * (_COARSEST + 1)
+        while True:
+            is_known = self._shed(_LOOKS)
+            slot = self._head()
+            if is_known and (slot is None or not slot.chunks):
+                return None if slot is None else slot.sorted_first
+            if is_known and slot is not None:
+                self._turn(slot)
 
     def _head(self) -> _Slot[Key] | None:
-        """Return the slot that comes first; those that have run empty are thrown away."""
-        places = self._places
-        while places:
-            slot = self._slots[places[0]]
-            slot.shed()
-            if slot.chunks or slot.ripe:
-                return slot
-            del self._slots[heappop(places)]
-            self._made[slot.level] -= 1
-        return None
+        """Return the slot that comes first."""
+        if not self._places:
+            return None
+        place = self._places[0]
+        level = _COARSEST - (place & _LEVELS)
+        return self._levels[level][place >> _SHIFTS[level]]
+
+    def _shed(self, looks: int) -> int:
+        """Throw away what has run empty before the first timer; return how many looks are left.
+
+        With none left, the first timer is not known yet.
+        """
+        while looks and (slot := self._head()) is not None:
+            looks = slot.shed(looks)
+            if not looks or slot.chunks or slot.ripe:
+                break
+            heappop(self._places)
+            del self._levels[slot.level][slot.place >> _SHIFTS[slot.level]]
+            if not self._levels[slot.level]:
+                self._note_levels()
+            looks -= 1
+        return looks
+
+    def _note_levels(self) -> None:
+        kept = [(level, _SHIFTS[level], slots) for level, slots in enumerate(self._levels) if slots]
+        self._coarsest_first = kept[::-1]
 
     def _is_divided(self, head: _Slot[Key]) -> bool:
         """Say whether a finer slot begins within the one that comes first."""
         end = head.end
         return any(place < end for place in self._places[1:3])  # of a heap, one of these two is the second
 
-    def _level(self, at: int) -> int:
-        """Return how coarse a slot is for an instant, by how far it is from the hand."""
-        away = abs(at - self._hand).bit_length() - 1 - _FINEST
-        return away // _STEP if away >= _STEP else 0
-
-    def _slot(self, at: int, when: datetime, level: int, coarsest: int) -> _Slot[Key]:
-        """Return the coarsest slot of these levels that covers an instant; where there is none, a new, finest one."""
-        slots, made = self._slots, self._made
-        for coarser in range(coarsest, level - 1, -1):
-            if made[coarser]:
-                shift = _SHIFTS[coarser]
-                slot = slots.get(at >> shift << shift | _COARSEST - coarser)
+    def _slot(self, at: int, when: datetime, coarsest: int) -> _Slot[Key]:
+        """Return the coarsest slot that covers an instant; where there is none, a new one, as wide as that is far."""
+        for level, shift, slots in self._coarsest_first:
+            if level <= coarsest:
+                slot = slots.get(at >> shift)
                 if slot is not None:
                     return slot
+        away = abs(at - self._hand).bit_length() - 1 - _FINEST
+        level = min(max(away, 0) // _STEP, coarsest)
         shift = _SHIFTS[level]
         place = at >> shift << shift | _COARSEST - level
-        slot = slots[place] = _Slot(place, level, when)
-        made[level] += 1
+        slot = self._levels[level][at >> shift] = _Slot(place, level, when)
         heappush(self._places, place)
+        if len(self._levels[level]) == 1:
+            self._note_levels()
         return slot
 
     def _relieve(self, slot: _Slot[Key]) -> None:
         """Move the oldest chunk on where a slot has become crowded."""
-        slot.shed()
+        slot.shed(_LOOKS)
         is_sorted = not slot.level or bool(slot.ripe)
         if len(slot.chunks) >= (1 if is_sorted else _CROWD):
             self._move(slot, is_sorted)
@@ -325,22 +345,30 @@ class Slots(Generic[Key]):
         if is_sorted:
             slot.ripen(chunk, next(self._numbers))
         else:
-            self._deal(chunk, slot.level)
+            self._deal(chunk, slot.level - 1)
         return len(chunk)
 
-    def _deal(self, chunk: Chunk[Key], level: int) -> None:
+    def _deal(self, chunk: Chunk[Key], coarsest: int) -> None:
         """Deal a chunk of a slot out to finer ones."""
+        parts, mask = self._chunks.parts, self._chunks.mask
         for key, when in chunk.items():
-            at = _microseconds(when)
-            finer = self._slot(at, when, min(self._level(at), level - 1), level - 1)
-            self._shards[hash(key) % _SHARDS][key] = found = finer.put(key, when)
-            if len(found) >= PIECE:
-                self._filled.append(finer)
+            slot = self._slot(_microseconds(when), when, coarsest)
+            parts[hash(key) & mask][key] = finer = slot.put(key, when)
+            if len(finer) >= PIECE:
+                self._filled.append(slot)
 
-    def _pick(self, slot: _Slot[Key]) -> Due[Key]:
-        """Take the first timer out of a sorted slot."""
-        key, when = slot.pick()
-        shard = self._shards[hash(key) % _SHARDS]
-        del shard[key]
-        self._count_off(shard)
-        return key, when
+    def _picked(self, slot: _Slot[Key], now: datetime, most: int) -> list[Due[Key]]:
+        """Take what is due out of a sorted slot."""
+        picked = slot.pick(now, most)
+        parts, mask = self._chunks.parts, self._chunks.mask
+        for key, _ in picked:
+            part = parts[hash(key) & mask]
+            del part[key]
+            shrink(part)
+        self._count_off(len(picked))
+        return picked
+
+    def _count_off(self, gone: int) -> None:
+        self._count -= gone
+        if not self._count and len(self._places) + len(self._chunks.parts) <= _LOOKS:
+            self.clear()

@@ -10,8 +10,8 @@ Invariants:
   earlier, after the timer it was set for was dropped or moved. One wake-up for nothing is cheaper than a new callback
   at every drop: most timers are timeouts, and most timeouts are dropped. While no timer is set, there is no callback.
 - In one turn of the loop at most 200 timers are handed over, and at most 500 are moved to find them, however the clock
-  moves. While there is more to do, each of the next turns does some, without a callback of the clock: fifty thousand
-  that are due at once must not stop the loop.
+  moves. What has run empty is thrown away in such pieces, too. While there is more to do, each of the next turns does
+  some, without a callback of the clock: fifty thousand that are due at once must not stop the loop.
 
 Some deadlines are *spans*: back-offs, and how long a try may take. They count from something that happened in this
 process, so they are over when either the wall clock or the machine's steady clock says so. When the wall clock was set
@@ -32,11 +32,12 @@ from typing import Generic, TypeVar
 
 from durable.timers.clock import Clock, Handle, machines
 from durable.timers.durations import after
-from durable.timers.slots import PIECE, Due, Slots
+from durable.timers.slots import Due, Slots
 
 Key = TypeVar("Key", bound=Hashable)
 
 AT_ONCE = 200  # timers handed over in one turn of the loop: handling so many takes 20 to 40 ms
+MOVES = 500  # that are made in one turn to find them: half a millisecond
 
 
 class _SetBack(Generic[Key]):
@@ -77,7 +78,7 @@ class TimerWheel(Generic[Key]):
         self._handle: Handle | None = None
         self._closed = False
         self._room = AT_ONCE  # for handing over, in this turn of the loop
-        self._moves = PIECE  # that may still be made in it
+        self._moves = MOVES  # that may still be made in it
         self._is_counting = False  # the next turn will make room again
         self._is_behind = False  # there was no room for all that is due: the next turns go on
         self._spans: dict[Key, datetime | None] = {}
@@ -115,6 +116,8 @@ class TimerWheel(Generic[Key]):
             self._forget_span(key)
             if not self._slots:
                 self._disarm()
+                if not self._slots.is_bare:
+                    self._wake()
 
     def next_due(self) -> datetime | None:
         """Return the exact earliest deadline, or None if no timer is set."""
@@ -188,7 +191,7 @@ class TimerWheel(Generic[Key]):
         return due
 
     def _turn(self) -> None:
-        self._room, self._moves, self._is_counting = AT_ONCE, PIECE, False
+        self._room, self._moves, self._is_counting = AT_ONCE, MOVES, False
         if self._is_behind:
             self._is_behind = False
             self._context.copy().run(self._wake)
@@ -209,7 +212,7 @@ class TimerWheel(Generic[Key]):
         if not self._set_backs:  # closed meanwhile
             return
         set_back = self._set_backs[0]
-        some = list(islice(set_back.left, PIECE))
+        some = list(islice(set_back.left, MOVES))
         for key, when in some:
             if when is not None:
                 self._spans[key] = earlier = after(when, -set_back.by)

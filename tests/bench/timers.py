@@ -23,8 +23,8 @@ from typing import Protocol
 
 import attrs
 
-from durable.timers.slots import PIECE, Slots
-from durable.timers.wheel import AT_ONCE
+from durable.timers.slots import Slots
+from durable.timers.wheel import AT_ONCE, MOVES
 from tests.bench.figures import Figure, Goal, Size
 from tests.bench.heap import Heap
 
@@ -48,7 +48,7 @@ class _Wheel(Slots[Hashable]):
         super().__init__(_START)
 
     def fire(self) -> int:
-        return len(self.take(_START + _DAY, AT_ONCE, PIECE)[0])
+        return len(self.take(_START + _DAY, AT_ONCE, MOVES)[0])
 
 
 class _Heap(Heap):

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from tests.proof.torture.planting import Fault
 
-SLOTS, WHEEL = "timers/slots.py", "timers/wheel.py"
+SLOTS, TABLE, WHEEL = "timers/slots.py", "timers/table.py", "timers/wheel.py"
 OF_TIMERS = ("tests/unit/timers",)
 
 OF_TIME = [
     Fault(
         "believe an armed timer without looking at the clock",
         SLOTS,
-        "elif not slot.ripe or slot.sorted_first > now:",
-        "elif not slot.ripe or (slot.sorted_first > now and due):",
+        "if when > now or not chunk or",
+        "if not chunk or",
         OF_TIMERS,
     ),
     Fault(
@@ -57,8 +57,8 @@ OF_TIME = [
     Fault(
         "set a timer in the finest slot there is",
         SLOTS,
-        "for coarser in range(coarsest, level - 1, -1):",
-        "for coarser in range(level, coarsest + 1):",
+        "self._coarsest_first = kept[::-1]",
+        "self._coarsest_first = kept",
         OF_TIMERS,
     ),
     Fault(
@@ -84,8 +84,8 @@ OF_TIME = [
     ),
     Fault(
         "keep the room of timers that were dropped",
-        SLOTS,
-        "    if not len(table) & 7 and",
+        TABLE,
+        "    if not len(entries) & 7 and",
         "    if False and",
         OF_TIMERS,
     ),
@@ -93,6 +93,27 @@ OF_TIME = [
         "keep sorted chunks of which all timers were dropped",
         SLOTS,
         "            ripe[:] = [one for one in ripe if one[2]]\n",
+        "",
+        OF_TIMERS,
+    ),
+    Fault(
+        "let one dict grow with the number of timers",
+        TABLE,
+        "        if bit >> _DEEPEST:\n",
+        "        if bit:\n",
+        OF_TIMERS,
+    ),
+    Fault(
+        "throw all slots that ran empty away at once",
+        SLOTS,
+        "                self._note_levels()\n            looks -= 1\n",
+        "                self._note_levels()\n",
+        OF_TIMERS,
+    ),
+    Fault(
+        "keep the slots that ran empty when the last timer is dropped",
+        WHEEL,
+        "                if not self._slots.is_bare:\n                    self._wake()\n",
         "",
         OF_TIMERS,
     ),

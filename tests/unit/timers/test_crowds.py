@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from durable.testing.clock import VirtualClock
 from durable.timers.clock import SystemClock
 from durable.timers.slots import PIECE, Slots, _Slot
-from durable.timers.wheel import AT_ONCE, TimerWheel
+from durable.timers.wheel import AT_ONCE, MOVES, TimerWheel
 from tests.unit.timers.test_wheel import LAST, MICROSECOND, SECOND, START, Leaping, Told
 
 MILLISECOND = timedelta(milliseconds=1)
@@ -70,7 +70,7 @@ def rest_in_pieces(told: Told, moves: Moves) -> None:
     while told.turns:
         before = len(told.order)
         told.turn()
-        assert moves.taken() <= PIECE and len(told.order) - before <= AT_ONCE
+        assert moves.taken() <= MOVES and len(told.order) - before <= AT_ONCE
 
 
 # The simplest model: a sorted list, of which any first part may be told once it is due.
@@ -242,11 +242,11 @@ def test_of_any_number_at_one_instant_two_hundred_are_told_in_a_turn_in_order(mo
         most = max(most, moves.taken())
     assert most <= PIECE + 1
     told.clock.leap_to(START + 3_600 * SECOND)
-    assert moves.taken() <= PIECE
+    assert moves.taken() <= MOVES
     turns = 0
     while not told.order:
         told.turn()
-        assert moves.taken() <= PIECE
+        assert moves.taken() <= MOVES
         turns += 1
     assert turns <= 40  # a few chunks of each width had yet to be moved
     rest_in_pieces(told, moves)
@@ -263,7 +263,7 @@ def test_a_machine_that_was_suspended_finds_all_that_is_due_in_pieces(moves: Mov
     told.timers.set("later", START + span + DAY)
     moves.taken()
     told.clock.leap_to(START + span)
-    assert moves.taken() <= PIECE
+    assert moves.taken() <= MOVES
     rest_in_pieces(told, moves)
     assert [key for key, _ in told.order] == sorted(range(20_000), key=deadlines.__getitem__)
     assert list(told.clock.armed) == [START + span + DAY]
@@ -278,7 +278,7 @@ def test_deadlines_long_past_are_told_in_order_in_pieces(moves: Moves) -> None:
     moves.taken()
     assert told.calls == []
     told.clock.ring()
-    assert moves.taken() <= PIECE
+    assert moves.taken() <= MOVES
     rest_in_pieces(told, moves)
     assert [key for key, _ in told.order] == sorted(range(5_000), key=deadlines.__getitem__)
     assert not told.clock.armed
@@ -309,7 +309,7 @@ def test_spans_are_brought_forward_in_pieces(moves: Moves) -> None:
     moves.taken()
     clock.wall = timedelta(hours=-1)
     clock.look()
-    assert moves.taken() <= 3 * PIECE  # each may bring some of a crowded slot with it
+    assert moves.taken() <= 3 * MOVES  # each may bring some of a crowded slot with it
     told.timers.drop(2_000)
     told.timers.set(2_001, START + timedelta(hours=9))
     told.timers.set_span(2_002, START + timedelta(hours=9))
@@ -318,9 +318,10 @@ def test_spans_are_brought_forward_in_pieces(moves: Moves) -> None:
     clock.look()
     while told.turns:
         told.turn()
-        assert moves.taken() <= 3 * PIECE
+        assert moves.taken() <= 3 * MOVES
     clock.wall = timedelta(hours=5) - SECOND
     clock.ring()
+    told.rest()
     assert told.calls == []
     clock.wall = timedelta(hours=6, seconds=1)
     clock.ring()
@@ -453,10 +454,31 @@ def test_what_is_dropped_leaves_nothing_behind(step: timedelta, is_asked: bool) 
         for key in range(50_000):
             if key % 250:
                 slots.drop(key)
-        slots.take(START, 0, PIECE)
+        slots.take(START, 0, MOVES)
     for key in range(0, 50_000, 250):
         slots.drop(key)
-    assert not slots._slots and not slots._places and not any(slots._shards) and not slots._filled
+    while slots.take(START, 0, MOVES)[2]:
+        pass
+    assert slots.is_bare and not any(slots._levels) and not any(slots._chunks.parts) and not slots._filled
+
+
+def test_what_ran_empty_is_thrown_away_in_pieces() -> None:
+    """Dropping the last of many timers stops nobody, and neither do the turns that follow."""
+    told, random = Told(Leaping()), Random(5)
+    slots = told.timers._slots
+    for key in range(60_000):
+        told.timers.set(key, START + random.random() * 3_600 * SECOND)
+    assert len(slots._places) > 2_000
+    for key in range(60_000):
+        before = len(slots._places)
+        told.timers.drop(key)
+        assert len(slots._places) >= before - AT_ONCE
+    assert not told.clock.armed and told.turns
+    while told.turns:
+        before = len(slots._places)
+        told.turn()
+        assert len(slots._places) >= before - AT_ONCE
+    assert slots.is_bare and not any(slots._levels) and not told.clock.armed and told.calls == []
 
 
 def test_a_timer_that_is_moved_again_and_again_takes_no_more_room() -> None:

@@ -19,9 +19,11 @@ told, and entries queued, only when all of them are there (R31).
 from __future__ import annotations
 
 import asyncio
-import heapq
+from bisect import insort_right
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from operator import itemgetter
 from typing import Any, Protocol
 
 from durable.errors import StoreError
@@ -29,11 +31,12 @@ from durable.journal.entries import Entries
 from durable.journal.records import Record
 from durable.journal.rules.retraction import PutBack, retraction
 from durable.journal.rules.state import State
-from durable.stores import Entry, Opening, Store
+from durable.stores import Appending, Entry, Store, keeping, submitting
 
 Told = Callable[[StoreError | None], None]
 
 TOLD_AT_ONCE = 200  # in one turn of the loop: each may begin a run, or go on with one
+_NUMBER = itemgetter(0)
 
 
 class Follower(Protocol):
@@ -48,7 +51,8 @@ class Journal:
 
     Right after a record is folded, the followers of its kind are told, in the order in which they were added, and
     `changed` is set. `on_failure(error)` is called once if the store fails.
-    A store whose class says `immediate = True` never suspends in `append`: it is appended to in place.
+    A store whose class says `immediate = True` never suspends: batches are kept in place. To any other store they are
+    submitted one at a time, while `write` allows it.
     """
 
     def __init__(
@@ -62,7 +66,9 @@ class Journal:
         self.failure: StoreError | None = None
         self._refusal: StoreError | None = None  # why nothing more is posted: the store has failed, or was closed
         self.immediate = bool(getattr(store, "immediate", False))
-        self._store = store
+        self._keep = keeping(store)
+        self._appending = Appending(store)
+        self._submit = submitting(store) or self._appending.submit
         self._state = state
         self._entries = Entries(state)
         self.on_failure: Callable[[StoreError], None] | None = None
@@ -71,11 +77,11 @@ class Journal:
         self._queue: list[Entry] = []
         self._untold: list[tuple[Callable[[Any], None], Record]] = []
         self._loop = asyncio.get_running_loop()
-        self._more = asyncio.Event()
-        self._flushing = False
-        self._order = 0
+        self._is_flushing = False  # a flush is scheduled
+        self._is_submitting = not self.immediate  # a batch is under way, or none may be submitted yet
+        self._submitted = 0
         self._is_telling = False
-        self._waiting: list[tuple[int, int, Told]] = []
+        self._waiting: deque[tuple[int, Told]] = deque()  # in the order of the numbers
 
     def follow(self, follower: Follower) -> None:
         """Add a follower, which is told of its kinds of records from now on."""
@@ -153,11 +159,9 @@ class Journal:
     def _write_soon(self) -> None:
         # This comes first: if a full stack has no room for it, nothing has happened yet.
         self._changed.set()
-        if not self.immediate:
-            self._more.set()
-        elif not self._flushing:
+        if not (self._is_flushing or self._is_submitting):
             self._loop.call_soon(self._flush_soon)
-            self._flushing = True
+            self._is_flushing = True
 
     def tell(self, number: int, told: Told) -> None:
         """Call `told(None)` once record `number` is durable.
@@ -170,8 +174,14 @@ class Journal:
         elif self.failure is not None:
             told(self.failure)
         else:
-            self._order += 1
-            heapq.heappush(self._waiting, (number, self._order, told))
+            self._wait(number, told)
+
+    def _wait(self, number: int, told: Told) -> None:
+        waiting = self._waiting
+        if waiting and number < waiting[-1][0]:  # rarely: nearly all wait for the record that was posted last
+            insort_right(waiting, (number, told), key=_NUMBER)
+        else:
+            waiting.append((number, told))
 
     def _refuse(self) -> None:
         if self._refusal is not None:
@@ -204,23 +214,20 @@ class Journal:
             await reached
 
     def flush(self) -> None:
-        """Append the queued records to an immediate store, now."""
+        """Keep the queued records in an immediate store, now."""
         batch, self._queue = self._queue, []
         if not batch or self.failure is not None:
             return
-        number, store = self.posted, self._store
-        if isinstance(store, Opening) and store.generation == store.store.generation:
-            store = store.store  # nobody else has opened it since
-        appending = store.append(batch)
+        number = self.posted
         try:
-            appending.send(None)
-        except StopIteration:
-            self._advance(number)
-        except Exception as error:
+            self._keep(batch)
+        except BaseException as error:  # R31: whatever ended it, how much of it is kept is not known
             self.fail(error)
+            if not isinstance(error, Exception):
+                raise
         else:
-            appending.close()
-            self.fail(RuntimeError("a store that says immediate = True suspended in append"))
+            self.durable = number
+            self._tell_durable()
 
     def close(self, last: Record) -> None:
         """Post the last record; refuse all records after it.
@@ -240,29 +247,46 @@ class Journal:
         self._queue.clear()
         self._tell_failure(failure)
 
-    def _flush_soon(self) -> None:
-        self._flushing = False
-        self._tell_untold()
-        self.flush()
-
     async def write(self) -> None:
-        """Append queued records, group by group, until cancelled or the store fails."""
-        while self.failure is None:
-            await self._more.wait()
-            self._more.clear()
-            self._tell_untold()
-            while self._queue and self.failure is None:
-                batch, self._queue = self._queue, []
-                number = self.posted
-                try:
-                    await self._store.append(batch)
-                except Exception as error:
-                    self.fail(error)
-                else:
-                    self._advance(number)
+        """Let records go to the store, group by group, until cancelled or the store fails."""
+        if not self.immediate:
+            self._is_submitting = False
+            self._submit_queued()
+            await self._appending.work()
 
-    def _advance(self, number: int) -> None:
-        self.durable = number
+    def _flush_soon(self) -> None:
+        self._is_flushing = False
+        if self.immediate:
+            self._tell_untold()
+            self.flush()
+        elif not self._is_submitting:
+            self._submit_queued()
+
+    def _submit_queued(self) -> None:
+        self._tell_untold()
+        batch = self._queue
+        if not batch or self.failure is not None:
+            return
+        self._queue = []
+        self._submitted = self.posted
+        self._is_submitting = True
+        try:
+            self._submit(batch, self._written)
+        except Exception as error:
+            self.fail(error)
+
+    def _written(self, error: Exception | None) -> None:
+        if self.failure is not None:
+            return
+        if error is not None:
+            self.fail(error)
+            return
+        self._is_submitting = False
+        self.durable = self._submitted
+        self._submit_queued()  # first: the store is at work while these are told
+        self._tell_durable()
+
+    def _tell_durable(self) -> None:
         if not self._is_telling:
             self._tell_some()
 
@@ -275,17 +299,17 @@ class Journal:
                 self._loop.call_soon(self._tell_some)
                 return
             left -= 1
-            heapq.heappop(waiting)[2](None)
+            waiting.popleft()[1](None)
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """Note that the store has failed.
 
         Nothing is appended any more, and all that wait get a `StoreError`.
         """
         if self.failure is not None:
             return
-        failure = error
-        if not isinstance(failure, StoreError):
+        failure = error if isinstance(error, StoreError) else None
+        if failure is None:
             failure = StoreError(f"the store failed: {type(error).__name__}: {error}")
             failure.__cause__ = error
         self._tell_failure(failure)
@@ -294,8 +318,8 @@ class Journal:
 
     def _tell_failure(self, failure: StoreError) -> None:
         self.failure = self._refusal = failure
-        waiting, self._waiting = self._waiting, []
-        for number, _, told in sorted(waiting, key=lambda entry: entry[:2]):
+        while self._waiting:
+            number, told = self._waiting.popleft()
             told(failure if number > self.durable else None)
 
 

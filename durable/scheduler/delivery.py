@@ -62,6 +62,7 @@ class Delivery:
         "_receiver",
         "_recorded",
         "_rounds",
+        "_tells",
         "_watched",
         "delivered",
         "is_stopped",
@@ -83,7 +84,8 @@ class Delivery:
         self._rounds = rounds
         self._receiver = receiver
         self.is_stopped = False
-        self._watched = False
+        self._watched = False  # the rounds call back when the run is quiet
+        self._tells = False  # the journal calls back when an outcome is durable
         self.quiet_at = rounds.now + QUIET
         # The number of the last record when this execution began: every turn recorded by then is durable with it.
         self._recorded = journal.posted
@@ -124,7 +126,8 @@ class Delivery:
         self._last = turn
         self._numbers[turn] = number
         self._close_open_turn()
-        self._watch()
+        self._wait_for(number)
+        self._rounds.keep(self.quiet_at)
 
     def cancelled_again(self, key: str) -> None:
         """Note that the code has cancelled a step again whose cancelling is recorded."""
@@ -176,11 +179,11 @@ class Delivery:
         turn = self.delivered + 1
         if turn > self._last:
             return
-        number = max(self._numbers.pop(turn, 0), self._recorded)
+        number = max(self._numbers.get(turn, 0), self._recorded)
         if number > self._journal.durable:
-            self._numbers[turn] = number
-            self._journal.tell(number, self._became_durable)
+            self._wait_for(number)
             return
+        self._numbers.pop(turn, None)
         self.delivered = self._ledger.delivered = turn
         self.touch()
         unclaimed = self._receiver.deliver(self._ledger.turns.get(turn, []))
@@ -196,7 +199,15 @@ class Delivery:
         if ledger.open_turn == self.delivered + 1 and ledger.open_turn <= self._last:
             ledger.open_turn += 1
 
+    def _wait_for(self, number: int) -> None:
+        if number <= self._journal.durable:
+            self._watch()
+        elif not self._tells:
+            self._journal.tell(number, self._became_durable)
+            self._tells = True  # after that, as in `_watch`
+
     def _became_durable(self, error: StoreError | None) -> None:
+        self._tells = False
         if error is not None:
             return
         if self.is_quiet and not self._watched:

@@ -22,7 +22,7 @@ AT_ONCE = 200
 
 
 class Rounds:
-    """Rounds count while a callback waits for one.
+    """Rounds count while a callback waits for one, or somebody has asked to `keep` counting.
 
     An idle engine has no chain of callbacks.
     """
@@ -32,14 +32,24 @@ class Rounds:
         self._loop = asyncio.get_running_loop()
         self._ready = ready(self._loop)
         self._due: dict[int, list[Callable[[], None]]] = {}
+        self._until = 0
         self._running = False
 
     def call_at(self, number: int, callback: Callable[[], None]) -> None:
         """Call `callback` in round `number`, or in the next round if that has passed."""
-        if not self._running:
-            self._loop.call_soon(self._round)  # first, since a full stack may have no room for it
-            self._running = True
+        self._run()  # first, since a full stack may have no room for it
         self._due.setdefault(max(number, self.now + 1), []).append(callback)
+
+    def keep(self, number: int) -> None:
+        """Count on until round `number`, though no callback waits for it."""
+        if number > self._until:
+            self._run()
+            self._until = number
+
+    def _run(self) -> None:
+        if not self._running:
+            self._loop.call_soon(self._round)
+            self._running = True
 
     async def passed(self, count: int) -> None:
         """Wait until `count` rounds have passed."""
@@ -48,7 +58,7 @@ class Rounds:
         await reached
 
     def _round(self) -> None:
-        self.now = self.now + 1 if self._is_busy() else min(self._due)
+        self.now = self.now + 1 if self._is_busy() else min(self._due, default=max(self._until, self.now + 1))
         due = self._due.pop(self.now, [])
         if len(due) > AT_ONCE:
             self._due[self.now + 1] = due[AT_ONCE:] + self._due.pop(self.now + 1, [])
@@ -57,7 +67,7 @@ class Rounds:
             for callback in due:
                 callback()
         finally:
-            self._running = bool(self._due)
+            self._running = bool(self._due) or self.now < self._until
             if self._running:
                 self._loop.call_soon(self._round)
 

@@ -11,11 +11,13 @@ from durable.stores.file.store import FileReader, FileStore
 from durable.stores.file.thread import Job, StoreThread, deliver, perform_each
 from durable.stores.jsonl import read_lines, write_lines
 from durable.stores.log import Log
-from durable.stores.opening import Opening, begin_writing, hurry, opening_of
+from durable.stores.opening import begin_writing, hurry, opening_of
 from durable.stores.stderr import say
-from durable.stores.store import Entry, RunQuery, RunRow, Store
+from durable.stores.store import Entry, Kept, RunQuery, RunRow, Store
+from durable.stores.ways import Appending, keeping, submitting
 
 __all__ = [
+    "Appending",
     "Bell",
     "DictStore",
     "Entry",
@@ -23,9 +25,9 @@ __all__ = [
     "FileStore",
     "Inbox",
     "Job",
+    "Kept",
     "Log",
     "Message",
-    "Opening",
     "RunQuery",
     "RunRow",
     "Store",
@@ -33,11 +35,13 @@ __all__ = [
     "begin_writing",
     "deliver",
     "hurry",
+    "keeping",
     "message_run",
     "opening_of",
     "perform_each",
     "read_lines",
     "ring",
     "say",
+    "submitting",
     "write_lines",
 ]

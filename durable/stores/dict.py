@@ -65,6 +65,10 @@ class DictStore:
         Raises:
             StoreError: not open, another store took over the mapping, or the mapping failed.
         """
+        self.keep(entries)
+
+    def keep(self, entries: Sequence[Entry]) -> None:
+        """Do what `append` does, without a coroutine."""
         self._check_open()
         if not entries:
             return

@@ -2,17 +2,19 @@
 
 Separate because a store that is one object for two engines cannot tell which of them calls, and an engine should know
 no kind of store. Anybody may open some stores again without closing them: an opening knows if it is still the newest.
-Leaves to the store everything else, to `dict` the counting of openings.
+Leaves to the store everything else, to `dict` the counting of openings, to `ways` the faster ways in.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import ParamSpec, Protocol, runtime_checkable
 
 from durable.errors import StoreError
 from durable.stores.store import Entry, RunQuery, RunRow, Store
+
+_P = ParamSpec("_P")
 
 
 @runtime_checkable
@@ -68,6 +70,15 @@ class Opening:
         """Append, if this is the newest opening."""
         self._check()
         await self.store.append(entries)
+
+    def guarded(self, way: Callable[_P, None]) -> Callable[_P, None]:
+        """Return a way into the store that refuses unless this is the newest opening."""
+
+        def checked(*args: _P.args, **keywords: _P.kwargs) -> None:
+            self._check()
+            way(*args, **keywords)
+
+        return checked
 
     def unfinished(self, now: datetime) -> AsyncIterator[Entry]:
         """Yield the entries that recovery reads, if this is the newest opening."""

@@ -7,7 +7,7 @@ Leaves to `journal` the time of an append, and the meaning of a body.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -15,6 +15,9 @@ import attrs
 
 from durable.events import checked_count, checked_text
 from durable.timers import aware, shown
+
+Kept = Callable[[Exception | None], None]
+"""Called with None when a batch is durable, or with the error because of which it may not be."""
 
 _ANY = 1 << 62  # no limit: an older store may hold longer names than are accepted now
 
@@ -145,6 +148,17 @@ class Store(Protocol):
     The engine awaits one call of `append` at a time, and reads only between two of them or concurrently with one. A
     reader must see whole batches. Every method may raise `StoreError`; after `append` has raised, the engine appends no
     more.
+
+    A store may have a faster way in beside `append`, which the engine then uses instead. It keeps the same promises,
+    and the engine never changes the sequence that it hands over. A subclass that overrides `append` gets `append`.
+
+    `keep(entries)`: of a store whose class says `immediate = True`, whose `append` never suspends. It does without a
+    coroutine what `append` does.
+
+    `submit(entries, told)`: returns at once. Later, once the batch is durable, `told(None)` is called; if it cannot be
+    kept, `told(error)`. It is called once, on the loop on which the batch was submitted, and never within `submit`. The
+    engine submits a batch when the one before has been told, and none after an error. If `submit` itself raises, the
+    batch was not taken, and `told` is not called.
     """
 
     async def open(self) -> None:

@@ -25,10 +25,11 @@ from durable.stores.file.reader import Reader
 from durable.stores.file.reading import ReadConnection
 from durable.stores.file.schema import SYNCHRONOUS
 from durable.stores.file.thread import StoreThread, perform_each
+from durable.stores.file.waking import Waker
 from durable.stores.file.writer import Writer
 from durable.stores.log import Log
 from durable.stores.rows import micros
-from durable.stores.store import Entry, RunQuery, RunRow
+from durable.stores.store import Entry, Kept, RunQuery, RunRow
 from durable.timers import shown
 
 _T = TypeVar("_T")
@@ -175,6 +176,7 @@ class FileStore:
         self._pid: int | None = None
         self._reader = FileReader(self.path)
         self._worker: StoreThread | None = None
+        self._waker: Waker | None = None
         self._writer = self._new_writer()
         self._closing: asyncio.Task[None] | None = None
 
@@ -209,7 +211,7 @@ class FileStore:
         except BaseException:
             await _stopped(worker, writer.close)
             raise
-        self._worker, self._writer, self._pid = worker, writer, os.getpid()
+        self._worker, self._writer, self._waker, self._pid = worker, writer, Waker(), os.getpid()
 
     async def begin(self) -> None:
         """Open the file to write, after everything has been examined.
@@ -238,6 +240,16 @@ class FileStore:
         worker = self._open_worker()
         if entries:
             await worker.post(tuple(entries))
+
+    def submit(self, entries: Sequence[Entry], told: Kept) -> None:
+        """Keep a batch as `append` does; see `Store` for the calling of `told`.
+
+        Raises:
+            StoreError: the store is not open; `told` is not called.
+        """
+        worker = self._open_worker()
+        assert self._waker is not None
+        worker.submit(tuple(entries), told, self._waker)
 
     def unfinished(self, now: datetime) -> AsyncIterator[Entry]:
         """Yield the entries that recovery reads: see `FileReader.unfinished`."""
@@ -299,7 +311,11 @@ class FileStore:
         await self._reader.close()  # before the writer: only the last to close the file can copy its -wal into it
         closed = worker.post(self._writer.close)
         worker.stop()
-        await closed
+        try:
+            await closed
+        finally:
+            assert self._waker is not None
+            self._waker.close()
 
     def _open_worker(self) -> StoreThread:
         _check_process(self._pid, self.path)

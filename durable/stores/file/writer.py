@@ -193,7 +193,8 @@ class Writer:
             return
         if self.failure is None:
             try:
-                self._write([entry for job in jobs for entry in job.task])
+                if entries := [entry for job in jobs for entry in job.task]:
+                    self._write(entries)
             except Exception as error:
                 self._fail(error)
         if self.failure is not None:

@@ -28,14 +28,14 @@ FAULTS = [
     Fault(
         "acknowledge before the commit",
         "journal/writer.py",
-        "                    await self._store.append(batch)",
-        "                    self._advance(number)\n                    await self._store.append(batch)",
+        "        self._is_submitting = True\n",
+        "        self._is_submitting = True\n        self.durable = self.posted\n        self._tell_durable()\n",
     ),
     Fault(
         "take a failed commit for a good one",
         "journal/writer.py",
-        "                except Exception as error:\n                    self.fail(error)\n                else:\n",
-        "                except Exception:\n                    self._advance(number)\n                else:\n",
+        "        if error is not None:\n            self.fail(error)\n            return\n",
+        "",
     ),
     Fault(
         "swap two deliveries on replay",
@@ -242,9 +242,8 @@ FAULTS = [
     Fault(
         "tear what one cause leads to apart",
         "journal/writer.py",
-        "                batch, self._queue = self._queue, []\n                number = self.posted\n",
-        "                batch, self._queue = self._queue[:1], self._queue[1:]\n"
-        "                number = self.durable + 1\n",
+        "        self._queue = []\n        self._submitted = self.posted\n",
+        "        batch, self._queue = batch[:1], batch[1:]\n        self._submitted = self.durable + 1\n",
     ),
     Fault(
         "return at the call what came in a turn",

@@ -31,7 +31,6 @@ from durable.functions.registry import Registry, check_listed
 from durable.functions.request import (
     InvokeRequest,
     Request,
-    RunRequest,
     SendRequest,
     SignalRequest,
     SleepRequest,
@@ -54,7 +53,6 @@ __all__ = [
     "Progress",
     "Registry",
     "Request",
-    "RunRequest",
     "SendRequest",
     "SignalRequest",
     "SleepRequest",

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from types import CodeType, FunctionType, MethodType
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 import attrs
 
@@ -25,7 +25,7 @@ from durable.journal import Policy, misuse
 from durable.timers import shown
 
 
-@attrs.frozen(eq=False, repr=False)
+@attrs.define(eq=False, repr=False)  # not frozen, which would take four times as long to make; nobody changes one
 class Handler:
     """A handler is a callable with its arguments and the options of its tries."""
 
@@ -49,7 +49,7 @@ class Handler:
 
 
 _LAYERS = 100  # of partials, methods and callable objects around a function; more than these are taken for a cycle
-_known: WeakKeyDictionary[FunctionType, tuple[CodeType, tuple[bool, object]]] = WeakKeyDictionary()
+_known: dict[ref[FunctionType], tuple[CodeType, bool, object]] = {}  # by a reference that its function's end takes out
 _func_of: Any = functools.partial.__dict__["func"].__get__
 _mro_of: Any = type.__dict__["__mro__"].__get__
 _dict_of: Any = type.__dict__["__dict__"].__get__
@@ -88,18 +88,19 @@ def checked_handler(step_id: str, handler: object) -> bool:
     return bool(flags & inspect.CO_COROUTINE)
 
 
-def read_off(step_id: str, handler: object) -> tuple[bool, object]:
-    """Return whether a callable is asynchronous, and its return type: see `return_type`.
+def read_off(step_id: str, handler: object) -> tuple[object, bool, object]:
+    """Return a callable's code, whether it is asynchronous, and its return type: see `return_type`.
 
     Raises:
         TypeError: see `checked_handler`.
     """
     if type(handler) is not FunctionType:
-        return checked_handler(step_id, handler), return_type(handler)
-    known = _known.get(handler)
+        return None, checked_handler(step_id, handler), return_type(handler)
+    known = _known.get(ref(handler))
     if known is None or known[0] is not handler.__code__:
-        known = _known[handler] = handler.__code__, (checked_handler(step_id, handler), return_type(handler))
-    return known[1]
+        known = handler.__code__, checked_handler(step_id, handler), return_type(handler)
+        _known[ref(handler, _known.__delitem__)] = known
+    return known
 
 
 def _function(handler: object) -> FunctionType | None:

@@ -18,14 +18,6 @@ from durable.stores import Log
 
 
 @attrs.frozen(eq=False)
-class RunRequest:
-    """Ask to call a handler and record what it returns."""
-
-    step_id: str
-    handler: Handler
-
-
-@attrs.frozen(eq=False)
 class SleepRequest:
     """Ask to sleep for a span counted from the call, or until an instant."""
 
@@ -93,9 +85,7 @@ class InvokeRequest:
     type: object
 
 
-Request = (
-    RunRequest | SleepRequest | WaitForEventRequest | WaitForSignalRequest | SendRequest | SignalRequest | InvokeRequest
-)
+Request = SleepRequest | WaitForEventRequest | WaitForSignalRequest | SendRequest | SignalRequest | InvokeRequest
 
 
 class Execution(Protocol):
@@ -125,6 +115,12 @@ class Execution(Protocol):
     @property
     def log(self) -> Log:
         """The log that the engine writes to."""
+
+    def run(self, step_id: str, handler: Handler) -> Coroutine[Any, Any, Any]:
+        """Count a step that calls a handler and records what it returns; return its coroutine.
+
+        Raises: as for `ask`.
+        """
 
     def ask(self, request: Request) -> Coroutine[Any, Any, Any]:
         """Count a step and return the coroutine of its outcome.

@@ -32,7 +32,6 @@ from durable.functions.options import StepId, StepOptions, checked_ask, checked_
 from durable.functions.request import (
     Execution,
     InvokeRequest,
-    RunRequest,
     SendRequest,
     SignalRequest,
     SleepRequest,
@@ -96,16 +95,15 @@ class Step:
             StepError: no tries are left, or the error was final.
         """
         if type(step_id) is str and step_id.isascii() and 0 < len(step_id) <= NAME_BYTES:  # nearly all come this way
-            is_async, type_ = read_off(step_id, handler)
-            work = Handler(handler, args, kwargs, is_async, self._policy, None, type_)
-            return self._execution.ask(RunRequest(step_id, work))
+            _, is_async, type_ = read_off(step_id, handler)
+            return self._execution.run(step_id, Handler(handler, args, kwargs, is_async, self._policy, None, type_))
         options = step_id if isinstance(step_id, StepOptions) else StepOptions(checked_step_id(step_id))
         name = checked_step_id(options.id)
-        is_async, type_ = read_off(name, handler)
+        _, is_async, type_ = read_off(name, handler)
         type_ = type_ if options.output_type is None else options.output_type
         policy = options.policy(self._policy)
         work = Handler(handler, args, kwargs, is_async, policy, options.timeout, type_, options.within)
-        return self._execution.ask(RunRequest(name, work))
+        return self._execution.run(name, work)
 
     def sleep(self, step_id: StepId, duration: Duration) -> Coroutine[Any, Any, None]:
         """Sleep for a duration, counted from the call.

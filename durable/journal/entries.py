@@ -68,11 +68,11 @@ class Entries:
         """
         match record:
             case StepClosed() | StepOpened():  # first, since they are the most frequent
-                return _entry(record.run, type(record).__name__, write(record))
+                return entry_of(record.run, type(record).__name__, write(record))
             case RunOpened():
                 event = record.event
                 row = _row(record.run, record.function, event.name, record.at)
-                return _entry(record.run, "RunOpened", write(record, self._texts.of(event)), row)
+                return entry_of(record.run, "RunOpened", write(record, self._texts.of(event)), row)
             case RunClosed():
                 return self._of_ending(record)
             case EventSent():
@@ -96,7 +96,7 @@ class Entries:
         error = None if said is None else keepable(said)  # an error's message may hold text that no store can keep
         name, opened_at = ledger.event.name, ledger.opened_at
         row = _row(record.run, ledger.function, name, opened_at, record.at, record.status, error)
-        return _entry(record.run, "RunClosed", write(record), row, ends_run=True)
+        return entry_of(record.run, "RunClosed", write(record), row, ends_run=True)
 
     def _of_event(self, record: EventSent) -> Entry:
         # A scheduled event is kept as a run of its own, which ends when the event is delivered. So it is not lost, even
@@ -122,7 +122,8 @@ class Entries:
 _put = object.__setattr__
 
 
-def _entry(run: str, kind: str, body: str, row: RunRow | None = None, *, ends_run: bool = False) -> Entry:
+def entry_of(run: str, kind: str, body: str, row: RunRow | None = None, *, ends_run: bool = False) -> Entry:
+    """Return an entry whose kind, and body unless it says otherwise, are this library's own."""
     if not (run.isascii() and body.isascii()):
         return Entry(run, kind, body, ends_run, row=row)
     entry = Entry.__new__(Entry)

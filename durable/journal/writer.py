@@ -22,13 +22,16 @@ import asyncio
 from bisect import insort_right
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from functools import partial
 from operator import itemgetter
 from typing import Any, Protocol
 
 from durable.errors import StoreError
-from durable.journal.entries import Entries
-from durable.journal.records import Record
+from durable.journal.codec.write import closed_text
+from durable.journal.entries import Entries, entry_of
+from durable.journal.records import Ok, Record, StepKind
+from durable.journal.rules.ledger import Ledger
 from durable.journal.rules.retraction import PutBack, retraction
 from durable.journal.rules.state import State
 from durable.stores import Appending, Entry, Store, keeping, submitting
@@ -50,7 +53,8 @@ class Journal:
     """A journal is the queue in front of a store.
 
     Right after a record is folded, the followers of its kind are told, in the order in which they were added, and
-    `changed` is set. `on_failure(error)` is called once if the store fails.
+    `changed` is set. `on_failure(error)` is called once if the store fails. `watchers` are told of each run in which a
+    handler has ended a step by `close_step`: nearly always nobody.
     A store whose class says `immediate = True` never suspends: batches are kept in place. To any other store they are
     submitted one at a time, while `write` allows it.
     """
@@ -75,7 +79,8 @@ class Journal:
         self._changed = changed
         self._followers: dict[type[Record], list[Callable[[Any], None]]] = {}
         self._queue: list[Entry] = []
-        self._untold: list[tuple[Callable[[Any], None], Record]] = []
+        self._untold: list[tuple[Callable[[Any], None], Any]] = []
+        self.watchers: list[Callable[[str], None]] = []
         self._loop = asyncio.get_running_loop()
         self._is_flushing = False  # a flush is scheduled
         self._is_submitting = not self.immediate  # a batch is under way, or none may be submitted yet
@@ -110,6 +115,43 @@ class Journal:
         if at_once:
             self.flush()
         return self.posted
+
+    def close_step(
+        self,
+        ledger: Ledger,
+        key: str,
+        kind: StepKind,
+        ok: Ok,
+        turn: int | None,
+        at: datetime,
+        tries: int,
+        joined: Callable[[int, int], None],
+    ) -> None:
+        """Post that a step of a run ended with a value, without making the record.
+
+        The step waits for nothing. Without a turn, it is appended now if the store is immediate. Else
+        `joined(turn, number)` is called in place of the followers of `StepClosed`. `watchers` are told in both cases.
+
+        Raises:
+            StoreError: as for `post`.
+        """
+        if self._refusal is not None:
+            self._refuse()
+        run = ledger.run
+        entry = entry_of(run, "StepClosed", closed_text(run, key, kind, ok, turn, at, tries))
+        if turn is None and self.immediate:
+            self._changed.set()
+        else:
+            self._write_soon()
+        ledger.close_step(key, kind, ok, turn, at, tries)
+        self._queue.append(entry)
+        self.posted += 1
+        if turn is not None:
+            self._tell(partial(joined, turn), self.posted)
+        for told in self.watchers:
+            self._tell(told, run)
+        if turn is None and self.immediate:
+            self.flush()
 
     def post_all(self, cause: Iterable[Record]) -> list[Record]:
         """Post the records of one cause, all or nothing; return them.
@@ -146,10 +188,13 @@ class Journal:
 
     def _tell_followers(self, record: Record) -> None:
         for told in self._followers.get(type(record), ()):
-            try:
-                told(record)
-            except RecursionError:  # a function's own calls have filled the stack; called by the loop, there is room
-                self._untold.append((told, record))
+            self._tell(told, record)
+
+    def _tell(self, told: Callable[[Any], None], what: Any) -> None:
+        try:
+            told(what)
+        except RecursionError:  # a function's own calls have filled the stack; called by the loop, there is room
+            self._untold.append((told, what))
 
     def _tell_untold(self) -> None:
         while self._untold:

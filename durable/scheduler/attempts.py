@@ -1,7 +1,8 @@
 """Call a step's handler, and record its outcome or the time of the next try.
 
 Separate because a handler is the only user code whose result is kept.
-Leaves to `retries` the decision to try again, to `calls` the outcome's way to the function, to `threads` the threads.
+Leaves to `first_try` a handler that ends as it begins, to `retries` the decision to try again, to `calls` the outcome's
+way to the function, to `threads` the threads.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from durable.scheduler.arguments import watched
 from durable.scheduler.bounds import Bounds, last_word
 from durable.scheduler.calls import StepCall
 from durable.scheduler.deadlines import StepDue
-from durable.scheduler.eager import SpareTask, raising
+from durable.scheduler.eager import Suspended, raising
 from durable.scheduler.overtime import Overtime
 from durable.scheduler.threads import Call
 from durable.scheduler.undocumented import without_loop
@@ -53,7 +54,6 @@ class Attempts:
         "_context",
         "_handler",
         "_has_begun",
-        "_in_place",
         "_overtime",
         "_parts",
         "_recorded",
@@ -67,7 +67,9 @@ class Attempts:
         "is_running",
     )
 
-    def __init__(self, call: StepCall, handler: Handler) -> None:
+    def __init__(self, call: StepCall) -> None:
+        handler = call.handler
+        assert handler is not None
         self.is_running = False
         self._session = call.session
         self._parts = call.session.parts
@@ -81,7 +83,6 @@ class Attempts:
         self._overtime = None if self._bounds is None else Overtime(self._parts)
         self._has_begun = False  # whether this try's handler was called; before that, the try may wait for a thread
         self._recorded = 0
-        self._in_place = False
         self._stopped = False
         self._timed_out = False
         self._task: asyncio.Task[None] | None = None
@@ -102,7 +103,7 @@ class Attempts:
     @property
     def label(self) -> str:
         """The step and its run, for messages."""
-        return f"step {self._step.key!r} of run {self._session.ledger.run!r}"
+        return self._step.label
 
     def begin(self) -> None:
         """Begin the next try, or wait for its recorded time."""
@@ -113,9 +114,7 @@ class Attempts:
                 self._bounds.began = facts.began or facts.opened_at
             if facts.due is not None and StepDue(self._session.ledger.run, self._step.key) in self._parts.timers:
                 return  # R17: the timer decides when the try is due; the clock may have been set back since
-        self._in_place = facts is None and self._session.gate is None and self._bounds is None
         self._admit()
-        self._in_place = False
 
     def _admit(self) -> None:
         # R26: a recovered run must be admitted before it calls handlers.
@@ -180,11 +179,8 @@ class Attempts:
                 return
             context = self._context.copy()
             context.run(CURRENT.set, trying)
-            if self._in_place and self._parts.spare.is_ready:
-                self._try_in_place(self._parts.spare, context)
-            else:
-                self._arm()
-                self._start(self._call(context), context)
+            self._arm()
+            self._start(self._call(context), context)
         except Exception as error:  # whoever lets a try begin has others to serve
             self._end(error, None)
 
@@ -193,37 +189,31 @@ class Attempts:
         self._calling = calling
         self._task = asyncio.Task(self._run(calling), loop=self._parts.loop, context=context)
 
-    def _try_in_place(self, spare: SpareTask, context: Context) -> None:
-        try:
-            handler = self._stood_in()
-            self._has_begun = handler.is_async or self._parts.is_inline
-            if handler.is_async:
-                suspended = spare.begin(handler.function(*handler.args, **handler.kwargs), context)
-                self._task = spare.go_on(suspended, self._run)
-                return
-            if not self._parts.is_inline:
-                self._start(self._call_in_thread(handler, context), context)
-                return
-            value = context.run(without_loop, handler.call)
-            if inspect.isawaitable(value):
-                self._start(value, context)
-                return
-        except StopIteration as stop:
-            value = stop.value
-        except (KeyboardInterrupt, SystemExit) as error:
-            self._start(raising(error), context)  # it must end the loop, so the function must not catch it
-            return
-        except BaseException as error:
-            self._end(error, None)
-            return
-        self._end(None, value, inline=self._is_inline())
+    # Going on with a first try that has begun in place, where the caller stands.
 
-    def _is_inline(self) -> bool:
-        # Inline outcomes must come in the same order on replay (see `delivery`), but coroutines that gather or
-        # as_completed wraps may begin in any order: so the caller must await the step in its own task. While recorded
-        # steps are still behind, an inline outcome could overtake one of theirs.
-        immediate = self._parts.journal.immediate
-        return immediate and not self._session.behind and self._step.called_by is self._step.awaited_by
+    def _take_over(self, trying: Trying | None, *, has_begun: bool = True) -> None:
+        self.is_running, self._has_begun, self._trying = True, has_begun, trying
+
+    def go_on(self, trying: Trying, context: Context, rest: Awaitable[Any]) -> None:
+        """Go on with a handler that has suspended, or has returned what is still to be awaited."""
+        self._take_over(trying)
+        if type(rest) is Suspended:
+            self._calling, self._task = rest, self._parts.spare.go_on(rest, self._run)
+        else:
+            self._start(rest, context)
+
+    def call_in_thread(self, trying: Trying, context: Context, handler: Handler) -> None:
+        """Call a blocking handler in a thread."""
+        self._take_over(trying, has_begun=False)
+        self._start(self._call_in_thread(handler, context), context)
+
+    def end_in_place(self, trying: Trying | None, error: BaseException | None, value: Any) -> None:
+        """Judge and record a try that has ended in place; without `trying` it was never called."""
+        self._take_over(trying, has_begun=trying is not None)
+        if error is not None and is_of(error, KeyboardInterrupt, SystemExit):
+            self._start(raising(error), self._context)  # it must end the loop, so the function must not catch it
+        else:
+            self._end(error, value, inline=error is None and self._step.may_end_inline)
 
     async def _run(self, calling: Awaitable[Any]) -> None:
         try:
@@ -251,16 +241,10 @@ class Attempts:
         if self._overtime is None or not self._overtime.is_behind:  # else the try was judged long ago
             self._end(error, value)
 
-    def _stood_in(self) -> Handler:
-        handler = self._handler
-        if self._parts.stand_in is not None:
-            handler = self._parts.stand_in.handler(self._step.step_id, handler)
-        return watched(handler, self._parts.logger, self.label) if self._parts.is_debugging else handler
-
     async def _call(self, context: Context) -> Any:
         if self._overtime is not None:
             await self._overtime.last_ended()
-        handler = self._stood_in()
+        handler = stood_in(self._step, self._handler)
         if not handler.is_async and not self._parts.is_inline:
             return await self._call_in_thread(handler, context)
         self._begun()
@@ -390,11 +374,19 @@ class Attempts:
         self._step.record(outcome, tries=tries, inline=inline)
 
 
-def begin_attempts(call: StepCall, handler: Handler) -> None:
-    """Begin the first try of a step's handler."""
-    attempts = call.work = Attempts(call, handler)
+def attempts_of(call: StepCall) -> Attempts:
+    """Return new attempts of a step's handler, which its session knows from now on."""
+    attempts = call.work = Attempts(call)
     session = call.session
     if not session.works:
         session.works = {}  # other sessions share the empty one
     session.works[attempts] = None
-    attempts.begin()
+    return attempts
+
+
+def stood_in(call: StepCall, handler: Handler) -> Handler:
+    """Return what is to be called for a handler: a test's stub, and what watches it in debug mode."""
+    parts = call.session.parts
+    if parts.stand_in is not None:
+        handler = parts.stand_in.handler(call.step_id, handler)
+    return watched(handler, parts.logger, call.label) if parts.is_debugging else handler

@@ -22,6 +22,21 @@ from durable.functions import BODY, CURRENT, is_own
 from durable.journal import PREFIX_END
 
 
+def numbered(counts: dict[str, int], name: str) -> str:
+    """Count a call under a name, and return a key that is not used yet: the name itself for the first."""
+    count = counts.get(name)
+    if count is None:
+        counts[name] = 1
+        return name
+    key = name
+    while key in counts:
+        key = f"{name}:{count}"
+        count += 1
+    counts[key] = 1
+    counts[name] = count
+    return key
+
+
 class Branch:
     """A branch counts the step calls of one task of a function (R4)."""
 
@@ -34,14 +49,7 @@ class Branch:
 
     def key(self, step_id: str) -> str:
         """Count a call of `step_id` and return a key that is not used yet."""
-        name = key = self.prefix + step_id
-        count = self.counts.get(name, 0)
-        while key in self.counts:
-            key = f"{name}:{count}"
-            count += 1
-        self.counts[key] = 1
-        self.counts[name] = max(count, 1)
-        return key
+        return numbered(self.counts, self.prefix + step_id)
 
     def child(self) -> Branch:
         """Return a new branch for a task that was started in this branch.
@@ -75,23 +83,28 @@ class Branches:
         self.asked: dict[str, int] = {}
         self.strangers: Tasks | None = None
         self._of = of
-        self._root = Branch("", self.asked)
+        self._root: Branch | None = None  # made when another task than the function's own calls a step
         self.tasks: Tasks = _NO_TASKS
 
     def key(self, step_id: str, task: asyncio.Task[Any] | None, main: asyncio.Task[Any]) -> str:
         """Count a call of `step_id` in the calling task's branch, and return its key."""
-        if task is None or task is main:
-            return self._root.key(step_id)
+        if task is main or task is None:
+            return numbered(self.asked, step_id)
         branch = self._mine().get(task)
         if branch is None:
             inherited = BRANCH.get()
-            parent = inherited[1] if inherited is not None and inherited[0] is self._of else self._root
+            parent = inherited[1] if inherited is not None and inherited[0] is self._of else self._of_function()
             branch = parent.child()
             self._note(task, branch)
         inherited = BRANCH.get()
         if inherited is None or inherited[1] is not branch:
             BRANCH.set((self._of, branch))
         return branch.key(step_id)
+
+    def _of_function(self) -> Branch:
+        if self._root is None:
+            self._root = Branch("", self.asked)
+        return self._root
 
     def note(self, task: asyncio.Task[Any]) -> None:
         """Note that a task awaits a step, which another task may have called."""

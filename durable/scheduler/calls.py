@@ -1,13 +1,14 @@
 """Follow one call of a step method, from the call to its outcome.
 
 Separate because steps of all kinds are recalled, begun, answered and taken back alike.
-Leaves to `session` the list of calls, to `delivery` the order of outcomes, to `attempts` the handlers.
+Leaves to `session` the list of calls, to `delivery` the order of outcomes, to `first_try` and `attempts` the handlers.
 
-A wait is recorded at the call, so a wait that is never awaited must be taken back, and a plain coroutine cannot tell:
-cancelled before its first part ran, it is thrown away without notice, and the traceback may keep its arguments alive
-for as long as the task is held. So the coroutine inside is made when the first part runs. If the outer one ends before
-that, because an error is thrown into it, or it is closed or collected, the step is taken back (R19). So asyncio's
-warning "was never awaited" is given here, with the step's name.
+A call is the coroutine that a step method returns: one object from the call to the outcome. A plain coroutine would not
+do. A wait is recorded at the call, so a wait that is never awaited must be taken back, and a plain coroutine that is
+cancelled before its first part ran is thrown away without notice. A call notices: if an error is thrown into it, or it
+is closed or collected, before its first part ran, its step is taken back (R19). So that it can be collected, its
+session knows the key alone until the first part runs. asyncio's warning "was never awaited" is given here, with the
+step's name.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import asyncio
 import warnings
 from collections.abc import Callable, Coroutine, Generator
 from datetime import datetime
-from types import CodeType, FrameType
 from typing import Any, NoReturn, Protocol
 
 from durable.errors import CodecError, DriftError
+from durable.functions import Handler
 from durable.journal import (
     ABSENT,
     Cancelled,
@@ -84,7 +85,7 @@ class Caller(Protocol):
     branches: Branches
     delivery: Delivery
     gate: Callable[[Callable[[], None]], None] | None
-    calls: dict[str, StepCall]
+    calls: dict[str, StepCall | None]
     works: dict[Work, None]
 
     @property
@@ -94,30 +95,45 @@ class Caller(Protocol):
     def refuse(self) -> None:
         """Refuse every further step call."""
 
+    def receive(self, key: str, facts: StepFacts) -> None:
+        """Note that the function gets the recorded outcome of a step."""
+
     def end_with(self, fault: DriftError) -> NoReturn:
         """Raise an error that ends the run."""
 
 
-class StepCall:
-    """A step call is a call of a step method that has got its key.
+def _of_steps(name: str) -> property:
+    return property(lambda call: getattr(call._steps, name, None))  # None before the first part has run
+
+
+class StepCall(Coroutine[Any, Any, Any]):
+    """A step call is a call of a step method that has got its key, and the coroutine of its outcome.
+
+    It is awaited once, or put into a task. Without a key it is refused when it is awaited (R8).
 
     Attributes:
         key, step_id, kind: the step's key, its id as the user gave it, and its kind.
         type: the type of the outcome's value.
+        handler: the handler, of a step that calls one.
         begin: does the step's work when the call is first awaited; None if the step was recorded at the call.
-        work: the step's handler while it is running.
+        work: the step's handler while it is running beyond its first part.
         future: passes the outcome to the task that awaits the call.
         outcome: the outcome, once the function has it.
         called_by, awaited_by: the tasks that called and that awaits the step.
         was_awaited: whether the coroutine's first part has run.
         was_dropped: whether the code has cancelled the call, or let it go without awaiting it.
+        is_over: it takes nothing back: it was awaited or dropped, or it has not come yet to who asks for it.
     """
 
     __slots__ = (
+        "__weakref__",
+        "_steps",
         "awaited_by",
         "begin",
         "called_by",
         "future",
+        "handler",
+        "is_over",
         "key",
         "kind",
         "outcome",
@@ -129,6 +145,14 @@ class StepCall:
         "work",
     )
 
+    awaited_by: asyncio.Task[Any] | None
+    begin: Callable[[StepCall], object] | None
+    future: asyncio.Future[Outcome] | None
+    handler: Handler | None
+    outcome: Outcome | None
+    work: Work | None
+    _steps: Generator[Any, Any, Any] | None
+
     def __init__(
         self, session: Caller, key: str, step_id: str, kind: StepKind, called_by: asyncio.Task[Any] | None
     ) -> None:
@@ -137,17 +161,19 @@ class StepCall:
         self.step_id = step_id
         self.kind = kind
         self.called_by = called_by
-        self.awaited_by: asyncio.Task[Any] | None = None
-        self.begin: Callable[[], object] | None = None
         self.type: object = ABSENT
-        self.work: Work | None = None
-        self.future: asyncio.Future[Outcome] | None = None
-        self.outcome: Outcome | None = None
+        self.awaited_by = self.begin = self.future = self.handler = self.outcome = self.work = self._steps = None
         self.was_awaited = self.was_dropped = False
+        self.is_over = True
+
+    def __repr__(self) -> str:
+        if not self.key:
+            return f"<a step of run {self.session.ledger.run!r}, refused>"
+        return f"<step {self.key!r} of run {self.session.ledger.run!r}>"
 
     # Awaiting it.
 
-    async def answer(self) -> Any:
+    def __await__(self) -> Generator[Any, Any, Any]:
         """Do the step unless its outcome is recorded; return its value, or raise its error.
 
         Raises:
@@ -155,32 +181,40 @@ class StepCall:
             DriftError: the recorded value no longer fits the type.
         """
         session = self.session
-        self._await()
-        if session.refused:
-            session.refusals.check_own(self.key)
-            await session.refusals.refuse()
-        outcome = self._recalled()
-        if outcome is None and self.begin is not None and self._is_due():
+        if self._enter() is not session.main or session.refused:
+            yield from self._admitted()
+        if self.key in session.calls:
+            session.calls[self.key] = self
+        if self.begin is not None and self._is_due():
             begin, self.begin = self.begin, None
-            begin()
-            outcome = self._recalled()
-        if outcome is None:
-            outcome = self.outcome
+            begin(self)
+        outcome = self.outcome or self._recalled()
         if outcome is None:
             self.future = session.parts.loop.create_future()
             try:
-                outcome = await self.future
+                outcome = yield from self.future
             except BaseException:
                 self.abandon()  # R9: recorded before the cancelling goes on
                 raise
         return self._value(outcome)
 
-    def _await(self) -> None:
-        session = self.session
-        self.was_awaited = True
-        self.awaited_by = task = current_task(session.parts.loop)
-        if task is not None and task is not session.main:
+    def _enter(self) -> asyncio.Task[Any] | None:
+        if self.is_over:
+            raise misplaced("a step can be awaited only once, and not after its coroutine was closed: call it again")
+        self.is_over = True
+        if self.key:
+            self.was_awaited = True
+            self.awaited_by = current_task(self.session.parts.loop)
+        return self.awaited_by
+
+    def _admitted(self) -> Generator[Any, Any, None]:
+        session, task = self.session, self.awaited_by
+        if self.key and task is not None and task is not session.main:
             session.branches.note(task)
+        if self.key and session.refused:
+            session.refusals.check_own(self.key)
+        if not self.key or session.refused:
+            yield from session.refusals.refuse().__await__()
 
     def _value(self, outcome: Outcome) -> Any:
         if isinstance(outcome, Err):
@@ -210,27 +244,43 @@ class StepCall:
         return facts is None or facts.outcome is None
 
     def _recalled(self) -> Outcome | None:
-        """Return the recorded outcome if it was returned inline, without a turn, else None."""
-        facts = self.session.ledger.steps.get(self.key)
-        if facts is None or facts.turn is not None or not isinstance(facts.outcome, (Ok, Err)):
+        """Return the recorded outcome, or None.
+
+        It was returned inline, without a turn, or its turn was delivered before the call was awaited.
+        """
+        session, facts = self.session, self.session.ledger.steps.get(self.key)
+        if facts is None or not isinstance(facts.outcome, (Ok, Err)):
             return None
-        if self.session.parts.journal.failure is not None:
+        if self.key not in session.calls:
+            return facts.outcome  # delivered
+        if facts.turn is not None or session.parts.journal.failure is not None:
             return None  # R31: it is unknown whether the outcome is stored, so the function must not see it
+        session.receive(self.key, facts)
         self.receive(facts)
         return facts.outcome
 
     def receive(self, facts: StepFacts) -> None:
         """Give the recorded outcome to the function."""
-        session = self.session
-        if facts.closed_at is not None and facts.closed_at > session.now:
-            session.now = facts.closed_at
-        if session.behind:
-            session.behind.discard(self.key)
-        session.calls.pop(self.key, None)
         self.work = None
         self.outcome = facts.outcome
         if self.future is not None and facts.outcome is not None and not self.future.done():
             self.future.set_result(facts.outcome)
+
+    @property
+    def label(self) -> str:
+        """The step and its run, for messages."""
+        return f"step {self.key!r} of run {self.session.ledger.run!r}"
+
+    @property
+    def may_end_inline(self) -> bool:
+        """Whether the outcome of a first try that ended in place is returned at the call, without a turn.
+
+        Inline outcomes must come in the same order on replay (see `delivery`), but coroutines that gather or
+        as_completed wraps may begin in any order: so the caller must await the step in its own task. While recorded
+        steps are still behind, an inline outcome could overtake one of theirs.
+        """
+        session = self.session
+        return session.parts.journal.immediate and not session.behind and self.called_by is self.awaited_by
 
     def record(self, outcome: Outcome, *, tries: int = 0, inline: bool = False) -> None:
         """Record the step's outcome, unless the step or its run has ended meanwhile."""
@@ -291,105 +341,51 @@ class StepCall:
         elif not loop.is_closed():
             loop.call_soon_threadsafe(self.abandon)
 
-
-class StepCoroutine(Coroutine[Any, Any, Any]):
-    """A step coroutine is awaited once, or put into a task.
-
-    Without a `call` it refuses when it is awaited (R8). One that `is_over` takes nothing back: it was awaited, or it
-    never came to who asked for it.
-    """
-
-    __slots__ = ("__weakref__", "_call", "_session", "_step", "is_over")
-
-    def __init__(self, session: Caller, call: StepCall | None) -> None:
-        self._session = session
-        self._call = call
-        self.is_over = call is not None
-        self._step: Coroutine[Any, Any, Any] | None = None
-
-    def __repr__(self) -> str:
-        if self._call is None:
-            return f"<a step of run {self._session.ledger.run!r}, refused>"
-        return f"<step {self._call.key!r} of run {self._session.ledger.run!r}>"
-
-    def _running(self) -> Coroutine[Any, Any, Any]:
-        if self.is_over:
-            raise misplaced("a step can be awaited only once, and not after its coroutine was closed: call it again")
-        if self._step is None:
-            self._step = self._session.refusals.refuse() if self._call is None else self._call.answer()
-        return self._step
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        step = self._running()
-        self.is_over = True  # from here on only the coroutine inside goes on
-        return step.__await__()
+    # What a coroutine has.
 
     def send(self, value: Any) -> Any:
         """Run the coroutine up to where it suspends."""
-        return self._running().send(value)
+        if self._steps is None:
+            self._steps = self.__await__()
+        return self._steps.send(value)
 
     def throw(self, *error: Any) -> Any:
         """Raise an error where the coroutine is suspended.
 
         Before its first part has run, this takes the step back.
         """
-        if self._step is None:
-            self._drop()
-        return self._running().throw(*error) if self._step is not None else _thrown(*error)
+        if self._steps is not None:
+            return self._steps.throw(*error)
+        self._drop()
+        return _thrown(*error)
 
     def close(self) -> None:
         """Close the coroutine; before its first part has run, take the step back."""
-        if self._step is None:
+        if self._steps is not None:
+            self._steps.close()
+        else:
             self._drop()
-        elif not self.is_over:
-            self._step.close()
 
     def _drop(self) -> None:
-        if not self.is_over and self._call is not None:
+        if not self.is_over:
             self.is_over = True
-            self._call.abandon_unawaited()
+            if self.key:
+                self.abandon_unawaited()
 
     def __del__(self) -> None:
-        if self._step is not None or self.is_over or self._call is None or self._session.refused:
+        if self.is_over or not self.key or self.session.refused:
             return
         self._drop()
-        name = f"step {self._call.key!r} of run {self._session.ledger.run!r}"
+        name = f"step {self.key!r} of run {self.session.ledger.run!r}"
         warnings.warn(f"{name} was called, but never awaited: write `await`", RuntimeWarning, stacklevel=1, source=self)
 
     # These are read by inspect.getcoroutinestate and asyncio's debugging.
 
-    @property
-    def cr_running(self) -> bool:
-        """Whether the coroutine is running now."""
-        return bool(getattr(self._step, "cr_running", False))
-
-    @property
-    def cr_suspended(self) -> bool:
-        """Whether the coroutine has begun and is suspended."""
-        return bool(getattr(self._step, "cr_suspended", False))
-
-    @property
-    def cr_frame(self) -> FrameType | None:
-        """The coroutine's frame, or None before it has begun and after it has ended."""
-        return getattr(self._step, "cr_frame", None)
-
-    @property
-    def cr_await(self) -> Any:
-        """The object that the coroutine awaits."""
-        return getattr(self._step, "cr_await", None)
-
-    @property
-    def cr_code(self) -> CodeType:
-        """The coroutine's code."""
-        return StepCall.answer.__code__
-
-
-def asked(
-    session: Caller, key: str, step_id: str, kind: StepKind, called_by: asyncio.Task[Any] | None
-) -> tuple[StepCall, StepCoroutine]:
-    """Return a new call of a step, and the coroutine that is awaited for it."""
-    call = StepCall(session, key, step_id, kind, called_by)
-    return call, StepCoroutine(session, call)
+    cr_running = _of_steps("gi_running")
+    cr_suspended = _of_steps("gi_suspended")
+    cr_frame = _of_steps("gi_frame")
+    cr_await = _of_steps("gi_yieldfrom")
+    cr_code = property(lambda _: StepCall.__await__.__code__)
 
 
 def _thrown(error: Any, value: Any = None, traceback: Any = None) -> Any:

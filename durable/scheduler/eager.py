@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any
 
-from durable.scheduler.undocumented import current_task, make_current
+from durable.scheduler.undocumented import make_current
 
 
 class Suspended:
@@ -92,23 +92,23 @@ class SpareTask:
         if handover.rest is not None:
             await handover.rest
 
-    def begin(self, coroutine: Coroutine[Any, Any, Any], context: Context) -> Suspended:
-        """Run a coroutine up to where it suspends.
+    def begin(self, coroutine: Coroutine[Any, Any, Any], context: Context, caller: asyncio.Task[Any]) -> Any:
+        """Run a coroutine of the task `caller` up to where it ends or suspends.
 
-        If it ends before, its exception is raised here; a StopIteration holds the value that it returned.
+        Return what it returns, or a `Suspended`. What it raises is raised here.
         """
-        caller = current_task(self._loop)
-        assert caller is not None
-        task = self._task
-        make_current(self._loop, task)
+        task, loop = self._task, self._loop
+        make_current(loop, task)
         try:
             awaited = context.run(coroutine.send, None)
-        except BaseException:
+        except BaseException as end:
+            make_current(loop, caller)
             if task.cancelling():  # the coroutine has cancelled its own task: the next coroutine needs a new one
                 self._renew()
+            if type(end) is StopIteration:
+                return end.value
             raise
-        finally:
-            make_current(self._loop, caller)
+        make_current(loop, caller)
         return Suspended(coroutine, awaited, context)
 
     def go_on(self, suspended: Suspended, rest: Callable[[Suspended], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:

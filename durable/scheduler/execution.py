@@ -23,7 +23,6 @@ from durable.functions import (
     Handler,
     InvokeRequest,
     Request,
-    RunRequest,
     SendRequest,
     SignalRequest,
     SleepRequest,
@@ -37,6 +36,7 @@ from durable.journal import (
     ForSignal,
     Policy,
     RunStarted,
+    StepFacts,
     StepKind,
     Until,
     Wait,
@@ -48,10 +48,10 @@ from durable.journal import (
     stamped,
     too_many_steps,
 )
-from durable.scheduler.attempts import begin_attempts
-from durable.scheduler.calls import StepCall, StepCoroutine, asked
+from durable.scheduler.calls import StepCall
 from durable.scheduler.delivery import QUIET
 from durable.scheduler.drift import tell_other_child, tell_other_wait
+from durable.scheduler.first_try import begin_handler
 from durable.scheduler.session import Session
 from durable.scheduler.stand_in import Call
 from durable.scheduler.undocumented import current_task, running_loop
@@ -59,10 +59,8 @@ from durable.stores import Log
 from durable.timers import after
 
 Asked = Coroutine[Any, Any, Any]
-Counted = tuple[StepCall, StepCoroutine]
 
 _KINDS: dict[type, StepKind] = {
-    RunRequest: "run",
     SleepRequest: "sleep",
     WaitForEventRequest: "wait_for_event",
     WaitForSignalRequest: "wait_for_signal",
@@ -138,85 +136,92 @@ class RunExecution:
         """Return the id of a function to invoke, and its return type."""
         return self._session.parts.registry.resolve(function, what)
 
+    def run(self, step_id: str, handler: Handler) -> Asked:
+        """Count a step that calls a handler, and return its coroutine: see `Execution.run`."""
+        call = self._counted(step_id, "run")
+        call.handler, call.type, call.begin, call.is_over = handler, handler.type, begin_handler, False
+        return call
+
     def ask(self, request: Request) -> Asked:
         """Count a requested step, and return the coroutine of its outcome: see `Execution.ask`."""
-        session = self._session
-        kind = _KINDS[type(request)]
-        counted = self._counted(request.step_id, kind)
-        if counted is None:
-            return StepCoroutine(session, None)
-        call, coroutine = counted
+        call = self._counted(request.step_id, _KINDS[type(request)])
+        if call.key:
+            self._begin(call, request)
+        call.is_over = False
+        return call
+
+    def _begin(self, call: StepCall, request: Request) -> None:
         match request:
-            case RunRequest():  # first, since it is the most frequent
-                call.type, call.begin = request.handler.type, partial(begin_attempts, call, request.handler)
             case SendRequest():
-                call.begin = partial(_send, call, request)
+                call.begin = partial(_send, request)
             case SignalRequest():
-                call.begin = partial(_signal, call, request)
+                call.begin = partial(_signal, request)
             case _:
                 if isinstance(request, InvokeRequest):
                     call.type = request.type
-                stand_in = session.parts.stand_in
+                stand_in = self._session.parts.stand_in
                 if stand_in is not None and stand_in.replaces(call.step_id):
-                    call.begin = partial(begin_attempts, call, _stood_in(call.type))
+                    call.handler, call.begin = _stood_in(call.type), begin_handler
                 else:
                     _post(call, request)
-        coroutine.is_over = False
-        return coroutine
 
-    def _counted(self, step_id: str, kind: StepKind) -> Counted | None:
+    def _counted(self, step_id: str, kind: StepKind) -> StepCall:
+        """Count a call of a step method and return it; without a key if it is refused.
+
+        Raises:
+            NestedStepError, RuntimeError: the call is made in a wrong place.
+            LimitError: the run has called as many steps as it may (R28).
+            DriftError: the step is recorded with another kind (R6).
+        """
         session = self._session
         parts, owner = session.parts, session.parts.life.owner
         if CURRENT.get() is not None or running_loop() is not parts.loop:
             check_call(session, step_id)
         if session.refused or owner is None or owner.cancelling():  # a closing engine has each session refuse by itself
             session.refusals.check_own(step_id)
-            return None
+            return StepCall(session, "", step_id, kind, None)
         stand_in = parts.stand_in
         if stand_in is None:
             return self._count(step_id, kind)
         turn, was_quiet = session.delivery.delivered, session.delivery.is_quiet
-        counted = self._count(step_id, kind)
-        stand_in.asked(Call(session.ledger.run, counted[0].key, kind, session.ledger.attempt, turn, was_quiet))
-        return counted
+        call = self._count(step_id, kind)
+        stand_in.asked(Call(session.ledger.run, call.key, kind, session.ledger.attempt, turn, was_quiet))
+        return call
 
-    def _count(self, step_id: str, kind: StepKind) -> Counted:
-        """Count a call of a step method; return it, and its coroutine.
-
-        Raises:
-            LimitError: the run has called as many steps as it may (R28).
-            DriftError: the step is recorded with another kind (R6).
-        """
+    def _count(self, step_id: str, kind: StepKind) -> StepCall:
         session = self._session
-        parts, ledger, branches, delivery = session.parts, session.ledger, session.branches, session.delivery
+        parts, branches, delivery = session.parts, session.branches, session.delivery
         if len(branches.asked) >= parts.decisions.limits.steps:
-            session.end_with(too_many_steps(parts.decisions.limits, ledger.run, step_id))
+            session.end_with(too_many_steps(parts.decisions.limits, session.ledger.run, step_id))
         task = current_task(parts.loop)
         key = branches.key(step_id, task, session.main)
-        facts = ledger.steps.get(key)
+        facts = session.ledger.steps.get(key)
         if facts is None:
             session.did_more = True  # a new step ends the replay, even if other recorded steps follow
-        elif facts.kind != kind:
-            session.end_with(
-                DriftError(
-                    f"step {key!r} of run {ledger.run!r} is recorded as a {facts.kind}, but the code asks for a "
-                    f"{kind}: give the step a new id"
-                )
-            )
         else:
-            # A replayed call posts no record, but the run has moved on: `set` wakes those that wait until nothing
-            # moves. `stirred` would also count towards the next look for runs to park; a call is no reason for one.
-            parts.changes.set()
-            if facts.outcome is None and session.behind:
-                session.behind.discard(key)
-        if session.tells_start and ledger.started_at is None:
-            parts.journal.post(RunStarted(ledger.run, parts.clock.now()))
+            self._found(key, kind, facts)
+        if session.tells_start and session.ledger.started_at is None:
+            parts.journal.post(RunStarted(session.ledger.run, parts.clock.now()))
         delivery.quiet_at = parts.rounds.now + QUIET
         if delivery.late:
             delivery.touch()
-        call, coroutine = asked(session, key, step_id, kind, task)
-        session.calls[key] = call
-        return call, coroutine
+        session.calls[key] = None
+        return StepCall(session, key, step_id, kind, task)
+
+    def _found(self, key: str, kind: StepKind, facts: StepFacts) -> None:
+        session = self._session
+        if facts.kind != kind:
+            session.end_with(
+                DriftError(
+                    f"step {key!r} of run {session.ledger.run!r} is recorded as a {facts.kind}, but the code asks for "
+                    f"a {kind}: give the step a new id"
+                )
+            )
+        # A replayed call posts no record, but the run has moved on: `set` wakes those that wait until nothing moves.
+        # `stirred` would also count towards the next look for runs to park; a call is no reason for one.
+        session.parts.changes.set()
+        if facts.outcome is None and session.behind:
+            session.behind.discard(key)
 
 
 # Steps that wait are recorded at the call.
@@ -279,7 +284,7 @@ def _stood_in(type_: object) -> Handler:
 # Sent events and signals are recorded together with the step's end, in one write (R22).
 
 
-def _send(call: StepCall, request: SendRequest) -> None:
+def _send(request: SendRequest, call: StepCall) -> None:
     decisions, ledger, now = call.session.parts.decisions, call.session.ledger, call.session.parts.clock.now()
     numbers = range(len(request.events))
     ids = [sent_event(ledger.run, call.key, number, ledger.reopenings) for number in numbers]
@@ -287,7 +292,7 @@ def _send(call: StepCall, request: SendRequest) -> None:
     _act(call, decisions.events_sent(sent, now), now)
 
 
-def _signal(call: StepCall, request: SignalRequest) -> None:
+def _signal(request: SignalRequest, call: StepCall) -> None:
     decisions, now = call.session.parts.decisions, call.session.parts.clock.now()
     place = decisions.waiter(request.signal, now)
     _act(call, (None if place is None else place[0], decisions.signal_sent(request.signal, request.data, now)), now)

@@ -70,6 +70,7 @@ class Recovery:
         self.counts = {ledger.run: ledger.count for ledger in ledgers}
         if self.counts:
             self._parts.journal.follow(self)
+            self._parts.journal.watchers.append(self._moved_on)
 
     def watch(self, session: Session) -> None:
         """Let the handlers of a recovered run's first execution ask for admission."""
@@ -140,7 +141,10 @@ class Recovery:
         self._recorded(record)
 
     def _recorded(self, record: Any) -> None:
-        if self._running.pop(record.run, None) is not None and self._watched == record.run:
+        self._moved_on(record.run)
+
+    def _moved_on(self, run: str) -> None:
+        if self._running.pop(run, None) is not None and self._watched == run:
             self._watched = None
             self._next_suspect()
 

@@ -349,7 +349,7 @@ class Scheduler:
         if session is None:
             return ("waiting" if ledger.steps or ledger.attempt else "queued"), {}
         working = session.working
-        running = {key: session.now for key, call in session.calls.items() if call.work in working}
+        running = {key: session.now for key, call in session.calls.items() if call is not None and call.work in working}
         if running or not session.waits or session.delivery.is_delivering:
             return "running", running
         return "waiting", {}

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from durable.errors import DriftError, LimitError
 from durable.functions import Context
-from durable.journal import Ledger
+from durable.journal import Ledger, StepFacts
 from durable.scheduler.branches import Branches
 from durable.scheduler.calls import StepCall, Work
 from durable.scheduler.delivery import Delivery
@@ -36,7 +36,7 @@ class Session:
         main: the task that runs the function.
         context: what the function was called with.
         behind: the keys of recorded steps that the function has not called again yet.
-        calls: the step calls that still wait for an outcome, by key.
+        calls: the step calls that still wait for an outcome, by key; None for one that was not awaited yet.
         works: the running handlers, as an ordered set.
         refused: whether every further step call is refused.
         is_stopped: whether the execution was ended from outside, so that its end is not recorded.
@@ -84,7 +84,7 @@ class Session:
         self._told: tuple[str, ...] = ()
         self.fault: DriftError | LimitError | None = None
         self.works = _NO_WORKS
-        self.calls: dict[str, StepCall] = {}
+        self.calls: dict[str, StepCall | None] = {}
         self.gate: Callable[[Callable[[], None]], None] | None = None
         self.branches = Branches(self)
         self.behind = set(ledger.steps) if ledger.steps else _LEVEL
@@ -128,9 +128,10 @@ class Session:
         if any(self.ledger.steps[key].outcome is None for key in self.behind):
             return None  # a wait of an earlier attempt is still open, and a parked run is found by one wait only
         [call] = self.calls.values()
+        if call is None or call.awaited_by is not self.main or call.future is None or call.future.done():
+            return None
         facts = call.facts
-        is_awaited = call.awaited_by is self.main and call.future is not None and not call.future.done()
-        return call.key if is_awaited and facts is not None and facts.is_waiting else None
+        return call.key if facts is not None and facts.is_waiting else None
 
     @property
     def working(self) -> set[Work]:
@@ -147,16 +148,27 @@ class Session:
         """Give outcomes to the calls that wait for them; return the keys not asked for yet."""
         unclaimed = []
         for key in keys:
-            call = self.calls.get(key)
+            call, facts = self.calls.get(key), self.ledger.steps[key]
             if call is None:
-                if key not in self.branches.asked:
+                if key in self.calls:
+                    self.receive(key, facts)  # the call finds it when it is awaited
+                elif key not in self.branches.asked:
                     unclaimed.append(key)
             elif call.future is None or not call.future.cancelled():
-                call.receive(self.ledger.steps[key])
+                self.receive(key, facts)
+                call.receive(facts)
         # `stirred` wakes the same waiters as `set`, and counts towards the next look for runs to park.
         changes = self.parts.changes
         changes.stirred() if changes.is_crowded else changes.set()
         return unclaimed
+
+    def receive(self, key: str, facts: StepFacts) -> None:
+        """Note that the function gets the recorded outcome of a step."""
+        if facts.closed_at is not None and facts.closed_at > self.now:
+            self.now = facts.closed_at
+        if self.behind:
+            self.behind.discard(key)
+        self.calls.pop(key, None)
 
     def has_asked(self, key: str) -> bool:
         """Return whether the code has called the step of this key."""
@@ -183,7 +195,7 @@ class Session:
         self.delivery.is_stopped = True
         self.ledger.delivered = None
         if self.branches.strangers:
-            self.refusals.turn_away(self.calls.values(), self.branches.strangers)
+            self.refusals.turn_away(filter(None, self.calls.values()), self.branches.strangers)
 
     @property
     def refusals(self) -> Refusals:

@@ -205,7 +205,7 @@ async def _left(session: Session, tasks: Sequence[asyncio.Task[Any]]) -> list[as
 
 
 def _tell_waiting(session: Session, tasks: list[asyncio.Task[Any]]) -> None:
-    waiting = [call.key for call in session.calls.values() if call.awaited_by in tasks]
+    waiting = [call.key for call in session.calls.values() if call is not None and call.awaited_by in tasks]
     if waiting:
         session.parts.logger.warning(
             "run %r: the function ended while tasks of its own still waited in steps: %s; they are cancelled",

@@ -58,7 +58,7 @@ def _waits(runtime: Runtime, info: RunInfo) -> str:
 
 def _lines(runtime: Runtime, info: RunInfo) -> list[str]:
     session = runtime.scheduler.sessions.get(info.id)
-    calls = [] if session is None else [(session, call) for call in session.calls.values()]
+    calls = [] if session is None else [(session, call) for call in session.calls.values() if call is not None]
     return [
         f"    step {call.key!r} is awaited at {line}"
         for session, call in calls[:MOST]

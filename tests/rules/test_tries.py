@@ -819,7 +819,8 @@ def test_what_goes_wrong_beside_a_handler_is_its_steps_error(
 ) -> None:
     """Before it is called it is a try that failed, nor does it reach those who are served beside it; where its value is
     written it is final, whatever it is (R13a)."""
-    monkeypatch.setattr(f"durable.scheduler.attempts.{named}", lambda *_, **__: 1 / 0)
+    for module in ("first_try", "attempts"):
+        monkeypatch.setattr(f"durable.scheduler.{module}.{named}", lambda *_, **__: 1 / 0)
     calls: list[int] = []
 
     @durable.function(retries=0)

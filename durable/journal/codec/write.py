@@ -37,6 +37,7 @@ from durable.journal.records import (
     RunOpened,
     RunRetried,
     StepClosed,
+    StepKind,
     StepOpened,
     StepRetried,
     Until,
@@ -68,14 +69,24 @@ def write(record: Record, data: Json | None = None) -> str:
         CodecError: the event's data hold a value that cannot be kept.
     """
     if type(record) is StepClosed and type(record.outcome) is Ok:  # by far the most frequent
-        head = _ok_head(record)
-        if "\\ud" not in head:
-            return f"{head}\n{record.outcome.value}"
+        return closed_text(record.run, record.key, record.kind, record.outcome, record.turn, record.at, record.tries)
     head = _HEADS.get(type(record), _any_head)(record)
     if "\\ud" in head:  # a key or a message may hold halves of a surrogate pair, which only `encode` keeps apart
         head = encode(_fields(record))
     value = _value(record) if data is None else data
     return head if value is None else f"{head}\n{value}"
+
+
+def closed_text(run: str, key: str, kind: StepKind, ok: Ok, turn: int | None, at: datetime, tries: int) -> str:
+    """Return what `write` returns for a step that ended with a value, without its record."""
+    deep = ',"deep":true' if ok.deep else ""
+    head = (
+        f'{{"run":{_quoted(run)},"key":{_quoted(key)},"kind":"{kind}","outcome":{{"_type":"Ok"}},'
+        f'"turn":{"null" if turn is None else turn},"at":"{_instant(at)}","tries":{tries}{deep}}}'
+    )
+    if "\\ud" in head:  # see `write`
+        head = encode(_fields(StepClosed(run, key, kind, ok, turn, at, tries)))
+    return f"{head}\n{ok.value}"
 
 
 def read(kind: str, body: str) -> Record:
@@ -126,15 +137,6 @@ def _any_head(record: Record) -> str:
 
 
 # For the frequent kinds these return the text that `_any_head` returns, in half the time.
-
-
-def _ok_head(record: StepClosed) -> str:
-    turn = "null" if record.turn is None else record.turn
-    deep = ',"deep":true' if isinstance(record.outcome, Ok) and record.outcome.deep else ""
-    return (
-        f'{{"run":{_quoted(record.run)},"key":{_quoted(record.key)},"kind":"{record.kind}","outcome":{{"_type":"Ok"}},'
-        f'"turn":{turn},"at":"{_instant(record.at)}","tries":{record.tries}{deep}}}'
-    )
 
 
 def _step_opened_head(record: StepOpened) -> str:

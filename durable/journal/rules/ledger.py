@@ -66,6 +66,14 @@ class StepFacts:
     began: datetime | None = None
     is_unasked: bool = False
 
+    def close(self, outcome: Outcome, turn: int | None, at: datetime, tries: int) -> None:
+        """Keep how the step has ended."""
+        self.outcome, self.turn, self.closed_at, self.due = outcome, turn, at, None
+        self.attempt = max(self.attempt, tries)
+        if not self.is_waiting:
+            self.wait = None  # this wait was of an earlier attempt, and has not led to the outcome
+        self.is_waiting = False
+
     def reopen(self) -> None:
         """Forget the outcome, and keep the wait with its deadline (R9)."""
         self.outcome = self.turn = self.closed_at = self.due = self.began = None
@@ -135,14 +143,11 @@ class Ledger:
 
     def fold(self, record: RunRecord) -> None:
         """Take one more record of the run in."""
-        self.count += 1
-        if record.at > self.latest:
-            self.latest = record.at
-        if not isinstance(record, RunResumed):
-            self.deaths, self.alone = 0, False
+        if isinstance(record, StepClosed):
+            self.close_step(record.key, record.kind, record.outcome, record.turn, record.at, record.tries)
+            return
+        self._move_on(record.at)
         match record:
-            case StepClosed():
-                self._close_step(record)
             case StepOpened():
                 facts = self.steps.setdefault(record.key, StepFacts(record.kind, record.at))
                 facts.wait, facts.is_waiting, facts.is_unasked = record.wait, True, False
@@ -152,7 +157,7 @@ class Ledger:
                 facts.began = record.began
             case RunRetried():
                 self._retry(record)
-            case RunResumed():
+            case RunResumed():  # the one record that does not show that the run has outlived its process's death
                 self.deaths, self.alone, self.resumed_at = record.deaths, record.alone, record.at
             case RunStarted():
                 self.started_at = record.at
@@ -164,22 +169,34 @@ class Ledger:
             case _:
                 assert_never(record)
 
-    def _close_step(self, record: StepClosed) -> None:
-        if record.turn is not None and record.turn > self.open_turn + 1:
-            raise ValueError(f"step {record.key!r} ended in turn {record.turn}, where {self.open_turn} was the last")
-        facts = self.steps.setdefault(record.key, StepFacts(record.kind, record.at))
-        facts.outcome, facts.turn, facts.closed_at, facts.due = record.outcome, record.turn, record.at, None
-        facts.attempt = max(facts.attempt, record.tries)
-        if not facts.is_waiting:
-            facts.wait = None  # this wait was of an earlier attempt, and has not led to the outcome
-        facts.is_waiting = False
-        if isinstance(record.outcome, Ok):
-            self.size += len(record.outcome.value)
-        if record.turn is not None and not isinstance(record.outcome, Cancelled):
-            self.turns.setdefault(record.turn, []).append(record.key)
-            self.open_turn = max(self.open_turn, record.turn)
-            if self.delivered is not None and self.open_turn == self.delivered + 1:
-                self.open_turn += 1  # the turn holds an outcome and is delivered next, so later outcomes come after it
+    def close_step(
+        self, key: str, kind: StepKind, outcome: Outcome, turn: int | None, at: datetime, tries: int = 0
+    ) -> None:
+        """Take in that a step has ended: a `StepClosed` with these fields, which need not have been made."""
+        if turn is not None and turn > self.open_turn + 1:
+            raise ValueError(f"step {key!r} ended in turn {turn}, where {self.open_turn} was the last")
+        self._move_on(at)
+        facts = self.steps.get(key)
+        if facts is None:
+            self.steps[key] = StepFacts(kind, at, None, outcome, turn, at, tries)
+        else:
+            facts.close(outcome, turn, at, tries)
+        if type(outcome) is Ok:
+            self.size += len(outcome.value)
+        if turn is not None and type(outcome) is not Cancelled:
+            self._join(turn, key)
+
+    def _move_on(self, at: datetime) -> None:
+        self.count += 1
+        if at > self.latest:
+            self.latest = at
+        self.deaths, self.alone = 0, False
+
+    def _join(self, turn: int, key: str) -> None:
+        self.turns.setdefault(turn, []).append(key)
+        self.open_turn = max(self.open_turn, turn)
+        if self.delivered is not None and self.open_turn == self.delivered + 1:
+            self.open_turn += 1  # the turn holds an outcome and is delivered next, so later outcomes come after it
 
     def _retry(self, record: RunRetried) -> None:
         self.attempt, self.due, self.error = record.attempt, record.due, record.error

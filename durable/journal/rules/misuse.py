@@ -22,10 +22,10 @@ E = TypeVar("E", bound=BaseException)
 
 _MARK = "_durable_misuse"
 # Modules whose lines call handlers, and those whose lines pass on users' calls and errors.
-_CALLING = ("scheduler/arguments", "scheduler/attempts", "functions/handler", "testing/faults")
+_CALLING = ("scheduler/arguments", "scheduler/attempts", "scheduler/first_try", "functions/handler", "testing/faults")
 _PASSING_ON = (
     *_CALLING,
-    *(f"scheduler/{name}" for name in ("eager", "scheduler", "session", "threads")),
+    *(f"scheduler/{name}" for name in ("calls", "eager", "scheduler", "session", "threads", "undocumented")),
     "functions/context",
 )
 

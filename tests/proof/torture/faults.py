@@ -248,8 +248,8 @@ FAULTS = [
     Fault(
         "return at the call what came in a turn",
         "scheduler/calls.py",
-        "if facts is None or facts.turn is not None or not",
-        "if facts is None or not",
+        "if facts.turn is not None or session.parts.journal.failure is not None:",
+        "if session.parts.journal.failure is not None:",
         ("tests/unit/scheduler/test_delivery.py", "tests/proof/replay/test_replay.py"),
     ),
     Fault(

@@ -75,7 +75,7 @@ OF_CAUSES = [
     Fault(
         "wait for a turn that nobody wrote",
         "journal/rules/ledger.py",
-        "if record.turn is not None and record.turn > self.open_turn + 1:",
+        "if turn is not None and turn > self.open_turn + 1:",
         "if False:",
         ("tests/unit/stores/test_odd_rows.py", "-k", "turn"),
     ),

@@ -12,8 +12,8 @@ from typing import Any, assert_never
 import attrs
 
 from durable.errors import CodecError
-from durable.events import Event, text_of
-from durable.journal import decode, encode
+from durable.events import Event
+from durable.journal import decode, encode, recorded_event
 
 
 @attrs.frozen
@@ -50,7 +50,7 @@ def write_sent(sent: Sent) -> tuple[str, str]:
     match sent:
         case SentEvents(at, events):
             written = [
-                {**attrs.asdict(event, recurse=False), "data": text_of(event) or encode(event.data)}
+                {"name": event.name, "data": recorded_event(event).text, "id": event.id, "ts": event.ts, "v": event.v}
                 for _, event in events
             ]
             return "events", encode({"at": at, "ids": [id for id, _ in events], "events": written})

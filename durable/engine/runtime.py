@@ -16,7 +16,18 @@ from durable.engine.settling import settled
 from durable.errors import StoreCorruptError, StoreError
 from durable.events import Event
 from durable.functions import Function, progress_of
-from durable.journal import EngineClosed, Ids, Ledger, Record, RunClosed, RunOpened, accepted, read, stamped
+from durable.journal import (
+    EngineClosed,
+    Ids,
+    Ledger,
+    Record,
+    RecordedEvent,
+    RunClosed,
+    RunOpened,
+    accepted,
+    read,
+    stamped,
+)
 from durable.scheduler import GRACE, Admission, Parts, Recovery, Scheduler
 from durable.stores import Entry
 from durable.views import RunInfo, run_info
@@ -189,7 +200,7 @@ class Runtime:
         await self.journal.synced()
         return ids, [record.run for record in records if isinstance(record, RunOpened)]
 
-    async def start(self, function: str, event: Event, run: str, *, is_named: bool) -> str:
+    async def start(self, function: str, event: RecordedEvent, run: str, *, is_named: bool) -> str:
         """Open a run, and return its id once it is durable.
 
         A repeat opens no run, and returns the id of the first. With `is_named` the user has given the id, and the first

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from durable.engine.arguments import has_same_data
 from durable.events import Event
-from durable.journal import Ledger, ParkedRun, State
+from durable.journal import State
 
 
 def unfinished_like(state: State, function: str, event: Event) -> str | None:
@@ -17,7 +17,7 @@ def unfinished_like(state: State, function: str, event: Event) -> str | None:
     A run that another run invoked, or that an event opened, is not meant: its id is derived.
     """
     for run in state.unfinished():
-        if run.function == function and "/" not in run.run and has_same_data(_event(run), event):
+        if run.function == function and "/" not in run.run and has_same_data(run.event, event):
             return run.run
     return None
 
@@ -29,7 +29,3 @@ def beside(state: State, run: str | None) -> list[str]:
         for one in state.unfinished()
         if one.function in state.functions and one.run != run and not (run and one.run.startswith(f"{run}/"))
     ]
-
-
-def _event(run: Ledger | ParkedRun) -> Event:
-    return run.event() if isinstance(run, ParkedRun) else run.event

@@ -20,8 +20,6 @@ from durable.events.event import (
     Signal,
     checked_data,
     event_of,
-    take_text,
-    text_of,
 )
 from durable.events.expressions.expression import Expression, parse
 from durable.events.expressions.faults import EvaluationError
@@ -86,6 +84,4 @@ __all__ = [
     "plain",
     "same_value",
     "seen_by_filters",
-    "take_text",
-    "text_of",
 ]

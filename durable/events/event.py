@@ -68,19 +68,9 @@ def checked_data(given: object, what: str) -> dict[str, Any]:
     return plainly
 
 
-class _Written:
-    """Holds the text of an event's data until it is written.
-
-    The text is not a field of the event, and is not copied with it.
-    """
-
-    __slots__ = ("_text",)
-    _text: Json
-
-
 @checked_calls
 @attrs.frozen
-class Event(_Written):
+class Event:
     """An event says that something happened: it has a name and data.
 
     Attributes:
@@ -123,13 +113,10 @@ class Event(_Written):
             put(self, "ts", aware(ts, what=f"the ts of event {self.name!r}"))
 
 
-def event_of(
-    name: str, data: Mapping[str, Any], id: str | None, ts: datetime | None, v: str | None, text: Json | None = None
-) -> Event:
+def event_of(name: str, data: Mapping[str, Any], id: str | None, ts: datetime | None, v: str | None) -> Event:
     """Return an event made of parts that the library has checked or read itself.
 
-    Nothing is checked again or copied. `text` is the codec's text of the data. With it, no other object may hold the
-    data.
+    Nothing is checked again or copied.
     """
     event, put = Event.__new__(Event), object.__setattr__
     put(event, "name", name)
@@ -137,25 +124,7 @@ def event_of(
     put(event, "id", id)
     put(event, "ts", ts)
     put(event, "v", v)
-    if text is not None:
-        put(event, "_text", text)
     return event
-
-
-def text_of(event: Event) -> Json | None:
-    """Return the text of an event's data if it is known, else None."""
-    return getattr(event, "_text", None)
-
-
-def take_text(event: Event) -> Json | None:
-    """Take the text of an event's data out of the event, or return None.
-
-    The text is written only once, so the event need not keep it.
-    """
-    text: Json | None = getattr(event, "_text", None)
-    if text is not None:
-        object.__delattr__(event, "_text")
-    return text
 
 
 @checked_calls

@@ -14,11 +14,11 @@ from random import Random
 from typing import Any, TypeVar
 
 from durable.errors import checked_calls
-from durable.events import Event, event_of
+from durable.events import Event
 from durable.functions.current import BODY, CURRENT, current_try, running_body
 from durable.functions.request import Execution
 from durable.functions.step import Step
-from durable.journal import Policy, decode, enclose, misplaced, misuse
+from durable.journal import Policy, misplaced, misuse
 from durable.stores import Log
 from durable.timers import on_a_line, shown
 
@@ -166,9 +166,7 @@ class Context:
     def event(self) -> Event:
         """The event that opened the run: a copy made for this execution (R3)."""
         if self._event is None:
-            event = self._execution.event
-            self._event = event_of(event.name, decode(enclose(event.data)), event.id, event.ts, event.v)
-        assert self._event is not None
+            self._event = self._execution.event
         return self._event
 
     @property

@@ -14,6 +14,7 @@ import attrs
 
 from durable.events import Event, Json
 from durable.functions.handler import Handler
+from durable.journal import RecordedEvent
 from durable.stores import Log
 
 
@@ -59,7 +60,7 @@ class SendRequest:
     """Ask to send events that have been checked and copied."""
 
     step_id: str
-    events: tuple[Event, ...]
+    events: tuple[RecordedEvent, ...]
 
 
 @attrs.frozen(eq=False)
@@ -80,7 +81,7 @@ class InvokeRequest:
 
     step_id: str
     function: str
-    event: Event
+    event: RecordedEvent
     timeout: timedelta | datetime | None
     type: object
 
@@ -102,7 +103,7 @@ class Execution(Protocol):
 
     @property
     def event(self) -> Event:
-        """The event that opened the run: the kept object itself, which nobody may change."""
+        """The event that opened the run: a copy of the caller's own (R3)."""
 
     @property
     def now(self) -> datetime:
@@ -132,10 +133,10 @@ class Execution(Protocol):
             RuntimeError: the execution has ended.
         """
 
-    def check_event(self, event: object) -> Event:
+    def check_event(self, event: object) -> RecordedEvent:
         """Return a checked copy of an event that is to be sent: see `acceptance.accepted`."""
 
-    def check_invoked(self, function: str, data: object) -> Event:
+    def check_invoked(self, function: str, data: object) -> RecordedEvent:
         """Return the event that opens a run of a function, with a checked copy of the data."""
 
     def check_signal(self, signal: str, data: object) -> None:

@@ -12,6 +12,7 @@ from durable.journal.codec.enclosing import enclose
 from durable.journal.codec.failures import raised, recorded
 from durable.journal.codec.fitting import ABSENT
 from durable.journal.codec.guests import is_of, set_trace, trace_of
+from durable.journal.codec.recorded import RecordedEvent, recorded_event
 from durable.journal.codec.remedies import Whose
 from durable.journal.codec.values import decode, encode, outline
 from durable.journal.codec.write import read, write
@@ -97,6 +98,7 @@ __all__ = [
     "ParkedRun",
     "Policy",
     "Record",
+    "RecordedEvent",
     "RetryOn",
     "RunClosed",
     "RunOpened",
@@ -134,6 +136,7 @@ __all__ = [
     "raised",
     "read",
     "recorded",
+    "recorded_event",
     "reopen",
     "sent_event",
     "set_trace",

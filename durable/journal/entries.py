@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from durable.events import Event, Json, take_text
-from durable.journal.codec.enclosing import enclose
 from durable.journal.codec.write import write
 from durable.journal.ids import scheduled_run
 from durable.journal.records import (
@@ -32,32 +30,11 @@ from durable.timers import after, keepable
 CLOSING_KEPT = timedelta(days=366)
 
 
-class EventTexts:
-    """Event texts are the texts of events' data, of which the last one is kept.
-
-    One event may open a thousand runs, and its text is then written once. The text is found by the identity of the
-    data, so no other part may hold and change these.
-    """
-
-    def __init__(self) -> None:
-        self._data: object = None
-        self._text: Json = ""
-
-    def of(self, event: Event) -> Json:
-        """Return what `enclose(event.data)` gives."""
-        if event.data is not self._data:
-            self._data, self._text = None, ""
-            text = take_text(event)
-            self._data, self._text = event.data, enclose(event.data) if text is None else text
-        return self._text
-
-
 class Entries:
     """Entries are made of records that are about to be folded into a state."""
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._texts = EventTexts()
 
     def of(self, record: Record) -> Entry:
         """Return the entry of a record that is about to be folded.
@@ -70,9 +47,8 @@ class Entries:
             case StepClosed() | StepOpened():  # first, since they are the most frequent
                 return entry_of(record.run, type(record).__name__, write(record))
             case RunOpened():
-                event = record.event
-                row = _row(record.run, record.function, event.name, record.at)
-                return entry_of(record.run, "RunOpened", write(record, self._texts.of(event)), row)
+                row = _row(record.run, record.function, record.event.name, record.at)
+                return entry_of(record.run, "RunOpened", write(record), row)
             case RunClosed():
                 return self._of_ending(record)
             case EventSent():
@@ -101,7 +77,7 @@ class Entries:
     def _of_event(self, record: EventSent) -> Entry:
         # A scheduled event is kept as a run of its own, which ends when the event is delivered. So it is not lost, even
         # if the process is down for long. An id of the user's counts until the delivery and for 24 h more.
-        body = write(record, self._texts.of(record.event))
+        body = write(record)
         keep_until = after(record.at, KEPT) if record.event.id != record.id else None
         if record.due is not None:
             return Entry(scheduled_run(record.id), "EventSent", body)

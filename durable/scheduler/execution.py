@@ -17,7 +17,7 @@ from typing import Any, assert_never
 import attrs
 
 from durable.errors import DriftError
-from durable.events import Event, lacking, path_of, seen_by_filters
+from durable.events import Event, lacking, path_of
 from durable.functions import (
     CURRENT,
     Handler,
@@ -35,6 +35,7 @@ from durable.journal import (
     ForEvent,
     ForSignal,
     Policy,
+    RecordedEvent,
     RunStarted,
     StepFacts,
     StepKind,
@@ -44,6 +45,7 @@ from durable.journal import (
     check_signal,
     invoked,
     misplaced,
+    recorded_event,
     sent_event,
     stamped,
     too_many_steps,
@@ -90,8 +92,8 @@ class RunExecution:
 
     @property
     def event(self) -> Event:
-        """The event that opened the run, as it is recorded."""
-        return self._session.ledger.event
+        """The event that opened the run: a copy of the caller's own (R3)."""
+        return recorded_event(self._session.ledger.event).copy()
 
     @property
     def now(self) -> datetime:
@@ -108,11 +110,11 @@ class RunExecution:
         """The engine's log."""
         return self._session.parts.logger
 
-    def check_event(self, event: object) -> Event:
+    def check_event(self, event: object) -> RecordedEvent:
         """Return an event, checked for sending: see `acceptance.accepted`."""
         return accepted(event, self._session.parts.decisions.limits)
 
-    def check_invoked(self, function: str, data: object) -> Event:
+    def check_invoked(self, function: str, data: object) -> RecordedEvent:
         """Return the event that opens a run of a function: see `acceptance.invoked`."""
         return invoked(function, data, self._session.parts.decisions.limits)
 
@@ -123,7 +125,7 @@ class RunExecution:
     def check_match(self, step_id: str, match: str) -> None:
         """Refuse a wait's `match` that the run's own event makes impossible: see `Execution.check_match`."""
         ledger = self._session.ledger
-        lack = lacking(seen_by_filters(ledger.event), path_of(match))
+        lack = lacking(recorded_event(ledger.event).seen(), path_of(match))
         waits = (facts.wait for facts in ledger.steps.values())
         if lack is None or any(isinstance(wait, ForEvent) and wait.match == match for wait in waits):
             return  # an earlier release has recorded it without a check: it stands, and no event answers it

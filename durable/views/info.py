@@ -29,8 +29,8 @@ from durable.journal import (
     StepKind,
     Until,
     decode,
-    enclose,
     outline,
+    recorded_event,
 )
 from durable.stores import Entry, RunRow, write_lines
 from durable.timers import on_a_line
@@ -227,7 +227,7 @@ def run_info(
         ledger.run,
         ledger.function,
         status or ledger.status or "waiting",
-        decode(enclose(ledger.event)),  # R3: changes to the picture must not reach the run
+        recorded_event(ledger.event).copy(),  # R3: changes to the picture must not reach the run
         readable(ledger.output, output_type),
         ledger.error,
         ledger.reason,

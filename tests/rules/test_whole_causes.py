@@ -330,10 +330,10 @@ def test_a_message_from_outside_that_cannot_be_taken_whole_stays_whole(
             if broken:
                 write = making.write
 
-                def breaks(record: Record, data: str | None = None) -> str:
+                def breaks(record: Record) -> str:
                     if isinstance(record, RunOpened) and record.event.data["n"] == 2:
                         raise Refused("the second")
-                    return write(record, data)
+                    return write(record)
 
                 monkeypatch.setattr(making, "write", breaks)
                 await send(engine, heard)

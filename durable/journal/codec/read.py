@@ -16,7 +16,8 @@ from sys import intern
 from typing import Any, get_args
 
 from durable.errors import RecordedError
-from durable.events import Event, Json, event_of
+from durable.events import Event, Json
+from durable.journal.codec.recorded import RecordedEvent
 from durable.journal.codec.values import decode
 from durable.journal.records import (
     Cancelled,
@@ -106,11 +107,12 @@ def _refuse_value(value: Json | None) -> None:
 def _event(head: Head, data: Json | None, at: datetime) -> Event:
     text = head["ts"]
     ts = None if text is None else _instant(text)
-    name, values, id, v = intern(head["name"]), decode(_following(data)), head["id"], head["v"]
+    written = _following(data)
+    name, values, id, v = intern(head["name"]), decode(written), head["id"], head["v"]
     ts = at if ts == at else ts  # equal, but one object instead of two: a store may hold a hundred thousand runs
     is_plain = (id is None or type(id) is str) and (v is None or type(v) is str) and type(values) is dict
     if name and id != "" and v != "" and is_plain and _KEYS.issuperset(map(type, values)):
-        return event_of(name, values, id, ts, v)
+        return RecordedEvent(name, written, id, ts, v)
     return Event(name, values, id, ts, v)  # raises an error that says what is wrong
 
 

@@ -24,6 +24,7 @@ from durable.events import Event, Json, Signal
 from durable.journal.codec.atoms import ATOMS, CONTAINERS, DEPTH, is_plain
 from durable.journal.codec.classes import Vocabulary, vocabulary
 from durable.journal.codec.compiling import compiled
+from durable.journal.codec.events import event_text, plain_event
 from durable.journal.codec.fitting import ABSENT, ANYTHING, MISSING, NOTHING, Check, Fit, Look, Misfit, fits, misfits
 from durable.journal.codec.from_tree import LOOSE, PLACES, Reading
 from durable.journal.codec.paths import brief, shown_path, why
@@ -154,7 +155,7 @@ def decode(written: Json, type_: object = ABSENT, *, deep: bool = True) -> Any:
         if end != len(written):  # the text is long, is not JSON, or holds an int that the interpreter refuses
             value = loads(written)
         if MARK in written:
-            look, value = known.fit.deep, Reading(known.words).value(value)
+            look, value = known.fit.deep, plain_event(written, value) or Reading(known.words).value(value)
     except ValueError as error:
         raise CodecError(f"$: the text is not what the codec writes: {error}") from error
     except RecursionError:
@@ -163,16 +164,6 @@ def decode(written: Json, type_: object = ABSENT, *, deep: bool = True) -> Any:
         return value
     _check_fit(written, value, known.fit, look if deep else known.fit.outer)
     return value
-
-
-def copied(value: object) -> tuple[Json, Any]:
-    """Return the text of a value, and a copy of the value, read from the text.
-
-    Raises:
-        CodecError: as for `encode`.
-    """
-    written = encode(value)
-    return written, decode(written)
 
 
 def outline(written: Json) -> Any:
@@ -202,10 +193,9 @@ def _holds_long(value: Any) -> bool:
 def _encode_tagged(value: object, known: _Type, whose: Whose, depth: int) -> Json:
     writing = Writing(known.words, is_typed=known is not _UNTYPED, whose=whose, depth=depth)
     try:
-        tree = writing.tree(value)
-        written = dumps(tree)
-        if writing.has_instances:
-            _check_same(written, tree, known.words, depth)
+        written = _event(value, depth) if type(value) is Event else None
+        if written is None:
+            written = _walked(writing, value)
         return written if fits(value, known.fit.deep) else _loosely(written, value, known.fit)
     except RecursionError:
         raise CodecError(_NO_ROOM) from None
@@ -213,6 +203,22 @@ def _encode_tagged(value: object, known: _Type, whose: Whose, depth: int) -> Jso
         raise
     except BaseException as error:  # from a user's class: its metaclass, a comparison or an attribute
         raise writing.refusal(f"the value cannot be kept, since its own class raises {why(error)}") from error
+
+
+def _event(event: Event, depth: int) -> Json | None:
+    try:
+        data = encode(event.data, room=depth - DEPTH - 1)
+    except CodecError:  # the walk finds it, too, and names its path in the event
+        return None
+    return event_text(event, data)
+
+
+def _walked(writing: Writing, value: object) -> Json:
+    tree = writing.tree(value)
+    written = dumps(tree)
+    if writing.has_instances:
+        _check_same(written, tree, writing.words, writing.depth)
+    return written
 
 
 def _check_same(written: Json, tree: object, words: Vocabulary, depth: int) -> None:

@@ -21,8 +21,8 @@ import attrs
 
 from durable.errors import CodecError, RecordedError, StoreCorruptError
 from durable.events import Event, Json
-from durable.journal.codec.enclosing import enclose
 from durable.journal.codec.read import OK, READERS
+from durable.journal.codec.recorded import RecordedEvent, recorded_event
 from durable.journal.codec.tags import MARK, dumps, loads
 from durable.journal.codec.values import decode, encode
 from durable.journal.records import (
@@ -50,6 +50,7 @@ _NAMES: dict[type, list[str]] = {
     cls: [field.name for field in attrs.fields(cls) if field.name != _APART.get(cls)]
     for cls in (*get_args(Record), *_MEMBERS, Event, RecordedError)
 }
+_NAMES[RecordedEvent] = _NAMES[Event]
 _LATER: dict[type, tuple[str, ...]] = {
     StepRetried: ("began",),
     RunRetried: ("waits",),
@@ -59,11 +60,8 @@ _LATER: dict[type, tuple[str, ...]] = {
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def write(record: Record, data: Json | None = None) -> str:
+def write(record: Record) -> str:
     """Return a record as text.
-
-    `data` is the result of `enclose(record.event.data)`, if the caller has it already: one event may open a thousand
-    runs.
 
     Raises:
         CodecError: the event's data hold a value that cannot be kept.
@@ -73,7 +71,7 @@ def write(record: Record, data: Json | None = None) -> str:
     head = _HEADS.get(type(record), _any_head)(record)
     if "\\ud" in head:  # a key or a message may hold halves of a surrogate pair, which only `encode` keeps apart
         head = encode(_fields(record))
-    value = _value(record) if data is None else data
+    value = _value(record)
     return head if value is None else f"{head}\n{value}"
 
 
@@ -123,7 +121,7 @@ def _value(record: Record) -> Json | None:
         case StepClosed():
             return record.outcome.value if type(record.outcome) is Ok else None
         case RunOpened() | EventSent():
-            return enclose(record.event.data)
+            return recorded_event(record.event).text
         case RunClosed():
             return record.output
         case KeyClaimed():
@@ -228,6 +226,7 @@ _PLAIN: dict[type, Callable[[Any], object]] = {
     datetime: _instant,
     tuple: lambda items: [_plain(item) for item in items],
     Event: _fields,
+    RecordedEvent: _fields,
     RecordedError: _fields,
     **dict.fromkeys(_MEMBERS, _member),
     Ok: lambda _: dict(OK),  # its `deep` is written beside it: an earlier release recognises an Ok by its fields

@@ -1,4 +1,4 @@
-"""Check an event or a signal once, when it is sent, and copy its data.
+"""Check an event or a signal once, when it is sent, and write its data as text.
 
 Separate because an engine, a step and a sender in another process must accept the same events and signals.
 Leaves to `decisions` the consequences of an event, to `records` the fields of a record.
@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from durable.events import INVOKED, NAME_BYTES, RESERVED, Event, checked_data, checked_name, event_of, text_of
-from durable.journal.codec.values import copied, encode
+from durable.events import INVOKED, NAME_BYTES, RESERVED, Event, checked_data, checked_name
+from durable.journal.codec.recorded import RecordedEvent
+from durable.journal.codec.values import encode
 from durable.journal.rules.limits import Limits, data_too_large
 from durable.timers import shown
 
 
-def accepted(event: object, limits: Limits, id: str | None = None, at: datetime | None = None) -> Event:
-    """Check an event and return it as it is recorded, with a copy of its data.
+def accepted(event: object, limits: Limits, id: str | None = None, at: datetime | None = None) -> RecordedEvent:
+    """Check an event and return it as it is recorded, with its data as text.
 
-    `id` and `at` are used if the event has no id or no ts. No user's code can change the copy of the data, so filters
-    see the same data live and after a crash. The text of the data stays with the event until it is written.
+    `id` and `at` are used if the event has no id or no ts. No user's code can change the text, so filters see the same
+    data live and after a crash.
 
     Raises:
         TypeError, ValueError: it is not an Event, has a text that cannot be kept, or a name of the runtime's own.
@@ -37,31 +38,31 @@ def accepted(event: object, limits: Limits, id: str | None = None, at: datetime 
         raise ValueError(f"event {name!r} cannot be sent: names under {RESERVED!r} are the runtime's own")
     if "*" in name:
         raise ValueError(f"event {name!r} cannot be sent: a * is for patterns in triggers")
-    text, data = copied(event.data)
+    text = encode(event.data)
     if len(text) > limits.event_bytes:
         raise data_too_large(limits, len(text), f"the data of event {name!r}")
-    return event_of(name, data, given or id, event.ts or at, v, text)
+    return RecordedEvent(name, text, given or id, event.ts or at, v)
 
 
-def invoked(function: str, given: object, limits: Limits) -> Event:
+def invoked(function: str, given: object, limits: Limits) -> RecordedEvent:
     """Check the data with which a function is invoked, and return the event that opens its run.
 
-    The event is the runtime's own, so an error names the function, not the event. For the copy see `accepted`.
+    The event is the runtime's own, so an error names the function, not the event. For the text see `accepted`.
 
     Raises:
         TypeError, ValueError: the data are no mapping with string keys.
         CodecError, LimitError: the data cannot be kept, or are too large.
     """
     what = f"the data for function {function!r}"
-    text, data = copied(checked_data(given, what))
+    text = encode(checked_data(given, what))
     if len(text) > limits.event_bytes:
         raise data_too_large(limits, len(text), what)
-    return event_of(INVOKED, data, None, None, None, text)
+    return RecordedEvent(INVOKED, text, None, None)
 
 
-def stamped(event: Event, id: str, at: datetime) -> Event:
+def stamped(event: RecordedEvent, id: str, at: datetime) -> RecordedEvent:
     """Return an accepted event with this id and time, unless it has its own."""
-    return event_of(event.name, event.data, event.id or id, event.ts or at, event.v, text_of(event))
+    return RecordedEvent(event.name, event.text, event.id or id, event.ts or at, event.v)
 
 
 def check_signal(signal: str, data: object, limits: Limits) -> None:

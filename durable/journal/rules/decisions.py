@@ -29,12 +29,12 @@ from durable.events import (
     Listener,
     Place,
     Signal,
-    event_of,
     lacking,
     path_of,
     seen_by_filters,
 )
 from durable.journal.codec.enclosing import enclose
+from durable.journal.codec.recorded import RecordedEvent, recorded_event
 from durable.journal.codec.values import encode, outline
 from durable.journal.ids import child_run, ending_event, failure_run, opened_run
 from durable.journal.records import (
@@ -154,7 +154,7 @@ class Decisions:
         self, listeners: list[Listener], functions: list[str], id: str, event: Event, now: datetime
     ) -> Iterator[Record]:
         waits = [one.place for one in listeners if not one.cancels]
-        answer = Ok(enclose(event)) if waits else NOTHING
+        answer = Ok(recorded_event(event).as_value()) if waits else NOTHING
         for place in waits:
             yield from self.step_answered(place, answer, now)
         for run in [one.place[0] for one in listeners if one.cancels]:
@@ -356,7 +356,7 @@ class Decisions:
             if failing is None and (is_silent or not self.state.bus.is_heard(name)):
                 continue
             id = ending_event(ledger.run, name, ledger.reopenings)
-            event = event_of(name, self._ending_data(ledger, name), id, now, None)
+            event = RecordedEvent(name, enclose(self._ending_data(ledger, name)), id, now)
             if not is_silent:
                 yield from self.event_came(id, event, now)
             if failing is not None:
@@ -366,7 +366,7 @@ class Decisions:
         data: dict[str, Any] = {
             "function_id": ledger.function,
             "run_id": ledger.run,
-            "event": {**seen_by_filters(ledger.event), "data": dict(ledger.event.data)},
+            "event": seen_by_filters(ledger.event),
         }
         if ledger.error is not None and ledger.status == "failed":
             data["error"] = {**_plain(ledger.error), "causes": [_plain(cause) for cause in ledger.error.causes]}

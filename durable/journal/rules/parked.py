@@ -11,9 +11,7 @@ from __future__ import annotations
 import sys
 from datetime import datetime
 
-from durable.events import Event, event_of
-from durable.journal.codec.enclosing import enclose
-from durable.journal.codec.values import decode
+from durable.events import Event
 from durable.journal.records import StepKind, Wait, without_ask
 from durable.journal.rules.ledger import Ledger, StepFacts
 
@@ -21,21 +19,16 @@ from durable.journal.rules.ledger import Ledger, StepFacts
 class ParkedRun:
     """A parked run holds the facts that the rules need while it waits.
 
-    They find it by these, and end the step in which it waits. The data of its event are kept as text, which takes a
-    quarter of the memory.
+    They find it by these, and end the step in which it waits.
     """
 
     __slots__ = (
         "_count",
-        "_data",
-        "_event_id",
-        "_event_name",
-        "_event_ts",
-        "_event_v",
         "_kind",
         "_open_turn",
         "_reopenings",
         "_size",
+        "event",
         "function",
         "key",
         "opened_at",
@@ -45,6 +38,7 @@ class ParkedRun:
         "wait",
     )
 
+    event: Event
     opened_at: datetime
     since: datetime
     started_at: datetime | None
@@ -53,32 +47,26 @@ class ParkedRun:
 
     def __init__(self, ledger: Ledger, key: str) -> None:
         ledger.close_turns()
-        event, facts = ledger.event, ledger.steps[key]
+        facts = ledger.steps[key]
         self.run = ledger.run
         self.function = sys.intern(ledger.function)
+        self.event = ledger.event
         self.opened_at, self.since = ledger.opened_at, ledger.since
         self.started_at = ledger.started_at
         self.key = sys.intern(key)
         self.wait = without_ask(facts.wait)
-        self._event_name = sys.intern(event.name)
-        self._event_id, self._event_ts, self._event_v = event.id, event.ts, event.v
-        self._data = enclose(event.data)
         self._kind = facts.kind
         self._open_turn = ledger.open_turn
         self._size = ledger.size
         self._reopenings = ledger.reopenings
         self._count = ledger.count
 
-    def event(self) -> Event:
-        """Return the event that opened the run."""
-        return event_of(self._event_name, decode(self._data), self._event_id, self._event_ts, self._event_v)
-
     def ledger(self) -> Ledger:
         """Return a ledger that can fold further records, and knows only the open step."""
         return Ledger(
             self.run,
             self.function,
-            self.event(),
+            self.event,
             self.opened_at,
             steps={self.key: StepFacts(self._kind, self.opened_at, self.wait, is_waiting=True)},
             open_turn=self._open_turn,

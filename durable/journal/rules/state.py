@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import assert_never
 
-from durable.events import Complaint, EventBus, Listener, Place, parse, path_of, seen_by_filters
+from durable.events import Complaint, EventBus, Listener, Place, parse, path_of
+from durable.journal.codec.recorded import recorded_event
 from durable.journal.ids import cancel_place
 from durable.journal.records import (
     EngineClosed,
@@ -279,14 +280,14 @@ class State:
     def _listener(self, ledger: Ledger, place: Place, wait: ForEvent) -> Listener:
         path = None if wait.match is None else path_of(wait.match)
         expression = None if wait.expression is None else parse(wait.expression, names=WAIT_NAMES)
-        own = seen_by_filters(ledger.event) if path or expression else None
+        own = recorded_event(ledger.event).seen() if path or expression else None
         return Listener(place, wait.event, wait.until, path, expression, own)
 
     def _listen_for_cancels(self, ledger: Ledger | ParkedRun) -> None:
         declaration = self.functions.get(ledger.function)
         if declaration is None or not declaration.cancels:
             return
-        own = seen_by_filters(ledger.event if isinstance(ledger, Ledger) else ledger.event())
+        own = recorded_event(ledger.event).seen()
         for number, rule in enumerate(declaration.cancels):
             until = None if rule.timeout is None else after(ledger.since, rule.timeout)
             path = None if rule.match is None else path_of(rule.match)

@@ -221,8 +221,8 @@ FAULTS = [
     Fault(
         "share a live object instead of its record",
         "journal/rules/acceptance.py",
-        "return event_of(name, data, given",
-        "return event_of(name, event.data, given",
+        "return RecordedEvent(name, text, given or id, event.ts or at, v)",
+        "return Event(name, event.data, given or id, event.ts or at, v)",
         ("tests/rules/test_events.py",),
     ),
     Fault(

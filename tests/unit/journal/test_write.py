@@ -166,12 +166,6 @@ def test_instants_are_written_in_utc() -> None:
         assert write(attrs.evolve(record, at=there)) == write(record)
 
 
-def test_text_of_the_events_data_can_be_given() -> None:
-    event = Event("a", {"n": (1,)})
-    for record in (RunOpened("r", "f", event, NOW), EventSent("i", event, NOW)):
-        assert write(record, encode(event.data)) == write(record)
-
-
 def test_an_event_whose_data_cannot_be_kept_is_a_codec_error() -> None:
     """R10"""
     with pytest.raises(CodecError, match=r"\$\.x"):

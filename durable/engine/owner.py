@@ -156,6 +156,10 @@ class Owner:
     def _end(self, task: asyncio.Task[None]) -> None:
         self._parts.spare.close()
         self.runtime.timers.close()
+        self._tell_end(task)
+        self.runtime.logger.tell_left_out()
+
+    def _tell_end(self, task: asyncio.Task[None]) -> None:
         error: BaseException | None
         error = RuntimeError("the task of the engine was cancelled") if task.cancelled() else task.exception()
         if not isinstance(error, Exception):
@@ -178,6 +182,7 @@ class Owner:
             if (folded := self._parts.settings.folded) is not None:
                 await folded(runtime)
             self._has_recovered = True
+            self._parts.notices.opened(self._parts.settings.store)
             await runtime.scheduler.deadlines.recover()  # last: if opening fails, nothing may have come due
             await self._serve()
             if (drained := self._parts.settings.drained) is not None:
@@ -232,6 +237,7 @@ class Owner:
                 label,
             )
         runtime.park_all()
+        self._parts.notices.closing()
         if runtime.journal.failure is None:
             try:
                 runtime.journal.close(EngineClosed(runtime.clock.now()))

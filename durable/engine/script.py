@@ -15,6 +15,8 @@ from typing import Any, Generic, TypeVar
 from durable.engine.account import Account
 from durable.engine.arguments import check_same, checked_run_id
 from durable.engine.engine import Engine, inside, set_up
+from durable.engine.equipment import checked_logger
+from durable.engine.fallback import Fallback
 from durable.engine.foreground import Foreground
 from durable.engine.neighbours import IfOpen
 from durable.engine.run import Run
@@ -93,7 +95,7 @@ def run(
     if timeout is not None:
         duration(timeout, what="timeout")
     script = _Script(engine, function, data, None if id is None else checked_run_id(id), timeout, _place(store))
-    with _TOLD:
+    with _TOLD, Fallback(checked_logger(logger), lambda: script._name):
         return script.run()
 
 

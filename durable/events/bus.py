@@ -167,6 +167,11 @@ class EventBus:
         """Return whether any trigger or listener is for events of this name."""
         return name in self._listeners or not self._triggers.keys().isdisjoint(_patterns(name))
 
+    def triggered_by(self, name: str) -> list[str]:
+        """Return the functions with a trigger for events of this name, without asking its filter."""
+        triggers = [trigger for pattern in _patterns(name) for trigger in self._triggers.get(pattern, ())]
+        return list(dict.fromkeys(trigger.function for trigger in triggers))
+
     def listeners(self) -> list[Listener]:
         """Return every listener."""
         return [listener for listener, _ in self._places.values()]

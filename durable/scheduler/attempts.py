@@ -226,11 +226,8 @@ class Attempts:
                 self._come_to(error, None)  # R14: a blocking handler must not end its whole process in silence
                 return
             self._leave()
-            self._parts.logger.error(
-                "%s called sys.exit(%s), which ends the process: nothing is recorded of that, it will run again",
-                self.label,
-                error.code,
-            )
+            about = "%s called sys.exit(%s), which ends the process: nothing is recorded of that, it will run again"
+            self._parts.logger.error(about, self.label, error.code)
             raise
         except BaseException as error:
             self._come_to(error, None)
@@ -340,23 +337,25 @@ class Attempts:
         ledger, step, now = self._session.ledger, self._step, self._parts.clock.now()
         if ledger.status is not None or step.was_dropped:
             return
-        seed = f"{ledger.run}/{step.key}"
-        verdict = Verdict()
+        policy, verdict, seed = self._handler.policy, Verdict(), f"{ledger.run}/{step.key}"
         if not is_final:
-            verdict = self._handler.policy.verdict(error, attempt=self._attempt, now=now, seed=seed, final=FINAL)
+            verdict = policy.verdict(error, attempt=self._attempt, now=now, seed=seed, final=FINAL)
         failure, due, bounds = recorded(error, notes=verdict.notes), verdict.due, self._bounds
         if bounds is not None and bounds.is_last and self._timed_out:
             facts = self._step.facts
             last = None if facts is None or not self._attempt else facts.error
             failure = last_word(failure, last, has_begun=self._has_begun)
+        tried = self._attempt, policy.retries + 1
         if due is None or (bounds is not None and bounds.is_past(due)):
             self._close(Err(attrs.evolve(failure, step_id=step.key)))
-            return
-        began = bounds.began if bounds is not None and bounds.last is not None else None
-        self._recorded = self._parts.journal.post(
-            StepRetried(ledger.run, step.key, step.kind, self._attempt + 1, due, failure, now, began)
-        )
-        self._attempt += 1
+            due = None
+        else:
+            began = bounds.began if bounds is not None and bounds.last is not None else None
+            self._recorded = self._parts.journal.post(
+                StepRetried(ledger.run, step.key, step.kind, self._attempt + 1, due, failure, now, began)
+            )
+            self._attempt += 1
+        self._parts.notices.step_failed(ledger, step.key, tried, failure, due)
 
     def _give_up(self, error: BaseException | None, broken: BaseException) -> None:
         failure = attrs.evolve(recorded(broken, before=error), step_id=self._step.key)

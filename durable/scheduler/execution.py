@@ -108,7 +108,7 @@ class RunExecution:
     @property
     def log(self) -> Log:
         """The engine's log."""
-        return self._session.parts.logger
+        return self._session.parts.logger.plain  # what a run says itself is not rationed
 
     def check_event(self, event: object) -> RecordedEvent:
         """Return an event, checked for sending: see `acceptance.accepted`."""

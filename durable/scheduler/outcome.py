@@ -104,7 +104,9 @@ class Judge:
         if verdict.due is None:
             self._post(self._parts.decisions.run_ended(ledger.run, "failed", now, error=failed))
         else:
-            self._parts.journal.post(RunRetried(ledger.run, ledger.attempt + 1, verdict.due, failed, now))
+            number = ledger.attempt
+            self._parts.journal.post(RunRetried(ledger.run, number + 1, verdict.due, failed, now))
+            self._parts.notices.attempt_failed(ledger, number, failed, verdict.due)
 
     def _written(self, session: Session) -> str:
         function = self._functions[session.ledger.function]

@@ -18,10 +18,11 @@ from durable.functions import Registry
 from durable.journal import Decisions, History, Journal, Limits, State
 from durable.scheduler.branches import outside
 from durable.scheduler.eager import SpareTask
+from durable.scheduler.notices import Notices
 from durable.scheduler.rounds import Rounds
 from durable.scheduler.stand_in import StandIn
 from durable.scheduler.threads import HandlerThreads
-from durable.stores import Log, Store, opening_of
+from durable.stores import RationedLog, Store, opening_of
 from durable.timers import Clock, TimerWheel
 
 RESIDENT = 10_000
@@ -115,7 +116,8 @@ class Parts:
     settings: Settings
     loop: asyncio.AbstractEventLoop
     clock: Clock
-    logger: Log
+    logger: RationedLog
+    notices: Notices
     store: Store
     timers: TimerWheel[Any]
     journal: Journal
@@ -135,24 +137,28 @@ class Parts:
 
 def assembled(settings: Settings, registry: Registry) -> Parts:
     """Put the parts of an engine together in the running loop."""
-    loop, clock, logger = asyncio.get_running_loop(), settings.clock, Log(settings.logger)
+    loop, clock = asyncio.get_running_loop(), settings.clock
+    logger = RationedLog(settings.logger, loop)
 
     def complain(about: str, text: str) -> None:
-        logger.warn_once(about, "%s", text)
+        logger.plain.warn_once(about, "%s", text)
 
     store, changes = opening_of(settings.store), Changes()
     state = State(complain)
-    journal = Journal(store, state, changes.event)
+    journal, decisions = Journal(store, state, changes.event), Decisions(state, settings.limits)
+    notices = Notices(logger, clock, journal, state, registry)
+    decisions.unheard = notices.unheard
     return Parts(
         settings=settings,
         loop=loop,
         clock=clock,
         logger=logger,
+        notices=notices,
         store=store,
         timers=TimerWheel(clock, None, loop.call_soon),
         journal=journal,
         history=History(store, journal),
-        decisions=Decisions(state, settings.limits),
+        decisions=decisions,
         registry=registry,
         rounds=Rounds(),
         variables=outside(),

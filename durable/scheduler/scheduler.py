@@ -22,6 +22,7 @@ from durable.errors import StoreError
 from durable.functions import BODY, Context, Function
 from durable.journal import (
     Cancelled,
+    Err,
     Ledger,
     Ok,
     Record,
@@ -102,6 +103,9 @@ class Scheduler:
         outcome = type(record.outcome)
         if record.kind != "run" or outcome is not Ok:  # else its handler has returned, and has dropped its timer
             self.deadlines.step_closed(record)
+            if isinstance(record.outcome, Err) and record.kind != "run":  # else the try was told of
+                ledger = self._parts.decisions.state.ledgers[record.run]
+                self._parts.notices.step_failed(ledger, record.key, None, record.outcome.error)
         if outcome is Cancelled:
             return
         session = self.sessions.get(record.run)
@@ -155,6 +159,7 @@ class Scheduler:
 
     def _tell_ended(self, record: RunClosed, error: StoreError | None) -> None:
         if error is None:
+            self._parts.notices.run_ended(record)
             self._parts.decisions.state.told(record)
             for ending in self.endings.pop(record.run, ()):
                 if not ending.done():

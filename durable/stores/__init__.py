@@ -12,6 +12,7 @@ from durable.stores.file.thread import Job, StoreThread, deliver, perform_each
 from durable.stores.jsonl import read_lines, write_lines
 from durable.stores.log import Log
 from durable.stores.opening import begin_writing, hurry, opening_of
+from durable.stores.rationed import RationedLog
 from durable.stores.stderr import say
 from durable.stores.store import Entry, Kept, RunQuery, RunRow, Store
 from durable.stores.ways import Appending, keeping, submitting
@@ -28,6 +29,7 @@ __all__ = [
     "Kept",
     "Log",
     "Message",
+    "RationedLog",
     "RunQuery",
     "RunRow",
     "Store",

@@ -7,6 +7,7 @@ Leaves to Python's `logging` the output, to `context` the form of a run's own li
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from durable.stores.stderr import say
@@ -19,10 +20,17 @@ class Log(logging.LoggerAdapter[logging.Logger]):
 
     The first error of logging is told on the standard error stream, later ones are not. All lines of the engine and of
     `ctx.logger` go through such a log. It may log to any object that has `log` and `isEnabledFor`.
+
+    `heeds(level)` is `isEnabledFor`, for whom each call counts: it asks a logger of Python's own without a guard.
     """
+
+    heeds: Callable[[int], bool]
 
     def __init__(self, logger: Any) -> None:
         super().__init__(logger, {})
+        inner = logger.logger if isinstance(logger, Log) else logger
+        is_plain = type(inner) is logging.Logger and "isEnabledFor" not in vars(inner)
+        self.heeds = inner.isEnabledFor if is_plain else self.isEnabledFor
         self._has_failed = False
         self._said: dict[str, None] = {}
 

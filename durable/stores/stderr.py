@@ -13,17 +13,18 @@ import sys
 from durable.timers import on_a_line
 
 
-def say(text: str) -> None:
-    """Write one line to the standard error stream.
+def say(text: str, *more: str) -> None:
+    """Write one line to the standard error stream, and more lines below it as they are.
 
-    If there is no stream, or it cannot be written to, nothing happens.
+    Each stays on its line, whatever it holds. If there is no stream, or it cannot be written to, nothing happens.
     """
     stream = sys.stderr
     if stream is None:
         return
     try:
         spelling = getattr(stream, "encoding", None) or "utf-8"
-        line = f"durable: {on_a_line(text)}\n".encode(spelling, "backslashreplace")
+        lines = [f"durable: {on_a_line(text)}\n", *(f"{on_a_line(one)}\n" for one in more)]
+        line = "".join(lines).encode(spelling, "backslashreplace")
         stream.flush()
         if stream is sys.__stderr__ and (raw := _raw(stream)) is not None:
             _write_all(raw, line)

@@ -6,6 +6,7 @@ Leaves to `engine` the choice of runs, and the output.
 
 from durable.views.info import RunInfo, StepInfo, readable, run_info
 from durable.views.listing import listed
+from durable.views.timeline import span
 
 __all__ = [
     "RunInfo",
@@ -13,4 +14,5 @@ __all__ = [
     "listed",
     "readable",
     "run_info",
+    "span",
 ]

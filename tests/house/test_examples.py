@@ -45,13 +45,17 @@ STORIES = {
     "sender.py": ["order 7 is sent, twice", "please pack order 7", "order 7 is shipped: Ann packed it"],
     "test_my_function.py": ["4 passed"],
 }
+FAILED_TRIES = {"fan_out.py": 4, "pages.py": 2, "saga.py": 2}  # R33: each is a warning
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_tells_its_story(name: str, tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", str(ROOT / "examples" / name)]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=ENVIRONMENT)
-    assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
+    assert ended.returncode == 0, ended.stderr
+    told = [line for line in ended.stderr.splitlines() if " has failed in try " in line]
+    assert len(told) == FAILED_TRIES.get(name, 0)
+    assert ended.stderr.splitlines() == told or name == "fan_out.py", ended.stderr  # there runs fail, with their stacks
     for part in STORIES[name]:
         assert part in ended.stdout
 

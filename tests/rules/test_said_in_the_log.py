@@ -13,6 +13,7 @@ import pytest
 import durable
 from durable import Context, Engine, StepOptions
 from durable.testing import Lab
+from tests.support.logged import is_usual
 from tests.support.wordings import SHAPES
 
 LOGGER = logging.getLogger("durable")
@@ -28,6 +29,8 @@ class Lines(logging.Handler):
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
+        if is_usual(record):
+            return
         self.lines.append(record.getMessage())
         self.records.append(record)
 

@@ -11,7 +11,7 @@ encoded, and refused if need be, before the decision; the text around them count
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from itertools import chain, starmap
 from typing import Any
@@ -72,6 +72,10 @@ def _plain(error: RecordedError) -> dict[str, str]:
     return {"name": error.name, "message": error.message, "stack": error.stack}
 
 
+def _ignore(what: Event | str) -> None:
+    """Do nothing."""
+
+
 def child_outcome(child: Ledger, key: str) -> Outcome:
     """Return the outcome of the step that has invoked a run, which has just ended."""
     if child.status == "completed":
@@ -83,12 +87,16 @@ def child_outcome(child: Ledger, key: str) -> Outcome:
 
 
 class Decisions:
-    """Decisions apply the rules to one state."""
+    """Decisions apply the rules to one state.
+
+    `unheard` is called for each event, or name of a signal, from which nothing follows.
+    """
 
     def __init__(self, state: State, limits: Limits) -> None:
         self.state = state
         self.limits = limits
         self._complain = state.bus.complain
+        self.unheard: Callable[[Event | str], None] = _ignore
 
     def repeat_of(self, id: str, event: Event, now: datetime) -> str | None:
         """Return the runtime's id of the event that this one repeats, or None (R21).
@@ -148,6 +156,8 @@ class Decisions:
         opened: list[Record] = []
         for function in functions:
             opened += self.run_opens(function, opened_run(id, function), event, now)
+        if not opened:
+            self.unheard(event)
         return iter(opened)
 
     def _deliver_to(
@@ -263,6 +273,8 @@ class Decisions:
     def signal_sent(self, name: str, data: object, now: datetime) -> Iterator[Record]:
         """Answer the wait for a signal that was sent, if there is one (R23)."""
         place = self.waiter(name, now)
+        if place is None:
+            self.unheard(name)
         return iter(()) if place is None else self.step_answered(place, Ok(enclose(Signal(name, data))), now)
 
     def waiter(self, signal: str, now: datetime) -> Place | None:

@@ -7,6 +7,7 @@ Leaves to `scheduler` the executions, to `journal` the decisions, to `stores` th
 from durable.engine.arguments import checked_events
 from durable.engine.cli import main
 from durable.engine.engine import Engine, inside, set_up
+from durable.engine.owner import AsyncWith
 from durable.engine.run import OF_A_RUN, Run
 from durable.engine.runtime import Runtime
 from durable.engine.script import run
@@ -14,6 +15,7 @@ from durable.engine.sender import Sender
 
 __all__ = [
     "OF_A_RUN",
+    "AsyncWith",
     "Engine",
     "Run",
     "Runtime",

@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar, overload
 
 import attrs
 
+from durable.engine.answers import late, no_such_run
 from durable.engine.arguments import (
     check_reopened,
     check_same,
@@ -26,9 +27,10 @@ from durable.engine.arguments import (
 from durable.engine.equipment import checked_clock, checked_limits, checked_logger, checked_store
 from durable.engine.family import family
 from durable.engine.neighbours import IfOpen, checked_if_open, make_way, move_in, place_of, usual
-from durable.engine.owner import Owner, not_open
+from durable.engine.owner import AsyncWith, Owner, not_open
 from durable.engine.run import OF_A_RUN, Run, outcome
 from durable.engine.runtime import Runtime
+from durable.errors import checked_making
 from durable.events import Event, checked_count, checked_text
 from durable.functions import BODY, Function, Registry, check_not_in_function, check_outside, checked_signal
 from durable.journal import Ledger, Limits, RunClosed, RunStatus, check_signal, invoked, reopen
@@ -40,7 +42,8 @@ from durable.views import RunInfo, listed
 T = TypeVar("T")
 
 
-class Engine:
+@checked_making(trigger="send", emit="send", publish="send", submit="start", register="Engine([function, ...])")
+class Engine(AsyncWith):
     """An engine runs functions in this process and records them in a store.
 
     Args:
@@ -132,7 +135,7 @@ class Engine:
         if (owner := self._owner) is None or owner.has_ended:
             return
         owner.check_place("close")
-        check_outside(self, "close")
+        check_outside(self, "close", "tell what opened the engine to close it")
         await owner.close(seconds)
 
     async def __aenter__(self) -> Self:
@@ -202,9 +205,7 @@ class Engine:
             CodecError, LimitError, StoreError: as for `send`.
         """
         runtime = self._asked("start", "ctx.step.invoke")
-        name, _ = self._registry.resolve(function, "start")
-        if name not in self._registry.functions:
-            raise LookupError(f"there is no function {name!r} in this engine: pass it in Engine(functions=[...])")
+        name = self._registry.found(function, "start")
         event = invoked(name, data, runtime.decisions.limits)
         await runtime.admission.enter()
         if id is None:
@@ -339,7 +340,7 @@ class Engine:
             async with asyncio.timeout(seconds):
                 name, ended = await self._ended(runtime, run_id, seconds)
         except TimeoutError:
-            raise TimeoutError(f"run {run_id!r} has not ended within {seconds:g} s; it goes on") from None
+            raise late(await self.info(run_id), seconds) from None
         with OF_A_RUN:
             return outcome(ended, self._registry.output_type(name))
 
@@ -350,7 +351,7 @@ class Engine:
                 return known.function, await runtime.ending(run_id, seconds)
             opened, closed = await runtime.history.ends(run_id)
             if opened is None:
-                raise KeyError(f"there is no run {run_id!r} in this store")
+                raise no_such_run(run_id, self._registry.functions)
             if closed is not None:
                 return opened.function, closed
 
@@ -364,13 +365,12 @@ class Engine:
 
     async def _found(self, run_id: str) -> Ledger:
         if (ledger := await self._known(run_id)) is None:
-            raise KeyError(f"there is no run {run_id!r} in this store")
+            raise no_such_run(run_id, self._registry.functions)
         return ledger
 
     async def _known(self, run_id: str) -> Ledger | None:
         runtime = inside(self, "engine")
-        ledger = runtime.state.whole(run_id)
-        if ledger is None:
+        if (ledger := runtime.state.whole(run_id)) is None:
             ledger = await runtime.history.ledger(run_id)
             ledger = runtime.state.whole(run_id) or ledger  # opened while the store was read
         return ledger

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from typing import NoReturn
 
 import anyio
 
@@ -252,3 +253,15 @@ def not_open(what: str) -> RuntimeError:
         f"{what}: the engine is not open: write `async with engine:` or `await engine.open()` before, wait for it, and "
         "do not use the engine after `close`"
     )
+
+
+class AsyncWith:
+    """What is opened by `async with` says so to a plain `with`."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> NoReturn:
+        raise TypeError(f"write `async with {type(self).__name__}(...)`, not `with`: opening it takes time")
+
+    def __exit__(self, *_error: object) -> None:
+        """Do nothing: it is never entered."""

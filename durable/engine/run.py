@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import Any, Generic, Protocol, TypeVar
 
-from durable.errors import RunCancelled, RunFailed, WithoutFrames
+from durable.errors import DurableError, RunCancelled, RunFailed, WithoutFrames, explained
 from durable.journal import RunClosed
 from durable.timers import Duration
 from durable.views import RunInfo, readable
 
 T = TypeVar("T")
 
-OF_A_RUN = WithoutFrames(RunFailed, RunCancelled)
-"""For what tells how a run has ended: the error's recorded stack shows where, frames from here would not."""
+OF_A_RUN = WithoutFrames(DurableError, TimeoutError)
+"""For what tells how a run stands: its message or the recorded stack shows where, frames from here would not."""
 
 
 class Door(Protocol):
@@ -47,6 +47,12 @@ def outcome(ended: RunClosed, type_: object) -> Any:
     raise RunCancelled(ended.run, ended.reason or "")
 
 
+_SHOWN = ("status", "event", "output", "error", "reason", "attempt", "steps", "waiting_for", "opened_at", "ended_at")
+
+
+@explained(
+    value="await run.result()", wait="await run.result()", **{one: f"(await run.info()).{one}" for one in _SHOWN}
+)
 class Run(Generic[T]):
     """A handle stands for a run and asks its engine about it.
 

@@ -15,7 +15,7 @@ from durable.engine.receiver import Receiver
 from durable.engine.settling import settled
 from durable.errors import StoreCorruptError, StoreError
 from durable.events import Event
-from durable.functions import Function, progress_of
+from durable.functions import Function, declaration_of, progress_of
 from durable.journal import (
     EngineClosed,
     Ids,
@@ -113,7 +113,7 @@ class Runtime:
             Unwanted: the engine was closed meanwhile.
         """
         for function in self.parts.registry.functions.values():
-            self.state.declare(function.declaration)
+            self.state.declare(declaration_of(function))
         last: Record | None = None
         number = 0
         async for entry in self.store.unfinished(self.clock.now()):
@@ -142,7 +142,7 @@ class Runtime:
 
     def declare(self, function: Function[Any]) -> None:
         """Register a function with the open engine, and begin the runs that lacked it."""
-        self.state.declare(function.declaration)
+        self.state.declare(declaration_of(function))
         for run in [run for run in self.state.unfinished() if run.function == function.id]:
             self.scheduler.deadlines.arm_timeouts(run)
             self.scheduler.begin(run.run)

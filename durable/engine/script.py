@@ -23,7 +23,7 @@ from durable.engine.run import Run
 from durable.engine.runtime import Runtime
 from durable.engine.unfinished import beside, unfinished_like
 from durable.errors import DurableError, Interrupted, WithoutFrames
-from durable.functions import Function, check_listed
+from durable.functions import Function, check_function, check_listed
 from durable.journal import EngineClosed, Ledger, Limits, RunClosed, RunOpened, invoked, misplaced
 from durable.scheduler import RESIDENT, running_loop
 from durable.stores import FileStore, Store, say
@@ -79,6 +79,7 @@ def run(
         SystemExit: a handler raised it, or SIGTERM (status 143) or SIGHUP (129) came; the run is parked likewise.
     """
     _check_no_loop(function)
+    check_function(function, "durable.run")
     check_listed(functions, "durable.run", "functions=[function]")
     engine = Engine(
         [function, *functions],

@@ -15,6 +15,8 @@ from typing import Any, Self
 from durable.engine.arguments import checked_events
 from durable.engine.equipment import checked_limits
 from durable.engine.messages import Sent, SentEvents, SentSignal, write_sent
+from durable.engine.owner import AsyncWith
+from durable.errors import checked_making
 from durable.events import Event
 from durable.functions import check_not_in_function, checked_signal
 from durable.journal import Ids, Limits, accepted, check_signal, misplaced
@@ -22,7 +24,8 @@ from durable.stores import FileReader, Inbox, Job, Message, StoreThread, deliver
 from durable.timers import SystemClock
 
 
-class Sender:
+@checked_making(trigger="send", emit="send", signal="send_signal")
+class Sender(AsyncWith):
     """A sender sends events and signals to the engine of a file store.
 
     The engine may be in this process or in another. If no engine has the store open, the next one to open it takes what

@@ -25,9 +25,9 @@ from durable.events.expressions.expression import Expression, parse
 from durable.events.expressions.faults import EvaluationError
 from durable.events.matching import (
     at_path,
+    checked_expression,
     checked_path,
     checked_pattern,
-    checked_source,
     lacking,
     path_of,
     same_value,
@@ -69,11 +69,11 @@ __all__ = [
     "checked_choice",
     "checked_count",
     "checked_data",
+    "checked_expression",
     "checked_name",
     "checked_number",
     "checked_path",
     "checked_pattern",
-    "checked_source",
     "checked_text",
     "event_of",
     "expressions",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 
@@ -68,9 +68,19 @@ def checked_data(given: object, what: str) -> dict[str, Any]:
     return plainly
 
 
+class _WithData:
+    """Says where the items are that are looked for in an event or a signal itself."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: object) -> NoReturn:
+        name = type(self).__name__
+        raise TypeError(f"{name!r} has no items of its own: write {name.lower()}.data[{shown(key)}]")
+
+
 @checked_calls
 @attrs.frozen
-class Event:
+class Event(_WithData):
     """An event says that something happened: it has a name and data.
 
     Attributes:
@@ -129,7 +139,7 @@ def event_of(name: str, data: Mapping[str, Any], id: str | None, ts: datetime | 
 
 @checked_calls
 @attrs.frozen
-class Signal:
+class Signal(_WithData):
     """A signal has a name and data; a wait for a signal returns it."""
 
     name: str

@@ -6,11 +6,13 @@ Leaves to `bus` the index, to `expressions` filters of more than one path.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
+from durable.errors import ExpressionError
 from durable.events.event import Event
+from durable.events.expressions.expression import Expression, parse
 from durable.events.expressions.faults import EvaluationError
 from durable.events.expressions.values import plain
 from durable.events.words import NAME_BYTES, checked_name, checked_text, is_str
@@ -113,13 +115,20 @@ def checked_path(text: object, *, what: str) -> Path:
     return path
 
 
-def checked_source(text: object, *, what: str) -> str:
-    """Check the text of an expression, before it is parsed, and return it.
+def checked_expression(source: object, names: Collection[str], *, what: str) -> Expression:
+    """Return the parsed expression of an option.
+
+    `names` are the variables that it may use.
 
     Raises:
         TypeError, ValueError, LimitError: see `words.checked_text`.
+        ExpressionError: it does not parse, or it uses another name. The message begins with `what`.
     """
-    return checked_text(text, what, most=SOURCE_BYTES)
+    text = checked_text(source, what, most=SOURCE_BYTES)
+    try:
+        return parse(text, names)
+    except ExpressionError as error:
+        raise ExpressionError(f"{what}: {error}", error.position) from None
 
 
 def checked_pattern(name: object, *, what: str) -> str:

@@ -24,10 +24,10 @@ from durable.functions.current import (
     progress_of,
     running_body,
 )
-from durable.functions.function import Function, function
+from durable.functions.function import Function, declaration_of, function, policy_of
 from durable.functions.handler import Handler, checked_handler
 from durable.functions.options import StepOptions, Timeouts, checked_signal, checked_step_id
-from durable.functions.registry import Registry, check_listed
+from durable.functions.registry import Registry, check_function, check_listed
 from durable.functions.request import (
     InvokeRequest,
     Request,
@@ -63,6 +63,7 @@ __all__ = [
     "Trying",
     "WaitForEventRequest",
     "WaitForSignalRequest",
+    "check_function",
     "check_listed",
     "check_not_in_function",
     "check_not_nested",
@@ -73,8 +74,10 @@ __all__ = [
     "current_context",
     "current_step",
     "current_try",
+    "declaration_of",
     "function",
     "is_own",
+    "policy_of",
     "progress",
     "progress_of",
     "return_type",

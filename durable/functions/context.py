@@ -13,7 +13,7 @@ from datetime import datetime
 from random import Random
 from typing import Any, TypeVar
 
-from durable.errors import checked_calls
+from durable.errors import checked_calls, explained
 from durable.events import Event
 from durable.functions.current import BODY, CURRENT, current_try, running_body
 from durable.functions.request import Execution
@@ -114,6 +114,12 @@ class _RunLogger(Log):
         }
 
 
+_STEPS = ("run", "sleep", "sleep_until", "wait_for_event", "wait_for_signal", "send_event", "send_signal", "invoke")
+
+
+@explained(
+    data="ctx.event.data", id="ctx.run_id", parallel="ctx.group.parallel", **{one: f"ctx.step.{one}" for one in _STEPS}
+)
 class Context:
     """The context gives a function its run: the event, the steps, a logger.
 

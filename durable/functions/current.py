@@ -225,8 +225,10 @@ def check_not_in_function(what: str, instead: str) -> None:
         )
 
 
-def check_outside(engine: object, what: str) -> None:
+def check_outside(engine: object, what: str, instead: str = "await it outside") -> None:
     """Refuse a call inside a handler or function that would wait for itself.
+
+    `what` names the call, `instead` says what to do.
 
     Raises:
         RuntimeError: the call is made in a handler or a function of the same engine.
@@ -235,12 +237,12 @@ def check_outside(engine: object, what: str) -> None:
     if body is not None and body.parts.settings.engine is engine:
         raise misplaced(
             f"{what} is awaited in the code of function {body.ledger.function!r} (run {body.ledger.run!r}) of the "
-            "same engine, which would wait for itself: use ctx.step.invoke, or await it outside"
+            f"same engine, which would wait for itself: {instead}, or wait for another run by ctx.step.invoke"
         )
     if trying is not None and trying.engine is engine:
         raise misplaced(
             f"{what} is awaited inside the handler of step {trying.key!r} of the same engine, which would wait for "
-            "itself: use step.invoke, or await it outside"
+            f"itself: {instead}, or wait for another run by ctx.step.invoke"
         )
 
 

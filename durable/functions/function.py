@@ -9,16 +9,18 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import operator
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar, overload
 
 import attrs
 
-from durable.events import Expression, Trigger, checked_name, is_str, plain
-from durable.functions.annotations import return_type
+from durable.errors import explained
+from durable.events import Expression, checked_name, is_str, plain
 from durable.functions.context import Context
+from durable.functions.handler import Declared
 from durable.functions.options import Timeouts
-from durable.functions.triggers import Cancel, TriggerEvent, checked_expression
+from durable.functions.triggers import Cancel, TriggerEvent, optional_expression, rule_of, trigger_of
 from durable.journal import Backoff, Declaration, Policy, RetryOn, checked_retries, chosen_errors
 from durable.timers import shown
 
@@ -31,8 +33,9 @@ T_co = TypeVar("T_co", covariant=True)
 Code = Callable[[Context], Coroutine[Any, Any, T]]
 
 
-@attrs.frozen(eq=False)
-class Function(Generic[T_co]):
+@explained(start="engine.start(function, data)", invoke="engine.invoke(function, data)", run="durable.run(function)")
+@attrs.frozen(eq=False, repr=False)
+class Function(Declared, Generic[T_co]):
     """A function holds a coroutine function and its options.
 
     `@durable.function` returns it. Calling it calls the coroutine function. Two definitions with the same module and
@@ -42,7 +45,7 @@ class Function(Generic[T_co]):
     id: str = attrs.field(converter=plain)
     code: Code[T_co] = attrs.field()
     triggers: tuple[TriggerEvent, ...] = ()
-    policy: Policy = attrs.field(factory=Policy)
+    _policy: Policy = attrs.field(factory=Policy)
     on_failure: Function[Any] | None = None
     cancel: tuple[Cancel, ...] = ()
     idempotency: Expression | None = None
@@ -51,36 +54,34 @@ class Function(Generic[T_co]):
     def __call__(self, ctx: Context) -> Awaitable[T_co]:
         return self.code(ctx)
 
-    @property
-    def origin(self) -> tuple[str, str]:
-        """The module and the qualified name under which the code was defined.
+    def __repr__(self) -> str:
+        return f"<Function {self.id!r}>"
 
-        For a `functools.partial` it is those of the function that the partial calls.
-        """
-        code = _innermost(self.code)
-        return str(getattr(code, "__module__", "")), str(getattr(code, "__qualname__", type(code).__qualname__))
 
-    @property
-    def output_type(self) -> object:
-        """The type of the function's result, from its return annotation."""
-        return return_type(self.code)
+policy_of: Callable[[Function[Any]], Policy] = operator.attrgetter("_policy")
+"""Return how a function is called again, and its steps by default."""
 
-    @property
-    def declaration(self) -> Declaration:
-        """The function as the engine's rules use it, with its expressions parsed."""
-        triggers = tuple(
-            Trigger(self.id, one.event, checked_expression(one.if_exp, ("event",), what=f"trigger {one.event!r}"))
-            for one in self.triggers
-        )
-        return Declaration(
-            self.id,
-            triggers,
-            tuple(cancel.rule() for cancel in self.cancel),
-            self.idempotency,
-            None if self.on_failure is None else self.on_failure.id,
-            self.timeouts.start,
-            self.timeouts.finish,
-        )
+
+def origin_of(function: Function[Any]) -> tuple[str, str]:
+    """Return the module and the qualified name under which a function's code was defined.
+
+    For a `functools.partial` it is those of the function that the partial calls.
+    """
+    code = _innermost(function.code)
+    return str(getattr(code, "__module__", "")), str(getattr(code, "__qualname__", type(code).__qualname__))
+
+
+def declaration_of(function: Function[Any]) -> Declaration:
+    """Return a function as the engine's rules use it, with its expressions parsed."""
+    return Declaration(
+        function.id,
+        tuple(trigger_of(function.id, one) for one in function.triggers),
+        tuple(map(rule_of, function.cancel)),
+        function.idempotency,
+        None if function.on_failure is None else function.on_failure.id,
+        function.timeouts.start,
+        function.timeouts.finish,
+    )
 
 
 def _innermost(code: object) -> Any:
@@ -147,21 +148,20 @@ def _failure_function(on_failure: object, id: str) -> Function[Any] | None:
     if on_failure is None:
         return None
     code = on_failure.code if isinstance(on_failure, Function) else on_failure
-    policy = on_failure.policy if isinstance(on_failure, Function) else Policy()
+    policy = policy_of(on_failure) if isinstance(on_failure, Function) else Policy()
     return Function(f"{id}-failure", _checked_code(code, what=f"on_failure of function {id!r}"), policy=policy)
-
-
-_OPTIONS = ("id", "trigger", "retries", "backoff", "on_failure", "cancel", "idempotency", "timeouts")
 
 
 # The names that Inngest and others use for these options.
 _OTHERWISE = {"fn_id": "id", "name": "id", "event": "trigger", "triggers": "trigger", "max_retries": "retries"}
+_OTHERWISE |= {"retry": "retries", "expression": "trigger"}
 
 
 def _unknown_option(name: str) -> str:
-    close = difflib.get_close_matches(name, _OPTIONS, 1)
+    *options, _ = inspect.signature(function).parameters
+    close = difflib.get_close_matches(name, options, 1)
     meant = _OTHERWISE.get(name) or (close[0] if close else None)
-    hint = f"its options are {', '.join(_OPTIONS)}" if meant is None else f"write {meant}="
+    hint = f"its options are {', '.join(options)}" if meant is None else f"write {meant}="
     return f"function() got an unexpected keyword argument {name!r}: {hint}"
 
 
@@ -242,7 +242,7 @@ def function(
             _checked_policy(retries, backoff, retry_on, give_up_on, what=what),
             _failure_function(on_failure, name),
             _checked_cancels(cancel, what=what),
-            checked_expression(idempotency, ("event",), what=f"idempotency of {what}"),
+            optional_expression(idempotency, ("event",), what=f"idempotency of {what}"),
             timeouts or Timeouts(),
         )
 

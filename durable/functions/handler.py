@@ -48,6 +48,13 @@ class Handler:
         return self.function(*self.args, **self.kwargs)
 
 
+class Declared:
+    """A function that is declared to be durable is no handler."""
+
+    __slots__ = ()
+    id: str
+
+
 _LAYERS = 100  # of partials, methods and callable objects around a function; more than these are taken for a cycle
 _known: dict[ref[FunctionType], tuple[CodeType, bool, object]] = {}  # by a reference that its function's end takes out
 _func_of: Any = functools.partial.__dict__["func"].__get__
@@ -72,6 +79,13 @@ def checked_handler(step_id: str, handler: object) -> bool:
             TypeError(
                 f"the handler of step {step_id!r} must be callable, not {shown(handler)}: pass the function itself, "
                 f"without calling it, and its arguments after it: step.run({step_id!r}, function, argument)"
+            )
+        )
+    if isinstance(handler, Declared):
+        raise misuse(
+            TypeError(
+                f"the handler of step {step_id!r} is the durable function {handler.id!r}, which takes steps of its "
+                f"own: write step.invoke({step_id!r}, function=...)"
             )
         )
     if function is None:

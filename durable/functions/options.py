@@ -6,7 +6,10 @@ Leaves to `step` the steps themselves.
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Iterable
 from datetime import timedelta
+from typing import Any
 
 import attrs
 
@@ -18,10 +21,27 @@ from durable.timers import Duration, duration, shown
 ASK_BYTES = 64 * 1_024
 
 
-def _optional(value: Duration | None) -> timedelta | None:
-    return None if value is None else duration(value, what="a limit of Timeouts")
+def _optional(value: Duration | None, option: str) -> timedelta | None:
+    return None if value is None else duration(value, what=option)
 
 
+def _start(value: Duration | None) -> timedelta | None:
+    return _optional(value, "Timeouts(start=...)")
+
+
+def _finish(value: Duration | None) -> timedelta | None:
+    return _optional(value, "Timeouts(finish=...)")
+
+
+def _timeout(value: Duration | None) -> timedelta | None:
+    return _optional(value, "StepOptions(timeout=...)")
+
+
+def _within(value: Duration | None) -> timedelta | None:
+    return _optional(value, "StepOptions(within=...)")
+
+
+@checked_calls
 @attrs.frozen
 class Timeouts:
     """Timeouts say how long a run may take before it is cancelled.
@@ -33,16 +53,8 @@ class Timeouts:
         finish: from the run's first step to its end.
     """
 
-    start: timedelta | None = attrs.field(default=None, converter=_optional)
-    finish: timedelta | None = attrs.field(default=None, converter=_optional)
-
-
-def _optional_timeout(value: Duration | None) -> timedelta | None:
-    return None if value is None else duration(value, what="the timeout of a step")
-
-
-def _optional_within(value: Duration | None) -> timedelta | None:
-    return None if value is None else duration(value, what="StepOptions(within=...)")
+    start: timedelta | None = attrs.field(default=None, converter=_start)
+    finish: timedelta | None = attrs.field(default=None, converter=_finish)
 
 
 @checked_calls
@@ -75,37 +87,62 @@ class StepOptions:
     id: str
     retries: int | None = None
     backoff: Backoff | None = None
-    timeout: timedelta | None = attrs.field(default=None, converter=_optional_timeout)
-    within: timedelta | None = attrs.field(default=None, converter=_optional_within)
+    timeout: timedelta | None = attrs.field(default=None, converter=_timeout)
+    within: timedelta | None = attrs.field(default=None, converter=_within)
     output_type: object = None
     retry_on: RetryOn | None = None
     give_up_on: RetryOn | None = None
 
     def __attrs_post_init__(self) -> None:
-        if is_str(self.id):
-            object.__setattr__(self, "id", plain(self.id))
+        object.__setattr__(self, "id", checked_step_id(self.id))
+        for name in ("timeout", "within"):
+            if getattr(self, name) == timedelta(0):
+                raise ValueError(f"{name} of step {self.id!r} must be more than zero, in which nothing can be done")
         if self.retries is not None:
             object.__setattr__(self, "retries", checked_retries(self.retries, what=f"step {shown(self.id)}"))
         if self.backoff is not None and not isinstance(self.backoff, Backoff):
             raise TypeError(f"backoff of step {shown(self.id)} must be a Backoff, not {shown(self.backoff)}")
-        self._chosen()
+        _chosen(self)
 
-    def policy(self, default: Policy) -> Policy:
-        """Return the policy by which the step is tried; `default` is the function's own."""
-        return Policy(
-            default.retries if self.retries is None else self.retries,
-            default.backoff if self.backoff is None else self.backoff,
-            *self._chosen(),
-        )
 
-    def _chosen(self) -> tuple[Choice | None, Choice | None]:
-        return (
-            chosen_errors(self.retry_on, what=f"retry_on of step {shown(self.id)}"),
-            chosen_errors(self.give_up_on, what=f"give_up_on of step {shown(self.id)}"),
-        )
+def tried_by(options: StepOptions, default: Policy) -> Policy:
+    """Return the policy by which a step is tried; `default` is its function's."""
+    return Policy(
+        default.retries if options.retries is None else options.retries,
+        default.backoff if options.backoff is None else options.backoff,
+        *_chosen(options),
+    )
+
+
+def _chosen(options: StepOptions) -> tuple[Choice | None, Choice | None]:
+    return (
+        chosen_errors(options.retry_on, what=f"retry_on of step {shown(options.id)}"),
+        chosen_errors(options.give_up_on, what=f"give_up_on of step {shown(options.id)}"),
+    )
 
 
 StepId = str | StepOptions
+OPTIONS = frozenset(field.name for field in attrs.fields(StepOptions)) - {"id"}
+
+
+def check_options(step_id: object, handler: Callable[..., Any], arguments: Iterable[str]) -> None:
+    """Refuse an option of a step that is given to `step.run` itself, whose keywords are those of the handler.
+
+    Raises:
+        TypeError: the handler takes no keyword of that name.
+    """
+    try:
+        taken = inspect.signature(handler).parameters.values()
+    except (TypeError, ValueError):  # written in C, or no callable: its call tells
+        return
+    names = {one.name for one in taken}
+    if any(one.kind is one.VAR_KEYWORD for one in taken):
+        return
+    for name in OPTIONS.intersection(arguments) - names:
+        raise TypeError(
+            f"{name} is an option of the step, and its handler has no argument of that name: write "
+            f"step.run(StepOptions({shown(step_id)}, {name}=...), handler)"
+        )
 
 
 def checked_id(step_id: object) -> str:

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from durable.events import is_str, plain
-from durable.functions.function import Function
+from durable.functions.annotations import return_type
+from durable.functions.function import Function, origin_of
+from durable.journal import no_such_function
 from durable.timers import shown
 
 
@@ -42,7 +44,7 @@ class Registry:
         new = [one for one in _with_its_failure(function) if self.functions.get(one.id) is not one]
         for one in new:
             known = self.functions.get(one.id)
-            if known is not None and known.origin != one.origin:
+            if known is not None and origin_of(known) != origin_of(one):
                 raise ValueError(_conflict(known, one))
         for one in new:
             self.functions[one.id] = one
@@ -60,7 +62,7 @@ class Registry:
         """
         if isinstance(function, Function):
             self.add(function)
-            return function.id, function.output_type
+            return function.id, return_type(function.code)
         if not is_str(function):
             raise TypeError(
                 f"{what} takes a Function or a function's id, not {shown(function)}: decorate it with @durable.function"
@@ -68,10 +70,22 @@ class Registry:
         id = plain(function)
         return id, self.output_type(id)
 
+    def found(self, function: object, what: str) -> str:
+        """Return the id of a function as `resolve` does.
+
+        Raises:
+            TypeError, ValueError: see `resolve`.
+            LookupError: no function has this id.
+        """
+        id, _ = self.resolve(function, what)
+        if id not in self.functions:
+            raise LookupError(no_such_function(id, self.functions))
+        return id
+
     def output_type(self, id: str) -> object:
         """Return a function's output type, `object` if the function is not known."""
         known = self.functions.get(id)
-        return object if known is None else known.output_type
+        return object if known is None else return_type(known.code)
 
 
 def check_listed(functions: object, what: str, instead: str) -> None:
@@ -86,13 +100,22 @@ def check_listed(functions: object, what: str, instead: str) -> None:
         raise TypeError(f"{what} takes a list of functions, not {shown(functions)}: write {instead}")
 
 
-def _with_its_failure(function: object) -> list[Function[Any]]:
+def check_function(function: object, what: str) -> None:
+    """Check that something is a declared function; `what` names the call in the error.
+
+    Raises:
+        TypeError: it is not, such as a coroutine function without a decorator.
+    """
     if not isinstance(function, Function):
-        raise TypeError(f"Engine takes functions, not {shown(function)}: decorate it with @durable.function")
+        raise TypeError(f"{what} takes functions, not {shown(function)}: decorate it with @durable.function")
+
+
+def _with_its_failure(function: Any) -> list[Function[Any]]:
+    check_function(function, "Engine")
     return [function] if function.on_failure is None else [function.on_failure, function]
 
 
 def _conflict(known: Function[Any], other: Function[Any]) -> str:
-    origins = [".".join(one.origin) for one in (known, other)]
+    origins = [".".join(origin_of(one)) for one in (known, other)]
     where = " and ".join(origins) if origins[0] != origins[1] else f"both are {origins[0]}"
     return f"two functions have the id {known.id!r}: {where}; give one of them another id, @durable.function(id=...)"

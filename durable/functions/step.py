@@ -16,19 +16,28 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
-from durable.errors import checked_methods
+from durable.errors import checked_methods, explained
 from durable.events import (
     NAME_BYTES,
     Event,
     Signal,
     checked_choice,
+    checked_expression,
     checked_path,
     checked_pattern,
-    checked_source,
-    parse,
 )
 from durable.functions.handler import Handler, read_off
-from durable.functions.options import StepId, StepOptions, checked_ask, checked_id, checked_signal, checked_step_id
+from durable.functions.options import (
+    OPTIONS,
+    StepId,
+    StepOptions,
+    check_options,
+    checked_ask,
+    checked_id,
+    checked_signal,
+    checked_step_id,
+    tried_by,
+)
 from durable.functions.request import (
     Execution,
     InvokeRequest,
@@ -58,6 +67,7 @@ class Invocable(Protocol[T_co]):
         """Call the function's code."""
 
 
+@explained(invoke_by_id="step.invoke(id, function='name')", parallel="ctx.group.parallel", wait="wait_for_event")
 @checked_methods
 class Step:
     """The steps that one run can take.
@@ -94,6 +104,8 @@ class Step:
             TypeError, ValueError: at the call, for an invalid id or handler.
             StepError: no tries are left, or the error was final.
         """
+        if kwargs and not OPTIONS.isdisjoint(kwargs):
+            check_options(step_id, handler, kwargs)
         if type(step_id) is str and step_id.isascii() and 0 < len(step_id) <= NAME_BYTES:  # nearly all come this way
             _, is_async, type_ = read_off(step_id, handler)
             return self._execution.run(step_id, Handler(handler, args, kwargs, is_async, self._policy, None, type_))
@@ -101,7 +113,7 @@ class Step:
         name = checked_step_id(options.id)
         _, is_async, type_ = read_off(name, handler)
         type_ = type_ if options.output_type is None else options.output_type
-        policy = options.policy(self._policy)
+        policy = tried_by(options, self._policy)
         work = Handler(handler, args, kwargs, is_async, policy, options.timeout, type_, options.within)
         return self._execution.run(name, work)
 
@@ -162,7 +174,7 @@ class Step:
             match = ".".join(checked_path(match, what=f"step {name!r}"))
             self._execution.check_match(name, match)
         if if_exp is not None:
-            if_exp = parse(checked_source(if_exp, what=f"if_exp of step {name!r}"), WAIT_NAMES).source
+            if_exp = checked_expression(if_exp, WAIT_NAMES, what=f"if_exp of step {name!r}").source
         until, ask = span_or_instant(timeout, what=_timeout(name)), checked_ask(ask, what=f"step {name!r}")
         return self._execution.ask(WaitForEventRequest(name, event, until, match, if_exp, ask))
 

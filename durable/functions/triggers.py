@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import attrs
 
-from durable.events import Expression, checked_path, checked_pattern, checked_source, parse
+from durable.errors import checked_calls
+from durable.events import Expression, Trigger, checked_expression, checked_path, checked_pattern
 from durable.journal import WAIT_NAMES, CancelRule
 from durable.timers import Duration, duration
 
 
-def checked_expression(source: object, names: tuple[str, ...], *, what: str) -> Expression | None:
-    """Return the parsed expression, or None for None.
-
-    Raises:
-        TypeError, ValueError, LimitError: see `words.checked_text`.
-        ExpressionError: it does not parse, or it uses a name that is not in `names`.
-    """
-    if source is None:
-        return None
-    return parse(checked_source(source, what=f"the expression of {what}"), names)
+def optional_expression(source: object, names: tuple[str, ...], *, what: str) -> Expression | None:
+    """Return the parsed expression of an option, or None for None."""
+    return None if source is None else checked_expression(source, names, what=what)
 
 
+@checked_calls
 @attrs.frozen
 class TriggerEvent:
     """A trigger names an event that opens a run of the function.
@@ -43,10 +38,17 @@ class TriggerEvent:
     def __attrs_post_init__(self) -> None:
         put = object.__setattr__
         put(self, "event", checked_pattern(self.event, what="a trigger"))
-        expression = checked_expression(self.if_exp, ("event",), what=f"trigger {self.event!r}")
+        expression = trigger_of("", self).expression
         put(self, "if_exp", None if expression is None else expression.source)
 
 
+def trigger_of(function: str, trigger: TriggerEvent) -> Trigger:
+    """Return a trigger of a function as the engine's rules use it, with its expression parsed."""
+    what = f"if_exp of TriggerEvent {trigger.event!r}"
+    return Trigger(function, trigger.event, optional_expression(trigger.if_exp, ("event",), what=what))
+
+
+@checked_calls
 @attrs.frozen
 class Cancel:
     """A cancel rule names an event that cancels the unfinished runs it matches.
@@ -77,13 +79,14 @@ class Cancel:
             raise ValueError(f"the event of a Cancel must be a name without *, not {self.event!r}")
         if self.match is not None:
             put(self, "match", ".".join(checked_path(self.match, what=f"Cancel {self.event!r}")))
-        expression = checked_expression(self.if_exp, WAIT_NAMES, what=f"Cancel {self.event!r}")
-        put(self, "if_exp", None if expression is None else expression.source)
-        if self.timeout is not None:
-            put(self, "timeout", duration(self.timeout, what=f"the timeout of Cancel {self.event!r}"))
+        rule = rule_of(self)
+        put(self, "if_exp", None if rule.expression is None else rule.expression.source)
+        put(self, "timeout", rule.timeout)
 
-    def rule(self) -> CancelRule:
-        """Return this cancel rule as the engine's rules use it, with its expression parsed."""
-        expression = checked_expression(self.if_exp, WAIT_NAMES, what=f"Cancel {self.event!r}")
-        timeout = None if self.timeout is None else duration(self.timeout)
-        return CancelRule(self.event, self.match, expression, timeout)
+
+def rule_of(cancel: Cancel) -> CancelRule:
+    """Return a cancel rule as the engine's rules use it, with its expression parsed."""
+    expression = optional_expression(cancel.if_exp, WAIT_NAMES, what=f"if_exp of Cancel {cancel.event!r}")
+    what = f"the timeout of Cancel {cancel.event!r}"
+    timeout = None if cancel.timeout is None else duration(cancel.timeout, what=what)
+    return CancelRule(cancel.event, cancel.match, expression, timeout)

@@ -17,7 +17,7 @@ from durable.journal.codec.remedies import Whose
 from durable.journal.codec.values import decode, encode, outline
 from durable.journal.codec.write import read, write
 from durable.journal.history import History, ledger_of
-from durable.journal.ids import PREFIX_END, Ids, sent_event
+from durable.journal.ids import PREFIX_END, Ids, is_fresh, opened_run, sent_event
 from durable.journal.records import (
     Cancelled,
     Ending,
@@ -46,7 +46,7 @@ from durable.journal.records import (
 )
 from durable.journal.rules.acceptance import accepted, check_signal, invoked, stamped
 from durable.journal.rules.decisions import Acting, Decisions
-from durable.journal.rules.declaration import WAIT_NAMES, CancelRule, Declaration
+from durable.journal.rules.declaration import WAIT_NAMES, CancelRule, Declaration, no_such_function
 from durable.journal.rules.ledger import Ledger, StepFacts
 from durable.journal.rules.limits import Limits, output_too_large, too_many_steps
 from durable.journal.rules.misuse import is_failed_call, misplaced, misuse
@@ -127,10 +127,13 @@ __all__ = [
     "encode",
     "invoked",
     "is_failed_call",
+    "is_fresh",
     "is_of",
     "ledger_of",
     "misplaced",
     "misuse",
+    "no_such_function",
+    "opened_run",
     "outline",
     "output_too_large",
     "raised",

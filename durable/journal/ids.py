@@ -18,6 +18,7 @@ PREFIX_END = "»"
 """Ends a branch's prefix in a step's key, and begins places that are no step's key: no step id may hold it."""
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_LENGTH = 26
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -83,6 +84,11 @@ def _again(number: int) -> str:
 def cancel_place(run: str, number: int) -> tuple[str, str]:
     """Return the place at which a run's cancel rule of this number listens."""
     return run, f"{PREFIX_END}cancel {number}"
+
+
+def is_fresh(id: str) -> bool:
+    """Return whether an id looks like one that `Ids.fresh` gives."""
+    return len(id) == _LENGTH and set(id) <= set(_ALPHABET)
 
 
 class Ids:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
-from durable.functions import Function, return_type
+from durable.functions import Function, policy_of, return_type
 from durable.journal import (
     FINAL_FOR_RUN,
     Ledger,
@@ -98,7 +98,7 @@ class Judge:
                 self._post(self._parts.decisions.run_ended(ledger.run, "completed", now, output=output))
                 return
         else:
-            policy = self._functions[ledger.function].policy
+            policy = policy_of(self._functions[ledger.function])
             verdict = policy.verdict(error, attempt=ledger.attempt, now=now, seed=ledger.run, final=FINAL_FOR_RUN)
         failed = recorded(error, notes=verdict.notes)
         if verdict.due is None:

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 from durable.errors import StoreError
-from durable.functions import BODY, Context, Function
+from durable.functions import BODY, Context, Function, policy_of
 from durable.journal import (
     Cancelled,
     Err,
@@ -203,7 +203,7 @@ class Scheduler:
         if ledger.due is not None and self.deadlines.is_put_off(run):
             return
         session = Session(self._parts, ledger, self._on_main_ended)
-        session.context = Context(RunExecution(session), function.policy)
+        session.context = Context(RunExecution(session), policy_of(function))
         variables = self._parts.variables.copy()
         variables.run(BODY.set, session)
         declaration = self._parts.decisions.state.functions[ledger.function]

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator, MutableMapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from durable.errors import StoreCorruptError, StoreError
+from durable.errors import StoreCorruptError, StoreError, checked_making
 from durable.events import plain
 from durable.stores.rows import Fields, fields_of, instant, micros, reopened, row_of
 from durable.stores.store import Entry, RunQuery, RunRow
@@ -24,6 +24,7 @@ _Fact = tuple[int, str, str, str, bool, int | None, Fields | None]
 """An entry as the mapping holds it: number, run, kind, body, ends_run, keep_until in microseconds, row."""
 
 
+@checked_making()
 class DictStore:
     """A dict store keeps entries in a mapping, by default a dict.
 

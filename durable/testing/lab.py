@@ -17,10 +17,10 @@ from typing import Any, Literal, Self, TypeVar
 
 import attrs
 
-from durable.engine import OF_A_RUN, Engine, Run, checked_events, inside, set_up
-from durable.errors import DurableError, StoreError
+from durable.engine import OF_A_RUN, AsyncWith, Engine, Run, checked_events, inside, set_up
+from durable.errors import DurableError, StoreError, checked_making
 from durable.events import checked_choice
-from durable.functions import Function
+from durable.functions import Function, check_listed
 from durable.journal import misplaced
 from durable.scheduler import Session
 from durable.stores import DictStore, Store
@@ -74,7 +74,8 @@ class _Door:
         return cancelled
 
 
-class Lab:
+@checked_making(invoke="start, and lab.result(run)", trigger="send", sleep="advance", run="start", send_signal="signal")
+class Lab(AsyncWith):
     """A lab runs one engine in a test, without real time or files.
 
     Args:
@@ -113,6 +114,7 @@ class Lab:
         start: datetime = START,
         threads: bool = False,
     ) -> None:
+        check_listed(functions, "Lab", "Lab([function])")
         self._functions = list(functions)
         self._threads = threads
         self._store: Store = DictStore() if store is None else store

@@ -22,7 +22,7 @@ import attrs
 
 from durable.engine import Engine, Runtime, inside, set_up
 from durable.errors import DriftError, RecordedError
-from durable.functions import Function, Handler, current_step
+from durable.functions import Function, Handler, check_function, current_step
 from durable.journal import (
     KEPT,
     Cancelled,
@@ -39,7 +39,7 @@ from durable.scheduler import QUIET, Call
 from durable.stores import DictStore, Entry, read_lines
 from durable.testing.clock import VirtualClock
 from durable.testing.source_lines import awaited_line, calling_line, user_line
-from durable.timers import after
+from durable.timers import after, shown
 from durable.views import RunInfo
 
 STILL_SECONDS = 5.0
@@ -116,6 +116,9 @@ async def replay(function: Function[Any], file: str | Path, *, functions: Iterab
             what is recorded, what is asked for and at which line.
         ValueError: the file holds no run, or a run of another function.
     """
+    check_function(function, "replay")
+    if not isinstance(file, str | Path):
+        raise TypeError(f"replay takes the path of a file that RunInfo.export wrote, not {shown(file)}")
     recorded = _read(function, Path(file))
     audience, clock = _Audience(), VirtualClock(recorded.at)
     logger = logging.Logger("durable.replay", logging.CRITICAL + 1)

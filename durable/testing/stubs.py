@@ -129,7 +129,8 @@ def _standing_in(step_id: str, stub: Any, handler: Handler) -> Handler:
     if isinstance(stub, BaseException) or (isinstance(stub, type) and issubclass(stub, BaseException)):
 
         def fail() -> Any:
-            raise stub
+            # One object is raised at each try: its traceback must not grow by the lines of all tries before.
+            raise stub.with_traceback(None) if isinstance(stub, BaseException) else stub
 
         return attrs.evolve(handler, function=fail, args=(), kwargs={}, is_async=False)
     if callable(stub):

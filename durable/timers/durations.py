@@ -42,7 +42,8 @@ def duration(value: Duration, *, what: str = "a duration") -> timedelta:
     elif issubclass(kind, int) and kind is not bool:
         result = _bounded(int.__int__(given), value, what)
     else:
-        raise TypeError(f"{what} cannot be {shown(value)} ({kind.__name__}): {_SPELLING}")
+        instant = "; an instant is for sleep_until" if issubclass(kind, datetime) else ""
+        raise TypeError(f"{what} cannot be {shown(value)} ({kind.__name__}): {_SPELLING}{instant}")
     if result < timedelta(0):
         raise ValueError(f"{what} cannot be negative: {shown(value)}")
     return result
@@ -86,7 +87,10 @@ def aware(when: datetime, *, what: str = "a datetime") -> datetime:
     if type(when) is datetime and when.tzinfo is UTC:
         return when
     if not issubclass(type(when), datetime):
-        raise TypeError(f"{what} must be an aware datetime, not {shown(when)} ({type(when).__name__})")
+        raise TypeError(
+            f"{what} must be an aware datetime, such as datetime(2030, 1, 31, tzinfo=UTC), not {shown(when)} "
+            f"({type(when).__name__})"
+        )
     offset = _offset(when, what)
     if offset is None:
         raise ValueError(

@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 
 import attrs
 
-from durable.errors import RecordedError, StoreCorruptError, StoreError, whole_stack
+from durable.errors import RecordedError, StoreCorruptError, StoreError, explained, whole_stack
 from durable.events import Event, Json
 from durable.functions import Progress
 from durable.journal import (
@@ -82,6 +82,7 @@ class StepInfo:
     progress: Progress | None = None
 
 
+@explained(result="output", value="output", name="function_id", data="event.data", run_id="id")
 @attrs.frozen
 class RunInfo:
     """Run info shows one run.

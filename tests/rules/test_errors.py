@@ -23,6 +23,7 @@ from durable import (
     StepOptions,
     current_step,
 )
+from durable.journal.rules.retries import wait_of
 from durable.testing import Lab
 from durable.testing.lab import START
 from tests.support.lives import note, rounds, same_lives
@@ -103,7 +104,9 @@ def test_the_jitter_derives_from_run_key_and_attempt() -> None:
         instants = [at for _, at in flaky.tries]
         return [later - sooner for sooner, later in pairwise(instants)]
 
-    assert waits(False) == waits(True) == [Backoff(first=100, factor=1, jitter=0.5).wait(n, "r/s") for n in range(4)]
+    assert (
+        waits(False) == waits(True) == [wait_of(Backoff(first=100, factor=1, jitter=0.5), n, "r/s") for n in range(4)]
+    )
     assert len(set(waits(False))) == 4 and all(100 <= wait.total_seconds() <= 150 for wait in waits(False))
 
 

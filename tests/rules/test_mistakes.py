@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,161 +28,9 @@ from durable.journal.rules.misuse import is_misuse
 from durable.testing import Lab
 from durable.testing.lab import START
 from tests.support.lives import note, records
+from tests.support.mistakes import HERE, Mistake, in_a_function
 
 NAIVE = datetime(2030, 1, 1)
-Code = Callable[[Any], Awaitable[Any]]
-
-
-def one(value: int) -> int:
-    return value
-
-
-async def aone(value: int) -> int:
-    return value
-
-
-@durable.function
-async def child(ctx: Context) -> None: ...
-
-
-# What is written in a function, and what is said.
-MISTAKES: dict[str, tuple[Code, tuple[str, ...]]] = {
-    "a handler that was called": (
-        lambda ctx: ctx.step.run("a", one(1)),
-        ("'a'", "must be callable, not 1", "step.run("),
-    ),
-    "an async handler that was called": (lambda ctx: ctx.step.run("a", aone(1)), ("'a'", "without calling it")),
-    "no handler": (lambda ctx: ctx.step.run("a"), ("handler",)),
-    "a handler alone": (lambda ctx: ctx.step.run(one), ("handler",)),
-    "a handler in place of the id": (lambda ctx: ctx.step.run(one, 1), ("a step's id must be a string", "one")),
-    "a handler that lacks an argument": (lambda ctx: ctx.step.run("a", one), ("one() missing 1 required", "'value'")),
-    "a handler with an argument too many": (lambda ctx: ctx.step.run("a", aone, 1, 2), ("takes 1 positional",)),
-    "a handler with an unknown keyword": (lambda ctx: ctx.step.run("a", one, 1, amount=2), ("'amount'",)),
-    "a blocking C function, wrongly called": (lambda ctx: ctx.step.run("a", len), ("len() takes exactly one",)),
-    "a naive datetime": (lambda ctx: ctx.step.sleep_until("a", NAIVE), ("'a'", "time zone", "tzinfo=UTC")),
-    "a duration for a datetime": (lambda ctx: ctx.step.sleep_until("a", "1h"), ("'a'", "datetime", "'1h'")),
-    "a duration in words": (lambda ctx: ctx.step.sleep("a", "5 minutes"), ("'a'", "'5 minutes'", '"30s"')),
-    "a duration without a unit": (lambda ctx: ctx.step.sleep("a", "500"), ("'a'", "'500'", '"30s"')),
-    "a negative duration": (lambda ctx: ctx.step.sleep("a", -1), ("'a'", "negative")),
-    "no duration": (lambda ctx: ctx.step.sleep("a"), ("duration",)),
-    "a duration too many": (lambda ctx: ctx.step.sleep("a", 1, 2), ("sleep() takes 3 positional",)),
-    "a wait without a timeout": (lambda ctx: ctx.step.wait_for_event("a", event="e"), ("'timeout'",)),
-    "a wait with a positional event": (lambda ctx: ctx.step.wait_for_event("a", "e", timeout=1), ("positional",)),
-    "a wait for a pattern": (lambda ctx: ctx.step.wait_for_event("a", event="e/*", timeout=1), ("'a'", "'e/*'")),
-    "a wait whose match is no path": (
-        lambda ctx: ctx.step.wait_for_event("a", event="e", timeout=1, match="a b"),
-        ("'a'", "a b"),
-    ),
-    "a wait whose expression does not parse": (
-        lambda ctx: ctx.step.wait_for_event("a", event="e", timeout=1, if_exp="async.data.x =="),
-        ("line 1",),
-    ),
-    "a wait for a signal without a name": (lambda ctx: ctx.step.wait_for_signal("a", signal="", timeout=1), ("'a'",)),
-    "a wait with an unknown conflict": (
-        lambda ctx: ctx.step.wait_for_signal("a", signal="s", timeout=1, on_conflict="raise"),
-        ('"fail" or "replace"', "'raise'"),
-    ),
-    "a step without an id": (lambda ctx: ctx.step.run("", note), ("a step's id must not be empty",)),
-    "a step whose id is a number": (lambda ctx: ctx.step.sleep(7, 1), ("a step's id must be a string", "7")),
-    "options on a sleep": (lambda ctx: ctx.step.sleep(StepOptions("a", retries=1), 1), ("'a'", "step.run only")),
-    "an unknown option": (lambda ctx: ctx.step.run(StepOptions("a", retry=3), note), ("'retry'",)),
-    "options without an id": (lambda ctx: ctx.step.run(StepOptions(), note), ("'id'",)),
-    "retries that are none": (lambda ctx: ctx.step.run(StepOptions("a", retries=-1), note), ("'a'", "-1")),
-    "a timeout in words": (lambda ctx: ctx.step.run(StepOptions("a", timeout="soon"), note), ("'soon'", "timeout")),
-    "a bound in words": (lambda ctx: ctx.step.run(StepOptions("a", within="soon"), note), ("'soon'", "within")),
-    "retry_on that is no error": (
-        lambda ctx: ctx.step.run(StepOptions("a", retry_on="ValueError"), note),
-        ("retry_on of step 'a'", "exception class"),
-    ),
-    "give_up_on that is asynchronous": (
-        lambda ctx: ctx.step.run(StepOptions("a", give_up_on=aone), note),
-        ("give_up_on of step 'a'", "plain callable"),
-    ),
-    "a back-off that is none": (lambda ctx: ctx.step.run(StepOptions("a", backoff=5), note), ("'a'", "a Backoff")),
-    "a back-off of words": (lambda ctx: ctx.step.run(StepOptions("a", backoff=Backoff("x")), note), ("'x'",)),
-    "an event without a name": (lambda ctx: ctx.step.send_event("a", Event("")), ("event's name",)),
-    "an event whose data is a list": (lambda ctx: ctx.step.send_event("a", Event("e", [1])), ("'e'", "mapping")),
-    "an event with a naive instant": (lambda ctx: ctx.step.send_event("a", Event("e", ts=NAIVE)), ("'e'", "time zone")),
-    "an event with an unknown field": (lambda ctx: ctx.step.send_event("a", Event("e", payload={})), ("'payload'",)),
-    "an event of the runtime's own": (
-        lambda ctx: ctx.step.send_event("a", Event("durable/x")),
-        ("'durable/x'", "the runtime's own"),
-    ),
-    "a name for an event": (lambda ctx: ctx.step.send_event("a", "e"), ("'a'", "'e'")),
-    "an event that cannot be kept": (lambda ctx: ctx.step.send_event("a", Event("e", {"x": object()})), ("$.x",)),
-    "a signal that is no text": (lambda ctx: ctx.step.send_signal("a", 7), ("signal", "7")),
-    "an invoke with a positional function": (lambda ctx: ctx.step.invoke("a", child), ("positional",)),
-    "an invoke of what is no function": (lambda ctx: ctx.step.invoke("a", function=one), ("'a'", "@durable.function")),
-    "an invoke with a list for data": (
-        lambda ctx: ctx.step.invoke("a", function=child, data=[1]),
-        ("'child'", "mapping"),
-    ),
-    "a value that cannot be kept": (lambda ctx: ctx.step.run("a", object), ("'a'", "object", "cannot be kept")),
-    "a parallel of steps": (lambda ctx: ctx.group.parallel([ctx.step.sleep("a", 1)]), ("callables without arguments",)),
-    "a parallel of nothing": (lambda ctx: ctx.group.parallel(7), ("iterable of callables", "7")),
-    "a retry after a naive instant": (lambda ctx: _raised(lambda: RetryAfterError("m", NAIVE)), ("retry_after",)),
-    "a retry after nothing said": (lambda ctx: _raised(lambda: RetryAfterError("m")), ("retry_after",)),
-    "the current step of a function": (lambda ctx: _raised(current_step), ("no handler is running here",)),
-}
-
-
-async def _twice(step: Awaitable[Any]) -> None:
-    await step
-    await step
-
-
-async def _raised(call: Callable[[], Any]) -> Any:
-    raise call()
-
-
-class _Door:
-    """The engine that the tests have open."""
-
-    lab: Lab
-
-    def send(self, name: str) -> Any:
-        return self.lab.engine.send(name)
-
-
-_engine = _Door()
-MISTAKES["a step that is awaited twice"] = (lambda ctx: _twice(ctx.step.sleep("a", 0)), ("awaited only once",))
-MISTAKES["an engine's method in a function"] = (lambda ctx: _engine.send("e"), ("every replay", "step.send_event"))
-
-
-def told(code: Code, words: tuple[str, ...], *, name: str = "") -> durable.RecordedError:
-    """Check that a function fails at once, with these words, no try spent, and not a second passed."""
-
-    @durable.function
-    async def mistaken(ctx: Context) -> Any:
-        return await code(ctx)
-
-    async def story() -> durable.RecordedError:
-        store = DictStore()
-        async with Lab([mistaken, child], store=store) as _engine.lab:
-            run = await _engine.lab.start(mistaken, id="r")
-            info = await run.info()
-            assert info.status == "failed", info
-            with pytest.raises(RunFailed):
-                await run.result()
-            assert _engine.lab.clock.now() == START and _engine.lab.clock.next_due() is None
-        kinds = [type(record).__name__ for record in records(store.mapping)]
-        assert "RunRetried" not in kinds and "StepRetried" not in kinds, kinds
-        assert info.error is not None and info.attempt == 0
-        return info.error
-
-    error = asyncio.run(story())
-    for part in words:
-        assert part in str(error), error
-    return error
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_in_a_function_is_told_at_once_and_not_tried_again(mistake: str) -> None:
-    told(*MISTAKES[mistake])
-
-
-def test_there_are_many_of_them() -> None:
-    assert len(MISTAKES) > 50
 
 
 @pytest.mark.parametrize("wrapping", ["passed on", "in a group", "in a task group", "in a task"])
@@ -202,7 +50,7 @@ def test_the_mark_goes_with_the_exception_object(wrapping: str) -> None:
                 raise ExceptionGroup("several", [KeyError("k"), ExceptionGroup("inner", [error])]) from None
             raise error
 
-    told(code, ("5 minutes",))
+    in_a_function(Mistake(code, "5 minutes"))
 
 
 async def _called(call: Callable[[], Any]) -> Any:
@@ -239,11 +87,11 @@ def test_what_a_user_makes_of_it_is_the_users_and_is_retried(making: str) -> Non
 IN_A_HANDLER: dict[str, tuple[Callable[[Any], Any], str]] = {
     "a naive instant": (lambda ctx: Event("e", ts=NAIVE), "ValueError"),
     "an odd retry-after": (lambda ctx: RetryAfterError("m", -1), "ValueError"),
-    "a result that waits for itself": (lambda ctx: _engine.lab.engine.result(ctx.run_id), "RuntimeError"),
-    "an engine of another loop": (lambda ctx: _in_another_loop(lambda: _engine.lab.engine.send("e")), "RuntimeError"),
+    "a result that waits for itself": (lambda ctx: HERE.lab.engine.result(ctx.run_id), "RuntimeError"),
+    "an engine of another loop": (lambda ctx: _in_another_loop(lambda: HERE.lab.engine.send("e")), "RuntimeError"),
     "a step in another thread": (lambda ctx: _in_another_thread(lambda: ctx.step.sleep("b", 1)), "RuntimeError"),
-    "settled": (lambda ctx: _engine.lab.engine.settled(), "RuntimeError"),
-    "an event without a name": (lambda ctx: _engine.lab.engine.send(""), "ValueError"),
+    "settled": (lambda ctx: HERE.lab.engine.settled(), "RuntimeError"),
+    "an event without a name": (lambda ctx: HERE.lab.engine.send(""), "ValueError"),
     "an expression that does not parse": (lambda ctx: durable.TriggerEvent("e", "1 +"), "ExpressionError"),
     "a value that cannot be kept": (lambda ctx: object(), "CodecError"),
     "a value that is too large": (lambda ctx: "x" * (5 << 20), "LimitError"),
@@ -288,10 +136,10 @@ def test_a_mistake_in_a_handler_ends_its_step_at_once(mistake: str, threads: str
 
     async def story() -> None:
         store = DictStore()
-        async with Lab([mistaken], store=store, threads=threads == "threads") as _engine.lab:
-            run = await _engine.lab.start(mistaken)
+        async with Lab([mistaken], store=store, threads=threads == "threads") as HERE.lab:
+            run = await HERE.lab.start(mistaken)
             assert await run.result() == [name, name]
-            assert _engine.lab.clock.now() == START
+            assert HERE.lab.clock.now() == START
         assert "StepRetried" not in {type(record).__name__ for record in records(store.mapping)}
         assert calls == ["async", "blocking"]
 

@@ -38,6 +38,7 @@ from durable import (
     TriggerEvent,
 )
 from durable.engine.engine import inside
+from durable.functions import policy_of
 from durable.testing import Lab, VirtualClock
 from durable.timers.clock import Handle, SystemClock
 from durable.timers.durations import aware, duration
@@ -218,7 +219,7 @@ COUNT_DOORS: dict[str, Callable[[Any], Any]] = {
     },
     "max_crashes": lambda count: Engine(max_crashes=count)._settings.max_crashes,
     "resident": lambda count: Engine(resident=count)._settings.resident,
-    "retries of a function": lambda count: durable.function(retries=count)(says.code).policy.retries,
+    "retries of a function": lambda count: policy_of(durable.function(retries=count)(says.code)).retries,
     "retries of a step": lambda count: StepOptions("s", retries=count).retries,
     "limit of a query": lambda count: RunQuery(limit=count).limit,
 }

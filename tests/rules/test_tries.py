@@ -26,7 +26,7 @@ from durable import (
     current_step,
 )
 from durable.journal.codec.write import write
-from durable.journal.rules.retries import Policy
+from durable.journal.rules.retries import Policy, wait_of
 from durable.scheduler.threads import HandlerThreads
 from durable.testing import Lab
 from durable.testing.lab import START
@@ -749,7 +749,7 @@ def test_a_final_error_in_a_group_ends_a_steps_tries_too() -> None:
 )
 def test_an_overflow_on_the_way_is_no_large_result(backoff: Backoff, attempt: int, seconds: float) -> None:
     """Nothing stays nothing, and what is too long is the longest there is."""
-    assert backoff.wait(attempt, "s").total_seconds() == pytest.approx(seconds)
+    assert wait_of(backoff, attempt, "s").total_seconds() == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("where", ["step", "function"])

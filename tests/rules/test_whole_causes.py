@@ -14,6 +14,7 @@ import pytest
 import durable
 from durable import Cancel, Context, DictStore, Event, RecordedError, TriggerEvent
 from durable.engine.engine import inside
+from durable.functions import declaration_of
 from durable.journal import entries as making
 from durable.journal.codec.write import read
 from durable.journal.records import (
@@ -253,9 +254,9 @@ def _fold_of_everything(tmp_path: Path) -> list[list[Record]]:
 def _state() -> State:
     state = State(lambda about, text: None)
     for function in FUNCTIONS:
-        state.declare(function.declaration)
+        state.declare(declaration_of(function))
         if function.on_failure is not None:
-            state.declare(function.on_failure.declaration)
+            state.declare(declaration_of(function.on_failure))
     return state
 
 

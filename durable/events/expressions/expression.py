@@ -19,10 +19,11 @@ from durable.events.expressions.functions import CLOCK_FUNCTIONS, misuse
 from durable.events.expressions.nodes import Call, Chain, Field, Index, Literal, Logic, Name, Node, below, free_names
 from durable.events.expressions.parser import parsed
 from durable.events.expressions.scope import FUEL, Budget, Scope
-from durable.events.expressions.tokens import fault
+from durable.events.expressions.tokens import INSTEAD, fault
 from durable.events.expressions.values import TYPES, plain
 
 _ARRIVING = "async"
+_FIELDS = frozenset({"data", "name", "id", "ts", "v"})  # of an event
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -103,11 +104,18 @@ def _expression(source: str, names: frozenset[str] | None) -> Expression:
     return Expression(source, used, compiled(source, tree), tuple(_equalities(source, tree)))
 
 
+def _meant(name: str, names: frozenset[str]) -> str:
+    if name in INSTEAD:
+        return f"write {INSTEAD[name]}"
+    if name in _FIELDS and names:
+        return f"write {' or '.join(f'{one}.{name}' for one in sorted(names, reverse=True))}"
+    return f"there is {', '.join(sorted(names)) or 'none'}"
+
+
 def _check(source: str, tree: Node, variables: tuple[Name, ...], names: frozenset[str]) -> None:
     """Refuse a variable or function that does not exist, the first in the text."""
-    known = ", ".join(sorted(names)) or "none"
     wrong = [
-        (name.position, f"unknown variable {name.name!r}: there is {known}")
+        (name.position, f"unknown variable {name.name!r}: {_meant(name.name, names)}")
         for name in variables
         if name.name not in names
     ]

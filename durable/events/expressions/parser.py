@@ -28,7 +28,7 @@ from durable.events.expressions.nodes import (
     Unary,
     children,
 )
-from durable.events.expressions.tokens import Token, fault, tokens
+from durable.events.expressions.tokens import INSTEAD, Token, fault, tokens
 
 MAX_NESTING = 64
 _MAX_DEPTH = 128
@@ -81,7 +81,9 @@ class _Parser:
     def refuse(self, wanted: str) -> NoReturn:
         word = self.word
         found = "the expression ends" if word.kind == "end" else f"unexpected {word.text!r}"
-        raise fault(self.source, word.position, f"{found}, where {wanted} should stand")
+        foreign = [one.text for one in self.words[max(self.at - 1, 0) : self.at + 1] if one.text in INSTEAD]
+        hint = f"; for {foreign[0]!r} write {INSTEAD[foreign[0]]}" if foreign else ""
+        raise fault(self.source, word.position, f"{found}, where {wanted} should stand{hint}")
 
     def take(self) -> Token:
         word = self.words[self.at]

@@ -53,6 +53,9 @@ _BODIES = {
 _ESCAPE = r"\\(?:([abfnrtv\\?\"'`])|([0-3][0-7]{2})|[xX]([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8}))"
 _SIMPLE = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _HINTS = {"=": "; to compare, write ==", "&": "; to join conditions, write &&", "|": "; to join conditions, write ||"}
+# What Python's words, and those of other languages, are here.
+INSTEAD = {"and": "&&", "or": "||", "not": "!", "is": "==", "===": "==", "True": "true", "False": "false"}
+INSTEAD |= {"None": "null", "nil": "null", "undefined": "null", "len": "size"}
 
 
 def fault(source: str, position: int, what: str) -> ExpressionError:

@@ -53,7 +53,7 @@ from durable.journal.records import (
     StepOpened,
     Wait,
 )
-from durable.journal.rules.declaration import Declaration
+from durable.journal.rules.declaration import Declaration, no_such_function
 from durable.journal.rules.ledger import Ledger
 from durable.journal.rules.limits import Limits
 from durable.journal.rules.state import State
@@ -314,7 +314,7 @@ class Decisions:
         _, claimant = self.claimed_by(function, event, now)
         refusal = None
         if function not in self.state.functions:
-            refusal = f"there is no function {function!r} in this engine: pass it in Engine(functions=[...])"
+            refusal = no_such_function(function, self.state.functions)
         elif claimant is not None:
             refusal = f"function {function!r} ran for the same idempotency key in the last 24 h, as run {claimant!r}"
         if refusal is not None:

@@ -6,7 +6,9 @@ Leaves to `functions` the declaring of a function.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
+from difflib import get_close_matches
 
 import attrs
 
@@ -36,3 +38,10 @@ class Declaration:
     on_failure: str | None = None
     start_timeout: timedelta | None = None
     finish_timeout: timedelta | None = None
+
+
+def no_such_function(id: str, known: Iterable[str]) -> str:
+    """Return the message for a function that an engine lacks; it names one that is spelled much alike."""
+    like = get_close_matches(id, list(known), 1)
+    hint = f"is {like[0]!r} meant?" if like else "pass it in Engine(functions=[...])"
+    return f"there is no function {id!r} in this engine: {hint}"

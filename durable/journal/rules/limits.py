@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import attrs
 
-from durable.errors import LimitError, RecordedError
+from durable.errors import LimitError, RecordedError, checked_calls
 from durable.events import checked_count
 
 
+@checked_calls
 @attrs.frozen
 class Limits:
     """Limits are the largest sizes that runs, steps and events may have.

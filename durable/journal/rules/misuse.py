@@ -4,7 +4,7 @@ Separate because the same class of error means two things. Raised by a service, 
 again. Raised by durable for a wrong argument, it cannot, and no try is spent on it.
 Leaves to each method the checks of its use, to `retries` the consequences.
 
-An error is durable's own if it is marked, or if it is of a class that tells of a wrong argument and the innermost line
+An error is durable's own if it is marked, or if it is of a class that tells of wrong use and the innermost line
 of its traceback is durable's. That line stays with the exception object wherever it is raised again. An exception that
 a user makes from it has a line of the user's. Lines of durable that only call users' code, or pass on what it raised,
 do not count: a handler written in C has no line of its own in a traceback.
@@ -29,7 +29,8 @@ _PASSING_ON = (
     "functions/context",
 )
 
-_OF_ARGUMENTS = (TypeError, ValueError, ExpressionError)  # raised by durable, they say that an argument is wrong
+# Raised by durable, they say that an argument is wrong, or that there is no such name.
+_OF_ARGUMENTS = (TypeError, ValueError, AttributeError, ExpressionError)
 
 
 def misuse(error: E) -> E:

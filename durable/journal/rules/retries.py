@@ -28,12 +28,20 @@ from durable.errors import (
 from durable.events import checked_count, checked_number
 from durable.journal.codec.guests import all_in, brief_of, is_of
 from durable.journal.rules.misuse import is_misuse
-from durable.timers import after, aware, duration, shown
+from durable.timers import Duration, after, aware, duration, shown
 
 FINAL = (NonRetriableError, NestedStepError, CodecError, LimitError, DriftError)
 FINAL_FOR_RUN = (*FINAL, StepError)
 
 RetryOn = type[BaseException] | Sequence[type[BaseException]] | Callable[[BaseException], object]
+
+
+def _first(value: Duration) -> timedelta:
+    return duration(value, what="Backoff(first=...)")
+
+
+def _longest(value: Duration) -> timedelta:
+    return duration(value, what="Backoff(max=...)")
 
 
 @checked_calls
@@ -53,26 +61,27 @@ class Backoff:
     A Backoff decides when to retry; `retries=` decides how often. Source: rule R11.
     """
 
-    first: timedelta = attrs.field(default=timedelta(seconds=1), converter=duration)
+    first: timedelta = attrs.field(default=timedelta(seconds=1), converter=_first)
     factor: float = 2.0
-    max: timedelta = attrs.field(default=timedelta(hours=1), converter=duration)
+    max: timedelta = attrs.field(default=timedelta(hours=1), converter=_longest)
     jitter: float = 0.1
 
     def __attrs_post_init__(self) -> None:
         for name in ("factor", "jitter"):
             object.__setattr__(self, name, checked_number(getattr(self, name), f"Backoff({name}=...)"))
 
-    def wait(self, attempt: int, seed: str) -> timedelta:
-        """Return the wait after a failed try; `attempt` is its number from 0."""
-        first, longest = self.first.total_seconds(), self.max.total_seconds()
-        try:
-            plain = min(first * self.factor**attempt, longest)
-        except OverflowError:
-            plain = min(first, longest) and longest  # zero stays zero, however often it is multiplied
-        try:
-            return timedelta(seconds=plain * (1 + self.jitter * Random(f"{seed}/{attempt}").random()))
-        except OverflowError:
-            return timedelta.max
+
+def wait_of(backoff: Backoff, attempt: int, seed: str) -> timedelta:
+    """Return the wait after a failed try; `attempt` is its number from 0."""
+    first, longest = backoff.first.total_seconds(), backoff.max.total_seconds()
+    try:
+        plain = min(first * backoff.factor**attempt, longest)
+    except OverflowError:
+        plain = min(first, longest) and longest  # zero stays zero, however often it is multiplied
+    try:
+        return timedelta(seconds=plain * (1 + backoff.jitter * Random(f"{seed}/{attempt}").random()))
+    except OverflowError:
+        return timedelta.max
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -176,7 +185,7 @@ class Policy:
         except BaseException as broken:  # from a callable or a metaclass of the user's: the note says so (R12)
             return Verdict(notes=(f"retry_on or give_up_on raised {brief_of(broken)}; so it is not tried again",))
         due = None if waits is None else retry_time(waits, now)
-        return Verdict(after(now, self.backoff.wait(attempt, seed)) if due is None else due)
+        return Verdict(after(now, wait_of(self.backoff, attempt, seed)) if due is None else due)
 
     def _gives_up(self, error: BaseException, *, was_asked: bool) -> bool:
         if self.give_up_on is not None and self.give_up_on.holds(error):

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from durable.errors import StoreError, StoreLockedError
+from durable.errors import StoreError, StoreLockedError, checked_making
 from durable.events import can_be_kept, checked_choice, plain
 from durable.stores.file.reader import Reader
 from durable.stores.file.reading import ReadConnection
@@ -152,6 +152,7 @@ class FileReader:
         return result
 
 
+@checked_making()
 class FileStore:
     """A file store keeps entries in a SQLite file that has one writer.
 
@@ -373,7 +374,7 @@ def _checked(path: str | os.PathLike[str]) -> str:
     given = os.fspath(path) if isinstance(path, str | os.PathLike) else path
     text = plain(given, "the path of a store")
     try:
-        is_name = bool(os.fsencode(text)) and text != ":memory:" and "\0" not in text
+        is_name = bool(os.fsencode(text)) and text != ":memory:" and "\0" not in text and "://" not in text
     except UnicodeEncodeError:  # half of a surrogate pair; those of names that the system lists stand for bytes
         is_name = False
     if not is_name:

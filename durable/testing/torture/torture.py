@@ -25,7 +25,7 @@ import attrs
 
 from durable.engine import Run, inside
 from durable.errors import RunCancelled, RunFailed
-from durable.functions import Function
+from durable.functions import Function, check_function
 from durable.testing.lab import Lab
 from durable.testing.source_lines import awaited_line
 from durable.testing.torture.handlers import Memory
@@ -110,6 +110,7 @@ async def torture(
         AssertionError: the function is not deterministic. The message is the shortest story that shows it.
         StuckError: the function waits for something that is never sent.
     """
+    check_function(function, "torture")
     others = list(functions)
     with ordered_sets([function, *others]):
         return await _Torture(function, data, others, drive).inflict()

@@ -80,8 +80,9 @@ AT_DOORS = [
     Fault(
         "take in half of a function that is refused",
         "functions/registry.py",
-        "            if known is not None and known.origin != one.origin:\n",
-        "            self.functions[one.id] = one\n            if known is not None and known.origin != one.origin:\n",
+        "            if known is not None and origin_of(known) != origin_of(one):\n",
+        "            self.functions[one.id] = one\n"
+        "            if known is not None and origin_of(known) != origin_of(one):\n",
         USE,
     ),
     Fault(

@@ -10,7 +10,7 @@ from tests.proof.torture.planting import Fault
 
 SHAPES = ("tests/rules/test_shapes_of_errors.py",)
 TRIES = ("tests/rules/test_tries.py",)
-MISTAKES = ("tests/rules/test_mistakes.py",)
+MISTAKES = ("tests/rules/test_mistakes.py", "tests/rules/test_mistakes_in_steps.py")
 KEPT = ("tests/rules/test_errors_kept.py",)
 HANDLERS = ("tests/unit/functions/test_handler.py",)
 

@@ -25,6 +25,7 @@ import attrs
 
 from durable import Event, Function, Signal
 from durable.errors import NestedStepError, RecordedError
+from durable.functions import policy_of
 from durable.functions.context import Group
 from durable.functions.current import CURRENT, Trying
 from durable.journal.codec.failures import raised
@@ -296,7 +297,7 @@ class Model:
     def again(
         self, run: ModelRun, error: BaseException, attempt: int, final: tuple[type[BaseException], ...]
     ) -> datetime | None:
-        policy = run.function.policy
+        policy = policy_of(run.function)
         due = self.time.now + policy.backoff.first * policy.backoff.factor**attempt
         self.time.alarm(due)
         return None if is_final(error, final) or attempt >= policy.retries else due

@@ -30,6 +30,7 @@ from durable import (
     TriggerEvent,
     current_step,
 )
+from durable.functions.function import origin_of
 from durable.testing import Lab
 from tests.support.wordings import SHAPES, Odd, Word, says
 
@@ -212,7 +213,7 @@ def test_a_function_that_is_refused_leaves_the_engine_as_it_was() -> None:
 
 def test_a_partial_has_the_name_of_what_it_calls() -> None:
     one = durable.function(functools.partial(functools.partial(with_more), more=3))
-    assert one.id == "with_more" and one.origin == (__name__, "with_more")
+    assert one.id == "with_more" and origin_of(one) == (__name__, "with_more")
     assert durable.run(one) == 3
 
 
@@ -250,7 +251,7 @@ def test_code_without_a_name_needs_an_id() -> None:
         ("max_retries", "write retries="),
         ("timeout", "write timeouts="),
         ("on_failures", "write on_failure="),
-        ("middleware", "its options are id, trigger, retries"),
+        ("middleware", "its options are trigger, id, retries"),
     ],
 )
 def test_an_option_of_another_library_is_told_by_the_name_it_has_here(option: str, hint: str) -> None:

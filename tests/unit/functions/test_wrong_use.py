@@ -115,12 +115,13 @@ def test_a_handler_that_is_not_callable_is_refused(handler: Any) -> None:
         refused(lambda ctx: ctx.step.run("h", handler), TypeError, "'h'", "must be callable", repr(handler))
 
 
-@pytest.mark.parametrize("bad", ["", None, 7, b"x", StepOptions("")], ids=repr)
+@pytest.mark.parametrize("bad", ["", None, 7, b"x"], ids=repr)
 def test_a_step_id_must_be_a_string_that_is_not_empty(bad: Any) -> None:
     """For every method."""
     words = ("a step's id must",)
-    error = ValueError if bad in ("", StepOptions("")) else TypeError
+    error = ValueError if bad == "" else TypeError
     refused(lambda ctx: ctx.step.run(bad, note), error, *words)
+    refused(lambda ctx: ctx.step.run(StepOptions(bad), note), error, *words)
     refused(lambda ctx: ctx.step.sleep(bad, 1), error, *words)
     refused(lambda ctx: ctx.step.wait_for_event(bad, event="e", timeout=1), error, *words)
     refused(lambda ctx: ctx.step.send_event(bad, Event("e")), error, *words)

@@ -1,0 +1,41 @@
+"""Say why an engine has no answer about a run: there is none of that id, or it has not ended in time.
+
+Separate because both come where a caller is lost, and the answer should show the way on.
+Leaves to `engine` the asking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from durable.journal import is_fresh, opened_run
+from durable.timers import shown
+from durable.views import RunInfo
+
+_MOST = 3
+
+
+def no_such_run(run_id: str, functions: Iterable[str]) -> KeyError:
+    """Return the error for an id that no run has.
+
+    An event's id is easily taken for that of its run; `functions` are those that an event may have started.
+    """
+    text = f"there is no run {shown(run_id)} in this store"
+    if is_fresh(run_id):
+        runs = " or ".join([repr(opened_run(run_id, function)) for function in list(functions)[:_MOST]])
+        text += f"; if it is the id of an event, the run that the event opened is {runs or 'that id, / and a function'}"
+    return KeyError(text)
+
+
+def late(info: RunInfo, seconds: float | None) -> TimeoutError:
+    """Return the error for a run that has not ended within a time; it says what the run does meanwhile."""
+    doing = [f"step {key!r} waits for {what}{_after(info, key)}" for key, what in info.waiting_for.items()][:_MOST]
+    if not doing and info.error is not None:
+        doing = [f"it is called again after {info.error}"]
+    goes_on = "; ".join(doing) or f"it is {info.status}"
+    return TimeoutError(f"run {info.id!r} has not ended within {seconds or 0:g} s; it goes on: {goes_on}")
+
+
+def _after(info: RunInfo, key: str) -> str:
+    step = info.steps.get(key)
+    return "" if step is None or step.error is None else f", after {step.error}"

@@ -124,7 +124,7 @@ class Notices:
 
     def _most(self, ledger: Ledger) -> object:
         known = self._functions.get(ledger.function)
-        return "an unknown number" if known is None else known.policy.retries + 1
+        return "an unknown number" if known is None else policy_of(known).retries + 1
 
     def _next(self, due: datetime | None) -> str:
         if due is None:

@@ -19,7 +19,7 @@ import attrs
 
 from durable.errors import RecordedError, StoreError, whole_stack
 from durable.events import Event, Listener
-from durable.functions import Registry
+from durable.functions import Registry, policy_of
 from durable.journal import Cancelled, Journal, Ledger, RunClosed, State
 from durable.stores import RationedLog, Store
 from durable.timers import Clock, on_a_line

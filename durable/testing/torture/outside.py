@@ -5,13 +5,16 @@ Leaves to `torture` the decision whether a sight is an error.
 
 The interpreter reports every call of a function written in C to a profile function. Calls that read a clock, draw a
 random number or touch a file or a socket are recognised. Then the frames are searched for the line of the user's code
-that led there, through the few modules of the standard library that may stand between.
+that led there, through the few modules of the standard library that may stand between. What happens while garbage is
+collected is the doing of no line: a collection begins wherever the interpreter finds it due, and calls the hooks of any
+package and the finalizers of whatever it finds.
 """
 
 from __future__ import annotations
 
 import ast
 import asyncio
+import gc
 import inspect
 import os
 import random
@@ -96,6 +99,7 @@ class Witness:
         self.namespaces: dict[int, dict[str, Any]] = {}  # of the modules that read a clock
         self._sights: dict[Sight, None] = {}
         self._own: asyncio.Task[Any] | None = None
+        self._is_collecting = False
 
     @property
     def sights(self) -> list[Sight]:
@@ -112,14 +116,27 @@ class Witness:
             yield
             return
         self._own = asyncio.current_task()
+        gc.callbacks.insert(0, self._look_away)
+        gc.callbacks.append(self._look_again)
         sys.setprofile(self._see)
         try:
             yield
         finally:
             sys.setprofile(None)
+            gc.callbacks.remove(self._look_away)
+            gc.callbacks.remove(self._look_again)
+
+    def _look_away(self, phase: str, about: dict[str, int]) -> None:
+        self._is_collecting = True
+        if phase == "start":  # hooks that were added since then must stand between these two
+            gc.callbacks.remove(self._look_again)
+            gc.callbacks.append(self._look_again)
+
+    def _look_again(self, phase: str, about: dict[str, int]) -> None:
+        self._is_collecting = phase == "start"
 
     def _see(self, frame: FrameType, event: str, called: Any) -> None:
-        if event != "c_call":
+        if event != "c_call" or self._is_collecting:
             return
         remedy = _remedy(called)
         if remedy is None or current_try() is not None or _task() in (None, self._own):

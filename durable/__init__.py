@@ -23,106 +23,39 @@ The library has ten rooms. Each imports only from the rooms above it in this lis
     scheduler   run functions as tasks; deliver outcomes, retry, park, recover
     engine      the ways in: Engine, Run, Sender, `run`, the command line
     testing     test functions and stores
+
+`import durable` itself loads none of them: a room is opened when one of its names is first used. What type checkers and
+editors read is `__init__.pyi`.
 """
 
-from durable.engine import Engine, Run, Sender, run
-from durable.errors import (
-    CodecError,
-    DriftError,
-    DurableError,
-    ExpressionError,
-    Interrupted,
-    InvokeTimeoutError,
-    LimitError,
-    NestedStepError,
-    NonRetriableError,
-    RecordedError,
-    RetryAfterError,
-    RunCancelled,
-    RunFailed,
-    SignalConflictError,
-    StepError,
-    StoreCorruptError,
-    StoreError,
-    StoreLockedError,
-)
-from durable.events import EvaluationError, Event, Signal, expressions
-from durable.functions import (
-    Cancel,
-    Context,
-    CurrentStep,
-    Function,
-    Group,
-    Progress,
-    Step,
-    StepOptions,
-    Timeouts,
-    TriggerEvent,
-    current_context,
-    current_step,
-    function,
-    progress,
-)
-from durable.journal import Backoff, Limits, converter
-from durable.stores import DictStore, Entry, FileStore, RunQuery, RunRow, Store
-from durable.timers import Clock, Duration
-from durable.views import RunInfo, StepInfo
+from importlib import import_module
 
-__all__ = [
-    "Backoff",
-    "Cancel",
-    "Clock",
-    "CodecError",
-    "Context",
-    "CurrentStep",
-    "DictStore",
-    "DriftError",
-    "DurableError",
-    "Duration",
-    "Engine",
-    "Entry",
-    "EvaluationError",
-    "Event",
-    "ExpressionError",
-    "FileStore",
-    "Function",
-    "Group",
-    "Interrupted",
-    "InvokeTimeoutError",
-    "LimitError",
-    "Limits",
-    "NestedStepError",
-    "NonRetriableError",
-    "Progress",
-    "RecordedError",
-    "RetryAfterError",
-    "Run",
-    "RunCancelled",
-    "RunFailed",
-    "RunInfo",
-    "RunQuery",
-    "RunRow",
-    "Sender",
-    "Signal",
-    "SignalConflictError",
-    "Step",
-    "StepError",
-    "StepInfo",
-    "StepOptions",
-    "Store",
-    "StoreCorruptError",
-    "StoreError",
-    "StoreLockedError",
-    "Timeouts",
-    "TriggerEvent",
-    "converter",
-    "current_context",
-    "current_step",
-    "expressions",
-    "function",
-    "progress",
-    "run",
-]
+_NAMES = {
+    "engine": "Engine Run Sender run",
+    "errors": "CodecError DriftError DurableError ExpressionError Interrupted InvokeTimeoutError LimitError "
+    "NestedStepError NonRetriableError RecordedError RetryAfterError RunCancelled RunFailed "
+    "SignalConflictError StepError StoreCorruptError StoreError StoreLockedError",
+    "events": "EvaluationError Event Signal expressions",
+    "functions": "Cancel Context CurrentStep Function Group Progress Step StepOptions Timeouts TriggerEvent "
+    "current_context current_step function progress",
+    "journal": "Backoff Limits converter",
+    "stores": "DictStore Entry FileStore RunQuery RunRow Store",
+    "timers": "Clock Duration",
+    "views": "RunInfo StepInfo",
+}
+_ROOM_OF = {name: room for room, names in _NAMES.items() for name in names.split()}
+_ROOMS = frozenset("timers errors events stores journal functions views scheduler engine testing".split())
+
+__all__ = sorted(_ROOM_OF)
+
+
+def __getattr__(name: str) -> object:
+    if name in _ROOMS:
+        return import_module(f"durable.{name}")
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module 'durable' has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"durable.{_ROOM_OF[name]}"), name)
+    return found
 
 
 def __dir__() -> list[str]:

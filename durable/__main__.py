@@ -2,7 +2,7 @@
 
 import sys
 
-from durable.engine import main
+from durable.engine.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

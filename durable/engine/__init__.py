@@ -1,11 +1,11 @@
-"""Offer the ways in: Engine, Run, `durable.run`, Sender, the command line.
+"""Offer the ways in: Engine, Run, `durable.run`, Sender.
 
-Separate because these check arguments and wait for results, and decide nothing themselves.
+Separate because these check arguments and wait for results, and decide nothing themselves. The command line, in
+`engine.cli`, does not go through this door: no program that runs functions needs it.
 Leaves to `scheduler` the executions, to `journal` the decisions, to `stores` the files.
 """
 
 from durable.engine.arguments import checked_events
-from durable.engine.cli import main
 from durable.engine.engine import Engine, inside, set_up
 from durable.engine.owner import AsyncWith
 from durable.engine.run import OF_A_RUN, Run
@@ -22,7 +22,6 @@ __all__ = [
     "Sender",
     "checked_events",
     "inside",
-    "main",
     "run",
     "set_up",
 ]

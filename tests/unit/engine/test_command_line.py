@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import durable
+from durable.engine.cli import main
 from durable.errors import HOME
 from tests.proof.crashes import ROOT
 from tests.proof.crashes.senders import waiting
@@ -108,7 +109,7 @@ def test_the_console_script_is_the_same_command() -> None:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
     [(name, value)] = scripts.items()
     script = f"import sys; from {value.partition(':')[0]} import main; sys.argv[0] = 'durable'; sys.exit(main())"
-    assert EntryPoint(name, value, "console_scripts").load() is durable.engine.main
+    assert EntryPoint(name, value, "console_scripts").load() is main
     for arguments in (["--help"], ["runs"], ["show", "none.db", "r"]):
         ways = [[sys.executable, "-c", script], [sys.executable, "-m", "durable"]]
         one, other = (subprocess.run([*way, *arguments], cwd=ROOT, capture_output=True) for way in ways)

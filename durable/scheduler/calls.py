@@ -39,6 +39,7 @@ from durable.scheduler.branches import Branches
 from durable.scheduler.delivery import Delivery
 from durable.scheduler.parts import Parts
 from durable.scheduler.refusals import Refusals
+from durable.scheduler.unawaited import Unawaited
 from durable.scheduler.undocumented import current_task, running_loop
 
 
@@ -106,7 +107,7 @@ def _of_steps(name: str) -> property:
     return property(lambda call: getattr(call._steps, name, None))  # None before the first part has run
 
 
-class StepCall(Coroutine[Any, Any, Any]):
+class StepCall(Unawaited, Coroutine[Any, Any, Any]):
     """A step call is a call of a step method that has got its key, and the coroutine of its outcome.
 
     It is awaited once, or put into a task. Without a key it is refused when it is awaited (R8).

@@ -43,6 +43,16 @@ async def _added(value: Any) -> Any:
     return value + 1
 
 
+async def _apart(value: Any) -> Any:
+    _one, other = value
+    return other
+
+
+async def _entered(value: Any) -> Any:
+    async with value:
+        pass
+
+
 async def _done(call: Callable[[], Any]) -> None:
     call()
 
@@ -139,7 +149,28 @@ MISTAKES: dict[str, Mistake] = {
         lambda ctx: ctx.run("a", one, 1), "'Context' object has no attribute 'run': write ctx.step.run"
     ),
     "the data of the context": Mistake(lambda ctx: _returned(ctx.data["x"]), "write ctx.event.data"),
-    "a step that is used, not awaited": Mistake(lambda ctx: _added(ctx.step.run("a", one, 1)), "TypeError", after=15.5),
+    "a step that is added to, not awaited": Mistake(
+        lambda ctx: _added(ctx.step.run("a", one, 1)),
+        "TypeError: <step 'a' of run 'r'> was not awaited",
+        "write `await`",
+    ),
+    "a step that is taken apart, not awaited": Mistake(
+        lambda ctx: _apart(ctx.step.run("a", one, 1)),
+        "<step 'a' of run 'r'> was not awaited",
+        "write `await` before it",
+    ),
+    "an item of a step, not awaited": Mistake(
+        lambda ctx: _returned(ctx.step.run("a", one, 1)["x"]), "was not awaited", "write `await` before it"
+    ),
+    "an attribute of a step, not awaited": Mistake(
+        lambda ctx: _returned(ctx.step.run("a", one, 1).total), "has no 'total' until it is awaited: write `await`"
+    ),
+    "a step that is compared, not awaited": Mistake(
+        lambda ctx: _returned(ctx.step.run("a", one, 1) > 3), "was not awaited", "write `await` before it"
+    ),
+    "a step that is entered, not awaited": Mistake(
+        lambda ctx: _entered(ctx.step.run("a", one, 1)), "was not awaited", "write `await` before it"
+    ),
     "a key that the data lack": Mistake(lambda ctx: _returned(ctx.event.data["id"]), "KeyError: 'id'", after=15.5),
     "an item of the event": Mistake(
         lambda ctx: _returned(ctx.event["order_id"]), "'Event' has no items of its own: write event.data['order_id']"

@@ -226,8 +226,8 @@ class StepOpened:
 class StepRetried:
     """A try of a step failed and another is due.
 
-    `attempt` is the number of the next try, from 0. `began` is the time at which the first try began, if the time of
-    all tries together is bounded.
+    `attempt` is the number of the next try, from 0. `began` is the time at which the first try began, None in records
+    of earlier releases.
     """
 
     run: str
@@ -246,7 +246,8 @@ class StepClosed:
 
     `turn` is the place of the outcome in the order of delivery. None means that it was returned inline, at the call.
     With `Cancelled`, `turn` is the last turn that was delivered before the code cancelled the step, or None for a step
-    that was never awaited. `tries` is the number of tries that a handler had.
+    that was never awaited. `tries` is the number of tries that a handler had, `began` the time at which the first of
+    them began. It is None without a handler, and in records of earlier releases.
     """
 
     run: str
@@ -256,6 +257,7 @@ class StepClosed:
     turn: int | None
     at: datetime
     tries: int = 0
+    began: datetime | None = None
 
 
 @attrs.frozen

@@ -125,6 +125,7 @@ class Journal:
         turn: int | None,
         at: datetime,
         tries: int,
+        began: datetime | None,
         joined: Callable[[int, int], None],
     ) -> None:
         """Post that a step of a run ended with a value, without making the record.
@@ -138,12 +139,12 @@ class Journal:
         if self._refusal is not None:
             self._refuse()
         run = ledger.run
-        entry = entry_of(run, "StepClosed", closed_text(run, key, kind, ok, turn, at, tries))
+        entry = entry_of(run, "StepClosed", closed_text(run, key, kind, ok, turn, at, tries, began))
         if turn is None and self.immediate:
             self._changed.set()
         else:
             self._write_soon()
-        ledger.close_step(key, kind, ok, turn, at, tries)
+        ledger.close_step(key, kind, ok, turn, at, tries, began)
         self._queue.append(entry)
         self.posted += 1
         if turn is not None:

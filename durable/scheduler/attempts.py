@@ -109,7 +109,7 @@ class Attempts:
         """Begin the next try, or wait for its recorded time."""
         facts = self._session.ledger.steps.get(self._step.key)
         if facts is not None:
-            self._attempt = facts.attempt
+            self._attempt, self._step.began = facts.attempt, facts.began
             if self._attempt and self._bounds is not None:
                 self._bounds.began = facts.began or facts.opened_at
             if facts.due is not None and StepDue(self._session.ledger.run, self._step.key) in self._parts.timers:
@@ -262,6 +262,8 @@ class Attempts:
 
     def _begun(self) -> None:
         self._has_begun = True
+        if not self._attempt:
+            self._step.began = self._parts.clock.now()
         self._arm()
 
     def _arm(self) -> None:
@@ -350,9 +352,8 @@ class Attempts:
             self._close(Err(attrs.evolve(failure, step_id=step.key)))
             due = None
         else:
-            began = bounds.began if bounds is not None and bounds.last is not None else None
             self._recorded = self._parts.journal.post(
-                StepRetried(ledger.run, step.key, step.kind, self._attempt + 1, due, failure, now, began)
+                StepRetried(ledger.run, step.key, step.kind, self._attempt + 1, due, failure, now, step.began)
             )
             self._attempt += 1
         self._parts.notices.step_failed(ledger, step.key, tried, failure, due)

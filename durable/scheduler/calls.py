@@ -41,33 +41,7 @@ from durable.scheduler.parts import Parts
 from durable.scheduler.refusals import Refusals
 from durable.scheduler.unawaited import Unawaited
 from durable.scheduler.undocumented import current_task, running_loop
-
-
-class Work(Protocol):
-    """A work is the running handler of a step, as those see it who end it."""
-
-    is_running: bool
-
-    @property
-    def is_in_thread(self) -> bool:
-        """Whether the handler runs in a thread, which cannot be stopped."""
-
-    @property
-    def is_bounded(self) -> bool:
-        """Whether a timeout will stop the handler."""
-
-    @property
-    def label(self) -> str:
-        """The step and its run, for messages."""
-
-    def stop(self) -> None:
-        """Cancel the running try, and begin no other."""
-
-    def come_due(self) -> None:
-        """Begin the next try, or stop the running one: the step's timer is due."""
-
-    async def ended(self) -> None:
-        """Wait until no try is running."""
+from durable.scheduler.works import Work
 
 
 class Caller(Protocol):
@@ -116,6 +90,7 @@ class StepCall(Unawaited, Coroutine[Any, Any, Any]):
         key, step_id, kind: the step's key, its id as the user gave it, and its kind.
         type: the type of the outcome's value.
         handler: the handler, of a step that calls one.
+        began: when the first try of the handler began, None before that and where it is not known.
         begin: does the step's work when the call is first awaited; None if the step was recorded at the call.
         work: the step's handler while it is running beyond its first part.
         future: passes the outcome to the task that awaits the call.
@@ -130,6 +105,7 @@ class StepCall(Unawaited, Coroutine[Any, Any, Any]):
         "__weakref__",
         "_steps",
         "awaited_by",
+        "began",
         "begin",
         "called_by",
         "future",
@@ -147,6 +123,7 @@ class StepCall(Unawaited, Coroutine[Any, Any, Any]):
     )
 
     awaited_by: asyncio.Task[Any] | None
+    began: datetime | None
     begin: Callable[[StepCall], object] | None
     future: asyncio.Future[Outcome] | None
     handler: Handler | None
@@ -163,7 +140,9 @@ class StepCall(Unawaited, Coroutine[Any, Any, Any]):
         self.kind = kind
         self.called_by = called_by
         self.type: object = ABSENT
-        self.awaited_by = self.begin = self.future = self.handler = self.outcome = self.work = self._steps = None
+        self.awaited_by = self.began = self.begin = self.future = self.handler = self.outcome = self.work = (
+            self._steps
+        ) = None
         self.was_awaited = self.was_dropped = False
         self.is_over = True
 
@@ -268,6 +247,13 @@ class StepCall(Unawaited, Coroutine[Any, Any, Any]):
             self.future.set_result(facts.outcome)
 
     @property
+    def is_trying(self) -> bool:
+        """Whether the handler is running, or waits for a thread to run in."""
+        if self.work is not None:
+            return self.work.is_running
+        return self.began is not None and self.future is None and self._is_due()  # in place, and asks for itself
+
+    @property
     def label(self) -> str:
         """The step and its run, for messages."""
         return f"step {self.key!r} of run {self.session.ledger.run!r}"
@@ -295,6 +281,7 @@ class StepCall(Unawaited, Coroutine[Any, Any, Any]):
             at=parts.clock.now(),
             limits=parts.decisions.limits,
             tries=tries,
+            began=self.began,
             inline=inline,
         )
         parts.journal.post(record, at_once=inline)
@@ -320,9 +307,9 @@ class StepCall(Unawaited, Coroutine[Any, Any, Any]):
         facts = self.facts
         outcome = facts.outcome if facts is not None else None
         if outcome is None and (self.was_awaited or facts is not None) and parts.journal.failure is None:
-            turn = session.delivery.delivered if self.was_awaited else None
-            now = parts.clock.now()
-            parts.journal.post(StepClosed(session.ledger.run, self.key, self.kind, Cancelled(), turn, now))
+            turn, now = session.delivery.delivered if self.was_awaited else None, parts.clock.now()
+            closed = StepClosed(session.ledger.run, self.key, self.kind, Cancelled(), turn, now, 0, self.began)
+            parts.journal.post(closed)
         elif isinstance(outcome, Cancelled):
             session.delivery.cancelled_again(self.key)
             parts.changes.set()

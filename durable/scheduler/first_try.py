@@ -39,9 +39,13 @@ def begin_handler(call: StepCall) -> None:
         trying = Trying(session.ledger.run, call.key, 0, parts.settings.engine)
         context.run(CURRENT.set, trying)
         if handler.is_async:
+            call.began = parts.clock.now()
             value = parts.spare.begin(handler.function(*handler.args, **handler.kwargs), context, caller)
+        elif parts.is_inline:
+            call.began = parts.clock.now()
+            value = context.run(without_loop, handler.call)
         else:
-            value = context.run(without_loop, handler.call) if parts.is_inline else _IN_THREAD
+            value = _IN_THREAD
     except BaseException as error:
         attempts_of(call).end_in_place(trying, error, None)
         return
@@ -70,7 +74,7 @@ def _closed(call: StepCall, value: Any) -> bool:
             return False
         is_inline, now, ok = call.may_end_inline, parts.clock.now(), Ok(text, text[0] in "[{")
         turn = None if is_inline else ledger.open_turn
-        parts.journal.close_step(ledger, call.key, call.kind, ok, turn, now, 1, session.delivery.posted)
+        parts.journal.close_step(ledger, call.key, call.kind, ok, turn, now, 1, call.began, session.delivery.posted)
     except KeyboardInterrupt:
         raise
     except BaseException:  # a user's class may raise anything: `attempts` meets it again, and says so

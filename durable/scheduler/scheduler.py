@@ -343,18 +343,17 @@ class Scheduler:
         ledger = state.ledgers.get(run)
         return None if ledger is None else self.status(ledger)[0]
 
-    def status(self, ledger: Ledger) -> tuple[RunStatus, dict[str, datetime]]:
+    def status(self, ledger: Ledger) -> tuple[RunStatus, dict[str, datetime | None]]:
         """Return the status of a run, and its steps with a running handler.
 
-        These are given by key, each with the run's own time.
+        These are given by key, each with the time at which its first try began: see `StepCall`.
         """
         if ledger.status is not None:
             return ledger.status, {}
         session = self.sessions.get(ledger.run)
         if session is None:
             return ("waiting" if ledger.steps or ledger.attempt else "queued"), {}
-        working = session.working
-        running = {key: session.now for key, call in session.calls.items() if call is not None and call.work in working}
+        running = {key: call.began for key, call in session.calls.items() if call is not None and call.is_trying}
         if running or not session.waits or session.delivery.is_delivering:
             return "running", running
         return "waiting", {}

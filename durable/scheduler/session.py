@@ -16,11 +16,12 @@ from durable.errors import DriftError, LimitError
 from durable.functions import Context
 from durable.journal import Ledger, StepFacts
 from durable.scheduler.branches import Branches
-from durable.scheduler.calls import StepCall, Work
+from durable.scheduler.calls import StepCall
 from durable.scheduler.delivery import Delivery
 from durable.scheduler.drift import tell_late, tell_unasked
 from durable.scheduler.parts import Parts
 from durable.scheduler.refusals import Refusals
+from durable.scheduler.works import Work
 
 # Shared by all sessions that have nothing to put there: a hundred thousand of them may wait. Never write to these: with
 # a key in _LEVEL every such run would seem to replay a step that it does not have, and a handler in _NO_WORKS would

@@ -12,9 +12,9 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from durable.scheduler.calls import Work
 from durable.scheduler.refusals import leave_behind
 from durable.scheduler.session import Session
+from durable.scheduler.works import Work
 
 GRACE = 5.0  # seconds
 # Seconds for a run's other tasks, once a call of one of them never returns: a task that waits for that one never ends.

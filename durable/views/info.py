@@ -37,7 +37,7 @@ from durable.timers import on_a_line
 from durable.views.timeline import Line, timeline
 
 # Defaults for all calls, never written to: a key would show in every run.
-_NOTHING: dict[str, datetime] = {}
+_NOTHING: dict[str, datetime | None] = {}
 _UNTOLD: dict[str, Progress] = {}
 
 StepStatus = Literal["running", "retrying", "waiting", "completed", "failed", "cancelled"]
@@ -66,8 +66,10 @@ class StepInfo:
         attempts: how often the handler has been tried; while the step is retried, how many tries have failed.
         output: the step's value, in plain values where its type is not known here.
         error: the error that the step ended with, or else that of its last try.
-        opened_at, ended_at: aware datetimes in UTC. `ended_at` is None while the step is open, and stays None if the
-            run ended first.
+        opened_at, began_at, ended_at: aware datetimes in UTC. `began_at` is when the first try of the handler began,
+            also when the step has been tried again since, or been done anew after a crash. It is None while the handler
+            waits for a thread, and for handlers that an earlier release has recorded. A step without a handler begins
+            when it is opened. `ended_at` is None while the step is open, and stays None if the run ended first.
         progress: what the running handler has told of itself with `durable.progress`, else None.
     """
 
@@ -78,6 +80,7 @@ class StepInfo:
     output: Any = attrs.field(repr=brief)
     error: RecordedError | None
     opened_at: datetime
+    began_at: datetime | None
     ended_at: datetime | None
     progress: Progress | None = None
 
@@ -152,7 +155,7 @@ class RunInfo:
             note = f"{note}, {step.attempts} tries"
         if step.progress is not None:
             note = f"{note}, {step.progress}"
-        return Line(on_a_line(step.key), step.opened_at, step.ended_at, note)
+        return Line(on_a_line(step.key), step.began_at or step.opened_at, step.ended_at, note)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))
@@ -205,22 +208,22 @@ def row_info(row: RunRow, live: RunStatus | None, error: Exception) -> RunInfo:
 def run_info(
     ledger: Ledger,
     status: RunStatus | None = None,
-    running: Mapping[str, datetime] = _NOTHING,
+    running: Mapping[str, datetime | None] = _NOTHING,
     progress: Mapping[str, Progress] = _UNTOLD,
     output_type: object = object,
     record: tuple[Entry, ...] = (),
 ) -> RunInfo:
     """Return a picture of a run, made from its ledger.
 
-    `running` maps the keys of steps whose handlers are running to the instants at which they began, `progress` to how
-    far these say that they have come. Without `status` the picture shows only what is recorded, and a run that has not
-    ended is "waiting".
+    `running` maps the keys of steps whose handlers are running to the instants at which their first tries began, None
+    for one that waits for a thread; `progress` maps them to how far they say that they have come. Without `status` the
+    picture shows only what is recorded, and a run that has not ended is "waiting".
     """
     steps = {
         key: _step_info(key, facts, running, is_over=ledger.status is not None) for key, facts in ledger.steps.items()
     }
-    for key, since in running.items():  # nothing is recorded of a first try until it ends
-        steps.setdefault(key, StepInfo(key, "run", "running", 0, None, None, since, None))
+    for key, began in running.items():  # nothing is recorded of a first try until it ends
+        steps.setdefault(key, StepInfo(key, "run", "running", 0, None, None, began or ledger.latest, began, None))
     for key, told in progress.items():
         steps[key] = attrs.evolve(steps[key], progress=told)
     waiting = {key: _waits_for(facts) for key, facts in ledger.steps.items() if _is_waiting(facts)}
@@ -245,7 +248,7 @@ def _is_waiting(facts: StepFacts) -> bool:
     return facts.outcome is None and (facts.is_waiting or facts.due is not None)
 
 
-def _step_info(key: str, facts: StepFacts, running: Mapping[str, datetime], *, is_over: bool) -> StepInfo:
+def _step_info(key: str, facts: StepFacts, running: Mapping[str, datetime | None], *, is_over: bool) -> StepInfo:
     status: StepStatus
     match facts.outcome:
         case Ok():
@@ -260,7 +263,8 @@ def _step_info(key: str, facts: StepFacts, running: Mapping[str, datetime], *, i
             status = "running" if key in running else "waiting" if facts.is_waiting else "retrying"
     error = facts.outcome.error if isinstance(facts.outcome, Err) else facts.error
     output = readable(facts.outcome.value, object) if isinstance(facts.outcome, Ok) else None
-    return StepInfo(key, facts.kind, status, facts.attempt, output, error, facts.opened_at, facts.closed_at)
+    began = facts.began or running.get(key) or (None if facts.kind == "run" else facts.opened_at)
+    return StepInfo(key, facts.kind, status, facts.attempt, output, error, facts.opened_at, began, facts.closed_at)
 
 
 def _waits_for(facts: StepFacts) -> str:

@@ -62,7 +62,7 @@ MEMBERS = {
     "Sender": "path open close send send_signal",
     "Signal": "name data",
     "Step": "run sleep sleep_until wait_for_event wait_for_signal send_event send_signal invoke",
-    "StepInfo": "key kind status attempts output error opened_at ended_at progress",
+    "StepInfo": "key kind status attempts output error opened_at began_at ended_at progress",
     "StepOptions": "id retries backoff timeout within output_type retry_on give_up_on",
     "Store": STORE,
     "Timeouts": "start finish",

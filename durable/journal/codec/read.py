@@ -241,7 +241,8 @@ def _step_closed(head: Head, value: Json | None) -> StepClosed:
         ended = _outcome_without_value(outcome, value)
     if turn == 0 and not isinstance(ended, Cancelled):
         raise ValueError("its turn is 0: the first that is delivered is number 1")
-    return StepClosed(run, intern(head["key"]), _STEP_KINDS[kind], ended, turn, _instant(head["at"]), tries)
+    key, began = intern(head["key"]), _instant_or_none(head.get("began"))
+    return StepClosed(run, key, _STEP_KINDS[kind], ended, turn, _instant(head["at"]), tries, began)
 
 
 def _run_closed(head: Head, value: Json | None) -> RunClosed:

@@ -53,11 +53,13 @@ _NAMES: dict[type, list[str]] = {
 _NAMES[RecordedEvent] = _NAMES[Event]
 _LATER: dict[type, tuple[str, ...]] = {
     StepRetried: ("began",),
+    StepClosed: ("began",),
     RunRetried: ("waits",),
     ForEvent: ("ask",),
     ForSignal: ("ask",),
 }  # written only if they are set, since earlier releases did not have these fields
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_fraction = ".%06d+00:00".__mod__  # in half the time of an f-string, and there are two of them in each step
 
 
 def write(record: Record) -> str:
@@ -67,7 +69,8 @@ def write(record: Record) -> str:
         CodecError: the event's data hold a value that cannot be kept.
     """
     if type(record) is StepClosed and type(record.outcome) is Ok:  # by far the most frequent
-        return closed_text(record.run, record.key, record.kind, record.outcome, record.turn, record.at, record.tries)
+        ok, at, tries = record.outcome, record.at, record.tries
+        return closed_text(record.run, record.key, record.kind, ok, record.turn, at, tries, record.began)
     head = _HEADS.get(type(record), _any_head)(record)
     if "\\ud" in head:  # a key or a message may hold halves of a surrogate pair, which only `encode` keeps apart
         head = encode(_fields(record))
@@ -75,15 +78,18 @@ def write(record: Record) -> str:
     return head if value is None else f"{head}\n{value}"
 
 
-def closed_text(run: str, key: str, kind: StepKind, ok: Ok, turn: int | None, at: datetime, tries: int) -> str:
+def closed_text(
+    run: str, key: str, kind: StepKind, ok: Ok, turn: int | None, at: datetime, tries: int, began: datetime | None
+) -> str:
     """Return what `write` returns for a step that ended with a value, without its record."""
+    since = "" if began is None else f',"began":"{_instant(began)}"'
     deep = ',"deep":true' if ok.deep else ""
     head = (
         f'{{"run":{_quoted(run)},"key":{_quoted(key)},"kind":"{kind}","outcome":{{"_type":"Ok"}},'
-        f'"turn":{"null" if turn is None else turn},"at":"{_instant(at)}","tries":{tries}{deep}}}'
+        f'"turn":{"null" if turn is None else turn},"at":"{_instant(at)}","tries":{tries}{since}{deep}}}'
     )
     if "\\ud" in head:  # see `write`
-        head = encode(_fields(StepClosed(run, key, kind, ok, turn, at, tries)))
+        head = encode(_fields(StepClosed(run, key, kind, ok, turn, at, tries, began)))
     return f"{head}\n{ok.value}"
 
 
@@ -213,7 +219,7 @@ def _member(value: object) -> dict[str, Any]:
 
 def _instant(when: datetime) -> str:
     passed = when - _EPOCH
-    return f"{_second(passed.days, passed.seconds)}.{passed.microseconds:06d}+00:00"
+    return _second(passed.days, passed.seconds) + _fraction(passed.microseconds)
 
 
 @functools.lru_cache(maxsize=64)

@@ -47,7 +47,8 @@ class StepFacts:
         error: the error of the last try.
         is_waiting: whether the step's wait may still answer it, or could have answered it when the run ended.
         openings: how often the step was opened anew in a later attempt of the run.
-        began: the time at which the first try began, if the time of all tries together is bounded.
+        opened_at: when the step was opened, by its call or its first try; when it was recorded, if that is not known.
+        began: when the first try began, if the step has a handler and an earlier release has not recorded it.
         is_unasked: whether the step waits for a child that the function has not asked for since the run was opened
             again.
     """
@@ -66,9 +67,10 @@ class StepFacts:
     began: datetime | None = None
     is_unasked: bool = False
 
-    def close(self, outcome: Outcome, turn: int | None, at: datetime, tries: int) -> None:
+    def close(self, outcome: Outcome, turn: int | None, at: datetime, tries: int, began: datetime | None) -> None:
         """Keep how the step has ended."""
         self.outcome, self.turn, self.closed_at, self.due = outcome, turn, at, None
+        self.began = began or self.began
         self.attempt = max(self.attempt, tries)
         if not self.is_waiting:
             self.wait = None  # this wait was of an earlier attempt, and has not led to the outcome
@@ -144,7 +146,8 @@ class Ledger:
     def fold(self, record: RunRecord) -> None:
         """Take one more record of the run in."""
         if isinstance(record, StepClosed):
-            self.close_step(record.key, record.kind, record.outcome, record.turn, record.at, record.tries)
+            outcome, at, tries = record.outcome, record.at, record.tries
+            self.close_step(record.key, record.kind, outcome, record.turn, at, tries, record.began)
             return
         self._move_on(record.at)
         match record:
@@ -152,7 +155,7 @@ class Ledger:
                 facts = self.steps.setdefault(record.key, StepFacts(record.kind, record.at))
                 facts.wait, facts.is_waiting, facts.is_unasked = record.wait, True, False
             case StepRetried():
-                facts = self.steps.setdefault(record.key, StepFacts(record.kind, record.at))
+                facts = self.steps.setdefault(record.key, StepFacts(record.kind, record.began or record.at))
                 facts.attempt, facts.due, facts.error = record.attempt, record.due, record.error
                 facts.began = record.began
             case RunRetried():
@@ -170,7 +173,14 @@ class Ledger:
                 assert_never(record)
 
     def close_step(
-        self, key: str, kind: StepKind, outcome: Outcome, turn: int | None, at: datetime, tries: int = 0
+        self,
+        key: str,
+        kind: StepKind,
+        outcome: Outcome,
+        turn: int | None,
+        at: datetime,
+        tries: int,
+        began: datetime | None,
     ) -> None:
         """Take in that a step has ended: a `StepClosed` with these fields, which need not have been made."""
         if turn is not None and turn > self.open_turn + 1:
@@ -178,9 +188,9 @@ class Ledger:
         self._move_on(at)
         facts = self.steps.get(key)
         if facts is None:
-            self.steps[key] = StepFacts(kind, at, None, outcome, turn, at, tries)
+            self.steps[key] = StepFacts(kind, began or at, None, outcome, turn, at, tries, None, None, False, 0, began)
         else:
-            facts.close(outcome, turn, at, tries)
+            facts.close(outcome, turn, at, tries, began)
         if type(outcome) is Ok:
             self.size += len(outcome.value)
         if turn is not None and type(outcome) is not Cancelled:
@@ -238,6 +248,7 @@ class Ledger:
         at: datetime,
         limits: Limits,
         tries: int = 0,
+        began: datetime | None = None,
         inline: bool = False,
     ) -> StepClosed:
         """Return the record that ends a step, in the open turn or inline.
@@ -246,4 +257,4 @@ class Ledger:
         """
         if isinstance(outcome, Ok) and self.size + len(outcome.value) > limits.run_bytes:
             outcome = Err(run_outgrown(limits, self.run, key, self.size + len(outcome.value)))
-        return StepClosed(self.run, key, kind, outcome, None if inline else self.open_turn, at, tries)
+        return StepClosed(self.run, key, kind, outcome, None if inline else self.open_turn, at, tries, began)

@@ -54,7 +54,10 @@ FAULTS = [
         ("tests/unit/scheduler/test_cancelling.py", "tests/unit/scheduler/test_delivery.py"),
     ),
     Fault(
-        "drop the turn", "journal/rules/ledger.py", "None if inline else self.open_turn, at, tries)", "None, at, tries)"
+        "drop the turn",
+        "journal/rules/ledger.py",
+        "None if inline else self.open_turn, at, tries, began)",
+        "None, at, tries, began)",
     ),
     Fault(
         "let recovered turns be joined",
@@ -77,8 +80,8 @@ FAULTS = [
     Fault(
         "forget a cancelled wait",
         "scheduler/calls.py",
-        "            parts.journal.post(StepClosed(session.ledger.run, self.key, self.kind, Cancelled(), turn, now))",
-        "            pass",
+        "            parts.journal.post(closed)\n",
+        "            pass\n",
     ),
     Fault(
         "record what follows a refusal",

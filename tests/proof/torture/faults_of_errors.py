@@ -153,8 +153,8 @@ OF_ERRORS = [
     Fault(
         "forget when the first try began",
         "scheduler/attempts.py",
-        "bounds.began if bounds is not None and bounds.last is not None else None",
-        "None",
+        "failure, now, step.began)",
+        "failure, now)",
         TRIES,
     ),
     Fault(

@@ -68,6 +68,7 @@ class _Lives:
             record.turn,
             record.at,
             record.tries,
+            record.began,
             lambda turn, number: self.joined.append((turn, number)),
         )
 
@@ -109,7 +110,7 @@ def befores(run: str, keys: list[str]) -> list[Record]:
 
 def closing(run: str, key: str, kind: records.StepKind, value: object, turn: int | None, late: int) -> StepClosed:
     text = encode(value)
-    return StepClosed(run, key, kind, Ok(text, text[0] in "[{"), turn, NOON + timedelta(microseconds=late), 1)
+    return StepClosed(run, key, kind, Ok(text, text[0] in "[{"), turn, NOON + timedelta(microseconds=late), 1, NOON)
 
 
 def in_order(turns: list[int | None]) -> list[int | None]:
@@ -164,4 +165,4 @@ def test_a_turn_that_cannot_be_is_refused_by_both() -> None:
     with pytest.raises(ValueError, match="ended in turn 7, where 1 was the last"):
         state.fold(closing("r", "a", "run", 1, 7, 0))
     with pytest.raises(ValueError, match="ended in turn 7, where 1 was the last"):
-        state.ledgers["r"].close_step("a", "run", Ok("1"), 7, NOON, 1)
+        state.ledgers["r"].close_step("a", "run", Ok("1"), 7, NOON, 1, NOON)

@@ -1,0 +1,36 @@
+"""Define what others see of a step's running handler.
+
+Separate because calls, sessions and the stopping of runs all end handlers, and none needs to know how they are tried.
+Leaves to `attempts` the tries.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Work(Protocol):
+    """A work is the running handler of a step, as those see it who end it."""
+
+    is_running: bool
+
+    @property
+    def is_in_thread(self) -> bool:
+        """Whether the handler runs in a thread, which cannot be stopped."""
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether a timeout will stop the handler."""
+
+    @property
+    def label(self) -> str:
+        """The step and its run, for messages."""
+
+    def stop(self) -> None:
+        """Cancel the running try, and begin no other."""
+
+    def come_due(self) -> None:
+        """Begin the next try, or stop the running one: the step's timer is due."""
+
+    async def ended(self) -> None:
+        """Wait until no try is running."""

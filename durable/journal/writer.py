@@ -219,15 +219,10 @@ class Journal:
             told(None)
         elif self.failure is not None:
             told(self.failure)
+        elif self._waiting and number < self._waiting[-1][0]:  # rarely: nearly all wait for what was posted last
+            insort_right(self._waiting, (number, told), key=_NUMBER)
         else:
-            self._wait(number, told)
-
-    def _wait(self, number: int, told: Told) -> None:
-        waiting = self._waiting
-        if waiting and number < waiting[-1][0]:  # rarely: nearly all wait for the record that was posted last
-            insort_right(waiting, (number, told), key=_NUMBER)
-        else:
-            waiting.append((number, told))
+            self._waiting.append((number, told))
 
     def _refuse(self) -> None:
         if self._refusal is not None:
@@ -318,8 +313,10 @@ class Journal:
         self._is_submitting = True
         try:
             self._submit(batch, self._written)
-        except Exception as error:
+        except BaseException as error:  # as in `flush`
             self.fail(error)
+            if not isinstance(error, Exception):
+                raise
 
     def _written(self, error: Exception | None) -> None:
         if self.failure is not None:
@@ -329,7 +326,8 @@ class Journal:
             return
         self._is_submitting = False
         self.durable = self._submitted
-        self._submit_queued()  # first: the store is at work while these are told
+        if self._queue or self._untold:
+            self._submit_queued()  # first: the store is at work while these are told
         self._tell_durable()
 
     def _tell_durable(self) -> None:

@@ -126,7 +126,8 @@ class Delivery:
         self._last = turn
         self._numbers[turn] = number
         self._close_open_turn()
-        self._wait_for(number)
+        if not self._tells:
+            self._wait_for(number)
         self._rounds.keep(self.quiet_at)
 
     def cancelled_again(self, key: str) -> None:
@@ -145,9 +146,9 @@ class Delivery:
             return
         if not self.is_quiet:
             self._watch()
-        elif self._deliver_late():
+        elif self.late and self._deliver_late():
             return  # late outcomes come first: the code may be waiting for one before it cancels a held step
-        elif self._is_held():
+        elif self._held and self._is_held():
             self._wait_for_cancels()
         else:
             self._deliver_turn()
@@ -165,8 +166,6 @@ class Delivery:
             self._watch()
 
     def _deliver_late(self) -> bool:
-        if not self.late:
-            return False
         before, self.late = self.late, ()
         self.late = self._receiver.deliver(before)
         if len(self.late) == len(before):
@@ -181,7 +180,8 @@ class Delivery:
             return
         number = max(self._numbers.get(turn, 0), self._recorded)
         if number > self._journal.durable:
-            self._wait_for(number)
+            if not self._tells:
+                self._wait_for(number)
             return
         self._numbers.pop(turn, None)
         self.delivered = self._ledger.delivered = turn
@@ -202,18 +202,14 @@ class Delivery:
     def _wait_for(self, number: int) -> None:
         if number <= self._journal.durable:
             self._watch()
-        elif not self._tells:
+        else:
             self._journal.tell(number, self._became_durable)
             self._tells = True  # after that, as in `_watch`
 
     def _became_durable(self, error: StoreError | None) -> None:
         self._tells = False
-        if error is not None:
-            return
-        if self.is_quiet and not self._watched:
+        if error is None and not self._watched:
             self._round_came()
-        else:
-            self._watch()
 
 
 def _held(ledger: Ledger) -> dict[str, int]:

@@ -14,15 +14,15 @@ OF_DELIVERY = [
     Fault(
         "let what comes late wait for a cancelling",
         "scheduler/delivery.py",
-        "        elif self._deliver_late():\n            return",
-        "        elif not self._is_held() and self._deliver_late():\n            return",
+        "        elif self.late and self._deliver_late():\n            return",
+        "        elif self.late and not self._is_held() and self._deliver_late():\n            return",
         ("tests/unit/scheduler/test_cancelling.py",),
     ),
     Fault(
         "let what comes late wait for the turns after it",
         "scheduler/delivery.py",
-        "        elif self._deliver_late():\n            return",
-        "        elif self.delivered == self._last and self._deliver_late():\n            return",
+        "        elif self.late and self._deliver_late():\n            return",
+        "        elif self.late and self.delivered == self._last and self._deliver_late():\n            return",
         ("tests/unit/scheduler/test_cancelling.py", "tests/unit/scheduler/test_delivery.py"),
     ),
     Fault(

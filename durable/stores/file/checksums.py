@@ -6,7 +6,6 @@ Leaves to `reader` the check that no row is missing, to `schema` the tables.
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Sequence
 from functools import lru_cache
@@ -17,7 +16,7 @@ from zlib import crc32
 import attrs
 
 from durable.errors import StoreCorruptError
-from durable.stores.rows import Fields, fields_of, instant, micros
+from durable.stores.rows import Fields, instant, micros
 from durable.stores.store import Entry
 
 ENTRY_COLUMNS = "seq, run, prev, flags, keep_until, crc, kind, row, body"
@@ -31,6 +30,8 @@ _NO_FIELDS = (None,) * 6
 
 EntryRow = tuple[Any, ...]
 """A row of the journal, in the order of ENTRY_COLUMNS; text read back is bytes."""
+BareRow = tuple[int, int, int, int, str, str]
+"""A row of the journal without flags, keep_until and row: seq, run, prev, crc, kind, body."""
 RunRecord = tuple[Any, ...]
 """A row of the table of runs, in the order of RUN_COLUMNS; text read back is bytes."""
 
@@ -60,14 +61,20 @@ def _words(kind: bytes) -> str:
     return kind.decode()
 
 
-def seal(entry: Entry, seq: int, run: int, prev: int) -> EntryRow:
+def seal_bare(kind: str, body: str, seq: int, run: int, prev: int) -> BareRow:
+    """Return as a row of the journal an entry that has no more than this, as `seal` would: nearly all are so."""
+    head = _HEAD.pack(seq, run, prev, 0, _NEVER, 0)
+    return seq, run, prev, crc32(body.encode(), crc32(head + kind.encode() + _END)), kind, body
+
+
+def seal(entry: Entry, fields: Fields | None, seq: int, run: int, prev: int) -> EntryRow:
     """Return the entry as a row of the journal.
 
-    `prev` is the number of the row before it in its run, or 0.
+    `fields` are those of its run row, if it has one. `prev` is the number of the row before it in its run, or 0.
     """
     flags = ENDS_RUN if entry.ends_run else 0
     keep = None if entry.keep_until is None else micros(entry.keep_until)
-    row = None if entry.row is None else json.dumps(fields_of(entry.row))
+    row = None if fields is None else _listed(fields)
     kind = entry.kind.encode() if row is None else entry.kind.encode() + row.encode()
     head = _HEAD.pack(seq, run, prev, flags, _NEVER if keep is None else keep, 0 if row is None else len(row))
     crc = crc32(entry.body.encode(), crc32(head + kind + _END))
@@ -126,9 +133,13 @@ def seal_values(values: Sequence[Any]) -> int:
 
     A value of a subclass of str or int counts as the plain value that is stored.
     """
+    return crc32(_listed(values).encode())
+
+
+def _listed(values: Sequence[Any]) -> str:
     # The text is that of json.dumps, which takes twice as long: opening a store checks a row for every run.
     texts = [_quoted(one) if type(one) is str else "null" if one is None else _spelled(one) for one in values]
-    return crc32(f"[{', '.join(texts)}]".encode())
+    return f"[{', '.join(texts)}]"
 
 
 def _spelled(value: str | int) -> str:

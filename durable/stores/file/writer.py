@@ -20,23 +20,22 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from durable.errors import StoreError
 from durable.stores.file import schema
+from durable.stores.file.batch import INSERT_BARE, Batch, find_runs
 from durable.stores.file.beside import PRIVATE
-from durable.stores.file.checksums import ENTRY_COLUMNS, RUN_COLUMNS, EntryRow, Place, seal, seal_run
+from durable.stores.file.checksums import RUN_COLUMNS, Place, seal, seal_bare, seal_run
 from durable.stores.file.connection import Patience, WriteConnection
 from durable.stores.file.lock import StoreLock
 from durable.stores.file.recognition import check_folder, examine
 from durable.stores.file.thread import Job, deliver
 from durable.stores.file.witness import place_in
-from durable.stores.rows import fields_of, reopened
+from durable.stores.rows import Fields, fields_of, reopened
 from durable.stores.store import Entry
 
-_INSERT = f"INSERT INTO journal ({ENTRY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _UPSERT = f"INSERT OR REPLACE INTO runs ({RUN_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_PLACE = f"SELECT {RUN_COLUMNS} FROM runs WHERE id = ?"
 _NUMBERED = f"SELECT {RUN_COLUMNS} FROM runs WHERE no = ?"
 
 _PLACES = 20_000
@@ -205,59 +204,61 @@ class Writer:
     def _write(self, entries: Sequence[Entry]) -> None:
         begun = self._begun or self.begin()
         begun.look_in_time()
-        changed: dict[int, Place] = {}
-        rows = self._rows(entries, changed, begun.connection)
-        if len(rows) == 1 and not changed:
-            begun.insert(_INSERT, rows[0])
+        batch = Batch(self._runs)
+        self._seal(entries, batch, begun.connection)
+        if len(batch.bare) == 1 and not batch.rows:
+            begun.insert(INSERT_BARE, batch.bare[0])
         else:
             with begun.transaction() as connection:
-                connection.executemany(_INSERT, rows)
-                connection.executemany(_UPSERT, [seal_run(place) for place in changed.values()])
-        begun.grew(_COMMIT_BYTES + sum([_ROW_BYTES + len(row[8]) for row in rows]))
-        for place in changed.values():
+                batch.put(connection)
+        begun.grew(_COMMIT_BYTES + sum([_ROW_BYTES + len(row[-1]) for row in (*batch.bare, *batch.rows)]))
+        for place in batch.turned.values():
             if not place.open and place.id is not None:
                 self._places.pop(place.id, None)
         if len(self._places) > _PLACES:
             self._places.clear()
 
-    def _rows(
-        self, entries: Sequence[Entry], changed: dict[int, Place], connection: sqlite3.Connection
-    ) -> list[EntryRow]:
-        rows: list[EntryRow] = []
-        places = self._places
+    def _seal(self, entries: Sequence[Entry], batch: Batch, connection: sqlite3.Connection) -> None:
+        places, bare, rows = self._places, batch.bare, batch.rows
+        self._learn({entry.run: True for entry in entries if entry.run not in places}, connection)
         last = self._last
         for entry in entries:
             last += 1
-            if not entry.run:
-                rows.append(seal(entry, last, 0, 0))
+            if not (run := entry.run):
+                rows.append(seal(entry, None, last, 0, 0))
                 continue
-            place = places.get(entry.run) or self._place(entry.run, connection)
-            rows.append(seal(entry, last, place.no, place.last))
-            if entry.ends_run or not place.open or not place.last or entry.row is not None:
-                self._turn(place, entry)
-                changed[place.no] = place
+            place = places[run]
+            is_bare = entry.row is None and not entry.ends_run and entry.keep_until is None
+            if is_bare and place.open and place.last:
+                bare.append(seal_bare(entry.kind, entry.body, last, place.no, place.last))
+            else:
+                fields = None if entry.row is None else fields_of(entry.row)
+                rows.append(seal(entry, fields, last, place.no, place.last))
+                self._turn(place, fields, ends=entry.ends_run)
+                batch.turned[place.no] = place
             place.last = last
         self._last = last
-        return rows
 
-    def _place(self, run: str, connection: sqlite3.Connection) -> Place:
-        record = connection.execute(_PLACE, (run,)).fetchone()
-        if record is None:
-            self._runs += 1
-            place = Place(self._runs, run, True, 0, None)
-        else:
+    def _learn(self, runs: Iterable[str], connection: sqlite3.Connection) -> None:
+        """Put the places of runs into memory; those that are not in the file are new."""
+        places = self._places
+        unknown = [run for run in runs if run]
+        for record in find_runs(connection, unknown):
             place = place_in(connection, record)
             newest = connection.execute("SELECT max(seq) FROM journal WHERE run = ?", (place.no,)).fetchone()[0]
             place.last = max(newest or 0, place.last)
-        self._places[run] = place
-        return place
+            places[str(place.id)] = place
+        for run in unknown:
+            if run not in places:
+                self._runs += 1
+                places[run] = Place(self._runs, run, True, 0, None)
 
-    def _turn(self, place: Place, entry: Entry) -> None:
-        if entry.row is not None:
-            place.fields = fields_of(entry.row)
+    def _turn(self, place: Place, fields: Fields | None, *, ends: bool) -> None:
+        if fields is not None:
+            place.fields = fields
         elif not place.open:
             place.fields = reopened(place.fields)
-        place.open = not entry.ends_run
+        place.open = not ends
 
     def _fail(self, error: Exception) -> None:
         self.failure = schema.failed(self.path, "writing to it", error)

@@ -58,6 +58,17 @@ def checked_run_id(id: object) -> str:
     return found
 
 
+def checked_progress(progress: object) -> bool | None:
+    """Return whether a script's line is wanted; None leaves that to the terminal.
+
+    Raises:
+        TypeError: neither True, False nor None.
+    """
+    if progress is not None and not isinstance(progress, bool):
+        raise TypeError(f"progress must be True, False or None, not {shown(progress)} ({type(progress).__name__})")
+    return progress
+
+
 def looked_up(run_id: object) -> str:
     """Return the checked id of a run that a caller looks for.
 

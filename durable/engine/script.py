@@ -6,6 +6,7 @@ Leaves to `foreground` the loop and the signals, to `engine` everything else.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 from collections.abc import Iterable, Mapping
@@ -13,14 +14,16 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from durable.engine.account import Account
-from durable.engine.arguments import check_same, checked_run_id
+from durable.engine.arguments import check_same, checked_progress, checked_run_id
 from durable.engine.engine import Engine, inside, set_up
 from durable.engine.equipment import checked_logger
 from durable.engine.fallback import Fallback
 from durable.engine.foreground import Foreground
+from durable.engine.live_line import LiveLine
 from durable.engine.neighbours import IfOpen
 from durable.engine.run import Run
 from durable.engine.runtime import Runtime
+from durable.engine.standing import Look
 from durable.engine.unfinished import beside, unfinished_like
 from durable.errors import DurableError, Interrupted, WithoutFrames
 from durable.functions import Function, check_function, check_listed
@@ -42,6 +45,7 @@ def run(
     id: str | None = None,
     functions: Iterable[Function[Any]] = (),
     timeout: Duration | None = None,
+    progress: bool | None = None,
     clock: Clock | None = None,
     limits: Limits | None = None,
     max_crashes: int = 10,
@@ -67,6 +71,9 @@ def run(
         id: the run's own id; None: that of an unfinished run with the same function and data, else a fresh one.
         functions: other functions that this one invokes, or whose unfinished runs are in the store.
         timeout: how long to wait, a duration in real time; afterwards the run is parked. None: without limit.
+        progress: whether a line on the standard error stream shows how far the run is, what runs, and what is waited
+            for, with the command that answers it. None: on a terminal, where the line changes in place. Elsewhere True
+            writes a new line now and then, at most one a second. Give False if the script asks on the terminal itself.
         clock, limits, max_crashes, resident, threads, if_open, grace, logger: as `Engine` takes them.
 
     Raises:
@@ -95,7 +102,8 @@ def run(
     )
     if timeout is not None:
         duration(timeout, what="timeout")
-    script = _Script(engine, function, data, None if id is None else checked_run_id(id), timeout, _place(store))
+    live = LiveLine(checked_progress(progress))
+    script = _Script(engine, function, data, None if id is None else checked_run_id(id), timeout, _place(store), live)
     with _TOLD, Fallback(checked_logger(logger), lambda: script._name):
         return script.run()
 
@@ -128,6 +136,7 @@ class _Script(Generic[T]):
         id: str | None,
         timeout: Duration | None,
         place: str | None,
+        live: LiveLine,
     ) -> None:
         self._engine = engine
         self._function = function
@@ -136,6 +145,7 @@ class _Script(Generic[T]):
         self._timeout = timeout
         self._account = Account(place, is_named=id is not None)
         self._foreground = Foreground()
+        self._live = live
         self._runtime: Runtime | None = None
         self._known: Ledger | None = None
         self._run: Run[T] | None = None
@@ -145,7 +155,8 @@ class _Script(Generic[T]):
 
     def run(self) -> T:
         try:
-            return self._foreground.run(self._main, self._left)
+            with self._live:
+                return self._foreground.run(self._main, self._left)
         except TimeoutError:
             self._say_left("not ended in time")
             raise
@@ -163,10 +174,17 @@ class _Script(Generic[T]):
             await self._engine.open()
             self._runtime = inside(self._engine, "durable.run")
             self._run = await self._begun()
+            self._live.begin(asyncio.get_running_loop(), self._look(self._runtime, self._run.id))
             return await self._run.result(self._timeout)
         finally:
+            self._live.end()
             self._close_foreground()
             await self._engine.close()
+
+    def _look(self, runtime: Runtime, run: str) -> Look:
+        store = runtime.parts.settings.store
+        place = self._account.place if isinstance(store, FileStore) else None
+        return Look(runtime, run, self._function.id if self._id is None else run, place)
 
     async def _left(self) -> None:
         # R26: a second Ctrl-C is not a crash. A handler that is still running must not be blamed for one.

@@ -21,6 +21,7 @@ from durable.events.event import (
     checked_data,
     event_of,
 )
+from durable.events.examples import fitting
 from durable.events.expressions.expression import Expression, parse
 from durable.events.expressions.faults import EvaluationError
 from durable.events.matching import (
@@ -77,6 +78,7 @@ __all__ = [
     "checked_text",
     "event_of",
     "expressions",
+    "fitting",
     "is_str",
     "lacking",
     "parse",

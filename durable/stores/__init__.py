@@ -4,6 +4,7 @@ Separate because a store never parses an entry, so that a user can write another
 Leaves to `journal` the meaning of an entry, and the time at which it is appended.
 """
 
+from durable.stores.bottom import BottomLine, is_terminal
 from durable.stores.dict import DictStore
 from durable.stores.file.bell import Bell, ring
 from durable.stores.file.inbox import Inbox, Message, message_run
@@ -20,6 +21,7 @@ from durable.stores.ways import Appending, keeping, submitting
 __all__ = [
     "Appending",
     "Bell",
+    "BottomLine",
     "DictStore",
     "Entry",
     "FileReader",
@@ -37,6 +39,7 @@ __all__ = [
     "begin_writing",
     "deliver",
     "hurry",
+    "is_terminal",
     "keeping",
     "message_run",
     "opening_of",

@@ -9,8 +9,15 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
+from collections.abc import Callable
+from typing import TextIO
 
 from durable.timers import on_a_line
+
+TURN = threading.RLock()  # who holds it writes to the terminal
+# Called before a line is said: what stands on the last line of the terminal makes room.
+MAKE_ROOM: list[Callable[[], None]] = []
 
 
 def say(text: str, *more: str) -> None:
@@ -18,21 +25,34 @@ def say(text: str, *more: str) -> None:
 
     Each stays on its line, whatever it holds. If there is no stream, or it cannot be written to, nothing happens.
     """
-    stream = sys.stderr
-    if stream is None:
+    if sys.stderr is None:
         return
+    lines = "".join(f"{on_a_line(one)}\n" for one in (f"durable: {text}", *more))
+    with TURN:
+        for make_room in MAKE_ROOM:
+            make_room()
+        write(sys.stderr, lines)
+
+
+def spelled(stream: TextIO, text: str) -> str:
+    """Return a text with what the stream's encoding cannot spell shown by its number."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def write(stream: TextIO, text: str) -> bool:
+    """Write a text to a stream at once; return whether that was possible."""
     try:
-        spelling = getattr(stream, "encoding", None) or "utf-8"
-        lines = [f"durable: {on_a_line(text)}\n", *(f"{on_a_line(one)}\n" for one in more)]
-        line = "".join(lines).encode(spelling, "backslashreplace")
+        spelled_text = spelled(stream, text)
         stream.flush()
         if stream is sys.__stderr__ and (raw := _raw(stream)) is not None:
-            _write_all(raw, line)
+            _write_all(raw, spelled_text.encode(getattr(stream, "encoding", None) or "utf-8"))
         else:
-            stream.write(line.decode(spelling))
+            stream.write(spelled_text)
             stream.flush()
     except Exception:  # a stream may raise anything, and there is nowhere left to tell it
-        return
+        return False
+    return True
 
 
 def _raw(stream: object) -> io.RawIOBase | None:

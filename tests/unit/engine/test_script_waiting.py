@@ -20,7 +20,7 @@ import asyncio, sys, threading, durable
 path, how, grace, timeout = sys.argv[1:]
 
 def block(text):
-    print(text, flush=True)
+    print(f"{text}\\n", end="", flush=True)  # in one piece: other threads print, too
     threading.Event().wait(3600)
 
 async def hang():

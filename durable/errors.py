@@ -22,7 +22,6 @@ import inspect
 import os
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -80,36 +79,10 @@ def _spelled(method: Callable[..., Any]) -> str:
     return f"{method.__qualname__.removesuffix('.__init__')}{inspect.Signature(brief)}".replace("Ellipsis", "...")
 
 
-def explained(**instead: str) -> Callable[[type[T]], type[T]]:
-    """Let a class say what to write for a name that its objects lack, as a class decorator.
-
-    `instead` maps names to what to write; for others a public name that is spelled much alike is told. Private names
-    fail as ever, since Python itself asks for many.
-    """
-
-    def decorate(cls: type[T]) -> type[T]:
-        def __getattr__(self: T, name: str) -> Any:
-            text = f"{cls.__name__!r} object has no attribute {name!r}"
-            if not name.startswith("_"):
-                public = [one for one in dir(cls) if not one.startswith("_")]
-                hint = instead.get(name) or "".join(get_close_matches(name, public, 1))
-                text += f": write {hint}" if hint else f"; it has {', '.join(public)}"
-            raise AttributeError(text)
-
-        setattr(cls, "__getattr__", __getattr__)  # noqa: B010
-        return cls
-
-    return decorate
-
-
-def checked_making(**instead: str) -> Callable[[type[T]], type[T]]:
-    """Let a class say how its objects are made, and do what `explained` does; for classes whose methods are async."""
-
-    def decorate(cls: type[T]) -> type[T]:
-        setattr(cls, "__init__", _checked(cls.__init__))  # noqa: B010
-        return explained(**instead)(cls)
-
-    return decorate
+def checked_making(cls: type[T]) -> type[T]:
+    """Wrap only how objects of a class are made; a wrapped async method would be no coroutine function any more."""
+    setattr(cls, "__init__", _checked(cls.__init__))  # noqa: B010
+    return cls
 
 
 class WithoutFrames:

@@ -36,13 +36,14 @@ from durable.functions import BODY, Function, Registry, check_not_in_function, c
 from durable.journal import Ledger, Limits, RunClosed, RunStatus, check_signal, invoked, reopen
 from durable.scheduler import RESIDENT, Settings
 from durable.stores import Store
-from durable.timers import Clock, Duration, duration
+from durable.timers import Clock, Duration, answering, duration
 from durable.views import RunInfo, listed
 
 T = TypeVar("T")
 
 
-@checked_making(trigger="send", emit="send", publish="send", submit="start", register="Engine([function, ...])")
+@answering(trigger="send", emit="send", publish="send", submit="start", register="Engine([function, ...])")
+@checked_making
 class Engine(AsyncWith):
     """An engine runs functions in this process and records them in a store.
 

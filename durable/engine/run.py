@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Generic, Protocol, TypeVar
 
-from durable.errors import DurableError, RunCancelled, RunFailed, WithoutFrames, explained
+from durable.errors import DurableError, RunCancelled, RunFailed, WithoutFrames
 from durable.journal import RunClosed
-from durable.timers import Duration
+from durable.timers import Duration, answering
 from durable.views import RunInfo, readable
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ def outcome(ended: RunClosed, type_: object) -> Any:
 _SHOWN = ("status", "event", "output", "error", "reason", "attempt", "steps", "waiting_for", "opened_at", "ended_at")
 
 
-@explained(
+@answering(
     value="await run.result()", wait="await run.result()", **{one: f"(await run.info()).{one}" for one in _SHOWN}
 )
 class Run(Generic[T]):

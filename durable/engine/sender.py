@@ -21,10 +21,11 @@ from durable.events import Event
 from durable.functions import check_not_in_function, checked_signal
 from durable.journal import Ids, Limits, accepted, check_signal, misplaced
 from durable.stores import FileReader, Inbox, Job, Message, StoreThread, deliver, ring
-from durable.timers import SystemClock
+from durable.timers import SystemClock, answering
 
 
-@checked_making(trigger="send", emit="send", signal="send_signal")
+@answering(trigger="send", emit="send", signal="send_signal")
+@checked_making
 class Sender(AsyncWith):
     """A sender sends events and signals to the engine of a file store.
 

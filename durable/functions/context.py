@@ -13,14 +13,14 @@ from datetime import datetime
 from random import Random
 from typing import Any, TypeVar
 
-from durable.errors import checked_calls, explained
+from durable.errors import checked_calls
 from durable.events import Event
 from durable.functions.current import BODY, CURRENT, current_try, running_body
 from durable.functions.request import Execution
 from durable.functions.step import Step
 from durable.journal import Policy, misplaced, misuse
 from durable.stores import Log
-from durable.timers import on_a_line, shown
+from durable.timers import explained, on_a_line, shown
 
 T = TypeVar("T")
 

@@ -15,14 +15,13 @@ from typing import Any, Generic, TypeVar, overload
 
 import attrs
 
-from durable.errors import explained
 from durable.events import Expression, checked_name, is_str, plain
 from durable.functions.context import Context
 from durable.functions.handler import Declared
 from durable.functions.options import Timeouts
 from durable.functions.triggers import Cancel, TriggerEvent, optional_expression, rule_of, trigger_of
 from durable.journal import Backoff, Declaration, Policy, RetryOn, checked_retries, chosen_errors
-from durable.timers import shown
+from durable.timers import answering, shown
 
 T = TypeVar("T")
 
@@ -33,7 +32,7 @@ T_co = TypeVar("T_co", covariant=True)
 Code = Callable[[Context], Coroutine[Any, Any, T]]
 
 
-@explained(start="engine.start(function, data)", invoke="engine.invoke(function, data)", run="durable.run(function)")
+@answering(start="engine.start(function, data)", invoke="engine.invoke(function, data)", run="durable.run(function)")
 @attrs.frozen(eq=False, repr=False)
 class Function(Declared, Generic[T_co]):
     """A function holds a coroutine function and its options.

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
-from durable.errors import checked_methods, explained
+from durable.errors import checked_methods
 from durable.events import (
     NAME_BYTES,
     Event,
@@ -48,7 +48,7 @@ from durable.functions.request import (
     WaitForSignalRequest,
 )
 from durable.journal import WAIT_NAMES, Policy
-from durable.timers import Duration, aware, shown, span_or_instant
+from durable.timers import Duration, aware, explained, shown, span_or_instant
 from durable.timers import duration as span_of
 
 T = TypeVar("T")

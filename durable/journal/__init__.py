@@ -11,7 +11,7 @@ from durable.journal.codec.classes import converter
 from durable.journal.codec.enclosing import enclose
 from durable.journal.codec.failures import raised, recorded
 from durable.journal.codec.fitting import ABSENT
-from durable.journal.codec.guests import is_of, set_trace, trace_of
+from durable.journal.codec.guests import all_in, is_of, set_trace, trace_of
 from durable.journal.codec.recorded import RecordedEvent, recorded_event
 from durable.journal.codec.remedies import Whose
 from durable.journal.codec.values import decode, encode, outline
@@ -117,6 +117,7 @@ __all__ = [
     "Wait",
     "Whose",
     "accepted",
+    "all_in",
     "awaited_children",
     "check_signal",
     "checked_retries",

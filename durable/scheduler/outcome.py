@@ -25,6 +25,7 @@ from durable.journal import (
 )
 from durable.scheduler.parts import Parts
 from durable.scheduler.session import Session
+from durable.scheduler.unawaited import explain_names
 
 
 class Judge:
@@ -98,6 +99,7 @@ class Judge:
                 self._post(self._parts.decisions.run_ended(ledger.run, "completed", now, output=output))
                 return
         else:
+            explain_names(error)
             policy = policy_of(self._functions[ledger.function])
             verdict = policy.verdict(error, attempt=ledger.attempt, now=now, seed=ledger.run, final=FINAL_FOR_RUN)
         failed = recorded(error, notes=verdict.notes)

@@ -1,14 +1,15 @@
-"""Say `await` where a step call is used as if it were its value.
+"""Say what to write where a function uses a step call as its value, or asks for a name that is not there.
 
 Separate because Python would name a class of durable, after all the tries of the function, and no remedy.
-Leaves to `calls` the awaiting, to `codec` a call that is returned or passed on.
+Leaves to `calls` the awaiting, to `codec` a call that is returned or passed on, to `errors` the names.
 """
 
 from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from durable.journal import misuse
+from durable.journal import all_in, misuse
+from durable.timers import lack_of
 
 
 class Unawaited:
@@ -26,7 +27,20 @@ class Unawaited:
     __getitem__ = __setitem__ = __delitem__ = __iter__ = __contains__ = __reversed__ = _refuse
     __enter__ = __exit__ = __aenter__ = __aexit__ = __aiter__ = _refuse
 
-    def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("_") or name[2:3] == "_":  # Python asks coroutines for cr_code, gi_code and the like
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        raise misuse(AttributeError(f"{self!r} has no {name!r} until it is awaited: write `await` before it"))
+
+def explain_names(error: BaseException) -> None:
+    """Say in an AttributeError what to write, if it is about an object that a function has of durable.
+
+    It counts for the members of a group, too. Python raised it in a line of the user's, but it cannot get better
+    (R13a). That `__getattr__` does not say it is for speed: it would slow down each use of what each step uses.
+    """
+    for one in all_in(error):
+        if type(one) is not AttributeError or type(one.name) is not str:
+            continue
+        if isinstance(one.obj, Unawaited):
+            text: str | None = f"{one.obj!r} has no {one.name!r} until it is awaited: write `await` before it"
+        else:
+            text = lack_of(type(one.obj), one.name)
+        if text is not None:
+            one.args = (text,)
+            misuse(one)

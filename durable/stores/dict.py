@@ -24,7 +24,7 @@ _Fact = tuple[int, str, str, str, bool, int | None, Fields | None]
 """An entry as the mapping holds it: number, run, kind, body, ends_run, keep_until in microseconds, row."""
 
 
-@checked_making()
+@checked_making
 class DictStore:
     """A dict store keeps entries in a mapping, by default a dict.
 

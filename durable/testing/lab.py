@@ -28,7 +28,7 @@ from durable.testing.clock import VirtualClock
 from durable.testing.source_lines import awaited_line
 from durable.testing.stubs import Stubs
 from durable.testing.stuck import Sent, explain, unheard
-from durable.timers import Duration, after, duration
+from durable.timers import Duration, after, answering, duration
 from durable.views import RunInfo
 
 T = TypeVar("T")
@@ -74,7 +74,8 @@ class _Door:
         return cancelled
 
 
-@checked_making(invoke="start, and lab.result(run)", trigger="send", sleep="advance", run="start", send_signal="signal")
+@answering(invoke="start, and lab.result(run)", trigger="send", sleep="advance", run="start", send_signal="signal")
+@checked_making
 class Lab(AsyncWith):
     """A lab runs one engine in a test, without real time or files.
 

@@ -6,6 +6,7 @@ Leaves to `scheduler` the consequences of a deadline that is due.
 
 from durable.timers.clock import Clock, Handle, SystemClock, exact
 from durable.timers.durations import Duration, after, aware, duration, span_or_instant
+from durable.timers.names import answering, explained, lack_of
 from durable.timers.retry_after import retry_after_of
 from durable.timers.spelling import keepable, on_a_line, shown
 from durable.timers.wheel import TimerWheel
@@ -17,10 +18,13 @@ __all__ = [
     "SystemClock",
     "TimerWheel",
     "after",
+    "answering",
     "aware",
     "duration",
     "exact",
+    "explained",
     "keepable",
+    "lack_of",
     "on_a_line",
     "retry_after_of",
     "shown",

@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 
 import attrs
 
-from durable.errors import RecordedError, StoreCorruptError, StoreError, explained, whole_stack
+from durable.errors import RecordedError, StoreCorruptError, StoreError, whole_stack
 from durable.events import Event, Json
 from durable.functions import Progress
 from durable.journal import (
@@ -33,7 +33,7 @@ from durable.journal import (
     recorded_event,
 )
 from durable.stores import Entry, RunRow, write_lines
-from durable.timers import on_a_line
+from durable.timers import answering, on_a_line
 from durable.views.timeline import Line, timeline
 
 # Defaults for all calls, never written to: a key would show in every run.
@@ -85,7 +85,7 @@ class StepInfo:
     progress: Progress | None = None
 
 
-@explained(result="output", value="output", name="function_id", data="event.data", run_id="id")
+@answering(result="output", value="output", name="function_id", data="event.data", run_id="id")
 @attrs.frozen
 class RunInfo:
     """Run info shows one run.

@@ -29,8 +29,7 @@ _PASSING_ON = (
     "functions/context",
 )
 
-# Raised by durable, they say that an argument is wrong, or that there is no such name.
-_OF_ARGUMENTS = (TypeError, ValueError, AttributeError, ExpressionError)
+_OF_ARGUMENTS = (TypeError, ValueError, ExpressionError)  # raised by durable, they say that an argument is wrong
 
 
 def misuse(error: E) -> E:

@@ -152,7 +152,7 @@ class FileReader:
         return result
 
 
-@checked_making()
+@checked_making
 class FileStore:
     """A file store keeps entries in a SQLite file that has one writer.
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import MutableMapping
 from contextvars import Context, ContextVar, copy_context
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from durable.functions import BODY, CURRENT, is_own
@@ -64,10 +64,16 @@ class Branch:
 
 Tasks = MutableMapping[asyncio.Task[Any], Branch | None]  # None: the task only awaits what another task called
 
-BRANCH: ContextVar[tuple[object, Branch] | None] = ContextVar("durable_branch", default=None)
+BRANCH: ContextVar[tuple[Branches, Branch] | None] = ContextVar("durable_branch", default=None)
 
 # Shared by the executions that have no other tasks, and never written to: else a run would see another run's tasks.
 _NO_TASKS: dict[asyncio.Task[Any], Branch | None] = {}
+
+
+class Running(Protocol):
+    """A running execution has a task in which its function runs."""
+
+    main: asyncio.Task[Any]
 
 
 class Branches:
@@ -77,28 +83,27 @@ class Branches:
     do not belong to the run: they are never cancelled with it.
     """
 
-    __slots__ = ("_of", "_root", "asked", "strangers", "tasks")
+    __slots__ = ("_root", "asked", "strangers", "tasks")
 
-    def __init__(self, of: object) -> None:
+    def __init__(self) -> None:
         self.asked: dict[str, int] = {}
         self.strangers: Tasks | None = None
-        self._of = of
         self._root: Branch | None = None  # made when another task than the function's own calls a step
         self.tasks: Tasks = _NO_TASKS
 
-    def key(self, step_id: str, task: asyncio.Task[Any] | None, main: asyncio.Task[Any]) -> str:
+    def key(self, step_id: str, task: asyncio.Task[Any] | None, of: Running) -> str:
         """Count a call of `step_id` in the calling task's branch, and return its key."""
-        if task is main or task is None:
+        if task is of.main or task is None:
             return numbered(self.asked, step_id)
-        branch = self._mine().get(task)
+        tasks = self._mine(of)
+        branch = tasks.get(task)
         if branch is None:
             inherited = BRANCH.get()
-            parent = inherited[1] if inherited is not None and inherited[0] is self._of else self._of_function()
-            branch = parent.child()
-            self._note(task, branch)
+            parent = inherited[1] if inherited is not None and inherited[0] is self else self._of_function()
+            branch = tasks[task] = parent.child()
         inherited = BRANCH.get()
         if inherited is None or inherited[1] is not branch:
-            BRANCH.set((self._of, branch))
+            BRANCH.set((self, branch))
         return branch.key(step_id)
 
     def _of_function(self) -> Branch:
@@ -106,22 +111,23 @@ class Branches:
             self._root = Branch("", self.asked)
         return self._root
 
-    def note(self, task: asyncio.Task[Any]) -> None:
+    def note(self, task: asyncio.Task[Any], of: Running) -> None:
         """Note that a task awaits a step, which another task may have called."""
-        self._note(task, self._mine().get(task))
+        self._mine(of).setdefault(task, None)
 
-    def _mine(self) -> Tasks:
-        if is_own(self._of):
+    def forget_done(self) -> None:
+        """Forget the tasks that are done: the context of each knows these branches."""
+        self.tasks = {task: branch for task, branch in self.tasks.items() if not task.done()}
+
+    def _mine(self, of: Running) -> Tasks:
+        """Return the table to which the calling task belongs."""
+        if is_own(of):
+            if self.tasks is _NO_TASKS:
+                self.tasks = {}
             return self.tasks
         if self.strangers is None:
             self.strangers = WeakKeyDictionary()
         return self.strangers
-
-    def _note(self, task: asyncio.Task[Any], branch: Branch | None) -> None:
-        tasks = self._mine()
-        if tasks is _NO_TASKS:
-            tasks = self.tasks = {}
-        tasks[task] = branch
 
 
 def outside() -> Context:

@@ -190,7 +190,7 @@ class StepCall(Unawaited, Coroutine[Any, Any, Any]):
     def _admitted(self) -> Generator[Any, Any, None]:
         session, task = self.session, self.awaited_by
         if self.key and task is not None and task is not session.main:
-            session.branches.note(task)
+            session.branches.note(task, session)
         if self.key and session.refused:
             session.refusals.check_own(self.key)
         if not self.key or session.refused:
@@ -241,7 +241,7 @@ class StepCall(Unawaited, Coroutine[Any, Any, Any]):
 
     def receive(self, facts: StepFacts) -> None:
         """Give the recorded outcome to the function."""
-        self.work = None
+        self.work = self.called_by = self.awaited_by = None  # a task of the function's own may hold this call
         self.outcome = facts.outcome
         if self.future is not None and facts.outcome is not None and not self.future.done():
             self.future.set_result(facts.outcome)

@@ -51,7 +51,10 @@ class Receiver(Protocol):
 
 
 class Delivery:
-    """A delivery orders the outcomes of one execution of one run."""
+    """A delivery orders the outcomes of one execution of one run.
+
+    `receiver` is that execution. Once it is over, nothing is delivered any more, and it takes the receiver away.
+    """
 
     __slots__ = (
         "_held",
@@ -59,7 +62,6 @@ class Delivery:
         "_last",
         "_ledger",
         "_numbers",
-        "_receiver",
         "_recorded",
         "_rounds",
         "_tells",
@@ -68,6 +70,7 @@ class Delivery:
         "is_stopped",
         "late",
         "quiet_at",
+        "receiver",
     )
 
     def __init__(
@@ -82,7 +85,7 @@ class Delivery:
         self._ledger = ledger
         self._journal = journal
         self._rounds = rounds
-        self._receiver = receiver
+        self.receiver = receiver
         self.is_stopped = False
         self._watched = False  # the rounds call back when the run is quiet
         self._tells = False  # the journal calls back when an outcome is durable
@@ -158,16 +161,16 @@ class Delivery:
 
     def _wait_for_cancels(self) -> None:
         held = [key for key, turn in self._held.items() if turn <= self.delivered]
-        self._receiver.tell_stuck(held)
+        self.receiver.tell_stuck(held)
         for key in held:
-            if not self._receiver.has_asked(key):
+            if not self.receiver.has_asked(key):
                 del self._held[key]  # a step that the code no longer has cannot be cancelled again
         if not self._is_held():
             self._watch()
 
     def _deliver_late(self) -> bool:
         before, self.late = self.late, ()
-        self.late = self._receiver.deliver(before)
+        self.late = self.receiver.deliver(before)
         if len(self.late) == len(before):
             return False
         self.touch()
@@ -186,10 +189,10 @@ class Delivery:
         self._numbers.pop(turn, None)
         self.delivered = self._ledger.delivered = turn
         self.touch()
-        unclaimed = self._receiver.deliver(self._ledger.turns.get(turn, []))
+        unclaimed = self.receiver.deliver(self._ledger.turns.get(turn, []))
         if unclaimed:
             self.late = [*self.late, *unclaimed]
-            self._receiver.tell_stuck(unclaimed)
+            self.receiver.tell_stuck(unclaimed)
         self._close_open_turn()
         if turn < self._last:
             self._watch()

@@ -196,7 +196,7 @@ class RunExecution:
         if len(branches.asked) >= parts.decisions.limits.steps:
             session.end_with(too_many_steps(parts.decisions.limits, session.ledger.run, step_id))
         task = current_task(parts.loop)
-        key = branches.key(step_id, task, session.main)
+        key = branches.key(step_id, task, session)
         facts = session.ledger.steps.get(key)
         if facts is None:
             session.did_more = True  # a new step ends the replay, even if other recorded steps follow

@@ -13,7 +13,7 @@ dropped, and outcomes go to the session that waits for them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence, Sized
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence, Sized
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -71,6 +71,8 @@ class Scheduler:
         self._closing = False
         self.time = ClosingTime(parts.loop)
         self._on_main_ended = self._main_ended
+        self._over: asyncio.Future[None] = parts.loop.create_future()
+        self._over.set_result(None)
         self._endings: set[asyncio.Task[None]] = set()
         self._begins = Pace(parts.loop, self._begin_now, BEGUN_AT_ONCE)
         self._judge = Judge(parts)
@@ -239,6 +241,8 @@ class Scheduler:
         if self.sessions.get(session.ledger.run) is not session or session.is_stopped:
             if main.done() and not main.cancelled():
                 main.exception()  # read it, or asyncio complains; an error after the refusal is not recorded (R8)
+            if main.done():
+                session.let_go(self._over)
             return
         session.refuse()
         if CAN_LOOK:
@@ -258,10 +262,14 @@ class Scheduler:
         self.strays.look_soon()  # for tasks that were started to clean up
         if not session.is_stopped and session.ledger.status is None:
             self._judge_end(session)
+        elif session.main.done():
+            session.let_go(self._over)
 
     def _judge_end(self, session: Session) -> None:
         self.sessions.pop(session.ledger.run, None)
         self._judge.post_end(session)
+        if session.main.done():
+            session.let_go(self._over)
 
     def _spawn(self, ending: Coroutine[Any, Any, None]) -> None:
         task = asyncio.Task(ending, loop=self._parts.loop, context=self._parts.variables.copy())
@@ -328,12 +336,15 @@ class Scheduler:
             and self.strays.is_idle
             and self._recovery.is_settled
             and self.parking.is_settled
-            and all(session.is_settled for session in self.sessions.values())
+            and next(self.unsettled(), None) is None
         )
 
-    def unsettled(self) -> list[Session]:
-        """Return the sessions that can move without time or input from outside."""
-        return [session for session in self.sessions.values() if not session.is_settled]
+    def unsettled(self) -> Iterator[Session]:
+        """Yield the sessions that can move without time or input from outside.
+
+        The latest come first: thousands of older ones may wait for days.
+        """
+        return (session for session in reversed(self.sessions.values()) if not session.is_settled)
 
     def status_of(self, run: str) -> RunStatus | None:
         """Return the status of an unfinished run, or None if there is no such run."""

@@ -87,7 +87,7 @@ class Session:
         self.works = _NO_WORKS
         self.calls: dict[str, StepCall | None] = {}
         self.gate: Callable[[Callable[[], None]], None] | None = None
-        self.branches = Branches(self)
+        self.branches = Branches()
         self.behind = set(ledger.steps) if ledger.steps else _LEVEL
         self.delivery = Delivery(ledger, parts.journal, parts.rounds, self)
 
@@ -116,7 +116,8 @@ class Session:
     @property
     def is_settled(self) -> bool:
         """Whether the run waits for time or for input from outside."""
-        return self.refused or (bool(self.waits) and not self.working and self.delivery.is_idle)
+        # The order is that of the cost: ten thousand sessions are asked, and nearly all of them wait in one step.
+        return self.refused or (self.delivery.is_idle and not (self.works and self.working) and bool(self.waits))
 
     @property
     def waits_only_in(self) -> str | None:
@@ -204,6 +205,18 @@ class Session:
         if self._refusals is None:
             self._refusals = Refusals(self, self.parts.logger, partial(self._ended, self, self.main))
         return self._refusals
+
+    def let_go(self, over: Any) -> None:
+        """Cut the ways that lead from an execution that is over back to itself.
+
+        Else all that it was made of, and all that its run has recorded, would wait for the garbage collector. `over` is
+        a future that is done. It stands for the function's task from now on, whose context holds the execution.
+        """
+        if self.main is not over:
+            self.main = over
+            del self.context, self.delivery.receiver
+            if self.branches.tasks:
+                self.branches.forget_done()
 
     def stop(self) -> None:
         """Refuse step calls, and cancel the function and all tasks seen in its steps.

@@ -21,7 +21,7 @@ from durable.engine import OF_A_RUN, AsyncWith, Engine, Run, checked_events, ins
 from durable.errors import DurableError, StoreError, checked_making
 from durable.events import checked_choice
 from durable.functions import Function, check_listed
-from durable.journal import misplaced
+from durable.journal import RunOpened, misplaced
 from durable.scheduler import Session
 from durable.stores import DictStore, Store
 from durable.testing.clock import VirtualClock
@@ -182,7 +182,8 @@ class Lab(AsyncWith):
         runtime = inside(engine, "send")
         told = [unheard(self._functions, runtime.state.bus, one, now) for one in sent]
         self._unheard = "\n".join(filter(None, told))
-        return (await runtime.send([one.event for one in sent]))[1]
+        _, records = await runtime.send([one.event for one in sent])
+        return [record.run for record in records if isinstance(record, RunOpened)]
 
     async def signal(self, signal: str, data: Any = None) -> str | None:
         """Send a signal as `Engine.send_signal` does, and settle."""
@@ -318,7 +319,7 @@ class Lab(AsyncWith):
             if done:
                 return
             # A handler that hangs, but whose step has a timeout, ends when the clock moves (R11a).
-            sessions = inside(self.engine, "settled").scheduler.unsettled()
+            sessions = list(inside(self.engine, "settled").scheduler.unsettled())
             if sessions and all(session.waits_for_timeouts for session in sessions):
                 return
         raise _still_running(sessions)
@@ -361,7 +362,7 @@ class Lab(AsyncWith):
                     await self.engine.settled()
             except TimeoutError:
                 if not self._acting and acts == self._acts:
-                    raise _still_running(inside(self.engine, "result").scheduler.unsettled()) from None
+                    raise _still_running(list(inside(self.engine, "result").scheduler.unsettled())) from None
             if not self._acting and acts == self._acts:
                 return
 

@@ -119,7 +119,8 @@ class Owner:
         """
         if self._task.done() and not self.runtime.is_abandoned:
             raise not_open(what)
-        self.check_place(what)
+        if os.getpid() != self._pid or running_loop() is not self.runtime.loop:
+            self.check_place(what)
         if not self._has_recovered:
             raise not_open(what)
         if self.runtime.journal.failure is not None:

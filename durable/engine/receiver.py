@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
@@ -183,7 +183,7 @@ class Receiver:
             else:
                 self._posted.add(message.id)
 
-    def _decided(self, message: Message, now: datetime) -> Iterator[Record]:
+    def _decided(self, message: Message, now: datetime) -> Iterable[Record]:
         """Check a message now, and return its consequences, which are decided during the iteration."""
         decisions = self._parts.decisions
         sent = read_sent(message.kind, message.body)

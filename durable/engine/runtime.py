@@ -23,7 +23,6 @@ from durable.journal import (
     Record,
     RecordedEvent,
     RunClosed,
-    RunOpened,
     accepted,
     read,
     stamped,
@@ -183,22 +182,21 @@ class Runtime:
             if not ending.done():
                 ending.set_exception(error)
 
-    async def send(self, events: Sequence[Event]) -> tuple[list[str], list[str]]:
+    async def send(self, events: Sequence[Event]) -> tuple[list[str], list[Record]]:
         """Send events, and wait until their consequences are durable.
 
-        Returns their ids, and the ids of the runs that they have opened at once.
+        Returns their ids, and the records of all that has followed at once.
 
         Raises:
             TypeError, ValueError, CodecError, LimitError: an event is invalid or too large; nothing was sent.
             StoreError: the store has failed; it is not known whether the events are recorded.
         """
-        now = self.clock.now()
-        fresh = [self.ids.fresh(now) for _ in events]
-        sent = [(id, accepted(event, self.decisions.limits, id, now)) for id, event in zip(fresh, events, strict=True)]
+        now, limits, fresh = self.clock.now(), self.decisions.limits, self.ids.fresh
+        sent = [(id := fresh(now), accepted(event, limits, id, now)) for event in events]
         ids, decided = self.decisions.events_sent(sent, now)
         records = self.journal.post_all(decided)
         await self.journal.synced()
-        return ids, [record.run for record in records if isinstance(record, RunOpened)]
+        return ids, records
 
     async def start(self, function: str, event: RecordedEvent, run: str, *, is_named: bool) -> str:
         """Open a run, and return its id once it is durable.

@@ -161,7 +161,7 @@ class EventBus:
         if not is_filtered:  # without filters the name alone decides
             return [], list(found)
         seen, budget = seen_by_filters(event), Budget()
-        return self.listeners_for(seen, now, budget), self.functions_for(seen, budget)
+        return self.listeners_for(seen, now, budget), self.functions_for(seen, budget) if found else []
 
     def is_heard(self, name: str) -> bool:
         """Return whether any trigger or listener is for events of this name."""

@@ -40,9 +40,12 @@ def seen_by_filters(event: Event) -> dict[str, Any]:
 def at_path(value: object, path: Path) -> object:
     """Return the value at `path` below `value`, or `_ABSENT`."""
     for name in path:
-        if not isinstance(value, Mapping) or name not in value:
+        if type(value) is dict:  # nearly always: asking whether it is a Mapping takes ten times as long
+            value = value.get(name, _ABSENT)
+        elif isinstance(value, Mapping) and name in value:
+            value = value[name]
+        else:
             return _ABSENT
-        value = value[name]
     return value
 
 

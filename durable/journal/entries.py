@@ -122,7 +122,10 @@ def _row(
     error: str | None = None,
 ) -> RunRow:
     is_plain = run.isascii() and function.isascii() and event.isascii() and (error is None or error.isascii())
-    if not (is_plain and _is_exact(opened_at) and (ended_at is None or _is_exact(ended_at))):
+    is_exact = type(opened_at) is datetime and opened_at.tzinfo is UTC
+    if ended_at is not None:
+        is_exact = is_exact and type(ended_at) is datetime and ended_at.tzinfo is UTC
+    if not (is_plain and is_exact):
         return RunRow(run, function, event, opened_at, ended_at, status, error)
     row = RunRow.__new__(RunRow)
     _put(row, "id", run)
@@ -133,7 +136,3 @@ def _row(
     _put(row, "status", status)
     _put(row, "error", error)
     return row
-
-
-def _is_exact(when: datetime) -> bool:
-    return type(when) is datetime and when.tzinfo is UTC

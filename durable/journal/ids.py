@@ -103,8 +103,9 @@ class Ids:
     def fresh(self, now: datetime) -> str:
         """Return an id that was never used before."""
         milliseconds = max(0, (now - _EPOCH) // _MILLISECOND) & (2**48 - 1)
-        number = milliseconds << _CHANCE_BITS | _CHANCE.getrandbits(_CHANCE_BITS - 1)
+        chance = _CHANCE.getrandbits(_CHANCE_BITS - 1)
+        number = milliseconds << _CHANCE_BITS | chance
         if number <= self._last and number >> _CHANCE_BITS == self._last >> _CHANCE_BITS:
-            number = self._last + 1 + _CHANCE.getrandbits(32)
+            number = self._last + 1 + (chance & 0xFFFF_FFFF)
         self._last = number
         return "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])

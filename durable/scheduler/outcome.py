@@ -7,7 +7,7 @@ Leaves to `scheduler` the watching for a function's end, to `retries` the decisi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from durable.functions import Function, policy_of, return_type
@@ -122,5 +122,5 @@ class Judge:
             raise output_too_large(limits, len(text), f"what run {session.ledger.run!r} returned")
         return text
 
-    def _post(self, records: Iterator[Record]) -> None:
+    def _post(self, records: Iterable[Record]) -> None:
         self._parts.journal.post_all(records)

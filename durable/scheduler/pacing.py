@@ -122,15 +122,12 @@ class Admission:
             self._turn_soon()
 
     def _turn_soon(self) -> None:
-        if self._unwritten > BACKLOG and self._journal.failure is None:
+        if self._journal.posted - self._journal.durable > BACKLOG and self._journal.failure is None:
             self._journal.tell(self._journal.posted, lambda error: self._turn())  # until then there is no room
         else:
             self._loop.call_soon(self._turn)
 
     def _is_full(self) -> bool:
         # With a failed store nothing waits: each call gets the error.
-        return self._unwritten + sum(map(len, self._to_begin)) > BACKLOG and self._journal.failure is None
-
-    @property
-    def _unwritten(self) -> int:
-        return self._journal.posted - self._journal.durable
+        unwritten = self._journal.posted - self._journal.durable
+        return unwritten + sum(map(len, self._to_begin)) > BACKLOG and self._journal.failure is None

@@ -5,13 +5,13 @@ Leaves to `writer` the writing of the records, to `scheduler` the actions that f
 
 A decision is a row of records. The caller folds each record before it takes the next. A decision that depends on the
 changes of the record before is a generator: so of two events that are sent together, only the first finds a wait that
-both could answer. All records of one cause come from one iterator, and are kept or lost as one. Users' values are
-encoded, and refused if need be, before the decision; the text around them counts against no limit (`enclose`).
+both could answer. All records of one cause come from one row, and are kept or lost as one. Users' values are encoded,
+and refused if need be, before the decision; the text around them counts against no limit (`enclose`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import chain, starmap
 from typing import Any
@@ -58,7 +58,7 @@ from durable.journal.rules.ledger import Ledger
 from durable.journal.rules.limits import Limits
 from durable.journal.rules.state import State
 
-Acting = tuple[object, Iterator[Record]]  # the value with which a sending step ends, and the records of what it sends
+Acting = tuple[object, Iterable[Record]]  # the value with which a sending step ends, and the records of what it sends
 
 NOTHING = Ok("null")
 _TOLD: dict[Ending, tuple[str, ...]] = {
@@ -74,6 +74,10 @@ def _plain(error: RecordedError) -> dict[str, str]:
 
 def _ignore(what: Event | str) -> None:
     """Do nothing."""
+
+
+def _answer(event: Event) -> Ok:
+    return Ok(recorded_event(event).as_value())
 
 
 def child_outcome(child: Ledger, key: str) -> Outcome:
@@ -120,7 +124,7 @@ class Decisions:
             ids.append(id if given is None else firsts.setdefault(given, self.repeat_of(id, event, now) or id))
         return ids
 
-    def events_sent(self, events: Sequence[tuple[str, Event]], now: datetime) -> tuple[list[str], Iterator[Record]]:
+    def events_sent(self, events: Sequence[tuple[str, Event]], now: datetime) -> tuple[list[str], Iterable[Record]]:
         """Schedule or deliver events that were sent together, and drop repeats.
 
         Each event was accepted, and comes with the runtime's id for it. Returns the ids that they have got (a repeat
@@ -131,40 +135,44 @@ class Decisions:
             return ids, self._send(*events[0], now)
         return ids, chain.from_iterable(starmap(self._send, [(id, event, now) for id, event in events]))
 
-    def _send(self, id: str, event: Event, now: datetime) -> Iterator[Record]:
+    def _send(self, id: str, event: Event, now: datetime) -> Iterable[Record]:
         is_given = event.id != id  # by the sender
         if is_given and self.repeat_of(id, event, now) is not None:
-            return iter(())
+            return ()
         if event.ts is not None and event.ts > now:
             return iter((EventSent(id, event, now, due=event.ts),))
         if is_given:
             return chain((EventSent(id, event, now),), self.event_came(id, event, now))
         return self.event_came(id, event, now)
 
-    def scheduled_event_due(self, id: str, now: datetime) -> Iterator[Record]:
+    def scheduled_event_due(self, id: str, now: datetime) -> Iterable[Record]:
         """Deliver a scheduled event that is due."""
         scheduled = self.state.scheduled.get(id)
         if scheduled is None:
-            return iter(())
+            return ()
         return chain((EventSent(id, scheduled.event, now),), self.event_came(id, scheduled.event, now))
 
-    def event_came(self, id: str, event: Event, now: datetime) -> Iterator[Record]:
+    def event_came(self, id: str, event: Event, now: datetime) -> Iterable[Record]:
         """Deliver an event: answer every matching wait, cancel runs, open a run per matching function."""
         listeners, functions = self.state.bus.heard_by(event, now)
+        if len(listeners) == 1 and not functions and not listeners[0].cancels:  # as nearly always, if anyone waits
+            return self.step_answered(listeners[0].place, _answer(event), now)
         if listeners:
             return self._deliver_to(listeners, functions, id, event, now)
+        if len(functions) == 1:
+            return self.run_opens(functions[0], opened_run(id, functions[0]), event, now)
         opened: list[Record] = []
         for function in functions:
             opened += self.run_opens(function, opened_run(id, function), event, now)
         if not opened:
             self.unheard(event)
-        return iter(opened)
+        return opened
 
     def _deliver_to(
         self, listeners: list[Listener], functions: list[str], id: str, event: Event, now: datetime
     ) -> Iterator[Record]:
         waits = [one.place for one in listeners if not one.cancels]
-        answer = Ok(recorded_event(event).as_value()) if waits else NOTHING
+        answer = _answer(event) if waits else NOTHING
         for place in waits:
             yield from self.step_answered(place, answer, now)
         for run in [one.place[0] for one in listeners if one.cancels]:
@@ -202,7 +210,7 @@ class Decisions:
         parent: Place | None = None,
         *,
         is_named: bool = False,
-    ) -> Iterator[Record]:
+    ) -> Iterable[Record]:
         """Open a run of a function, unless its idempotency key was claimed.
 
         With `is_named` the run's id is the key, and no other is asked for (R21).
@@ -211,11 +219,11 @@ class Decisions:
         if declaration is not None and declaration.idempotency is not None and not is_named:
             key, claimant = self.claimed_by(function, event, now)
             if claimant is not None:
-                return iter(())
+                return ()
+        opened = RunOpened(run, function, event, now, parent)
         if declaration is not None and declaration.cancels:
             self._warn_of_cancels(declaration, run, event)
-        opened = RunOpened(run, function, event, now, parent)
-        return iter((opened,) if key is None else (KeyClaimed(function, key, run, now), opened))
+        return (opened,) if key is None else (KeyClaimed(function, key, run, now), opened)
 
     def _warn_of_cancels(self, declaration: Declaration, run: str, event: Event) -> None:
         # R20: only now is the run's event known, and with it that the Cancel can never match.
@@ -245,16 +253,16 @@ class Decisions:
         if ledger.status is None and (key not in ledger.steps or ledger.pending(key) is not None):
             yield ledger.closing(key, kind, Ok(encode(value)), at=now, limits=self.limits)
 
-    def step_answered(self, place: Place, outcome: Outcome, now: datetime) -> Iterator[Record]:
+    def step_answered(self, place: Place, outcome: Outcome, now: datetime) -> Iterable[Record]:
         """End a wait with an outcome, unless it has ended already."""
         run, key = place
         ledger = self.state.ledger(run)
         facts = ledger.pending(key) if ledger is not None else None
         if ledger is None or facts is None:
-            return iter(())
-        return iter((ledger.closing(key, facts.kind, outcome, at=now, limits=self.limits),))
+            return ()
+        return (ledger.closing(key, facts.kind, outcome, at=now, limits=self.limits),)
 
-    def deadline_passed(self, place: Place, deadline: datetime) -> Iterator[Record]:
+    def deadline_passed(self, place: Place, deadline: datetime) -> Iterable[Record]:
         """End a wait whose deadline has passed: a sleep is over, another wait has timed out.
 
         It is recorded with the time of its deadline, even if that is noticed late, but not with a time before the run's
@@ -270,12 +278,12 @@ class Decisions:
             )
         return self.step_answered(place, NOTHING, now)
 
-    def signal_sent(self, name: str, data: object, now: datetime) -> Iterator[Record]:
+    def signal_sent(self, name: str, data: object, now: datetime) -> Iterable[Record]:
         """Answer the wait for a signal that was sent, if there is one (R23)."""
         place = self.waiter(name, now)
         if place is None:
             self.unheard(name)
-        return iter(()) if place is None else self.step_answered(place, Ok(enclose(Signal(name, data))), now)
+        return () if place is None else self.step_answered(place, Ok(enclose(Signal(name, data))), now)
 
     def waiter(self, signal: str, now: datetime) -> Place | None:
         """Return the step that waits for a signal at `now`, or None."""
@@ -285,7 +293,7 @@ class Decisions:
         wait = self.state.awaited(place)
         return place if isinstance(wait, ForSignal) and now < wait.until else None
 
-    def step_waits(self, place: Place, kind: StepKind, wait: Wait, now: datetime, *, replace: bool) -> Iterator[Record]:
+    def step_waits(self, place: Place, kind: StepKind, wait: Wait, now: datetime, *, replace: bool) -> Iterable[Record]:
         """Let a step wait; with `replace` it takes a signal over from another step."""
         run, key = place
         opened = StepOpened(run, key, kind, wait, now)
@@ -302,7 +310,7 @@ class Decisions:
 
     def step_invokes(
         self, place: Place, function: str, event: Event, until: datetime | None, now: datetime
-    ) -> Iterator[Record]:
+    ) -> Iterable[Record]:
         """Let a step invoke a function: its wait and the child's opening are one cause (R24)."""
         run, key = place
         ledger = self.state.ledgers[run]
@@ -333,17 +341,17 @@ class Decisions:
         output: Json | None = None,
         error: RecordedError | None = None,
         reason: str | None = None,
-    ) -> Iterator[Record]:
+    ) -> Iterable[Record]:
         """End a run, answer its parent, and tell of its end (R15, R16, R24).
 
         The end is told by events, and to the failure handler.
         """
         ledger = self.state.ledgers.get(run) or self.state.ledger(run)
         if ledger is None:
-            return iter(())
+            return ()
         closed, parent = RunClosed(run, status, now, output, error, reason), self.state.parents.get(run)
         if parent is None and not self._is_told(ledger, status):
-            return iter((closed,))
+            return (closed,)
         return self._close(ledger, closed, parent)
 
     def _is_told(self, ledger: Ledger, status: Ending) -> bool:

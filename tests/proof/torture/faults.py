@@ -136,8 +136,8 @@ FAULTS = [
     Fault(
         "return from send before it is durable",
         "engine/runtime.py",
-        "        await self.journal.synced()\n        return ids, [record",
-        "        return ids, [record",
+        "        await self.journal.synced()\n        return ids, records",
+        "        return ids, records",
     ),
     Fault(
         "deliver a repeated event",
@@ -189,8 +189,8 @@ FAULTS = [
     Fault(
         "give parallel branches one count",
         "scheduler/branches.py",
-        "            branch = parent.child()\n",
-        "            branch = parent\n",
+        "            branch = tasks[task] = parent.child()\n",
+        "            branch = tasks[task] = parent\n",
         ("tests/rules/test_steps.py", "tests/proof/replay/test_replay.py"),
     ),
     Fault("chance that differs on replay", "functions/context.py", "Random(self.run_id)", "Random()"),
@@ -385,8 +385,8 @@ FAULTS = [
     Fault(
         "take a task that is none of the run's own for one",
         "scheduler/branches.py",
-        "        if is_own(self._of):\n            return self.tasks\n",
-        "        if True:\n            return self.tasks\n",
+        "        if is_own(of):\n",
+        "        if True:\n",
         ("tests/unit/scheduler/test_user_code_that_goes_on.py",),
     ),
     Fault(

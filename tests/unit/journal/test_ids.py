@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import product
+from datetime import UTC, datetime
+from itertools import pairwise, product
 
 from durable.events.event import CANCELLED, FAILED, FINISHED
 from durable.journal.ids import (
+    Ids,
     cancel_place,
     child_run,
     ending_event,
@@ -48,3 +50,10 @@ def test_no_two_ways_lead_to_one_id() -> None:
         make(failure_run(run, times), "failure", run, times)
         for name in (FINISHED, FAILED, CANCELLED):
             make(ending_event(run, name, times), "ending", run, name, times)
+
+
+def test_fresh_ids_rise_also_within_a_millisecond() -> None:
+    ids, now = Ids(), datetime(2030, 1, 1, tzinfo=UTC)
+    made = [ids.fresh(now) for _ in range(1_000)]
+    assert all(first < second for first, second in pairwise(made))
+    assert {len(id) for id in made} == {26}

@@ -11,7 +11,7 @@ from durable.journal.codec.classes import converter
 from durable.journal.codec.enclosing import enclose
 from durable.journal.codec.failures import raised, recorded
 from durable.journal.codec.fitting import ABSENT
-from durable.journal.codec.guests import all_in, is_of, set_trace, trace_of
+from durable.journal.codec.guests import all_in, is_of, set_trace, told, trace_of
 from durable.journal.codec.recorded import RecordedEvent, recorded_event
 from durable.journal.codec.remedies import Whose
 from durable.journal.codec.values import decode, encode, outline
@@ -145,6 +145,7 @@ __all__ = [
     "sent_event",
     "set_trace",
     "stamped",
+    "told",
     "too_many_steps",
     "trace_of",
     "write",

@@ -32,6 +32,7 @@ from durable.journal import (
     output_too_large,
     recorded,
     set_trace,
+    told,
     trace_of,
 )
 from durable.scheduler.arguments import watched
@@ -331,7 +332,7 @@ class Attempts:
                 raise output_too_large(limits, len(text), f"the output of {self.label}")
             outcome: Outcome = Ok(text, deep=text[0] in "[{")
         except Exception as error:  # CodecError, LimitError, or any error of a user's own hook
-            self._fail(error, is_final=True)
+            self._fail(told(error), is_final=True)
             return
         self._close(outcome, inline=inline)
 

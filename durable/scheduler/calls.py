@@ -364,8 +364,11 @@ class StepCall(Unawaited, Coroutine[Any, Any, Any]):
         if self.is_over or not self.key or self.session.refused:
             return
         self._drop()
-        name = f"step {self.key!r} of run {self.session.ledger.run!r}"
-        warnings.warn(f"{name} was called, but never awaited: write `await`", RuntimeWarning, stacklevel=1, source=self)
+        ledger = self.session.ledger
+        if self.session.parts.logger.is_new(f"not awaited in {ledger.function}"):
+            text = f"step {self.key!r} of run {ledger.run!r} was called, but never awaited: write `await`"
+            text = f"{text}; this is said once for the function {ledger.function!r}"
+            warnings.warn(text, RuntimeWarning, stacklevel=1, source=self)
 
     # These are read by inspect.getcoroutinestate and asyncio's debugging.
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from durable.events import Json
 from durable.journal import Err, ForEvent, ForSignal, Ledger, Ok, StepFacts, Wait, outline
 from durable.scheduler.parts import Parts
-from durable.timers import shown
+from durable.timers import few, shown
 
 _Difference = tuple[str, str, str]  # name, as it is recorded, as it is asked for
 
@@ -45,11 +45,12 @@ def tell_late(parts: Parts, ledger: Ledger, keys: Iterable[str]) -> tuple[str, .
     """Warn that the code has not asked for the next recorded steps; return their keys."""
     late = tuple([key for key in keys if not ledger.steps[key].is_unasked])  # R32: these are expected to come unasked
     if late:
-        parts.logger.warning(
+        parts.logger.warn_sparingly(
+            ledger.function,
             "run %r: its record goes on with step %s, but the code has not come to it again: the code has changed, or "
             "awaits something outside its steps",
             ledger.run,
-            _names(late),
+            few(late),
         )
     return late
 
@@ -61,7 +62,7 @@ def tell_unasked(parts: Parts, ledger: Ledger, known: Collection[str]) -> None:
     """
     unasked = [key for key, facts in ledger.steps.items() if key not in known and isinstance(facts.outcome, Ok | Err)]
     if unasked:
-        parts.logger.info("run %r ended without asking for recorded steps: %s", ledger.run, _names(unasked))
+        parts.logger.info("run %r ended without asking for recorded steps: %s", ledger.run, few(unasked))
 
 
 def _tell_other(parts: Parts, ledger: Ledger, key: str, found: list[_Difference]) -> None:
@@ -105,7 +106,3 @@ def _other_time(facts: StepFacts, span: timedelta | None) -> list[_Difference]:
     if recorded is not None and abs(recorded - span) <= _NEARLY:
         return []
     return [("time", str(recorded), str(span))]
-
-
-def _names(keys: Iterable[str]) -> str:
-    return ", ".join(map(repr, keys))

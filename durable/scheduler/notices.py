@@ -17,7 +17,7 @@ from itertools import islice
 
 import attrs
 
-from durable.errors import RecordedError, StoreError, whole_stack
+from durable.errors import HOME, RecordedError, StoreError, whole_stack
 from durable.events import Event, Listener
 from durable.functions import Registry, policy_of
 from durable.journal import Cancelled, Journal, Ledger, RunClosed, State
@@ -164,7 +164,7 @@ class _Brief:
     def __str__(self) -> str:
         text = str(self.error)
         shown = on_a_line(text if len(text) <= _MESSAGE else f"{text[:_MESSAGE]}...")
-        found = _LINE.findall(self.error.stack)
+        found = [one for one in _LINE.findall(self.error.stack) if not one[0].startswith(HOME)]
         if not found:
             return shown
         file, line, where = found[-1]

@@ -22,6 +22,7 @@ from durable.journal import (
     is_of,
     output_too_large,
     recorded,
+    told,
 )
 from durable.scheduler.parts import Parts
 from durable.scheduler.session import Session
@@ -77,13 +78,11 @@ class Judge:
 
     def _give_up(self, ledger: Ledger, error: BaseException | None, broken: BaseException) -> None:
         failure = recorded(broken, before=error)
-        self._parts.logger.error(
-            "how run %r ended could not be judged or recorded, so it has failed: %s", ledger.run, failure.stack
-        )
+        self._parts.logger.error("how run %r ended could not be judged or recorded, so it has failed", ledger.run)
         try:
             self._post(self._parts.decisions.run_ended(ledger.run, "failed", self._parts.clock.now(), error=failure))
         except Exception as again:
-            self._parts.logger.error("nor could that be recorded: %s", recorded(again).stack)
+            self._parts.logger.error("nor could that be recorded: %s", recorded(again, before=broken).stack)
 
     def _post_outcome(self, session: Session, error: BaseException | None) -> None:
         ledger, now = session.ledger, self._parts.clock.now()
@@ -94,7 +93,7 @@ class Judge:
             try:
                 output = self._written(session)
             except Exception as failure:  # CodecError, LimitError, or an error of a user's own hook: never retried
-                error = failure
+                error = told(failure)
             else:
                 self._post(self._parts.decisions.run_ended(ledger.run, "completed", now, output=output))
                 return

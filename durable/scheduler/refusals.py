@@ -23,7 +23,7 @@ from typing import Any, NoReturn, Protocol
 from durable.functions import is_own
 from durable.journal import misplaced
 from durable.scheduler.undocumented import leave_alone
-from durable.stores import Log
+from durable.stores import RationedLog
 
 ANSWERED = 10
 
@@ -74,7 +74,7 @@ class Refusals:
 
     __slots__ = ("_count", "_ended", "_gone", "_is_counted", "_is_told", "_log", "_of", "silent")
 
-    def __init__(self, of: Refused, log: Log, ended: Callable[[], None]) -> None:
+    def __init__(self, of: Refused, log: RationedLog, ended: Callable[[], None]) -> None:
         self._of = of
         self._log = log
         self._ended = ended
@@ -94,7 +94,8 @@ class Refusals:
         run = self._of.ledger.run
         if self._of.main.done() and not self._of.is_stopped and not self._is_told:
             self._is_told = True
-            self._log.warning(
+            self._log.warn_sparingly(
+                self._of.ledger.function,
                 "run %r: step %r is called after the function has ended, and does nothing: await what calls it, a "
                 "generator too (contextlib.aclosing), before the function returns",
                 run,

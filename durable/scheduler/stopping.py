@@ -15,6 +15,7 @@ from typing import Any
 from durable.scheduler.refusals import leave_behind
 from durable.scheduler.session import Session
 from durable.scheduler.works import Work
+from durable.timers import few
 
 GRACE = 5.0  # seconds
 # Seconds for a run's other tasks, once a call of one of them never returns: a task that waits for that one never ends.
@@ -166,7 +167,7 @@ async def _wait_for(session: Session, tasks: Sequence[asyncio.Task[Any]]) -> Non
             "run %r: %d of its tasks do not end although they were cancelled; they are left behind: %s",
             session.ledger.run,
             len(left),
-            ", ".join(sorted(task.get_name() for task in left)),
+            few(sorted(task.get_name() for task in left)),
         )
 
 
@@ -207,8 +208,10 @@ async def _left(session: Session, tasks: Sequence[asyncio.Task[Any]]) -> list[as
 def _tell_waiting(session: Session, tasks: list[asyncio.Task[Any]]) -> None:
     waiting = [call.key for call in session.calls.values() if call is not None and call.awaited_by in tasks]
     if waiting:
-        session.parts.logger.warning(
-            "run %r: the function ended while tasks of its own still waited in steps: %s; they are cancelled",
+        session.parts.logger.warn_sparingly(
+            session.ledger.function,
+            "run %r: the function ended while tasks of its own still waited in steps: %s; they are cancelled: await "
+            "them before the function returns, as an asyncio.TaskGroup does",
             session.ledger.run,
-            ", ".join(repr(key) for key in waiting),
+            few(waiting),
         )

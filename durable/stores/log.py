@@ -60,16 +60,21 @@ class Log(logging.LoggerAdapter[logging.Logger]):
             self._tell_failure(error, msg)
 
     def warn_once(self, about: str, msg: str, *args: object) -> None:
-        """Warn once per `about`.
+        """Warn once per `about`."""
+        if self.is_new(about):
+            self.warning(msg, *args, stacklevel=2)
+
+    def is_new(self, about: str) -> bool:
+        """Return whether this is the first time that `about` is to be told.
 
         The latest 1,000 of these are remembered.
         """
         if about in self._said:
-            return
+            return False
         if len(self._said) >= REMEMBERED:
             del self._said[next(iter(self._said))]
         self._said[about] = None
-        self.warning(msg, *args, stacklevel=2)
+        return True
 
     def _tell_failure(self, error: Exception, line: object) -> None:
         if isinstance(self.logger, Log):

@@ -61,6 +61,12 @@ class RationedLog(Log):
             kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
             super().log(level, msg, *args, **kwargs)
 
+    def warn_sparingly(self, function: str, msg: str, *args: object) -> None:
+        """Warn of a mistake in a function's code: once a minute, since each of its runs may show it."""
+        extra = {"function_id": function, "markup": False}
+        if self._is_within(logging.WARNING, msg, args, extra, most=1):
+            super().log(logging.WARNING, msg, *args, extra=extra, stacklevel=2)
+
     def tell_left_out(self) -> None:
         """Say how many lines were left out, and begin anew."""
         if self._timer is not None:
@@ -71,12 +77,12 @@ class RationedLog(Log):
             if ration.left_out:
                 self._tell(ration)
 
-    def _is_within(self, level: int, msg: object, args: tuple[Any, ...], extra: Any) -> bool:
+    def _is_within(self, level: int, msg: object, args: tuple[Any, ...], extra: Any, most: int = MOST) -> bool:
         now = self._loop.time()
         if now - self._of_all.began >= SECONDS:
             self._of_all = _Ration(now)
         ration = self._ration(msg, extra or {}, now)
-        if ration.logged == 0 or (ration.logged < MOST and self._of_all.logged < MOST_IN_ALL):
+        if ration.logged == 0 or (ration.logged < most and self._of_all.logged < MOST_IN_ALL):
             ration.logged += 1
             self._of_all.logged += 1
             return True

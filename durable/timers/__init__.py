@@ -8,7 +8,7 @@ from durable.timers.clock import Clock, Handle, SystemClock, exact
 from durable.timers.durations import Duration, after, aware, duration, span_or_instant
 from durable.timers.names import answering, explained, lack_of
 from durable.timers.retry_after import retry_after_of
-from durable.timers.spelling import keepable, on_a_line, shown
+from durable.timers.spelling import few, keepable, on_a_line, shown
 from durable.timers.wheel import TimerWheel
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "duration",
     "exact",
     "explained",
+    "few",
     "keepable",
     "lack_of",
     "on_a_line",

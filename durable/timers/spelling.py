@@ -8,6 +8,9 @@ Leaves to `events.words` the choice of texts that are accepted at all.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from itertools import islice
+
 _SHOWN = 120
 _HEAD, _TAIL = 80, 20
 
@@ -25,6 +28,12 @@ def shown(value: object) -> str:
     except Exception as error:  # from a __repr__ of the user's, or for an int of more digits than Python spells
         return f"<{kind.__name__} whose repr() raises {type(error).__name__}>"
     return text if len(text) <= _SHOWN + _TAIL else f"{text[:_HEAD]}...{text[-_TAIL:]}"
+
+
+def few(names: Collection[str], most: int = 5) -> str:
+    """Return the first names for a message, as `repr` spells them, and the number of the others."""
+    first = ", ".join(map(repr, islice(names, most)))
+    return first if len(names) <= most else f"{first} and {len(names) - most:,} more"
 
 
 def keepable(text: str) -> str:

@@ -12,9 +12,11 @@ and set as the interpreter does it, by the descriptors of `BaseException`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from traceback import walk_tb
 from types import TracebackType
 from typing import Any
 
+from durable.errors import HOME, CodecError, LimitError
 from durable.timers import keepable
 
 _BRIEF = 1_000
@@ -57,6 +59,18 @@ def trace_of(error: BaseException) -> TracebackType | None:
 def set_trace(error: BaseException, trace: TracebackType | None) -> None:
     """Set an exception's traceback."""
     _trace.__set__(error, trace)
+
+
+def told(error: Exception) -> Exception:
+    """Return the refusal of a value that a user's code has returned, without frames that are all the library's.
+
+    They say nothing of the value, and there is no line of the user's to show.
+    """
+    if is_of(error, CodecError, LimitError):
+        files = [frame.f_code.co_filename for frame, _ in walk_tb(trace_of(error))]
+        if all(file.startswith(HOME) for file in files):
+            set_trace(error, None)
+    return error
 
 
 def members_of(error: BaseException) -> tuple[BaseException, ...]:

@@ -17,7 +17,7 @@ Some deadlines are *spans*: back-offs, and how long a try may take. They count f
 process, so they are over when either the wall clock or the machine's steady clock says so. When the wall clock was set
 back, the clock tells by how much, and every span that was set before is brought forward by that, 500 in a turn.
 
-Why a wheel, and not a binary heap whose dropped entries are swept? `python -m tests.bench --rows timers` measures both.
+Why a wheel, and not a binary heap whose dropped entries are swept? `python -m tests.bench --more timers` measures both.
 Among 100,000 timers the heap takes a fourth of the time to set one, but more than twice the time to drop one and to
 fire one, and twice the memory. All that grows with their number, and its list stops the loop when it grows.
 """

@@ -1,9 +1,11 @@
-"""Run the rows of the benchmark, and print each beside its limit and its goal.
+"""Measure what the library costs, and print it as one table, or put it into the README.
 
-    python -m tests.bench
+    python -m tests.bench --peers --write
 
 Separate because the rows only measure.
-Leaves to the reader the judging: the command never fails, and only marks the rows that miss their goal.
+Leaves to the reader the judging: the command never fails.
+
+With `--more` it runs the rows beside the table, each beside its limit and its goal: stops, timers, memory of waits.
 """
 
 from __future__ import annotations
@@ -11,17 +13,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import json
 import os
 import platform
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
-from tests.bench import peers, processes, steps, stops, timers
+from tests.bench import peers, processes, steps, stops, table, timers
 from tests.bench.figures import Figure, Size
+from tests.proof.crashes import ROOT
 
 ROWS: dict[str, Callable[[Size], Awaitable[list[Figure]]]] = {
     "sequential": steps.sequential,
     "concurrent": steps.concurrent,
-    "peer": peers.peer,
     "memory": steps.in_memory,
     "fan-out": steps.fan_out,
     "answers": steps.answers,
@@ -53,18 +57,43 @@ def _figures(name: str, size: Size) -> list[Figure]:
         return [Figure(f"row {name!r}", "-", f"not measured: {error!r}")]
 
 
-def main() -> None:
-    """Measure the rows that are asked for, and print each as soon as it is known."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure durable against its limits.")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="NAME", help=", ".join(ROWS))
-    parser.add_argument("--quick", action="store_true", help="a tenth of the sizes: figures to look at, not to keep")
-    given = parser.parse_args()
-    size = Size(rounds=3, scale=0.1) if given.quick else Size()
+def _more(names: list[str], size: Size) -> None:
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
-    for name in given.rows:
+    for name in names or ROWS:
         for figure in _figures(name, size):
             print(_line(figure), flush=True)
         gc.collect()
+
+
+def _tabled(given: argparse.Namespace) -> None:
+    found = {peer: peers.make(peer, given.environments) for peer in peers.PEERS} if given.peers else {}
+    rows = {name: row for name, row in table.ROWS.items() if name in (given.rows or table.ROWS)}
+    report = table.measured(rows, given.rounds, given.against, found)
+    text = table.table(report)
+    print(text)
+    given.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if given.write:
+        table.put_into(ROOT / "README.md", text)
+
+
+def main() -> None:
+    """Measure the rows that are asked for, and print each as soon as it is known."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure what durable costs.")
+    parser.add_argument("--rows", nargs="+", choices=table.ROWS, metavar="NAME", help=", ".join(table.ROWS))
+    parser.add_argument("--rounds", type=int, default=3, help="of each row, in alternation with the other tree")
+    parser.add_argument("--against", type=Path, metavar="TREE", help="another tree of the library, measured in turns")
+    parser.add_argument("--peers", action="store_true", help=f"beside {', '.join(peers.PEERS)}, from the package index")
+    kept = Path.home() / ".cache" / "durable-bench"
+    parser.add_argument("--environments", type=Path, default=kept, help="a folder for the environments of the peers")
+    parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where all figures are written")
+    parser.add_argument("--write", action="store_true", help="put the table into the README")
+    parser.add_argument("--more", nargs="*", choices=ROWS, metavar="NAME", help=f"instead: {', '.join(ROWS)}")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the sizes of --more, to look at")
+    given = parser.parse_args()
+    if given.more is None:
+        _tabled(given)
+    else:
+        _more(given.more, Size(rounds=3, scale=0.1) if given.quick else Size())
 
 
 if __name__ == "__main__":

@@ -209,6 +209,7 @@ _WHATS = {
     "prepare ten": _preparing(ten),
     "open sleeping": _opening(sleeper),
     "open parked": _opening(sleeper, 0),
+    "open": _opening(sleeper, 10_000),  # as an engine opens that was told nothing else
     "open ten": _opening(ten),
     "weigh sleeping": _weighing(sleeper),
     "weigh parked": _weighing(sleeper, 0),

@@ -1,74 +1,111 @@
-"""Measure another library, DBOS with its SQLite backend, if it is installed.
+"""Measure other libraries at the same work, each in an environment of its own.
 
-Separate because only this module imports a library that is not ours.
-Leaves to `steps` our own side, measured in the same run.
+Separate because only this module knows libraries that are not ours.
+Leaves to `table` the rows, to `units` our own side.
 """
 
 from __future__ import annotations
 
-import asyncio
-import importlib.util
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench.figures import Figure, Goal, Size, wall_rate
-from tests.bench.steps import RUNS, STEPS, own_laps
-from tests.proof.crashes import ENVIRONMENT, ROOT
+_REQUIRED = {"dbos": ["dbos"], "langgraph": ["langgraph", "langgraph-checkpoint-sqlite"]}
+PEERS = tuple(_REQUIRED)
 
-_CODE = """
-import asyncio, json, sys, time
+_UNIT = """
+import asyncio, json, logging, sys, time
+VALUE = {"i": 1, "ok": True, "name": "step", "value": 2}
+logging.disable(logging.CRITICAL)
+
+async def trivial(number):
+    return VALUE
+
+async def measured(chain, runs, steps):
+    one = 1.0
+    for _ in range(5):
+        began = time.process_time()
+        for number in range(20_000):
+            json.loads(json.dumps(await trivial(number)))
+        one = min(one, (time.process_time() - began) / 20_000)
+    await chain(0, 2)
+    began = time.process_time()
+    await asyncio.gather(*(chain(1 + number, steps) for number in range(runs)))
+    print(json.dumps({"units": (time.process_time() - began) / (runs * steps) / one}))
+
+path, runs, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+"""
+_CODE = {
+    "dbos": """
 from dbos import DBOS
-
-DBOS(config={"name": "bench", "system_database_url": f"sqlite:///{sys.argv[1]}", "log_level": "ERROR"})
+DBOS(config={"name": "bench", "system_database_url": f"sqlite:///{path}", "log_level": "CRITICAL"})
 
 @DBOS.step()
-async def one(number: int) -> int:
-    return number
+async def one(number: int) -> dict:
+    return VALUE
 
 @DBOS.workflow()
-async def chain(steps: int) -> int:
-    total = 0
+async def many(steps: int) -> int:
     for number in range(steps):
-        total += await one(number)
-    return total
+        await one(number)
+    return steps
 
-async def run(runs: int, steps: int) -> float:
-    began = time.perf_counter()
-    handles = [await DBOS.start_workflow_async(chain, steps) for _ in range(runs)]
-    await asyncio.gather(*(handle.get_result() for handle in handles))
-    return runs * steps / (time.perf_counter() - began)
-
-async def main(runs: int, steps: int) -> None:
-    await run(2, steps)
-    print(json.dumps(await run(runs, steps)))
+async def chain(number, steps):
+    return await (await DBOS.start_workflow_async(many, steps)).get_result()
 
 DBOS.launch()
-asyncio.run(main(int(sys.argv[2]), int(sys.argv[3])))
+asyncio.run(measured(chain, runs, steps))
 DBOS.destroy()
-"""
+""",
+    "langgraph": """
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.func import entrypoint, task
+
+@task
+async def one(number: int) -> dict:
+    return VALUE
+
+async def main():
+    async with AsyncSqliteSaver.from_conn_string(path) as saver:
+        @entrypoint(checkpointer=saver)
+        async def many(steps: int) -> int:
+            for number in range(steps):
+                await one(number)
+            return steps
+
+        async def chain(number, steps):
+            return await many.ainvoke(steps, {"configurable": {"thread_id": str(number)}})
+
+        await measured(chain, runs, steps)
+
+asyncio.run(main())
+""",
+}
 
 
-def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, cwd=ROOT)
+def make(peer: str, folder: Path) -> Path:
+    """Return the interpreter of a peer's environment, which is made from the package index if it is not there."""
+    python = folder / peer / ("Scripts" if os.name == "nt" else "bin") / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", folder / peer], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *_REQUIRED[peer]], check=True)
+    return python
 
 
-async def peer(size: Size) -> list[Figure]:
-    """The same 200 runs of 20 steps with DBOS."""
-    runs = size.of(RUNS)
-    what = f"{runs:,} runs × {STEPS} steps at once, against DBOS on SQLite"
-    goal = Goal("at least", 30)
-    if importlib.util.find_spec("dbos") is None:
-        return [Figure(what, "-", "not measured: `dbos` is not installed", None, goal)]
-    laps = await own_laps(runs, 2)
+def version(python: Path, peer: str) -> str:
+    """Return the version of the peer that is measured."""
+    code = f"import importlib.metadata; print(importlib.metadata.version({peer!r}))"
+    return subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def units(python: Path, peer: str, runs: int, steps: int) -> float:
+    """Return what a step of the peer costs, in units: so many runs at once, of so many steps each, on SQLite."""
     with tempfile.TemporaryDirectory(prefix="durable-bench-") as folder:
-        command = [sys.executable, "-c", _CODE, str(Path(folder) / "peer.db"), str(runs), str(STEPS)]
-        ended = await asyncio.to_thread(_run, command)
-    if ended.returncode != 0:
-        return [Figure(what, "-", f"DBOS failed: {ended.stderr.strip().splitlines()[-1]}", None, goal)]
-    theirs = float(json.loads(ended.stdout.splitlines()[-1]))
-    laps += await own_laps(runs, 2)
-    ours = sorted(map(wall_rate, laps))[len(laps) // 2]
-    return [Figure(what, f"{ours:,.0f} steps/s", f"{theirs:,.0f} steps/s", ours / theirs, goal)]
+        command = [python, "-c", _UNIT + _CODE[peer], str(Path(folder) / "peer.db"), str(runs), str(steps)]
+        ended = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    if ended.returncode:
+        raise RuntimeError(f"{peer} failed: {(ended.stderr.strip() or 'it said nothing').splitlines()[-1]}")
+    return float(json.loads(ended.stdout.splitlines()[-1])["units"])

@@ -92,13 +92,6 @@ async def concurrent(size: Size) -> list[Figure]:
     return [_figure(f"{runs:,} runs × {STEPS} steps at once, file store", "steps", ran, 10)]
 
 
-async def own_laps(runs: int, rounds: int) -> list[Lap]:
-    """Return laps of such runs alone, after one that does not count: for a comparison with a peer."""
-    with tempfile.TemporaryDirectory(prefix="durable-bench-") as folder:
-        async with durable.Engine([chain], store=Path(folder) / "bench.db") as engine:
-            return [await lap(runs * STEPS, lambda: _side_by_side(engine, runs)) for _ in range(rounds + 1)][1:]
-
-
 async def in_memory(size: Size) -> list[Figure]:
     """200 runs of 20 steps at once on a dict store."""
     runs = size.of(RUNS)

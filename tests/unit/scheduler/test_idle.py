@@ -12,7 +12,7 @@ import pytest
 import durable
 from tests.bench.idle import CountingLoop, SkippingClock
 
-RUNS = 2_000  # `python -m tests.bench --rows idle` does the same with 10,000, for 30 s of real time
+RUNS = 2_000  # `python -m tests.bench --more idle` does the same with 10,000, for 30 s of real time
 
 
 @durable.function("idle/began")

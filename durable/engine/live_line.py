@@ -29,7 +29,7 @@ class LiveLine:
         self._is_wanted = (is_terminal(sys.stderr) if wanted is None else wanted) and sys.stderr is not None
         self._bottom = BottomLine() if self._is_wanted and is_terminal(sys.stderr) else None
         self._handle: asyncio.TimerHandle | None = None
-        self._said: set[str] = set()
+        self._said: set[tuple[str, str, str]] = set()
         self._last: tuple[object, ...] = ()
         self._at, self._again = -math.inf, _AGAIN
 
@@ -67,10 +67,11 @@ class LiveLine:
         line = f"durable: {standing.told()}"
         if len(standing.waits) > 1 or not bottom.has_room(line):
             # A command must be there as a whole, to be copied: it is said once, above.
-            lines = {f"{part.what}{part.more}": part for part in standing.named if part.more}
-            for about in lines.keys() - self._said:
-                say(f"{standing.name}: {lines[about]}")
-            self._said = set(lines)
+            waits = {part.gist: part for part in standing.named if part.more or part.command}
+            for about, part in waits.items():
+                if about not in self._said:
+                    say(f"{standing.name}: {part.text}{':' if part.command else ''}", *filter(None, [part.command]))
+            self._said = set(waits)
             line = f"durable: {standing.told(is_whole=False)}"
         bottom.show(line)
 

@@ -27,16 +27,28 @@ _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 class Part:
     """A part says one thing: `what` it is, then the `times` and counts that move by themselves.
 
-    `more` is told where there is room: what is asked, and the command that answers.
+    `more` and `command` are told where there is room: what is asked, and the command that answers.
     """
 
     what: str
     times: str = ""
     more: str = ""
+    command: str = ""
 
-    def __str__(self) -> str:
-        """Return all that the part says."""
+    @property
+    def gist(self) -> tuple[str, str, str]:
+        """What the part says, without the times that move by themselves."""
+        return self.what, self.more, self.command
+
+    @property
+    def text(self) -> str:
+        """All that the part says, but for the command."""
         return f"{self.what}{self.times}{self.more}"
+
+    @property
+    def whole(self) -> str:
+        """All that the part says."""
+        return f"{self.text}: {self.command}" if self.command else self.text
 
 
 @attrs.frozen
@@ -52,7 +64,7 @@ class Standing:
     @property
     def gist(self) -> tuple[object, ...]:
         """What is said, without the times that move by themselves."""
-        return self.finished, self.known, tuple((part.what, part.more) for part in (*self.works, *self.waits))
+        return self.finished, self.known, *(part.gist for part in (*self.works, *self.waits))
 
     def told(self, *, is_whole: bool = True) -> str:
         """Return the standing as one line, `is_whole` with all that its parts say."""
@@ -78,11 +90,13 @@ class Look:
         self._counts = 0, 0
         self._since: dict[tuple[str, str, int], float] = {}
         self._before = self._since
-        self._answers: dict[tuple[str, str], tuple[Wait, str]] = {}
+        self._answers: dict[tuple[str, str], tuple[Wait, str, str]] = {}
+        self._known = self._answers
 
     def standing(self) -> Standing:
         """Return where the run stands now."""
         self._before, self._since = self._since, {}
+        self._known, self._answers = self._answers, {}
         works: list[Part] = []
         waits: list[Part] = []
         for part, is_running in self._parts():
@@ -130,20 +144,22 @@ class Look:
             case ForChild():
                 return Part(f"waits for run {wait.child!r}", until)
             case ForSignal():
-                return Part(f"waits for signal {wait.signal!r}", until, self._more(run, key, wait))
+                return Part(f"waits for signal {wait.signal!r}", until, *self._answer(run, key, wait))
             case ForEvent():
-                return Part(f"waits for event {wait.event!r}", until, self._more(run, key, wait))
+                return Part(f"waits for event {wait.event!r}", until, *self._answer(run, key, wait))
 
-    def _more(self, run: str, key: str, wait: ForEvent | ForSignal) -> str:
-        if (found := self._answers.get((run, key))) is None or found[0] is not wait:
-            ask = "" if wait.ask is None else f", asks {shown(readable(wait.ask, object))}"
-            how = ", which only this process can send: give store= a path"
-            if self._place is not None:
+    def _answer(self, run: str, key: str, wait: ForEvent | ForSignal) -> tuple[str, str]:
+        """Return what a wait asks, and the command that answers it."""
+        if (found := self._known.get((run, key))) is None or found[0] is not wait:
+            more = "" if wait.ask is None else f", asks {shown(readable(wait.ask, object))}"
+            if self._place is None:
+                found = wait, f"{more}, which only this process can send: give store= a path", ""
+            else:
                 placed = self._state.bus.at((run, key))
                 line = answer(self._place, wait, None if placed is None else placed[0], self._runtime.clock.now())
-                how = "" if line is None else f": {line}"
-            found = self._answers[run, key] = wait, f"{ask}{how}"
-        return found[1]
+                found = wait, more, line or ""
+        self._answers[run, key] = found
+        return found[1:]
 
     def _until(self, when: datetime) -> str:
         left = (when - self._runtime.clock.now()).total_seconds()
@@ -166,6 +182,6 @@ def span(seconds: float) -> str:
 def _listed(before: str, parts: tuple[Part, ...], *, is_whole: bool) -> list[str]:
     if not parts:
         return []
-    named = [f"{part.what}{part.times}{part.more if is_whole else ''}" for part in parts[:_NAMED]]
+    named = [part.whole if is_whole else f"{part.what}{part.times}" for part in parts[:_NAMED]]
     more = f" and {len(parts) - _NAMED:,} more" if len(parts) > _NAMED else ""
     return [f"{before}{', '.join(named)}{more}"]

@@ -26,9 +26,9 @@ def fitting(listener: Listener, now: datetime) -> dict[str, Any] | None:
     data: dict[str, Any] = {}
     try:
         for path, value in _required(listener):
-            if path[0] != "data" or not _put(data, path[1:], value):
+            copy = json.loads(json.dumps(value, allow_nan=False))
+            if path[0] != "data" or not _put(data, path[1:], copy):
                 return None
-        data = json.loads(json.dumps(data, allow_nan=False))
         seen = seen_by_filters(Event(listener.event, data))
         return data if listener.hears(seen, now, Budget()) else None
     except Exception:  # of a filter, or of a value that JSON does not have: no data are known to fit

@@ -126,5 +126,5 @@ def _is_in_front(stream: TextIO) -> bool:
     """Return whether the process has the terminal, and was not sent to the background."""
     try:
         return not hasattr(os, "tcgetpgrp") or os.tcgetpgrp(stream.fileno()) == os.getpgrp()
-    except OSError:  # it is not this process's controlling terminal
+    except (OSError, ValueError):  # it is not this process's controlling terminal, or is closed
         return True

@@ -155,7 +155,7 @@ def test_the_command_answers_as_it_is_printed(
 
 def test_a_command_that_does_not_fit_is_said_once_above(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def person(one: Terminal) -> None:
-        line = one.hear(r"durable: asks: waits for signal 'approve-7' until .*, asks 'Ship it\?': (.*)\r\n")[1]
+        line = one.hear(r"durable: asks: waits for signal 'approve-7' until .*, asks 'Ship it\?':\r\n(.*)\r\n")[1]
         one.hear(r"\rdurable: asks: 0 of 1 step, waits for\.\.\.")
         answered(line)
 

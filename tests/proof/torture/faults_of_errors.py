@@ -218,8 +218,8 @@ OF_ERRORS = [
     Fault(
         "take a value that cannot be kept for a try",
         "scheduler/attempts.py",
-        "            self._fail(error, is_final=True)\n",
-        "            self._fail(error)\n",
+        "            self._fail(told(error), is_final=True)\n",
+        "            self._fail(told(error))\n",
         TRIES,
     ),
     Fault(

@@ -292,6 +292,26 @@ def test_the_step_past_the_limit_leaves_no_warnings_behind(recwarn: pytest.Warni
     assert len(recwarn) == 0
 
 
+@pytest.mark.parametrize(("left", "told"), [(1, "'s0'; they"), (7, "'s0', 's1', 's2', 's3', 's4' and 2 more; they")])
+def test_steps_that_are_left_behind_are_told_with_the_remedy(
+    left: int, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A few of them: one line of hundreds would be read by nobody."""
+
+    @durable.function
+    async def leaving(ctx: Context) -> None:
+        tasks = [asyncio.ensure_future(ctx.step.sleep(f"s{number}", 60)) for number in range(left)]
+        await asyncio.wait(tasks, timeout=0.01)
+
+    async def story() -> None:
+        async with Lab([leaving]) as lab:
+            await (await lab.start(leaving)).result()
+
+    asyncio.run(story())
+    [line] = [record.getMessage() for record in caplog.records if "still waited" in record.getMessage()]
+    assert f"still waited in steps: {told} are cancelled: await them before the function returns" in line
+
+
 @pytest.mark.parametrize("wait", [timedelta(0), timedelta(days=1)])
 def test_any_other_mistake_can_be_caught_and_the_function_goes_on(wait: timedelta) -> None:
     """R7."""

@@ -74,6 +74,7 @@ DECLARING: dict[str, Mistake] = {
     "an option that there is not": Mistake(
         declared(middleware=[]), "'middleware': its options are trigger, id, retries"
     ),
+    "an option of another library": Mistake(declared(debounce="1m"), "'debounce': its options are trigger, id"),
     "a time for the function": Mistake(declared(timeout="1h"), "'timeout': write timeouts="),
     "timeouts as text": Mistake(declared(timeouts="1h"), "timeouts of function 'plain' must be a Timeouts, not '1h'"),
     "a timeout in words": Mistake(lambda: Timeouts(finish="soon"), "Timeouts(finish=...) cannot be 'soon': write"),  # type: ignore[arg-type]
@@ -201,6 +202,19 @@ async def too_soon(engine: Engine, function: durable.Function[Any] = fulfil) -> 
     await run.result(timeout="1ms")
 
 
+KEPT: list[Context] = []
+
+
+@durable.function
+async def keeping(ctx: Context) -> None:
+    KEPT.append(ctx)
+
+
+async def after_its_end(engine: Engine) -> None:
+    await engine.invoke(keeping)
+    await KEPT.pop().step.sleep("late", 1)
+
+
 NOT_OPEN = Engine([charge])
 STARTING: dict[str, Mistake] = {
     "a function mistyped": Mistake(lambda engine: engine.start("chagre"), "no function 'chagre'", "is 'charge' meant?"),
@@ -223,6 +237,9 @@ STARTING: dict[str, Mistake] = {
         lambda engine: too_soon(engine, failing),
         "step 'load' waits for its next try, number 2, at",
         "after ZeroDivisionError: division",
+    ),
+    "a step of a run that has ended": Mistake(
+        after_its_end, "step 'late' of run", "the run is completed", "to begin another run use engine.start"
     ),
     "a handle for an id": Mistake(by_its_handle, "the id of a run must be a string", "give its id"),
     "a completed run, tried again": Mistake(reopened, "has completed: only a run that failed or was cancelled"),

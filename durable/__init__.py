@@ -46,6 +46,11 @@ _NAMES = {
 _ROOM_OF = {name: room for room, names in _NAMES.items() for name in names.split()}
 _ROOMS = frozenset("timers errors events stores journal functions views scheduler engine testing".split())
 
+# What is looked for here in vain: the tools for tests, and names of other libraries.
+_OF_TESTING = "Dies FailingStore Lab StuckError TortureReport VirtualClock replay store_contract torture"
+_INSTEAD = {name: f"durable.testing.{name}" for name in _OF_TESTING.split()}
+_INSTEAD |= {"create_function": "@durable.function", "step": "ctx.step, in a function", "send": "engine.send"}
+
 __all__ = sorted(_ROOM_OF)
 
 
@@ -53,7 +58,8 @@ def __getattr__(name: str) -> object:
     if name in _ROOMS:
         return import_module(f"durable.{name}")
     if name not in _ROOM_OF:
-        raise AttributeError(f"module 'durable' has no attribute {name!r}")
+        hint = f": write {_INSTEAD[name]}" if name in _INSTEAD else ""
+        raise AttributeError(f"module 'durable' has no attribute {name!r}{hint}")
     found = globals()[name] = getattr(import_module(f"durable.{_ROOM_OF[name]}"), name)
     return found
 

@@ -126,6 +126,12 @@ def test_completion_of_a_module_shows_public_names_only(module: ModuleType) -> N
     assert sorted(dir(module)) == sorted(module.__all__)
 
 
+@pytest.mark.parametrize("name", durable.testing.__all__)
+def test_a_tool_for_tests_that_is_looked_for_in_durable_is_told_of_its_place(name: str) -> None:
+    with pytest.raises(AttributeError, match=f"no attribute '{name}': write durable.testing.{name}$"):
+        getattr(durable, name)
+
+
 def _classes() -> list[tuple[str, Any]]:
     found = [(name, getattr(module, name)) for module, name in NAMES]
     return [(name, one) for name, one in found if inspect.isclass(one) and not issubclass(one, BaseException)]

@@ -131,6 +131,9 @@ DECLARING: dict[str, Mistake] = {
         lambda: charge.start(),
         "'Function' object has no attribute 'start': write engine.start(function, data)",  # type: ignore[attr-defined]
     ),
+    "a decorator of another library": Mistake(lambda: durable.create_function(), "write @durable.function"),  # type: ignore[attr-defined]
+    "the steps of no run": Mistake(lambda: durable.step, "write ctx.step, in a function"),  # type: ignore[attr-defined]
+    "a Lab that stands elsewhere": Mistake(lambda: durable.Lab, "write durable.testing.Lab"),  # type: ignore[attr-defined]
     "a handler's step asked outside": Mistake(durable.current_step, "current_step() is for the handler of a step"),
     "the context asked outside": Mistake(
         durable.current_context, "no function is running here; call it in the function"

@@ -132,6 +132,8 @@ def _standing_in(step_id: str, stub: Any, handler: Handler) -> Handler:
             # One object is raised at each try: its traceback must not grow by the lines of all tries before.
             raise stub.with_traceback(None) if isinstance(stub, BaseException) else stub
 
+        # What is shown of the error is the stub, as a line of the test's: without one all lines of durable's are shown.
+        fail.__code__ = fail.__code__.replace(co_filename=f"<the stub of step {step_id!r}>", co_firstlineno=1)
         return attrs.evolve(handler, function=fail, args=(), kwargs={}, is_async=False)
     if callable(stub):
         return attrs.evolve(handler, function=stub, is_async=checked_handler(step_id, stub))

@@ -145,6 +145,11 @@ MISTAKES: dict[str, Mistake] = {
     "a stub missing, where all need one": in_a_lab(
         to_the_end, "step 'charge' has no stub", "add it to stubs={...}", unstubbed="error"
     ),
+    "a stub that raises": in_a_lab(
+        to_the_end,
+        "step 'charge': ValueError: boom\nTraceback (most recent call last):\n  File \"<the stub of step 'charge'>\"",
+        stubs={"charge": ValueError("boom")},
+    ),
     "a stub too many": in_a_lab(to_the_end, "stubs that no step used: refund", stubs={**STUBS, "refund": None}),
     "a list of stubs too short": in_a_lab(
         to_the_end, "step 'charge' was called 1 times, its list of stubs has 0", stubs={"charge": []}

@@ -78,7 +78,9 @@ class Judge:
 
     def _give_up(self, ledger: Ledger, error: BaseException | None, broken: BaseException) -> None:
         failure = recorded(broken, before=error)
-        self._parts.logger.error("how run %r ended could not be judged or recorded, so it has failed", ledger.run)
+        self._parts.logger.error(
+            "how run %r ended could not be judged or recorded, so it has failed: %s", ledger.run, failure
+        )
         try:
             self._post(self._parts.decisions.run_ended(ledger.run, "failed", self._parts.clock.now(), error=failure))
         except Exception as again:

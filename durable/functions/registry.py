@@ -12,6 +12,7 @@ from typing import Any
 from durable.events import is_str, plain
 from durable.functions.annotations import return_type
 from durable.functions.function import Function, origin_of
+from durable.functions.origins import is_same, is_twin
 from durable.journal import no_such_function
 from durable.timers import shown
 
@@ -29,8 +30,9 @@ class Registry:
         listed: dict[str, Function[Any]] = {}
         for function in functions:
             for one in _with_its_failure(function):
-                if listed.setdefault(one.id, one) is not one:
-                    raise ValueError(_conflict(listed[one.id], one))
+                known = listed.setdefault(one.id, one)
+                if known is not one and not is_twin(known, one):
+                    raise ValueError(_conflict(known, one))
         for function in listed.values():
             self.add(function)
 
@@ -44,7 +46,7 @@ class Registry:
         new = [one for one in _with_its_failure(function) if self.functions.get(one.id) is not one]
         for one in new:
             known = self.functions.get(one.id)
-            if known is not None and origin_of(known) != origin_of(one):
+            if known is not None and not is_same(known, one):
                 raise ValueError(_conflict(known, one))
         for one in new:
             self.functions[one.id] = one

@@ -23,7 +23,7 @@ from durable.scheduler.rounds import Rounds
 from durable.scheduler.stand_in import StandIn
 from durable.scheduler.threads import HandlerThreads
 from durable.stores import RationedLog, Store, opening_of
-from durable.timers import Clock, TimerWheel
+from durable.timers import Clock, TimerWheel, asyncio_loop
 
 RESIDENT = 10_000
 
@@ -137,7 +137,7 @@ class Parts:
 
 def assembled(settings: Settings, registry: Registry) -> Parts:
     """Put the parts of an engine together in the running loop."""
-    loop, clock = asyncio.get_running_loop(), settings.clock
+    loop, clock = asyncio_loop(), settings.clock
     logger = RationedLog(settings.logger, loop)
 
     def complain(about: str, text: str) -> None:

@@ -6,6 +6,7 @@ Leaves to `scheduler` the consequences of a deadline that is due.
 
 from durable.timers.clock import Clock, Handle, SystemClock, exact
 from durable.timers.durations import Duration, after, aware, duration, span_or_instant
+from durable.timers.loop import asyncio_loop
 from durable.timers.names import answering, explained, lack_of
 from durable.timers.retry_after import retry_after_of
 from durable.timers.spelling import few, keepable, on_a_line, shown
@@ -19,6 +20,7 @@ __all__ = [
     "TimerWheel",
     "after",
     "answering",
+    "asyncio_loop",
     "aware",
     "duration",
     "exact",

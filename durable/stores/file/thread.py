@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 
 from durable.stores.file.waking import Waker
+from durable.timers import asyncio_loop
 
 
 @attrs.define(eq=False, repr=False)
@@ -50,7 +51,7 @@ class StoreThread:
 
         The task is done even if the future is cancelled.
         """
-        loop = asyncio.get_running_loop()
+        loop = asyncio_loop()
         future = loop.create_future()
         self._jobs.put(Job(task, partial(_settle, future), loop.call_soon_threadsafe))
         return future

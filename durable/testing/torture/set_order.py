@@ -28,6 +28,7 @@ from uuid import UUID
 
 from durable.functions import Function, running_body
 from durable.testing.source_lines import FOREIGN
+from durable.timers import asyncio_loop
 
 _WALKED, _POPPED = "__durable_walked__", "__durable_popped__"
 _WALKERS = frozenset("list tuple iter enumerate zip map filter dict deque join extend fromkeys gather".split())
@@ -70,7 +71,7 @@ def ordered_sets(functions: Iterable[Function[Any]]) -> Iterator[None]:
     This holds for sets of tasks of the running loop, unless it has a task factory of its own, and for the sets that the
     given functions, and the functions that they name, iterate.
     """
-    loop = asyncio.get_running_loop()
+    loop = asyncio_loop()
     before = loop.get_task_factory()
     codes = {one: one.__code__ for one in _reached(one.code for one in functions)}
     if before is None:

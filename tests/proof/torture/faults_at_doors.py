@@ -80,9 +80,9 @@ AT_DOORS = [
     Fault(
         "take in half of a function that is refused",
         "functions/registry.py",
-        "            if known is not None and origin_of(known) != origin_of(one):\n",
+        "            if known is not None and not is_same(known, one):\n",
         "            self.functions[one.id] = one\n"
-        "            if known is not None and origin_of(known) != origin_of(one):\n",
+        "            if known is not None and not is_same(known, one):\n",
         USE,
     ),
     Fault(

@@ -1,4 +1,4 @@
-"""The table of the benchmark: trees in turns, medians with their spread, one place in the README."""
+"""The benchmark: trees in turns, medians with their spread, one place in the README, and what grows is told."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.soak import Minute, verdicts
 from tests.bench.table import ROWS, Row, measured, put_into, table
 from tests.proof.crashes import ROOT
 
@@ -50,3 +51,13 @@ def test_the_goals_of_the_table_are_those_that_were_set() -> None:
         "sequential": 1.8, "concurrent": 2.3, "concurrent on disk": 4.5, "cpu": 50, "commits": 0.7, "events": 12,
         "answers": 15, "matching": 18, "live": 3_000, "parked": 700, "opening": 2, "recovering": 0.3, "import": 1.6,
     }  # fmt: skip
+
+
+def test_what_grows_under_constant_load_is_told() -> None:
+    """The first two minutes warm up; what a machine does beside it may make steps half as long again."""
+    warm, calm = Minute(10e6, 0, 0.001), Minute(50e6, 4e6, 0.002)
+    assert verdicts([warm, warm, calm, calm, Minute(54e6, 4.2e6, 0.0025)])[0].startswith("too short to say")
+    flat = verdicts([warm, warm, calm, calm, calm, Minute(54e6, 4.2e6, 0.0025)])
+    assert [one.split(",")[0] for one in flat] == ["memory: flat", "wal: flat", "step: flat"]
+    grown = verdicts([warm, warm, calm, calm, calm, Minute(60e6, 9e6, 0.004)])
+    assert grown == ["memory: GROWS, 47.7 -> 57.2 MB", "wal: GROWS, 3.8 -> 8.6 MB", "step: GROWS, 2.0 -> 4.0 ms"]

@@ -119,7 +119,7 @@ class Notices:
         elif record.status == "cancelled":
             reason = on_a_line(record.reason or "no reason given")
             self._log.info("run %r of function %r was cancelled: %s", *place, reason, extra=extra)
-        elif self._log.heeds(logging.INFO):
+        else:
             self._log.info("run %r of function %r has completed", *place, extra=extra)
 
     def _most(self, ledger: Ledger) -> object:

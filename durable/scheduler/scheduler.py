@@ -13,6 +13,7 @@ dropped, and outcomes go to the session that waits for them.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence, Sized
 from datetime import datetime
 from functools import partial
@@ -161,7 +162,8 @@ class Scheduler:
 
     def _tell_ended(self, record: RunClosed, error: StoreError | None) -> None:
         if error is None:
-            self._parts.notices.run_ended(record)
+            if record.status != "completed" or self._parts.logger.heeds(logging.INFO):
+                self._parts.notices.run_ended(record)
             self._parts.decisions.state.told(record)
             for ending in self.endings.pop(record.run, ()):
                 if not ending.done():

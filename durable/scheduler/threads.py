@@ -167,8 +167,8 @@ class HandlerThreads:
             call.ended.set()
 
     def _finish(self, call: Call[Any], inbox: _Inbox, value: Any, error: BaseException | None) -> None:
-        call.running = False
-        del self._running[call]
+        call.running, call.begun = False, None
+        del self._running[call], call.function, call.context  # which lead back to whoever has handed the call over
         call.ended.set()
         if not call.result.done():
             _settle(call.result, value, error)

@@ -101,22 +101,26 @@ ENDS: dict[str, Callable[[Lab], Awaitable[object]]] = {
 }
 
 
+# Not the errors of threads: an error knows the frames that it went through, and these know the error.
+CASES = [(name, False) for name in ENDS] + [(name, True) for name in ENDS if name not in ("fails", "catches")]
+
+
 def _executions() -> int:
     return sum(type(one) is Session for one in gc.get_objects())
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("ends", ENDS.values(), ids=ENDS)
-async def test_an_execution_that_is_over_leaves_nothing_to_the_garbage_collector(
-    ends: Callable[[Lab], Awaitable[object]],
-) -> None:
-    async with Lab([completes, fails, is_called_again, catches, waits, sleeps, gathers, invokes]) as lab:
-        await ends(lab)  # once before: what is made at the first use alone stays
+@pytest.mark.parametrize(("name", "threads"), CASES)
+async def test_an_execution_that_is_over_leaves_nothing_to_the_garbage_collector(name: str, threads: bool) -> None:
+    async with Lab(
+        [completes, fails, is_called_again, catches, waits, sleeps, gathers, invokes], threads=threads
+    ) as lab:
+        await ENDS[name](lab)  # once before: what is made at the first use alone stays
         gc.collect()
         gc.disable()
         try:
             before = _executions()  # other tests leave tasks behind that never end
-            await ends(lab)
-            assert _executions() == before
+            await ENDS[name](lab)
+            assert _executions() <= before
         finally:
             gc.enable()

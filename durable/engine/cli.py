@@ -91,7 +91,8 @@ def _parsed(text: str) -> Any:
     try:
         return json.loads(sys.stdin.read() if text == "-" else text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"the data are not JSON: {error}: {text[:80]!r}") from error
+        example = """a text is written '"hello"', a mapping '{"key": 1}'"""
+        raise ValueError(f"the data are not JSON: {error}: {text[:80]!r}; {example}") from error
 
 
 _WORDS = frozenset({"run", "function", "event", "signal", "id"})  # a path may hold any bytes

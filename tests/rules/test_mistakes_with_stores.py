@@ -142,6 +142,9 @@ COMMANDS: dict[str, tuple[int, tuple[str, ...]]] = {
     "runs x.db --status done": (2, ("invalid choice: 'done'", "completed")),
     "list x.db": (2, ("invalid choice: 'list'", "runs")),
     "send x.db e {x:1}": (2, ("the data are not JSON", "{x:1}")),
+    "signal x.db approve hello": (2, ("the data are not JSON", "'hello'; a text is written '\"hello\"'")),
+    "signal x.db": (2, ("usage: ", "the following arguments are required: signal")),
+    "runs": (2, ("usage: ", "the following arguments are required: store")),
     "send x.db e [1]": (2, ("the data of event 'e' must be a mapping, not [1]",)),
 }
 

@@ -89,9 +89,19 @@ def _innermost(code: object) -> Any:
     return code
 
 
+def _instead(code: object) -> str:
+    if isinstance(code, Function):
+        return ": it is decorated already"
+    if inspect.isasyncgenfunction(code) or inspect.isgeneratorfunction(code):
+        return ": it has a yield, return a list instead"
+    return ": write async def" if inspect.isfunction(code) else ""
+
+
 def _checked_code(code: object, *, what: str) -> Callable[..., Any]:
     if not inspect.iscoroutinefunction(code):
-        raise TypeError(f"{what} must be a coroutine function, async def with one parameter ctx, not {shown(code)}")
+        raise TypeError(
+            f"{what} must be a coroutine function, async def with one parameter ctx, not {shown(code)}{_instead(code)}"
+        )
     try:
         inspect.signature(code).bind(None)
     except TypeError:

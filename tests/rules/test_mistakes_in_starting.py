@@ -59,13 +59,13 @@ def other() -> Any:
 ANOTHER_PLACE: Any = other()
 
 DECLARING: dict[str, Mistake] = {
-    "a blocking function": Mistake(declared(code=blocking), "must be a coroutine function, async def with one", "ctx"),
+    "a blocking function": Mistake(declared(code=blocking), "must be a coroutine function", ": write async def"),
     "a lambda": Mistake(declared(code=lambda ctx: 1), "async def with one parameter ctx, not <function"),
-    "a generator": Mistake(declared(code=generating), "must be a coroutine function"),
+    "a generator": Mistake(declared(code=generating), "must be a coroutine function", "a yield, return a list instead"),
     "a class": Mistake(declared(code=Event), "must be a coroutine function", "not <class"),
     "no context": Mistake(declared(code=without), "must take one argument, the context: async def without(ctx)"),
     "an argument beside it": Mistake(declared(code=with_two), "one argument, the context: async def with_two(ctx)"),
-    "decorated twice": Mistake(declared(code=charge), "must be a coroutine function", "not <Function 'charge'>"),
+    "decorated twice": Mistake(declared(code=charge), "not <Function 'charge'>: it is decorated already"),
     "another library's id": Mistake(declared(fn_id="x"), "'fn_id': write id="),
     "another library's retries": Mistake(declared(max_retries=3), "'max_retries': write retries="),
     "retries mistyped": Mistake(declared(retry=3), "'retry': write retries="),

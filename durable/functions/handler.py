@@ -38,11 +38,6 @@ class Handler:
     type: object
     within: timedelta | None = None
 
-    @property
-    def is_bounded(self) -> bool:
-        """Whether a try, or all tries together, may take only a limited time."""
-        return self.timeout is not None or self.within is not None
-
     def call(self) -> Any:
         """Call the callable with its arguments."""
         return self.function(*self.args, **self.kwargs)

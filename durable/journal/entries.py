@@ -6,7 +6,10 @@ Leaves to `codec` the text, to `stores` the keeping of entries, to `writer` the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+
+import attrs
 
 from durable.journal.codec.write import write
 from durable.journal.ids import scheduled_run
@@ -92,23 +95,30 @@ class Entries:
         return ledger
 
 
-# These make the frequent entries in half the time, without the constructor's checks: the parts were made or checked by
-# this library itself.
+# These make the frequent entries in a quarter of the time, without the constructor's checks: the parts were made or
+# checked by this library itself.
 
-_put = object.__setattr__
+
+def _setters(of: type) -> list[Callable[[object, object], None]]:
+    return [getattr(of, field.name).__set__ for field in attrs.fields(of)]
+
+
+_new = object.__new__
+_put_run, _put_kind, _put_body, _put_ends_run, _put_keep_until, _put_row = _setters(Entry)
+_put_id, _put_function, _put_event, _put_opened_at, _put_ended_at, _put_status, _put_error = _setters(RunRow)
 
 
 def entry_of(run: str, kind: str, body: str, row: RunRow | None = None, *, ends_run: bool = False) -> Entry:
     """Return an entry whose kind, and body unless it says otherwise, are this library's own."""
     if not (run.isascii() and body.isascii()):
         return Entry(run, kind, body, ends_run, row=row)
-    entry = Entry.__new__(Entry)
-    _put(entry, "run", run)
-    _put(entry, "kind", kind)
-    _put(entry, "body", body)
-    _put(entry, "ends_run", ends_run)
-    _put(entry, "keep_until", None)
-    _put(entry, "row", row)
+    entry = _new(Entry)
+    _put_run(entry, run)
+    _put_kind(entry, kind)
+    _put_body(entry, body)
+    _put_ends_run(entry, ends_run)
+    _put_keep_until(entry, None)
+    _put_row(entry, row)
     return entry
 
 
@@ -127,12 +137,12 @@ def _row(
         is_exact = is_exact and type(ended_at) is datetime and ended_at.tzinfo is UTC
     if not (is_plain and is_exact):
         return RunRow(run, function, event, opened_at, ended_at, status, error)
-    row = RunRow.__new__(RunRow)
-    _put(row, "id", run)
-    _put(row, "function", function)
-    _put(row, "event", event)
-    _put(row, "opened_at", opened_at)
-    _put(row, "ended_at", ended_at)
-    _put(row, "status", status)
-    _put(row, "error", error)
+    row = _new(RunRow)
+    _put_id(row, run)
+    _put_function(row, function)
+    _put_event(row, event)
+    _put_opened_at(row, opened_at)
+    _put_ended_at(row, ended_at)
+    _put_status(row, status)
+    _put_error(row, error)
     return row

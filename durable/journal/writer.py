@@ -268,7 +268,8 @@ class Journal:
                 raise
         else:
             self.durable = number
-            self._tell_durable()
+            if self._waiting:
+                self._tell_durable()
 
     def close(self, last: Record) -> None:
         """Post the last record; refuse all records after it.

@@ -160,13 +160,20 @@ class StepCall(Unawaited, Coroutine[Any, Any, Any]):
             StepError: the step failed.
             DriftError: the recorded value no longer fits the type.
         """
-        session = self.session
-        if self._enter() is not session.main or session.refused:
+        session, key = self.session, self.key
+        if self.is_over:
+            raise misplaced("a step can be awaited only once, and not after its coroutine was closed: call it again")
+        self.is_over = True
+        if key:
+            self.was_awaited = True
+            self.awaited_by = current_task(session.parts.loop)
+        if self.awaited_by is not session.main or session.refused:
             yield from self._admitted()
-        if self.key in session.calls:
-            session.calls[self.key] = self
-        if self.begin is not None and self._is_due():
-            begin, self.begin = self.begin, None
+        if key in session.calls:
+            session.calls[key] = self
+        begin, facts = self.begin, session.ledger.steps.get(key)
+        if begin is not None and (facts is None or facts.outcome is None):
+            self.begin = None
             begin(self)
         outcome = self.outcome or self._recalled()
         if outcome is None:
@@ -176,16 +183,12 @@ class StepCall(Unawaited, Coroutine[Any, Any, Any]):
             except BaseException:
                 self.abandon()  # R9: recorded before the cancelling goes on
                 raise
-        return self._value(outcome)
-
-    def _enter(self) -> asyncio.Task[Any] | None:
-        if self.is_over:
-            raise misplaced("a step can be awaited only once, and not after its coroutine was closed: call it again")
-        self.is_over = True
-        if self.key:
-            self.was_awaited = True
-            self.awaited_by = current_task(self.session.parts.loop)
-        return self.awaited_by
+        if not isinstance(outcome, Ok):
+            raise raised(outcome.error, self.key) if isinstance(outcome, Err) else asyncio.CancelledError
+        try:
+            return decode(outcome.value, self.type, deep=outcome.deep)
+        except CodecError as error:
+            self._drifted(error)
 
     def _admitted(self) -> Generator[Any, Any, None]:
         session, task = self.session, self.awaited_by
@@ -196,20 +199,13 @@ class StepCall(Unawaited, Coroutine[Any, Any, Any]):
         if not self.key or session.refused:
             yield from session.refusals.refuse().__await__()
 
-    def _value(self, outcome: Outcome) -> Any:
-        if isinstance(outcome, Err):
-            raise raised(outcome.error, self.key)
-        if not isinstance(outcome, Ok):
-            raise asyncio.CancelledError
-        try:
-            return decode(outcome.value, self.type, deep=outcome.deep)
-        except CodecError as error:
-            self.session.end_with(
-                DriftError(
-                    f"what is recorded for step {self.key!r} of run {self.session.ledger.run!r} no longer fits its "
-                    f"type: {error}; keep the type able to read it, or give the step a new id"
-                )
+    def _drifted(self, error: CodecError) -> NoReturn:
+        self.session.end_with(
+            DriftError(
+                f"what is recorded for step {self.key!r} of run {self.session.ledger.run!r} no longer fits its type: "
+                f"{error}; keep the type able to read it, or give the step a new id"
             )
+        )
 
     # The record.
 

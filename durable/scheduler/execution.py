@@ -50,6 +50,7 @@ from durable.journal import (
     stamped,
     too_many_steps,
 )
+from durable.scheduler.branches import numbered
 from durable.scheduler.calls import StepCall
 from durable.scheduler.delivery import QUIET
 from durable.scheduler.drift import tell_other_child, tell_other_wait
@@ -182,28 +183,20 @@ class RunExecution:
         if session.refused or owner is None or owner.cancelling():  # a closing engine has each session refuse by itself
             session.refusals.check_own(step_id)
             return StepCall(session, "", step_id, kind, None)
-        stand_in = parts.stand_in
-        if stand_in is None:
-            return self._count(step_id, kind)
-        turn, was_quiet = session.delivery.delivered, session.delivery.is_quiet
-        call = self._count(step_id, kind)
-        stand_in.asked(Call(session.ledger.run, call.key, kind, session.ledger.attempt, turn, was_quiet))
-        return call
-
-    def _count(self, step_id: str, kind: StepKind) -> StepCall:
-        session = self._session
-        parts, branches, delivery = session.parts, session.branches, session.delivery
+        branches, delivery, ledger = session.branches, session.delivery, session.ledger
         if len(branches.asked) >= parts.decisions.limits.steps:
-            session.end_with(too_many_steps(parts.decisions.limits, session.ledger.run, step_id))
+            session.end_with(too_many_steps(parts.decisions.limits, ledger.run, step_id))
         task = current_task(parts.loop)
-        key = branches.key(step_id, task, session)
-        facts = session.ledger.steps.get(key)
+        key = numbered(branches.asked, step_id) if task is session.main else branches.key(step_id, task, session)
+        facts = ledger.steps.get(key)
         if facts is None:
             session.did_more = True  # a new step ends the replay, even if other recorded steps follow
         else:
             self._found(key, kind, facts)
-        if session.tells_start and session.ledger.started_at is None:
-            parts.journal.post(RunStarted(session.ledger.run, parts.clock.now()))
+        if parts.stand_in is not None:
+            parts.stand_in.asked(Call(ledger.run, key, kind, ledger.attempt, delivery.delivered, delivery.is_quiet))
+        if session.tells_start and ledger.started_at is None:
+            parts.journal.post(RunStarted(ledger.run, parts.clock.now()))
         delivery.quiet_at = parts.rounds.now + QUIET
         if delivery.late:
             delivery.touch()

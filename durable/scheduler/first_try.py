@@ -28,7 +28,8 @@ def begin_handler(call: StepCall) -> None:
     parts, caller = session.parts, call.awaited_by
     assert handler is not None
     is_first = call.key not in session.ledger.steps and session.gate is None
-    if caller is None or not is_first or handler.is_bounded or not parts.spare.is_ready:
+    is_bounded = handler.timeout is not None or handler.within is not None
+    if caller is None or not is_first or is_bounded or not parts.spare.is_ready:
         attempts_of(call).begin()
         return
     trying: Trying | None = None

@@ -73,7 +73,20 @@ class DictStore:
         self._check_open()
         if not entries:
             return
-        batch = tuple([_fact(number, entry) for number, entry in enumerate(entries, self._number + 1)])
+        batch = tuple(
+            [
+                (
+                    number,
+                    entry.run,
+                    entry.kind,
+                    entry.body,
+                    entry.ends_run,
+                    None if entry.keep_until is None else micros(entry.keep_until),
+                    None if entry.row is None else fields_of(entry.row),
+                )
+                for number, entry in enumerate(entries, self._number + 1)
+            ]
+        )
         try:
             self.mapping[f"{_BATCH}{batch[0][0]}"] = batch
         except Exception as error:
@@ -210,12 +223,6 @@ def _checked(mapping: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
             "pass a dict or a shelve, or nothing"
         )
     return mapping
-
-
-def _fact(number: int, entry: Entry) -> _Fact:
-    keep_until = None if entry.keep_until is None else micros(entry.keep_until)
-    row = None if entry.row is None else fields_of(entry.row)
-    return number, entry.run, entry.kind, entry.body, entry.ends_run, keep_until, row
 
 
 def _entry(fact: _Fact) -> Entry:

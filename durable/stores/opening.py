@@ -75,7 +75,8 @@ class Opening:
         """Return a way into the store that refuses unless this is the newest opening."""
 
         def checked(*args: _P.args, **keywords: _P.kwargs) -> None:
-            self._check()
+            if self.store.generation != self.generation:
+                self._check()
             way(*args, **keywords)
 
         return checked

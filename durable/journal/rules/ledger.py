@@ -185,7 +185,10 @@ class Ledger:
         """Take in that a step has ended: a `StepClosed` with these fields, which need not have been made."""
         if turn is not None and turn > self.open_turn + 1:
             raise ValueError(f"step {key!r} ended in turn {turn}, where {self.open_turn} was the last")
-        self._move_on(at)
+        self.count += 1  # as in `_move_on`
+        if at > self.latest:
+            self.latest = at
+        self.deaths, self.alone = 0, False
         facts = self.steps.get(key)
         if facts is None:
             self.steps[key] = StepFacts(kind, began or at, None, outcome, turn, at, tries, None, None, False, 0, began)

@@ -81,8 +81,7 @@ AT_DOORS = [
         "take in half of a function that is refused",
         "functions/registry.py",
         "            if known is not None and not is_same(known, one):\n",
-        "            self.functions[one.id] = one\n"
-        "            if known is not None and not is_same(known, one):\n",
+        "            self.functions[one.id] = one\n            if known is not None and not is_same(known, one):\n",
         USE,
     ),
     Fault(

@@ -206,6 +206,10 @@ class Journal:
         # This comes first: if a full stack has no room for it, nothing has happened yet.
         self._changed.set()
         if not (self._is_flushing or self._is_submitting):
+            self._flush_next()
+
+    def _flush_next(self) -> None:
+        if not self._is_flushing:
             self._loop.call_soon(self._flush_soon)
             self._is_flushing = True
 
@@ -327,9 +331,12 @@ class Journal:
             return
         self._is_submitting = False
         self.durable = self._submitted
-        if self._queue or self._untold:
-            self._submit_queued()  # first: the store is at work while these are told
-        self._tell_durable()
+        try:
+            self._tell_durable()
+        finally:
+            # After those who were told, so that what they post joins the next batch. Else the runs fall into two groups
+            # that take turns for ever: one goes on while the other's batch is under way.
+            self._flush_next()
 
     def _tell_durable(self) -> None:
         if not self._is_telling:

@@ -41,6 +41,7 @@ from durable.testing.contract.of_entries import OF_ENTRIES
 from durable.testing.contract.of_loss import OF_DAMAGE, OF_DEATHS, Damage, ReopenAfterDeath
 from durable.testing.contract.of_runs import OF_RUNS
 from durable.testing.contract.of_text import of_text
+from durable.testing.contract.of_ways import OF_WAYS
 from durable.testing.contract.trial import MINUTE, NOON, MakeStore, Promise, Trial
 
 _LIMIT_S = 60
@@ -103,7 +104,7 @@ def store_contract(
 
 
 def _checks() -> Iterator[tuple[str, Promise]]:
-    for body in (*OF_ENTRIES, *OF_RUNS):
+    for body in (*OF_ENTRIES, *OF_RUNS, *OF_WAYS):
         yield body.__name__, body
     yield from of_text()
     for name, text in _TEXTS.items():

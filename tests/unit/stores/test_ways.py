@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from durable import DictStore, Engine, Entry, FileStore, Store, StoreError
 from durable.stores.opening import opening_of
 from durable.stores.store import Kept
 from durable.stores.ways import keeping, submitting
-from durable.testing import FailingStore
+from durable.testing import FailingStore, store_contract
 
 ENTRY = Entry("run", "StepClosed", "body")
 
@@ -244,3 +245,28 @@ def test_after_a_failed_batch_each_later_one_is_told_so(tmp_path: Path) -> None:
 
     told: list[Exception | None] = []
     asyncio.run(main())
+
+
+class Loses(DictStore):
+    def keep(self, entries: Sequence[Entry]) -> None:
+        super().keep([entry for entry in entries if entry.body != "5.3"])
+
+
+class TellsWithin(FileStore):
+    def submit(self, entries: Sequence[Entry], told: Kept) -> None:
+        super().submit(entries, lambda _: None)
+        told(None)
+
+
+class TellsTwice(FileStore):
+    def submit(self, entries: Sequence[Entry], told: Kept) -> None:
+        super().submit(entries, lambda error: [told(error) for _ in range(2)])
+
+
+@pytest.mark.parametrize("kind", [Loses, TellsWithin, TellsTwice])
+def test_a_faster_way_that_breaks_its_promises_breaks_the_contract(tmp_path: Path, kind: Any) -> None:
+    paths = itertools.count()
+    make_store = kind if kind is Loses else lambda: kind(tmp_path / f"{next(paths)}.db", durability="none")
+    check = next(one for one in store_contract(make_store) if one.name == "batches_kept_the_faster_way_are_in_order")
+    with pytest.raises(AssertionError):
+        check()

@@ -361,3 +361,18 @@ def test_what_a_script_has_hung_into_logging_is_gone_afterwards() -> None:
 
     assert durable.run(looks) == 1
     assert logger.handlers == before
+
+
+def test_the_level_counts_that_the_log_has_when_a_line_is_due(caplog: pytest.LogCaptureFixture) -> None:
+    """A daemon's log may be turned up and down while its engine is open."""
+
+    @durable.function
+    async def greets(ctx: Context) -> None: ...
+
+    async def story(lab: Lab) -> None:
+        for number, level in enumerate([logging.WARNING, logging.INFO, logging.ERROR]):
+            caplog.set_level(level, "durable")
+            await lab.start(greets, id=f"r{number}")
+
+    in_a_lab(story, greets)
+    assert [text for text in caplog.messages if "completed" in text] == ["run 'r1' of function 'greets' has completed"]

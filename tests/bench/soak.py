@@ -31,7 +31,7 @@ import durable
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _LOOK_S = 0.01
 _TEXT = "x" * 300
-_SHORTEST = 6  # minutes: the first two warm up, and two are compared with the last two
+_SHORTEST = 8  # minutes: of the half after the prune the first two are compared with the last two
 _MORE = 1.1  # how much more memory, and of the -wal, is flat still
 _SLOWER = 1.5  # how much longer a step may take: the machine does other things, too
 
@@ -62,16 +62,16 @@ class Minute:
 
 
 def verdicts(minutes: list[Minute]) -> list[str]:
-    """Say of memory, `-wal` and latency whether they are flat: the last two minutes beside the third and fourth."""
+    """Say of memory, `-wal` and latency whether they are flat from the prune on, which takes room once."""
     if len(minutes) < _SHORTEST:
         return [f"too short to say whether anything grows: {_SHORTEST} minutes at least"]
-    told = []
+    after, told = minutes[len(minutes) // 2 :], []
     for what, unit, scale, allowed in (
         ("memory", "MB", 1 << 20, _MORE),
         ("wal", "MB", 1 << 20, _MORE),
         ("step", "ms", 1e-3, _SLOWER),
     ):
-        early, late = (max(getattr(one, what) for one in some) for some in (minutes[2:4], minutes[-2:]))
+        early, late = (max(getattr(one, what) for one in some) for some in (after[:2], after[-2:]))
         word = "flat" if late <= allowed * early else "GROWS"
         told.append(f"{what}: {word}, {early / scale:.1f} -> {late / scale:.1f} {unit}")
     return told

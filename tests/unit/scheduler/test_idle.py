@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import durable
+from durable.timers import TimerWheel
 from tests.bench.idle import CountingLoop, SkippingClock
 
 RUNS = 2_000  # `python -m tests.bench --more idle` does the same with 10,000, for 30 s of real time
@@ -65,6 +66,27 @@ def counted(functions: list[durable.Function[Any]], store: Path | None, runs: in
 def test_an_engine_with_thousands_of_waiting_runs_wakes_up_at_most_once_in_30_seconds(tmp_path: Path) -> None:
     """Section 9: idle. Timers share one armed callback; nothing is polled, in the loop or in the store's threads."""
     assert counted([sleeper, listener], tmp_path / "idle.db", RUNS // 2) <= 1
+
+
+def test_ten_thousand_timers_wake_the_loop_at_most_once_in_30_seconds() -> None:
+    """Section 9: idle. One callback is armed for all of them, for hops of 30 s."""
+
+    async def story(loop: CountingLoop) -> int:
+        clock = SkippingClock(loop)
+        timers: TimerWheel[int] = TimerWheel(clock, None, loop.call_soon)
+        for number in range(10_000):
+            timers.set(number, clock.now() + timedelta(days=1, seconds=number))
+        await loop.wake_ups_in(60, skipping=True)
+        found = await loop.wake_ups_in(300, skipping=True)
+        assert len(timers) == 10_000
+        timers.close()
+        return found
+
+    loop = CountingLoop()
+    try:
+        assert loop.run_until_complete(story(loop)) <= 10
+    finally:
+        loop.close()
 
 
 def test_an_engine_on_a_dict_wakes_up_at_most_once_in_30_seconds() -> None:

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _PATIENCE = 1.0  # seconds, for the tasks that are left when the coroutine has ended
+_SYNCS = 2.0  # seconds, for what is called in its place: a busy disk takes its time to keep the last record
 _SIGNALS = {"SIGINT": signal.default_int_handler, "SIGTERM": signal.SIG_DFL, "SIGHUP": signal.SIG_DFL}
 
 
@@ -42,7 +43,7 @@ class Foreground:
     def run(self, main: Callable[[], Coroutine[Any, Any, T]], last: Callable[[], Coroutine[Any, Any, None]]) -> T:
         """Run a coroutine to its end and return its value.
 
-        If a second Ctrl-C cuts the coroutine short, `last` is called in its place and runs for 1 s at the most.
+        If a second Ctrl-C cuts the coroutine short, `last` is called in its place and runs for 2 s at the most.
 
         Raises:
             KeyboardInterrupt, SystemExit: a signal came, or a task raised it. SIGTERM is a SystemExit with status 143,
@@ -149,7 +150,7 @@ class Foreground:
     # The end.
 
     def _clear_up(self, last: Callable[[], Coroutine[Any, Any, None]] | None) -> BaseException | None:
-        """Cancel all tasks that are left and close the loop's generators, within 3 s.
+        """Cancel all tasks that are left and close the loop's generators, within 4 s.
 
         Returns the first exit that one of them raised. Threads of the loop's default executor are left to end by
         themselves: Python waits for them when it exits.
@@ -166,7 +167,7 @@ class Foreground:
 async def _clear(last: Callable[[], Coroutine[Any, Any, None]] | None) -> None:
     loop, own = asyncio.get_running_loop(), asyncio.current_task()
     if last is not None:
-        await _ended([loop.create_task(last())])
+        await _ended([loop.create_task(last())], _SYNCS)
     rest = [task for task in asyncio.all_tasks() if task is not own]
     for task in rest:
         task.cancel()
@@ -174,10 +175,10 @@ async def _clear(last: Callable[[], Coroutine[Any, Any, None]] | None) -> None:
     await _ended([loop.create_task(loop.shutdown_asyncgens())])
 
 
-async def _ended(tasks: list[asyncio.Task[Any]]) -> None:
+async def _ended(tasks: list[asyncio.Task[Any]], seconds: float = _PATIENCE) -> None:
     if not tasks:
         return
-    done, _ = await asyncio.wait(tasks, timeout=_PATIENCE)
+    done, _ = await asyncio.wait(tasks, timeout=seconds)
     for task in done:
         if not task.cancelled() and isinstance(error := task.exception(), Exception):
             asyncio.get_running_loop().call_exception_handler(

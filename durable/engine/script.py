@@ -149,6 +149,7 @@ class _Script(Generic[T]):
         self._runtime: Runtime | None = None
         self._known: Ledger | None = None
         self._run: Run[T] | None = None
+        self._has_ended = False
         self._ends: tuple[RunOpened | None, RunClosed | None] | None = None  # None: not read
         # R14: an exit of a handler ends the process
         set_up(engine, exits=True, folded=self._folded, drained=self._drained)
@@ -175,10 +176,12 @@ class _Script(Generic[T]):
             self._runtime = inside(self._engine, "durable.run")
             self._run = await self._begun()
             self._live.begin(asyncio.get_running_loop(), self._look(self._runtime, self._run.id))
-            return await self._run.result(self._timeout)
+            value = await self._run.result(self._timeout)
+            self._has_ended = True
+            return value
         finally:
             self._live.end()
-            self._close_foreground()
+            await self._close_foreground()
             await self._engine.close()
 
     def _look(self, runtime: Runtime, run: str) -> Look:
@@ -241,10 +244,12 @@ class _Script(Generic[T]):
         say(text)
         return text
 
-    def _close_foreground(self) -> None:
+    async def _close_foreground(self) -> None:
         """Tell which handlers the closing waits for, and how to end it at once."""
         handlers, seconds = ([], 0.0) if self._runtime is None else self._runtime.handlers_left()
         self._foreground.close(waits=bool(handlers))  # before a Ctrl-C can answer to what is told
         if handlers:
             key = "a second Ctrl-C" if signal.SIGINT in self._foreground.signals else "Ctrl-C"
             say(self._account.waiting(handlers, seconds, key))
+            if self._runtime is not None and self._has_ended:
+                await self._drained(self._runtime)  # a Ctrl-C may leave no time for it later

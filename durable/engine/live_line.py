@@ -26,7 +26,7 @@ class LiveLine:
     """
 
     def __init__(self, wanted: bool | None) -> None:
-        self._is_wanted = (is_terminal(sys.stderr) if wanted is None else wanted) and sys.stderr is not None
+        self._is_wanted = is_terminal(sys.stderr) if wanted is None else wanted
         self._bottom = BottomLine() if self._is_wanted and is_terminal(sys.stderr) else None
         self._handle: asyncio.TimerHandle | None = None
         self._said: set[tuple[str, str, str]] = set()

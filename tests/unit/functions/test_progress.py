@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from typing import Any
 
 import pytest
@@ -90,6 +91,31 @@ async def test_each_try_tells_its_own_and_a_failed_one_nothing() -> None:
         step = (await run.info()).steps["load"]
         assert (step.status, step.progress) == ("retrying", None)
         assert await lab.result(run) == "done"
+
+
+async def test_what_a_failed_try_has_told_is_not_shown_for_the_next() -> None:
+    """Nor while something still holds the failed one."""
+    going, again, held = asyncio.Event(), asyncio.Event(), list[Context]()
+
+    async def load() -> None:
+        if not durable.current_step().attempt:
+            durable.progress(3, 10)
+            held.append(copy_context())
+            raise ConnectionError("away")
+        again.set()
+        await going.wait()
+
+    @durable.function(backoff=durable.Backoff(first="1ms"))
+    async def etl(ctx: durable.Context) -> None:
+        await ctx.step.run("load", load)
+
+    async with durable.Engine([etl]) as engine:
+        run = await engine.start(etl)
+        await again.wait()
+        step = (await run.info()).steps["load"]
+        assert (step.status, step.progress) == ("running", None)
+        going.set()
+        await run.result()
 
 
 async def test_steps_of_the_same_key_do_not_mix() -> None:

@@ -52,6 +52,19 @@ def test_lines_of_many_threads_stay_whole_above_it(monkeypatch: pytest.MonkeyPat
     assert seen(shown.text.rsplit("\n", 1)[-1].rsplit("\r", 2)[0], 60)[-1].startswith("durable: it")
 
 
+def test_it_waits_until_what_others_write_ends_with_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with terminal(monkeypatch) as shown:
+        with BottomLine() as bottom:
+            bottom.show("durable: live")
+            print("half of ", end="")
+            bottom.show("durable: more")
+            print("a line")
+            bottom.show("durable: again")
+            shown.hear("again")
+            assert shown.screen() == ["half of a line", "durable: again"]
+    assert shown.screen() == ["half of a line", ""]
+
+
 def test_a_terminal_that_takes_nothing_more_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     with terminal(monkeypatch) as shown:
         with BottomLine() as bottom:

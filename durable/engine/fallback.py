@@ -42,10 +42,14 @@ class Fallback(logging.Handler):
             lines = self.format(record).split("\n")
         except Exception as error:  # from an argument's own text
             lines = [f"{record.msg!s} (which cannot be formatted: {type(error).__name__})"]
-        own = [one._own() for one in fallbacks]
-        if getattr(record, "run_id", None) in own and record.exc_info is None and record.levelno >= logging.ERROR:
+        if self._is_end(record) and vars(record).get("run_id") in [one._own() for one in fallbacks]:
             del lines[1:]
         say(f"{record.levelname}: {lines[0]}", *lines[1:])
+
+    @staticmethod
+    def _is_end(record: logging.LogRecord) -> bool:
+        """Return whether a line is the engine's own about a run that has failed."""
+        return record.levelno == logging.ERROR and vars(record).get("error") is not None
 
 
 def _handlers(logger: logging.Logger) -> Iterator[logging.Handler]:

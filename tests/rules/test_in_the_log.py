@@ -286,6 +286,7 @@ SCRIPT = dedent(
         {late}
         ctx.logger.info("not shown")
         ctx.logger.warning("look %s", "here\\nand there")
+        ctx.logger.error("a user's own\\nis whole")
         await ctx.step.invoke("child", function=child)
 
     durable.run(buy, functions=[child], id="order-7")
@@ -311,8 +312,10 @@ def test_a_script_shows_warnings_and_errors_if_logging_is_not_set_up(tmp_path: P
     assert said[: said.index("Traceback (most recent call last):") + 5] == [
         "durable: WARNING: [order-7] look here",
         "and there",
+        "durable: ERROR: [order-7] a user's own",
+        "is whole",
         "durable: WARNING: run 'order-7/child' of function 'child': step 'pay' has failed in try 1 of 2: "
-        f"ValueError: declined (at buy.py:6 in declined); {said[2].partition('; ')[2]}",
+        f"ValueError: declined (at buy.py:6 in declined); {said[4].partition('; ')[2]}",
         "durable: WARNING: run 'order-7/child' of function 'child': step 'pay' has failed in try 2 of 2: "
         "ValueError: declined (at buy.py:6 in declined); it is not tried again",
         "durable: ERROR: run 'order-7/child' of function 'child' has failed, in attempt 1 of 5: StepError: step 'pay': "
@@ -324,10 +327,10 @@ def test_a_script_shows_warnings_and_errors_if_logging_is_not_set_up(tmp_path: P
         "durable: WARNING: run 'order-7' of function 'buy': step 'child' has failed: StepError: step 'child': "
         "ValueError: declined (at buy.py:6 in declined)",
     ]
-    assert said[2].partition("; ")[2].startswith("the next is at 20")
+    assert said[4].partition("; ")[2].startswith("the next is at 20")
     own = [number for number, line in enumerate(said) if line.startswith("durable: ERROR: run 'order-7' of")]
     assert len(own) == 1 and said[own[0] + 1 : own[0] + 3] == [
-        "Traceback (most recent call last):", '  File "buy.py", line 19, in <module>',
+        "Traceback (most recent call last):", '  File "buy.py", line 20, in <module>',
     ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ empty time costs nothing. When a wide slot comes first, its timers are dealt out
 minutes is sorted instead.
 
 No crowd may stop the loop. So a slot holds its timers in chunks, dicts of at most 340, and one chunk is dealt out or
-sorted at a time. A slot that has eight does not wait until it comes first: whenever its last chunk is full, the first
+sorted at a time. A slot that has twelve does not wait until it comes first: whenever its last chunk is full, the first
 one is dealt out. So a million timers in one hour cost each set a little, and little is left to be done when they are
 due. What finds a timer's chunk is a table of many dicts, for the same reason.
 
@@ -49,7 +49,7 @@ _COARSEST = 5
 _LEVELS = 7  # the bits of a place that tell its level
 _SHIFTS = [_FINEST + _STEP * level for level in range(_COARSEST + 1)]
 _SORTED_LEVELS = 3  # slots of these levels may be sorted as a whole: what is set within the next minutes goes there
-_CROWD = 8  # chunks of a coarse slot: dealing out fewer would make more slots than it is worth
+_CROWD = 12  # chunks of a coarse slot: dealing out fewer would make more slots than it is worth
 _LOOKS = 200  # at slots and chunks whose first timers were dropped, before all else is left to the next turn
 
 # A slot's place is the microsecond at which it begins, and in that number's lowest bits, which are zero, how much finer

@@ -101,6 +101,7 @@ class Look:
         waits: list[Part] = []
         for part, is_running in self._parts():
             (works if is_running else waits).append(part)
+        waits.sort(key=lambda part: not part.command)  # first what a person can bring on
         return Standing(self._name, *self._counts, tuple(works), tuple(waits))
 
     def _parts(self) -> Iterator[tuple[Part, bool]]:

@@ -98,6 +98,25 @@ def test_of_many_it_names_three(monkeypatch: pytest.MonkeyPatch) -> None:
         durable.run(many)
 
 
+def test_what_a_person_can_answer_is_named_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    @durable.function
+    async def both(ctx: durable.Context) -> None:
+        naps = [ctx.step.sleep(f"nap {n}", "1h") for n in range(5)]
+        sleeping = [asyncio.ensure_future(nap) for nap in naps]
+        await ctx.step.wait_for_signal("approval", signal="approve-7", timeout="1h")
+        for one in sleeping:
+            one.cancel()
+
+    def person(one: Terminal) -> None:
+        one.hear(
+            r"\rdurable: both: 0 of 6 steps, waits for signal 'approve-7' [^\r]*, sleeps in 'nap 0' [^\r]* and 3 more"
+        )
+        answered(one.hear(r"durable: both: waits for signal 'approve-7' .*:\r\n(.*)\r\n")[1])
+
+    with terminal(monkeypatch, person):
+        durable.run(both, store=tmp_path / "x.db")
+
+
 def test_what_its_children_do_is_shown_with_their_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     @durable.function
     async def parent(ctx: durable.Context) -> str:

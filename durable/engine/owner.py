@@ -242,6 +242,7 @@ class Owner:
         self._parts.notices.closing()
         if runtime.journal.failure is None:
             try:
+                await runtime.scheduler.resting.say_all()
                 runtime.journal.close(EngineClosed(runtime.clock.now()))
                 await runtime.journal.synced()
             except StoreError as error:

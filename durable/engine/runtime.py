@@ -89,6 +89,7 @@ class Runtime:
         self.receiver.begin()
         for run in list(self.state.ledgers):
             self.scheduler.begin(run)
+        self.scheduler.tell_missing(self.state.parked.values())
 
     def park_all(self) -> None:
         """Tell all callers that wait for a run's end that the run is parked.
@@ -121,6 +122,9 @@ class Runtime:
                 await asyncio.sleep(0)
                 self.check_wanted()
         self.state.told_all()
+        self.state.park_resting()
+        for declaration in self.state.functions.values():
+            self.state.unpark_unstarted(declaration)
         ledgers = list(self.state.ledgers.values())
         self.recovery.recover(ledgers, was_clean=last is None or isinstance(last, EngineClosed))
         for number, ledger in enumerate(ledgers):
@@ -142,6 +146,7 @@ class Runtime:
     def declare(self, function: Function[Any]) -> None:
         """Register a function with the open engine, and begin the runs that lacked it."""
         self.state.declare(declaration_of(function))
+        self.state.unpark_unstarted(self.state.functions[function.id])
         for run in [run for run in self.state.unfinished() if run.function == function.id]:
             self.scheduler.deadlines.arm_timeouts(run)
             self.scheduler.begin(run.run)

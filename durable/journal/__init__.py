@@ -33,6 +33,7 @@ from durable.journal.records import (
     Record,
     RunClosed,
     RunOpened,
+    RunRested,
     RunResumed,
     RunRetried,
     RunStarted,
@@ -50,7 +51,7 @@ from durable.journal.rules.declaration import WAIT_NAMES, CancelRule, Declaratio
 from durable.journal.rules.ledger import Ledger, StepFacts
 from durable.journal.rules.limits import Limits, output_too_large, too_many_steps
 from durable.journal.rules.misuse import is_failed_call, misplaced, misuse
-from durable.journal.rules.parked import ParkedRun
+from durable.journal.rules.parked import ParkedRun, rest_of
 from durable.journal.rules.reopening import awaited_children, reopen
 from durable.journal.rules.retries import (
     FINAL,
@@ -102,6 +103,7 @@ __all__ = [
     "RetryOn",
     "RunClosed",
     "RunOpened",
+    "RunRested",
     "RunResumed",
     "RunRetried",
     "RunStarted",
@@ -142,6 +144,7 @@ __all__ = [
     "recorded",
     "recorded_event",
     "reopen",
+    "rest_of",
     "sent_event",
     "set_trace",
     "stamped",

@@ -21,6 +21,7 @@ from durable.journal.records import (
     Record,
     RunClosed,
     RunOpened,
+    RunRested,
     RunRetried,
     StepClosed,
     StepOpened,
@@ -62,6 +63,8 @@ class Entries:
                 return Entry(message_run(record.id), "MessageTaken", write(record), ends_run=True)
             case EngineClosed():
                 return Entry("", "EngineClosed", write(record), keep_until=after(record.at, CLOSING_KEPT))
+            case RunRested():
+                return entry_of(record.run, "RunRested", write(record), sums_up=True)
             case RunRetried() if record.reopened:
                 ledger = self._known(record.run)
                 row = RunRow(record.run, ledger.function, ledger.event.name, ledger.opened_at)
@@ -104,14 +107,16 @@ def _setters(of: type) -> list[Callable[[object, object], None]]:
 
 
 _new = object.__new__
-_put_run, _put_kind, _put_body, _put_ends_run, _put_keep_until, _put_row = _setters(Entry)
+_put_run, _put_kind, _put_body, _put_ends_run, _put_keep_until, _put_row, _put_sums_up = _setters(Entry)
 _put_id, _put_function, _put_event, _put_opened_at, _put_ended_at, _put_status, _put_error = _setters(RunRow)
 
 
-def entry_of(run: str, kind: str, body: str, row: RunRow | None = None, *, ends_run: bool = False) -> Entry:
+def entry_of(
+    run: str, kind: str, body: str, row: RunRow | None = None, *, ends_run: bool = False, sums_up: bool = False
+) -> Entry:
     """Return an entry whose kind, and body unless it says otherwise, are this library's own."""
     if not (run.isascii() and body.isascii()):
-        return Entry(run, kind, body, ends_run, row=row)
+        return Entry(run, kind, body, ends_run, row=row, sums_up=sums_up)
     entry = _new(Entry)
     _put_run(entry, run)
     _put_kind(entry, kind)
@@ -119,6 +124,7 @@ def entry_of(run: str, kind: str, body: str, row: RunRow | None = None, *, ends_
     _put_ends_run(entry, ends_run)
     _put_keep_until(entry, None)
     _put_row(entry, row)
+    _put_sums_up(entry, sums_up)
     return entry
 
 

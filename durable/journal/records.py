@@ -272,7 +272,41 @@ class RunClosed:
     reason: str | None = None
 
 
-RunRecord = RunOpened | RunResumed | RunStarted | RunRetried | StepOpened | StepRetried | StepClosed | RunClosed
+@attrs.frozen
+class RunRested:
+    """A run does nothing but wait in one step.
+
+    Until the run's next record this one stands for all before it: recovery needs no other of them, and calls the
+    function only when the step has its outcome. A run's other records cannot say so: a handler may run beside the wait
+    and has no record before it ends.
+
+    Attributes:
+        event: the event that opened the run, at the time `opened_at`.
+        turn: the turn that the next outcome joins.
+        size: the length of all outputs so far.
+        count: the number of the run's records, this one included.
+        reopenings, since: how often the run was opened again (R32), and when it was opened last.
+    """
+
+    run: str
+    function: str
+    key: str
+    kind: StepKind
+    wait: Wait
+    event: Event
+    opened_at: datetime
+    at: datetime
+    turn: int
+    size: int
+    count: int
+    started_at: datetime | None = None
+    reopenings: int = 0
+    since: datetime | None = None
+
+
+RunRecord = (
+    RunOpened | RunResumed | RunStarted | RunRetried | RunRested | StepOpened | StepRetried | StepClosed | RunClosed
+)
 
 
 Record = EventSent | KeyClaimed | MessageTaken | EngineClosed | RunRecord

@@ -81,6 +81,7 @@ class Journal:
         self._queue: list[Entry] = []
         self._untold: list[tuple[Callable[[Any], None], Any]] = []
         self.watchers: list[Callable[[str], None]] = []
+        self._riders: list[Callable[[], object]] = []
         self._loop = asyncio.get_running_loop()
         self._is_flushing = False  # a flush is scheduled
         self._is_submitting = not self.immediate  # a batch is under way, or none may be submitted yet
@@ -228,6 +229,16 @@ class Journal:
         else:
             self._waiting.append((number, told))
 
+    def ride(self, rider: Callable[[], object]) -> None:
+        """Call `rider` once, right before a later write if one follows, so that what it posts goes with that."""
+        self._riders.append(rider)
+
+    def _board(self) -> None:
+        if self._riders and self._queue and self._refusal is None:
+            riders, self._riders = self._riders, []
+            for rider in riders:
+                rider()
+
     def _refuse(self) -> None:
         if self._refusal is not None:
             raise StoreError(str(self._refusal)) from self._refusal
@@ -251,6 +262,7 @@ class Journal:
             StoreError: the store has failed; it is not known whether the posted records are stored.
         """
         if self.immediate:
+            self._board()
             self.flush()
         self.check()
         if self.posted > self.durable:
@@ -304,12 +316,14 @@ class Journal:
         self._is_flushing = False
         if self.immediate:
             self._tell_untold()
+            self._board()
             self.flush()
         elif not self._is_submitting:
             self._submit_queued()
 
     def _submit_queued(self) -> None:
         self._tell_untold()
+        self._board()
         batch = self._queue
         if not batch or self.failure is not None:
             return

@@ -151,8 +151,11 @@ class Deadlines:
         for scheduled in self._state.scheduled.values():
             if scheduled.due is not None:
                 self._timers.set(EventDue(scheduled.id), scheduled.due)
-        for number, ledger in enumerate(list(self._state.ledgers.values()), 1):
-            self._arm(ledger)
+        for number, run in enumerate(list(self._state.unfinished()), 1):
+            if isinstance(run, Ledger):
+                self._arm(run)
+            else:
+                self._arm_parked(run)
             if number % _ARMED_AT_ONCE == 0:
                 await asyncio.sleep(0)
 
@@ -169,6 +172,15 @@ class Deadlines:
                 self._set_ahead(StepDue(ledger.run, key), facts.due)
             elif facts.is_waiting and facts.wait is not None and facts.wait.until is not None:
                 self._timers.set(StepDue(ledger.run, key), facts.wait.until)
+
+    def _arm_parked(self, run: ParkedRun) -> None:
+        if run.run not in self._state.parked:
+            return
+        declaration, until = self._state.functions.get(run.function), run.wait.until
+        if declaration is not None and declaration.finish_timeout is not None:
+            self._arm_finish(run)  # it has started, so START is met
+        if until is not None:
+            self._timers.set(StepDue(run.run, run.key), until)
 
     def arm_timeouts(self, run: Ledger | ParkedRun) -> None:
         """Set the timers for the `Timeouts` of a run's function.

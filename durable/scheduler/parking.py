@@ -1,7 +1,8 @@
 """Take the coroutines from waiting runs, and give these runs new ones later.
 
 Separate because parking saves memory and changes nothing else: no record says whether a run was parked.
-Leaves to `scheduler` the beginning of runs, to `parked` the facts that are kept of a parked run.
+Leaves to `scheduler` the beginning of runs, to `parked` the facts that are kept of a parked run, to `resting` the
+record that such a run rests.
 
 If more than `resident` runs have a coroutine, the surplus is parked, those first that began first. A run can be parked
 if it has one task, which awaits one step, and the wait of that step is recorded. Its task is cancelled, which records
@@ -16,7 +17,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from durable.errors import StoreCorruptError
-from durable.journal import Record, RunRetried, StepOpened, StepRetried
+from durable.journal import ParkedRun, Record, RunRetried, StepOpened, StepRetried
 from durable.scheduler.delivery import QUIET
 from durable.scheduler.parts import Parts
 from durable.scheduler.session import Session
@@ -31,7 +32,8 @@ class Parking:
     """Parking keeps the number of runs with a coroutine to about `resident`.
 
     `sessions` are these runs. `leaving` are parked runs whose execution has not ended yet. `begin(run)` is called for a
-    run whose whole ledger has been read again. `spawn` runs a coroutine in the background.
+    run whose whole ledger has been read again, `parked` for each run that was parked. `spawn` runs a coroutine in the
+    background.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Parking:
         begin: Callable[[str], None],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         strays: Strays,
+        parked: Callable[[ParkedRun], None],
     ) -> None:
         self._parts = parts
         self._state = parts.decisions.state
@@ -48,6 +51,7 @@ class Parking:
         self._begin = begin
         self._spawn = spawn
         self._strays = strays
+        self._parked = parked
         self._stirs = 0
         self._is_looking = False
         self.leaving: dict[str, asyncio.Future[None]] = {}
@@ -104,6 +108,7 @@ class Parking:
         run = session.ledger.run
         del self._sessions[run]
         self._state.park(run, key)
+        self._parked(self._state.parked[run])
         gone = self.leaving[run] = self._parts.loop.create_future()
         session.is_stopped = True
         session.stop()

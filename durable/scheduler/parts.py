@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
+from datetime import timedelta
 from typing import Any
 
 import attrs
@@ -35,6 +36,7 @@ class Settings:
     Attributes:
         max_crashes: how many deaths of the process a run may cause before it fails (R26).
         resident: how many waiting runs keep their coroutine.
+        rests_after: how long a run is parked until it is recorded that it rests.
         threads: how many blocking handlers run at once.
         grace: the seconds for which a closing engine lets handlers go on.
         stand_in: replaces handlers in tests, or None.
@@ -53,6 +55,7 @@ class Settings:
     logger: logging.Logger
     max_crashes: int = 10
     resident: int = RESIDENT
+    rests_after: timedelta = timedelta(seconds=10)  # younger waits are not worth a record: most are over by then
     threads: int = 40
     grace: float = 0.0
     stand_in: StandIn | None = None

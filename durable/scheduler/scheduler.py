@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence, Sized
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -26,6 +26,7 @@ from durable.journal import (
     Err,
     Ledger,
     Ok,
+    ParkedRun,
     Record,
     RunClosed,
     RunOpened,
@@ -42,6 +43,7 @@ from durable.scheduler.pacing import Pace
 from durable.scheduler.parking import Parking
 from durable.scheduler.parts import Parts
 from durable.scheduler.recovery import Recovery
+from durable.scheduler.resting import Resting
 from durable.scheduler.session import Session
 from durable.scheduler.stopping import ClosingTime, end, has_left, stop
 from durable.scheduler.strays import CAN_LOOK, Strays
@@ -84,7 +86,8 @@ class Scheduler:
         self.to_begin: Sequence[Sized] = (self._starting, self._begins)
         self._told_missing: set[str] = set()
         self.strays = Strays(parts.settings.engine, parts.loop, parts.logger, self._spawn)
-        self.parking = Parking(parts, self.sessions, self._begin_now, self._spawn, self.strays)
+        self.resting = Resting(parts, self.sessions, self.strays)
+        self.parking = Parking(parts, self.sessions, self._begin_now, self._spawn, self.strays, self.resting.note)
         self.deadlines = Deadlines(parts, self._begin_when_durable, self._try_again)
         for follower in (self.deadlines, self, self.parking):
             parts.journal.follow(follower)
@@ -227,7 +230,13 @@ class Scheduler:
         session.main = main
         main.add_done_callback(partial(self._main_ended, session), context=self._parts.variables)
 
-    def _tell_missing(self, ledger: Ledger) -> None:
+    def tell_missing(self, runs: Iterable[Ledger | ParkedRun]) -> None:
+        """Name in the log the runs whose function is not registered (R25)."""
+        for run in runs:
+            if run.function not in self._functions:
+                self._tell_missing(run)
+
+    def _tell_missing(self, ledger: Ledger | ParkedRun) -> None:
         if ledger.run not in self._told_missing:
             self._told_missing.add(ledger.run)
             self._parts.logger.warning(
@@ -303,6 +312,7 @@ class Scheduler:
 
     def stop(self) -> None:
         """Refuse every step call, begin no try, and begin to cancel the functions."""
+        self.resting.stop()
         self._closing = True
         self._begins.clear()
         self._parts.threads.hold()

@@ -72,13 +72,27 @@ class Strays:
             self._timer = self._loop.call_later(wait, self.look) if wait > 0 else self._loop.call_soon(self.look)
 
     async def busy(self) -> set[Session]:
-        """Return the executions that have strays; these must not be parked."""
+        """Return the executions that have strays or clocks of their own; these must not be parked."""
         if not CAN_LOOK:
-            return set()
+            return self.busy_now()
         told: asyncio.Future[set[Session]] = self._loop.create_future()
         self._told.append(told)
         self.look_soon()
         return await told
+
+    def busy_now(self) -> set[Session]:
+        """Return what `busy` does, whatever the pace of looks."""
+        return {session for session, _ in self._found() if not session.refused} | self._timed()
+
+    def _timed(self) -> set[Session]:
+        """Return the executions whose function has set a timer of the loop, such as `asyncio.timeout` does.
+
+        On a loop that does not show its timers, such as uvloop's, there are none.
+        """
+        timers: list[asyncio.TimerHandle] = getattr(self._loop, "_scheduled", [])
+        contexts = [timer._context for timer in timers if not timer.cancelled()]  # type: ignore[attr-defined]
+        owners = [context.get(BODY) for context in contexts if context.get(CURRENT) is None]
+        return {owner for owner in owners if isinstance(owner, Session)}
 
     def look(self) -> None:
         """Look now, and cancel the strays of executions that are over."""
@@ -106,6 +120,8 @@ class Strays:
         if cleanup:
             self._spawn(self._let_clean_up(cleanup))
         told, self._told = self._told, []
+        if told:
+            busy |= self._timed()
         for waiting in told:
             if not waiting.done():
                 waiting.set_result(busy)

@@ -20,8 +20,11 @@ _BATCH = "batch/"
 _GENERATION = "generation"
 _OF_A_MAPPING = ("keys", "__getitem__", "__setitem__", "__delitem__", "__iter__", "__len__")
 
-_Fact = tuple[int, str, str, str, bool, int | None, Fields | None]
-"""An entry as the mapping holds it: number, run, kind, body, ends_run, keep_until in microseconds, row."""
+_Fact = tuple[int, str, str, str, bool, int | None, Fields | None, *tuple[bool, ...]]
+"""An entry as the mapping holds it: number, run, kind, body, ends_run, keep_until in microseconds, row.
+
+One that sums up its run has an eighth item: earlier releases, which would not know its kind, refuse it.
+"""
 
 
 @checked_making
@@ -73,7 +76,7 @@ class DictStore:
         self._check_open()
         if not entries:
             return
-        batch = tuple(
+        batch: tuple[_Fact, ...] = tuple(
             [
                 (
                     number,
@@ -87,6 +90,8 @@ class DictStore:
                 for number, entry in enumerate(entries, self._number + 1)
             ]
         )
+        if any([entry.sums_up for entry in entries]):  # noqa: C419
+            batch = tuple([(*fact, True) if one.sums_up else fact for fact, one in zip(batch, entries, strict=True)])
         try:
             self.mapping[f"{_BATCH}{batch[0][0]}"] = batch
         except Exception as error:
@@ -101,7 +106,8 @@ class DictStore:
         facts = {fact[0]: fact for fact in self._kept if fact[5] is not None and fact[5] > at}
         for run, of_run in self._runs.items():
             if run and not of_run[-1][4]:
-                facts.update((fact[0], fact) for fact in of_run)
+                last = of_run[-1]
+                facts.update((fact[0], fact) for fact in ((last,) if _sums_up(last) else of_run))
         for number in sorted(facts):
             yield _entry(facts[number])
 
@@ -225,10 +231,14 @@ def _checked(mapping: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     return mapping
 
 
+def _sums_up(fact: _Fact) -> bool:
+    return len(fact) > 7
+
+
 def _entry(fact: _Fact) -> Entry:
-    _, run, kind, body, ends_run, keep_until, row = fact
+    _, run, kind, body, ends_run, keep_until, row, *_ = fact
     until = None if keep_until is None else instant(keep_until)
-    return Entry(run, kind, body, ends_run, until, None if row is None else row_of(run, row))
+    return Entry(run, kind, body, ends_run, until, None if row is None else row_of(run, row), _sums_up(fact))
 
 
 def _fields(facts: list[_Fact]) -> Fields | None:

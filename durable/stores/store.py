@@ -73,6 +73,8 @@ class Entry:
         keep_until: for a fact of no single run: the instant until which recovery reads it.
         row: the run's row for `Store.find` from this entry on; None leaves the row as it was. It is not part of the
             record: an entry that a store reads back may lack it, and entries are compared without it.
+        sums_up: whether this entry stands for all earlier ones of its run. While it is the run's last, `unfinished` may
+            leave those out. A store that does not keep this mark yields them all.
 
     Raises:
         TypeError, ValueError: at the call, for a value that no store could give back as it was: half of a surrogate
@@ -85,6 +87,7 @@ class Entry:
     ends_run: bool = False
     keep_until: datetime | None = None
     row: RunRow | None = attrs.field(default=None, eq=False)
+    sums_up: bool = attrs.field(default=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
         if not (
@@ -179,7 +182,7 @@ class Store(Protocol):
         """Yield the entries that recovery reads, in append order.
 
         These are all entries of each run whose last entry does not end it, and all entries whose `keep_until` is later
-        than `now`.
+        than `now`. Of a run whose last entry `sums_up` this entry is enough.
         """
 
     def history(self, run: str) -> AsyncIterator[Entry]:

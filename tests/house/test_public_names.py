@@ -44,7 +44,7 @@ MEMBERS = {
     "DictStore": f"{STORE} keep mapping",
     "Dies": "when times",
     "Engine": "open close send send_signal start invoke run runs result info cancel retry settled",
-    "Entry": "run kind body ends_run keep_until row",
+    "Entry": "run kind body ends_run keep_until row sums_up",
     "Event": "name data id ts v",
     "FailingStore": f"{STORE} store appends",
     "FileStore": f"{STORE} submit path durability",

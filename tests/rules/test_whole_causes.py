@@ -6,6 +6,7 @@ import asyncio
 import copy
 import random
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,6 +17,7 @@ from durable import Cancel, Context, DictStore, Event, RecordedError, TriggerEve
 from durable.engine.engine import inside
 from durable.functions import declaration_of
 from durable.journal import entries as making
+from durable.journal import rest_of
 from durable.journal.codec.write import read
 from durable.journal.records import (
     Cancelled,
@@ -276,6 +278,16 @@ def _is_parked(state: State, number: int) -> None:
             state.park(run, waiting[0])
 
 
+def _rests(state: State, at: datetime) -> list[Record]:
+    """Return a record that a run rests, if one that waits in one step is there."""
+    rests: list[Record] = [run.rest(at) for run in state.parked.values()]
+    for ledger in state.ledgers.values():
+        waiting = [key for key, facts in ledger.steps.items() if facts.is_waiting]
+        if len(waiting) == 1:
+            rests.append(rest_of(ledger, waiting[0], at))
+    return rests[:1]
+
+
 def _living(drawn: dict[str, Any], last: Record) -> dict[str, Any]:
     """Leave out the keys that have run out: each fold forgets some of them, and nobody misses those."""
     return {**drawn, "seen": {key: value for key, value in drawn["seen"].items() if value[1] > last.at}}
@@ -292,6 +304,9 @@ def test_any_record_and_any_row_of_them_can_be_taken_back(parks: bool, most: int
             row = life[number : number + chance.randint(1, most)]
             if parks:
                 _is_parked(state, number)
+            if number % 12 == 5:
+                life[number:number] = _rests(state, row[0].at)
+                row = life[number : number + len(row)]
             before, listening, taken = picture(state), order(state), []
             for record in row:
                 kinds.add(type(record))

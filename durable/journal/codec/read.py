@@ -35,6 +35,7 @@ from durable.journal.records import (
     Record,
     RunClosed,
     RunOpened,
+    RunRested,
     RunResumed,
     RunRetried,
     RunStarted,
@@ -210,6 +211,26 @@ def _run_retried(head: Head, value: Json | None) -> RunRetried:
     )
 
 
+def _run_rested(head: Head, value: Json | None) -> RunRested:
+    opened_at = _instant(head["opened_at"])
+    return RunRested(
+        _text(head["run"]),
+        intern(head["function"]),
+        intern(head["key"]),
+        _STEP_KINDS[head["kind"]],
+        _wait(head["wait"]),
+        _event(head["event"], value, opened_at),
+        opened_at,
+        _instant(head["at"]),
+        _whole(head["turn"]),
+        _whole(head["size"]),
+        _whole(head["count"]),
+        _instant_or_none(head.get("started_at")),
+        _whole(head.get("reopenings", 0)),
+        _instant_or_none(head.get("since")),
+    )
+
+
 def _step_opened(head: Head, value: Json | None) -> StepOpened:
     _refuse_value(value)
     kind, at = _STEP_KINDS[head["kind"]], _instant(head["at"])
@@ -260,6 +281,7 @@ READERS: dict[str, Callable[[Head, Json | None], Record]] = {
     "RunResumed": _run_resumed,
     "RunStarted": _run_started,
     "RunRetried": _run_retried,
+    "RunRested": _run_rested,
     "StepOpened": _step_opened,
     "StepRetried": _step_retried,
     "StepClosed": _step_closed,

@@ -35,6 +35,7 @@ from durable.journal.records import (
     Record,
     RunClosed,
     RunOpened,
+    RunRested,
     RunRetried,
     StepClosed,
     StepKind,
@@ -57,7 +58,8 @@ _LATER: dict[type, tuple[str, ...]] = {
     RunRetried: ("waits",),
     ForEvent: ("ask",),
     ForSignal: ("ask",),
-}  # written only if they are set, since earlier releases did not have these fields
+    RunRested: ("started_at", "reopenings", "since"),
+}  # written only if they are set: most are not, or earlier releases did not have these fields
 Parts = tuple[str, Json | None]  # a record's own fields as JSON, and the text of the user's value that follows them
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -130,13 +132,32 @@ def _any(record: Record) -> Parts:
 
 
 def _step_opened(record: StepOpened) -> Parts:
-    wait = record.wait
-    waited = f'{{"until":"{_instant(wait.until)}","_type":"Until"}}' if type(wait) is Until else dumps(_plain(wait))
     head = (
-        f'{{"run":{_quoted(record.run)},"key":{_quoted(record.key)},"kind":"{record.kind}","wait":{waited},'
-        f'"at":"{_instant(record.at)}"}}'
+        f'{{"run":{_quoted(record.run)},"key":{_quoted(record.key)},"kind":"{record.kind}",'
+        f'"wait":{_wait(record.wait)},"at":"{_instant(record.at)}"}}'
     )
     return head, None
+
+
+def _wait(wait: Wait) -> str:
+    return f'{{"until":"{_instant(wait.until)}","_type":"Until"}}' if type(wait) is Until else dumps(_plain(wait))
+
+
+def _run_rested(record: RunRested) -> Parts:
+    opened_at, later = _instant(record.opened_at), ""
+    event, data = _event(record.event, record.opened_at, opened_at)
+    if record.started_at is not None:
+        later = f',"started_at":"{_instant(record.started_at)}"'
+    if record.reopenings:
+        later = f'{later},"reopenings":{record.reopenings}'
+    if record.since is not None:
+        later = f'{later},"since":"{_instant(record.since)}"'
+    return (
+        f'{{"run":{_quoted(record.run)},"function":{_quoted(record.function)},"key":{_quoted(record.key)},'
+        f'"kind":"{record.kind}","wait":{_wait(record.wait)},"event":{event},"opened_at":"{opened_at}",'
+        f'"at":"{_instant(record.at)}","turn":{record.turn},"size":{record.size},"count":{record.count}{later}}}',
+        data,
+    )
 
 
 def _run_opened(record: RunOpened) -> Parts:
@@ -180,6 +201,7 @@ def _event(event: Event, when: datetime, at: str) -> tuple[str, Json]:
 _PARTS: dict[type, Callable[[Any], Parts]] = {
     StepOpened: _step_opened,
     RunOpened: _run_opened,
+    RunRested: _run_rested,
     RunClosed: _run_closed,
     EventSent: _event_sent,
 }

@@ -23,6 +23,7 @@ from durable.journal.records import (
     RunClosed,
     RunOpened,
     RunRecord,
+    RunRested,
     RunResumed,
     RunRetried,
     RunStarted,
@@ -100,6 +101,7 @@ class Ledger:
         delivered: the last turn that was delivered, or None without an execution. These two are not facts, but belong
             to this process: turns that were read from the store are closed (see `delivery`).
         latest: the time of the latest record.
+        rested: the number of the last record that says that the run rests in one wait; later ones end the rest.
         is_whole: false after a run was parked. The ledger then knows the step that was open, and later records. The
             others are in the store.
     """
@@ -127,6 +129,7 @@ class Ledger:
     reopenings: int = 0
     reopened_at: datetime | None = None
     count: int = 1
+    rested: int = 0
     is_whole: bool = True
     latest: datetime = attrs.field(default=attrs.Factory(lambda ledger: ledger.opened_at, takes_self=True))
 
@@ -142,6 +145,13 @@ class Ledger:
         The deadlines of the run as a whole count from then.
         """
         return self.reopened_at or self.opened_at
+
+    @property
+    def rests_in(self) -> str | None:
+        """The key of the step in which the run is recorded to rest, or None."""
+        if self.rested != self.count:
+            return None
+        return next(key for key, facts in self.steps.items() if facts.is_waiting)
 
     def fold(self, record: RunRecord) -> None:
         """Take one more record of the run in."""
@@ -164,6 +174,10 @@ class Ledger:
                 self.deaths, self.alone, self.resumed_at = record.deaths, record.alone, record.at
             case RunStarted():
                 self.started_at = record.at
+            case RunRested():
+                if record.count != self.count:
+                    raise ValueError(f"it rests after {record.count} records, of which there are {self.count}")
+                self.rested = record.count
             case RunClosed():
                 self.status, self.ended_at = record.status, record.at
                 self.output, self.error, self.reason = record.output, record.error, record.reason
@@ -232,10 +246,14 @@ class Ledger:
         for key in record.waits:
             self.steps[key].is_waiting = self.steps[key].is_unasked = True
 
+    @property
+    def next_turn(self) -> int:
+        """The turn that outcomes join once all recorded turns are closed."""
+        return max(self.open_turn, max(self.turns) + 1) if self.turns else self.open_turn
+
     def close_turns(self) -> None:
         """Close all recorded turns, so that new outcomes join a new one."""
-        if self.turns:
-            self.open_turn = max(self.open_turn, max(self.turns) + 1)
+        self.open_turn = self.next_turn
 
     def pending(self, key: str) -> StepFacts | None:
         """Return the facts of a step if it is open, else None."""

@@ -3,77 +3,144 @@
 A parked run has no coroutine, and waits in one step.
 
 Separate because a hundred thousand of these must be small; the rest of their ledgers is in the store alone.
-Leaves to `parking` the choice of runs, and the reading of the rest.
+Leaves to `parking` and `resting` the choice of runs, and the reading of the rest.
 """
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple
 
-from durable.events import Event
-from durable.journal.records import StepKind, Wait, without_ask
+from durable.journal.records import RunRested, StepKind, Until, Wait, without_ask
 from durable.journal.rules.ledger import Ledger, StepFacts
+
+
+def rest_of(ledger: Ledger, key: str, at: datetime) -> RunRested:
+    """Return the record that a run rests in step `key`, as the run's next one."""
+    facts = ledger.steps[key]
+    wait = without_ask(facts.wait)
+    assert wait is not None, "a run rests in a wait"
+    return RunRested(
+        ledger.run,
+        ledger.function,
+        key,
+        facts.kind,
+        wait,
+        ledger.event,
+        ledger.opened_at,
+        at,
+        ledger.next_turn,
+        ledger.size,
+        ledger.count + 1,
+        ledger.started_at,
+        ledger.reopenings,
+        ledger.reopened_at,
+    )
+
+
+class _Shape(NamedTuple):
+    """What is the same for most runs that wait in the same step of the same function."""
+
+    function: str
+    key: str
+    kind: StepKind
+    turn: int
+    size: int
+    records: int
+    reopenings: int
+    is_said: bool
+
+
+@lru_cache(maxsize=4_096)
+def _shared(shape: _Shape) -> _Shape:
+    """Return one object for all equal shapes."""
+    return shape
 
 
 class ParkedRun:
     """A parked run holds the facts that the rules need while it waits.
 
-    They find it by these, and end the step in which it waits.
+    They find it by these, and end the step in which it waits. What is the same for many runs, it shares with them.
     """
 
-    __slots__ = (
-        "_count",
-        "_kind",
-        "_open_turn",
-        "_reopenings",
-        "_size",
-        "event",
-        "function",
-        "key",
-        "opened_at",
-        "run",
-        "since",
-        "started_at",
-        "wait",
-    )
+    __slots__ = ("_reopened_at", "_shape", "_wait", "event", "opened_at", "run", "started_at")
 
-    event: Event
-    opened_at: datetime
-    since: datetime
-    started_at: datetime | None
-    wait: Wait | None
-    _kind: StepKind
+    def __init__(self, rest: RunRested, *, count: int, is_said: bool) -> None:
+        self.run = rest.run
+        self.event = rest.event
+        self.opened_at = rest.opened_at
+        self.started_at = rest.started_at
+        self._reopened_at = rest.since
+        wait = rest.wait
+        self._wait = wait.until if type(wait) is Until else wait
+        shape = _Shape(rest.function, rest.key, rest.kind, rest.turn, rest.size, count, rest.reopenings, is_said)
+        self._shape = _shared(shape)
 
-    def __init__(self, ledger: Ledger, key: str) -> None:
-        ledger.close_turns()
-        facts = ledger.steps[key]
-        self.run = ledger.run
-        self.function = sys.intern(ledger.function)
-        self.event = ledger.event
-        self.opened_at, self.since = ledger.opened_at, ledger.since
-        self.started_at = ledger.started_at
-        self.key = sys.intern(key)
-        self.wait = without_ask(facts.wait)
-        self._kind = facts.kind
-        self._open_turn = ledger.open_turn
-        self._size = ledger.size
-        self._reopenings = ledger.reopenings
-        self._count = ledger.count
+    @property
+    def function(self) -> str:
+        """The id of the run's function."""
+        return self._shape.function
+
+    @property
+    def key(self) -> str:
+        """The key of the step in which the run waits."""
+        return self._shape.key
+
+    @property
+    def count(self) -> int:
+        """The number of the run's records."""
+        return self._shape.records
+
+    @property
+    def is_said(self) -> bool:
+        """Whether the run's last record says that it rests."""
+        return self._shape.is_said
+
+    @property
+    def since(self) -> datetime:
+        """The time at which the run was opened, or last opened again: see `Ledger.since`."""
+        return self._reopened_at or self.opened_at
+
+    @property
+    def wait(self) -> Wait:
+        """What the run waits for."""
+        return Until(self._wait) if isinstance(self._wait, datetime) else self._wait
+
+    def rest(self, at: datetime) -> RunRested:
+        """Return the record that the run rests, as its next one."""
+        shape = self._shape
+        return RunRested(
+            self.run,
+            shape.function,
+            shape.key,
+            shape.kind,
+            self.wait,
+            self.event,
+            self.opened_at,
+            at,
+            shape.turn,
+            shape.size,
+            shape.records + 1,
+            self.started_at,
+            shape.reopenings,
+            self._reopened_at,
+        )
 
     def ledger(self) -> Ledger:
         """Return a ledger that can fold further records, and knows only the open step."""
+        shape = self._shape
         return Ledger(
             self.run,
-            self.function,
+            shape.function,
             self.event,
             self.opened_at,
-            steps={self.key: StepFacts(self._kind, self.opened_at, self.wait, is_waiting=True)},
-            open_turn=self._open_turn,
-            size=self._size,
+            steps={shape.key: StepFacts(shape.kind, self.opened_at, self.wait, is_waiting=True)},
+            open_turn=shape.turn,
+            size=shape.size,
             started_at=self.started_at,
-            reopenings=self._reopenings,
-            reopened_at=self.since,
-            count=self._count,
+            reopenings=shape.reopenings,
+            reopened_at=self._reopened_at,
+            count=shape.records,
             is_whole=False,
         )

@@ -31,6 +31,7 @@ from durable.journal.records import (
     Record,
     RunClosed,
     RunOpened,
+    RunRested,
     RunResumed,
     RunRetried,
     RunStarted,
@@ -59,7 +60,7 @@ def retraction(state: State, record: Record) -> PutBack:
     match record:
         case StepClosed() | StepOpened() | StepRetried():  # first, since they are the most frequent
             return _of_step(state, record)
-        case RunOpened() | RunClosed() | RunRetried() | RunResumed() | RunStarted():
+        case RunOpened() | RunClosed() | RunRetried() | RunRested() | RunResumed() | RunStarted():
             return _of_run(state, record)
         case EventSent():
             id, given = record.id, ("", record.event.id or "")
@@ -118,7 +119,7 @@ def _of_parked_step(state: State, run: str, parked: ParkedRun | None, record: Re
     return _all(_entry(state.ledgers, run), _entry(state.parked, run), *found)
 
 
-def _of_run(state: State, record: RunOpened | RunClosed | RunRetried | RunResumed | RunStarted) -> PutBack:
+def _of_run(state: State, record: RunOpened | RunClosed | RunRetried | RunRested | RunResumed | RunStarted) -> PutBack:
     run = record.run
     running, parked, ended = state.ledgers.get(run), state.parked.get(run), state.ended.get(run)
     ledger = running or ended

@@ -27,6 +27,7 @@ from durable.journal.records import (
     Record,
     RunClosed,
     RunOpened,
+    RunRested,
     RunResumed,
     RunRetried,
     RunStarted,
@@ -38,7 +39,7 @@ from durable.journal.records import (
 )
 from durable.journal.rules.declaration import WAIT_NAMES, Declaration
 from durable.journal.rules.ledger import Ledger
-from durable.journal.rules.parked import ParkedRun
+from durable.journal.rules.parked import ParkedRun, rest_of
 from durable.timers import after
 
 KEPT = timedelta(hours=24)
@@ -156,8 +157,27 @@ class State:
 
     def park(self, run: str, key: str) -> None:
         """Park a run that waits in step `key`: keep only the facts that its wait needs."""
-        self.parked[run] = ParkedRun(self.ledgers[run], key)
+        ledger = self.ledgers[run]
+        is_said = ledger.rests_in is not None
+        self.parked[run] = ParkedRun(rest_of(ledger, key, ledger.latest), count=ledger.count, is_said=is_said)
         del self.ledgers[run]
+
+    def park_resting(self) -> None:
+        """Park the runs whose last record says that they rest, where the store has given all their records."""
+        for run, ledger in list(self.ledgers.items()):
+            if (key := ledger.rests_in) is not None:
+                self.park(run, key)
+
+    def unpark_unstarted(self, declaration: Declaration) -> None:
+        """Unpark the runs that have yet to record that they started, if `Timeouts` of their function count from that.
+
+        They rest since a time when their function had none.
+        """
+        if declaration.start_timeout is None and declaration.finish_timeout is None:
+            return
+        for parked in [*self.parked.values()]:
+            if parked.function == declaration.id and parked.started_at is None:
+                self.ledger(parked.run)
 
     def unpark(self, whole: Ledger) -> None:
         """Replace the ledger of a run that was parked by the whole one from the store."""
@@ -207,6 +227,8 @@ class State:
                 ledger = self._open(record.run)
                 ledger.fold(record)
                 self._listen(ledger, record.key, record.wait)
+            case RunRested():
+                self._fold_rest(record)
             case RunResumed() | RunStarted() | StepRetried():
                 self._open(record.run).fold(record)
             case _:
@@ -250,6 +272,19 @@ class State:
         ledger.fold(record)
         self.ended[record.run] = ledger
 
+    def _fold_rest(self, record: RunRested) -> None:
+        run = record.run
+        if (ledger := self.ledgers.get(run)) is not None:
+            ledger.fold(record)
+            return
+        known = self.parked.get(run)
+        if known is not None and known.count + 1 != record.count:
+            raise ValueError(f"it rests after {record.count} records, of which there are {known.count + 1}")
+        parked = self.parked[run] = ParkedRun(record, count=record.count, is_said=True)
+        if known is None:  # recovery need not read what stands before this record
+            self._listen_for_cancels(parked)
+            self._listen(parked, record.key, record.wait)
+
     def _fold_retry(self, record: RunRetried) -> None:
         if not record.reopened:
             self._open(record.run).fold(record)
@@ -263,7 +298,7 @@ class State:
                 raise ValueError(f"step {key!r} waits for no child")
             self._listen(ledger, key, wait)
 
-    def _listen(self, ledger: Ledger, key: str, wait: Wait) -> None:
+    def _listen(self, ledger: Ledger | ParkedRun, key: str, wait: Wait) -> None:
         place = (ledger.run, key)
         match wait:
             case ForEvent():
@@ -277,7 +312,7 @@ class State:
             case _:
                 assert_never(wait)
 
-    def _listener(self, ledger: Ledger, place: Place, wait: ForEvent) -> Listener:
+    def _listener(self, ledger: Ledger | ParkedRun, place: Place, wait: ForEvent) -> Listener:
         path = None if wait.match is None else path_of(wait.match)
         expression = None if wait.expression is None else parse(wait.expression, names=WAIT_NAMES)
         own = recorded_event(ledger.event).seen() if path or expression else None

@@ -22,6 +22,7 @@ from durable.stores.store import Entry
 ENTRY_COLUMNS = "seq, run, prev, flags, keep_until, crc, kind, row, body"
 RUN_COLUMNS = "no, id, open, last, function, event, opened_at, ended_at, status, error, crc"
 ENDS_RUN = 1
+SUMS_UP = 2
 
 _HEAD = struct.Struct("<qqqqqi")
 _END = b"\0"  # behind the kind: no letter can move from there to the body
@@ -72,7 +73,7 @@ def seal(entry: Entry, fields: Fields | None, seq: int, run: int, prev: int) -> 
 
     `fields` are those of its run row, if it has one. `prev` is the number of the row before it in its run, or 0.
     """
-    flags = ENDS_RUN if entry.ends_run else 0
+    flags = (ENDS_RUN if entry.ends_run else 0) | (SUMS_UP if entry.sums_up else 0)
     keep = None if entry.keep_until is None else micros(entry.keep_until)
     row = None if fields is None else _listed(fields)
     kind = entry.kind.encode() if row is None else entry.kind.encode() + row.encode()

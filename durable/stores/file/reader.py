@@ -5,7 +5,8 @@ Leaves to `reading` the opening of the file, to `checksums` the check of a singl
 
 Every row holds the number of the row before it in its run, and the table of runs holds a row number that must exist. So
 a row that is missing inside a run, or at the end of an ended run, is noticed when the run is read. The last rows of an
-unfinished run are missed by the count when the file is opened (`recognition.check_whole`).
+unfinished run are missed by the count when the file is opened (`recognition.check_whole`). Of an unfinished run whose
+last row sums it up, recovery is given this row alone; the others are checked when the run is read.
 
 The rows that recovery folds are chosen in one short transaction, by number only, and read in chunks, each in its own
 transaction. So there are never 300,000 rows in memory, and no long snapshot delays the writer's checkpoints. Rows never
@@ -24,7 +25,16 @@ import attrs
 
 from durable.errors import StoreCorruptError, StoreError
 from durable.stores.file import schema
-from durable.stores.file.checksums import ENDS_RUN, ENTRY_COLUMNS, RUN_COLUMNS, EntryRow, Place, RunRecord, unseal
+from durable.stores.file.checksums import (
+    ENDS_RUN,
+    ENTRY_COLUMNS,
+    RUN_COLUMNS,
+    SUMS_UP,
+    EntryRow,
+    Place,
+    RunRecord,
+    unseal,
+)
 from durable.stores.file.inbox import Inbox, message_of
 from durable.stores.file.reading import ReadConnection
 from durable.stores.file.witness import place_in, values_in
@@ -34,7 +44,11 @@ from durable.stores.store import Entry, RunQuery, RunRow
 _COLUMNS = ", ".join(f"j.{column}" for column in ENTRY_COLUMNS.split(", "))
 _ROWS = f"SELECT {_COLUMNS} FROM json_each(?) n CROSS JOIN journal j ON j.seq = n.value"
 _OPEN = f"SELECT {RUN_COLUMNS} FROM runs WHERE open = 1"
-_OPEN_ROWS = "SELECT seq FROM journal WHERE run IN (SELECT no FROM runs WHERE open = 1)"
+_LAST_ROWS = (
+    "SELECT r.no, j.seq FROM runs r CROSS JOIN journal j ON j.seq = (SELECT max(seq) FROM journal WHERE run = r.no) "
+    f"WHERE r.open = 1 AND j.flags & {SUMS_UP} AND j.seq >= r.last"
+)
+_ROWS_OF = "SELECT j.seq FROM json_each(?) n CROSS JOIN journal j ON j.run = n.value"
 _CHUNK = 2_000
 _PATIENCE = 1.0  # seconds for a locked inbox, since the engine's own reading waits meanwhile
 
@@ -145,12 +159,15 @@ class Reader:
         for record in execute(_OPEN):
             no, run, _, last, *_ = values_in(connection, record)
             names[no], due[no] = run or "", last
-        numbers = [seq for (seq,) in execute(_OPEN_ROWS)]
+        alone = dict(execute(_LAST_ROWS).fetchall())
+        due = {no: last for no, last in due.items() if no not in alone}
+        numbers = [seq for (seq,) in execute(_ROWS_OF, (json.dumps(list(due)),))]
+        numbers += alone.values()
         kept = execute("SELECT seq, run FROM journal WHERE keep_until > ?", (now,)).fetchall()
         for no in {no for _, no in kept} - names.keys():
             names[no] = self._name(connection, no)
         pruned = schema.read_mark(connection, self.path)[1]
-        numbers += [seq for seq, no in kept if no not in due]
+        numbers += [seq for seq, no in kept if no not in due and alone.get(no) != seq]
         return Choice(array("q", sorted(numbers)), names, due, pruned)
 
     def _name(self, connection: sqlite3.Connection, no: int) -> str:
@@ -183,7 +200,7 @@ class Reader:
             last[no] = row[0]
         if len(rows) != len(numbers):
             missing = min(set(numbers) - {row[0] for row in rows})
-            raise StoreCorruptError(f"row {missing} of store {self.path!r} is missing: restore a copy")
+            raise StoreCorruptError(f"store {self.path!r} lacks row {missing}: restore a copy")
         if choice.at >= len(choice.numbers):
             _check_ends(choice)
         return entries

@@ -27,7 +27,7 @@ from durable.errors import StoreCorruptError, StoreError
 from durable.stores.file import guard, schema, wal
 from durable.stores.file.beside import check_companions, make_beside
 from durable.stores.file.rollback import journal_of
-from durable.stores.file.schema import APPLICATION_ID, FORMAT, Mark, pragma, text
+from durable.stores.file.schema import APPLICATION_ID, FORMATS, Mark, pragma, text
 
 _HEAD_BYTES = 100
 _LEAST_PAGE = 512
@@ -132,9 +132,10 @@ def check_owner(connection: sqlite3.Connection, path: str) -> None:
             f"{path!r} is a SQLite database of something else (application_id {owner:#x}, a store has "
             f"{APPLICATION_ID:#x}) and was left as it is: choose another path"
         )
-    if version != FORMAT:
+    if version not in FORMATS:
+        known = " and ".join(map(str, FORMATS))
         raise StoreError(
-            f"store {path!r} has format {version}, this version of durable reads format {FORMAT}: "
+            f"store {path!r} has format {version}, this version of durable reads format {known}: "
             "use the version that wrote it, or a newer one"
         )
 

@@ -27,6 +27,8 @@ from durable.stores.file.checksums import seal_values
 
 APPLICATION_ID = 0x64757262  # "durb"
 FORMAT = 1
+SUMMED = 2  # the format of a store with rows that sum up their run: releases that do not know such rows refuse it
+FORMATS = (FORMAT, SUMMED)
 SYNCHRONOUS = {"power": 2, "process": 1, "none": 0}
 
 _TABLES = {
@@ -126,6 +128,16 @@ def create(connection: sqlite3.Connection) -> None:
         connection.execute(table)
     write_mark(connection, (0, 0, 0, 0))
     connection.execute("COMMIT")
+
+
+def is_plain(connection: sqlite3.Connection) -> bool:
+    """Return whether the store has no rows that sum up their run."""
+    return bool(pragma(connection, "user_version") == FORMAT)
+
+
+def raise_format(connection: sqlite3.Connection) -> None:
+    """Say that the store has rows that sum up their run, inside the transaction that writes the first."""
+    connection.execute(f"PRAGMA user_version = {SUMMED}")
 
 
 def configure(connection: sqlite3.Connection, path: str, synchronous: int) -> None:

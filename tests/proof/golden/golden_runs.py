@@ -22,6 +22,7 @@ import attrs
 import durable
 from durable import Backoff, Context, DictStore, Event, RunFailed, StepError, StepOptions
 from durable.engine.engine import inside
+from durable.journal import rest_of
 from durable.journal.records import MessageTaken
 from durable.stores.file.inbox import message_run
 from durable.stores.jsonl import write_lines
@@ -159,6 +160,12 @@ async def parked(ctx: Context) -> None:
     await ctx.step.wait_for_event("never", event="never", timeout="1d")
 
 
+@durable.function
+async def resting(ctx: Context) -> None:
+    """A run that is recorded to rest, as if there were very many."""
+    await ctx.step.sleep("nap", "1d")
+
+
 HANGS = [True]
 
 
@@ -199,12 +206,20 @@ async def _story_of_parked(lab: Lab) -> list[str]:
     return ["golden-parked"]
 
 
+async def _story_of_resting(lab: Lab) -> list[str]:
+    run = await lab.start(resting, {"n": 1}, id="golden-resting")
+    runtime = inside(lab.engine, "golden")
+    runtime.journal.post(rest_of(runtime.state.ledgers[run.id], "nap", lab.clock.now()))
+    await lab.result(run)
+    return [run.id]
+
+
 async def tell() -> dict[str, str]:
     """Live all the stories; return the files that they make, by name."""
     files: dict[str, str] = {}
     store = DictStore()
-    async with Lab([values, kinds, failing, parked], store=store) as lab:
-        for story in (_story_of_kinds, _story_of_failing, _story_of_parked):
+    async with Lab([values, kinds, failing, parked, resting], store=store) as lab:
+        for story in (_story_of_kinds, _story_of_failing, _story_of_parked, _story_of_resting):
             for run in await story(lab):
                 info = await lab.engine.info(run)
                 files[f"{run.replace('/', '-')}.jsonl"] = write_lines(run, info.function_id, info.record)

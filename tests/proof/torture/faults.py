@@ -16,6 +16,7 @@ from tests.proof.torture.faults_odd import ODD_FAULTS
 from tests.proof.torture.faults_of_causes import OF_CAUSES
 from tests.proof.torture.faults_of_errors import OF_ERRORS
 from tests.proof.torture.faults_of_reopening import OF_REOPENING
+from tests.proof.torture.faults_of_resting import OF_RESTING
 from tests.proof.torture.faults_of_time import OF_TIME
 from tests.proof.torture.faults_on_disk import ON_DISK
 from tests.proof.torture.planting import TORTURE, Fault, judged
@@ -421,6 +422,7 @@ FAULTS = [
     *AT_DOORS,
     *OF_CAUSES,
     *ON_DISK,
+    *OF_RESTING,
     *OF_TIME,
 ]
 

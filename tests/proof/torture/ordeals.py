@@ -92,7 +92,7 @@ async def _agrees(seed: str) -> Counter[str]:
     for share, resident in ((0.0, RESIDENT), (deadly, RESIDENT), (0.0, 0), (deadly, 0)):
         simulation = Simulation(random_case(seed), often(Random(seed), share), Random(seed), resident)
         seen = await asyncio.wait_for(simulation.play(), 2 * SECONDS)
-        tally += Counter(cases=1, deaths=simulation.deaths)
+        tally += Counter(cases=1, deaths=simulation.deaths, rested=simulation.rested)
         if not simulation.signals_lost:
             tally["ambiguous"] += await _check_same(seed, want, seen, f"with {simulation.deaths} deaths, {resident}")
     return tally

@@ -14,6 +14,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 from typing import Any, Literal, get_args
 
@@ -121,7 +122,8 @@ class WatchedLab(Lab):
         if isinstance(self._stubs, Watch):
             self._stubs.begin()  # only now do the tasks of the last process stand still
         engine = super()._new_engine()
-        engine._settings = attrs.evolve(engine._settings, resident=getattr(self, "resident", 0))
+        resident = getattr(self, "resident", 0)
+        engine._settings = attrs.evolve(engine._settings, resident=resident, rests_after=timedelta())
         return engine
 
     def _runtime(self) -> Runtime:
@@ -134,7 +136,8 @@ class Simulation:
     """One case on one simulated store: `deaths` is how often its process died or its store failed, `appends` how many
     of them could: all but those of a close in order.
 
-    With `resident=0` every run that only waits is parked, and comes back.
+    With `resident=0` every run that only waits is parked, and comes back. That it rests is recorded with the next
+    write, such as that of an event which nobody hears; a process that comes again then does not call it.
     """
 
     def __init__(self, case: Case, plan: Plan, random: Random, resident: int = RESIDENT) -> None:
@@ -143,14 +146,17 @@ class Simulation:
         self.lab = WatchedLab(case, self.store, resident)
         self.deaths = 0
         self.appends = 0
+        self.rested = 0  # runs that a process which came again did not call
         self.signals_lost = 0  # not known to have arrived: told again, they may arrive twice
 
     async def play(self) -> Seen:
         """Play the case to its end, through all deaths, and check what must hold."""
         async with self.lab:
-            for move in self.case.moves:
+            for number, move in enumerate(self.case.moves):
                 await self._advance_to(move.at)
                 await self._make(move)
+                for time in range(0 if self.lab.resident else 3):
+                    await self._survives(partial(self.lab.send, "unheard", id=f"unheard-{number}-{time}"))
             await self._advance_to(self.case.seconds)
             seen = await self._asked(lambda: seen_of(self.lab))
             self.store.plan, self.appends = (lambda number: None), self.store.appends
@@ -220,6 +226,8 @@ class Simulation:
     async def _come_again(self) -> None:
         self.deaths += 1
         self.store.died.clear()
+        last = {entry.run: entry.kind for entry in self.store.disk}
+        self.rested += list(last.values()).count("RunRested")
         await self._survives(self.lab.crash)
 
 

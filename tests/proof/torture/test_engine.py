@@ -59,6 +59,11 @@ def test_generated_workflows_come_to_what_the_model_comes_to(part: int) -> None:
     assert total["deaths"] > 3 and total["ambiguous"] < 0.1 * total["cases"]
 
 
+def test_a_generated_workflow_comes_to_the_same_where_processes_come_again_to_runs_that_rest() -> None:
+    """R25: some of these have nothing behind the record that they rest when their process dies."""
+    assert asyncio.run(agrees_with_the_model("ci/18"))["rested"] > 3
+
+
 def _opened_again() -> Case:
     calls: list[int] = []
 

@@ -71,6 +71,23 @@ all_records: st.SearchStrategy[Any] = st.one_of(
     st.builds(records.RunResumed, words, small, st.booleans(), instants),
     st.builds(records.RunStarted, words, instants),
     st.builds(records.RunRetried, words, small, instants, st.none() | errors, instants, st.booleans()),
+    st.builds(
+        records.RunRested,
+        words,
+        words,
+        words,
+        kinds,
+        waits,
+        events,
+        instants,
+        instants,
+        small,
+        small,
+        small,
+        st.none() | instants,
+        small,
+        st.none() | instants,
+    ),
     st.builds(StepOpened, words, words, kinds, waits, instants),
     st.builds(records.StepRetried, words, words, kinds, small, instants, errors, instants),
     st.builds(StepClosed, words, words, kinds, outcomes, turns, instants, small),
@@ -83,6 +100,9 @@ all_records: st.SearchStrategy[Any] = st.one_of(
         st.none() | errors,
         st.none() | words,
     ),
+)
+RESTED = records.RunRested(
+    "r", "f", "k", "sleep", Until(NOW), Event("a", {"n": 1}, "id", NOW), NOW, NOW, turn=2, size=5, count=4
 )
 EXAMPLES: list[Record] = [
     EventSent("i", Event("a", {"n": 1}), NOW),
@@ -100,6 +120,7 @@ EXAMPLES: list[Record] = [
     records.MessageTaken("m", NOW),
     StepClosed("r", "k", "run", Ok('{"a":1}', deep=True), 4, NOW, 1),
     StepClosed("r", "\ud83d", "run", Ok("[1]", deep=True), None, NOW, 1),
+    RESTED,
 ]
 
 
@@ -127,7 +148,7 @@ def test_the_first_line_is_json_and_the_second_the_users_text_verbatim(record: A
     """R3: a value of the user's is never parsed with the record."""
     head, _, value = write(record).partition("\n")
     assert type(json.loads(head)) is dict
-    texts = {EventSent: '{"n":1}', RunOpened: '{"n":1}', KeyClaimed: '"k"', RunClosed: "1"}
+    texts = {EventSent: '{"n":1}', RunOpened: '{"n":1}', KeyClaimed: '"k"', RunClosed: "1", type(RESTED): '{"n":1}'}
     ok = record.outcome.value if type(record) is StepClosed and type(record.outcome) is Ok else ""
     assert value == texts.get(type(record), ok)
 

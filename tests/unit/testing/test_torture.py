@@ -376,8 +376,17 @@ def test_torture_leaves_the_loop_and_the_clock_as_they_were() -> None:
 
 def test_a_finished_handler_that_is_called_again_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """R1, planted: recorded outcomes are not recalled inline, and every step is held to be due."""
+    awaits = StepCall.__await__
+
+    def begins(call: StepCall) -> Any:
+        if call.begin is not None:
+            call.begin(call)
+            call.begin = None
+        return awaits(call)
+
     monkeypatch.setattr(StepCall, "_is_due", lambda call: True)
     monkeypatch.setattr(StepCall, "_recalled", lambda call: None)
+    monkeypatch.setattr(StepCall, "__await__", begins)
 
     @durable.function
     async def simple(ctx: Context) -> Any:

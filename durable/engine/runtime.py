@@ -217,7 +217,8 @@ class Runtime:
         event = stamped(event, run, now)
         claimant = None if is_named else self.decisions.claimed_by(function, event, now)[1]
         if claimant is None:
-            self.journal.post_all(self.decisions.run_opens(function, run, event, now, is_named=is_named))
+            with self.parts.callers.calling():
+                self.journal.post_all(self.decisions.run_opens(function, run, event, now, is_named=is_named))
         await self.journal.synced()
         return claimant or run
 

@@ -269,7 +269,8 @@ def _invoke(call: StepCall, request: InvokeRequest, now: datetime) -> None:
         tell_other_child(parts, ledger, call.key, request.function, span)
     elif facts is None or facts.outcome is None:
         place = (ledger.run, call.key)
-        parts.journal.post_all(parts.decisions.step_invokes(place, request.function, request.event, until, now))
+        with parts.callers.calling():
+            parts.journal.post_all(parts.decisions.step_invokes(place, request.function, request.event, until, now))
 
 
 def _stood_in(type_: object) -> Handler:

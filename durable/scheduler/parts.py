@@ -18,6 +18,7 @@ import attrs
 from durable.functions import Registry
 from durable.journal import Decisions, History, Journal, Limits, State
 from durable.scheduler.branches import outside
+from durable.scheduler.calling import Callers
 from durable.scheduler.eager import SpareTask
 from durable.scheduler.notices import Notices
 from durable.scheduler.rounds import Rounds
@@ -112,7 +113,8 @@ class Changes:
 class Parts:
     """Parts are what all executions of one engine share.
 
-    `variables` is the context outside of all functions. With `is_inline` blocking handlers run on the loop's thread.
+    `variables` is the context outside of all functions, `callers` those in which runs were begun. With `is_inline`
+    blocking handlers run on the loop's thread.
     `is_debugging` says whether the loop is in asyncio's debug mode.
     """
 
@@ -129,6 +131,7 @@ class Parts:
     registry: Registry
     rounds: Rounds
     variables: Context
+    callers: Callers
     threads: HandlerThreads
     spare: SpareTask
     changes: Changes
@@ -146,6 +149,7 @@ def assembled(settings: Settings, registry: Registry) -> Parts:
     def complain(about: str, text: str) -> None:
         logger.plain.warn_once(about, "%s", text)
 
+    variables = outside()
     store, changes = opening_of(settings.store), Changes()
     state = State(complain)
     journal, decisions = Journal(store, state, changes.event), Decisions(state, settings.limits)
@@ -164,7 +168,8 @@ def assembled(settings: Settings, registry: Registry) -> Parts:
         decisions=decisions,
         registry=registry,
         rounds=Rounds(),
-        variables=outside(),
+        variables=variables,
+        callers=Callers(variables),
         threads=HandlerThreads(settings.threads),
         spare=SpareTask(loop, copy_context()),
         changes=changes,

@@ -20,7 +20,7 @@ from functools import partial
 from typing import Any
 
 from durable.errors import StoreError
-from durable.functions import BODY, Context, Function, policy_of
+from durable.functions import BODY, Context, policy_of
 from durable.journal import (
     Cancelled,
     Err,
@@ -33,9 +33,9 @@ from durable.journal import (
     RunRetried,
     RunStatus,
     StepClosed,
-    misuse,
     recorded,
 )
+from durable.scheduler.calling import called
 from durable.scheduler.deadlines import Deadlines
 from durable.scheduler.execution import RunExecution
 from durable.scheduler.outcome import Judge
@@ -124,6 +124,7 @@ class Scheduler:
         declaration = self._parts.decisions.state.functions.get(record.function)
         if declaration is not None and declaration.start_timeout is not None:
             self.deadlines.run_opened(record)
+        self._parts.callers.opened(record.run)
         self._begin_when_durable(record.run)
 
     def _run_retried(self, record: RunRetried) -> None:
@@ -135,6 +136,7 @@ class Scheduler:
         if self._is_timed(record.run):
             self.deadlines.run_closed(record)
         self._told_missing.discard(record.run)
+        self._parts.callers.ended(record.run)
         session = self.sessions.pop(record.run, None)
         if session is not None and (not session.main.done() or session.has_loose_ends):
             session.refuse()
@@ -211,7 +213,7 @@ class Scheduler:
             return
         session = Session(self._parts, ledger, self._on_main_ended)
         session.context = Context(RunExecution(session), policy_of(function))
-        variables = self._parts.variables.copy()
+        variables = self._parts.callers.variables_of(run)
         variables.run(BODY.set, session)
         declaration = self._parts.decisions.state.functions[ledger.function]
         session.tells_start = (declaration.start_timeout or declaration.finish_timeout) is not None
@@ -222,7 +224,7 @@ class Scheduler:
             self._recovery.watch(session)
         # Not loop.create_task: an eager task factory would run the function before the session knows its task.
         main = asyncio.Task(
-            _called(function, session.context),
+            called(function, session.context),
             loop=self._parts.loop,
             name=run,
             context=variables,
@@ -380,21 +382,3 @@ class Scheduler:
         if running or not session.waits or session.delivery.is_delivering:
             return "running", running
         return "waiting", {}
-
-
-async def _failed(error: BaseException) -> Any:
-    raise error
-
-
-def _called(function: Function[Any], ctx: Context) -> Coroutine[Any, Any, Any]:
-    """Return the coroutine of a function's code.
-
-    An error of the call itself is raised when the coroutine is awaited.
-    """
-    try:
-        called: Any = function.code(ctx)
-    except Exception as error:  # from a user's decorator around the code
-        return _failed(error)
-    if asyncio.iscoroutine(called):
-        return called
-    return _failed(misuse(TypeError(f"function {function.id!r} returned {called!r} instead of a coroutine")))

@@ -24,8 +24,9 @@ The library has ten rooms. Each imports only from the rooms above it in this lis
     engine      the ways in: Engine, Run, Sender, `run`, the command line
     testing     test functions and stores
 
-`import durable` itself loads none of them: a room is opened when one of its names is first used. What type checkers and
-editors read is `__init__.pyi`.
+`import durable` itself loads none of them: a room is opened when one of its names is first used. A daemon that gives up
+its rights, or changes its root, first opens an engine in memory (`async with durable.Engine(): pass`), which loads all
+that it needs. What type checkers and editors read is `__init__.pyi`.
 """
 
 from importlib import import_module

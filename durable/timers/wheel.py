@@ -15,7 +15,7 @@ Invariants:
 
 Some deadlines are *spans*: back-offs, and how long a try may take. They count from something that happened in this
 process, so they are over when either the wall clock or the machine's steady clock says so. When the wall clock was set
-back, the clock tells by how much, and every span that was set before is brought forward by that, 680 in a turn.
+back, the clock tells by how much, and every span that was set before is brought forward by that, 340 in a turn.
 
 Why a wheel, and not a binary heap whose dropped entries are swept? `python -m tests.bench --more timers` measures both.
 Among 100,000 timers the heap takes a fourth of the time to set one, but more than twice the time to drop one and to
@@ -25,14 +25,14 @@ fire one, and twice the memory. All that grows with their number, and its list s
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import Generic, TypeVar
 
 from durable.timers.clock import Clock, Handle, machines
 from durable.timers.durations import after
 from durable.timers.slots import Due, Slots
+from durable.timers.spans import Spans
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -41,14 +41,13 @@ MOVES = 680  # that are made in one turn to find them, two chunks of them: less 
 
 
 class _SetBack(Generic[Key]):
-    """The spans that were set before the wall clock was set back; None for one that is no longer as it was then."""
+    """The spans that were set before the wall clock was set back, and are still as they were then."""
 
-    __slots__ = ("by", "left", "spans")
+    __slots__ = ("by", "spans")
 
-    def __init__(self, spans: dict[Key, datetime | None], by: timedelta) -> None:
+    def __init__(self, spans: Spans[Key], by: timedelta) -> None:
         self.by = by
         self.spans = spans
-        self.left: Iterator[tuple[Key, datetime | None]] = iter(spans.items())
 
 
 class TimerWheel(Generic[Key]):
@@ -81,7 +80,7 @@ class TimerWheel(Generic[Key]):
         self._moves = MOVES  # that may still be made in it
         self._is_counting = False  # the next turn will make room again
         self._is_behind = False  # there was no room for all that is due: the next turns go on
-        self._spans: dict[Key, datetime | None] = {}
+        self._spans: Spans[Key] = Spans()
         self._set_backs: list[_SetBack[Key]] = []  # whose spans have yet to be brought forward
         self._machine = machines(clock)
         self._unwatch = self._machine.watch(self._set_back) if self._machine is not None else None
@@ -107,7 +106,7 @@ class TimerWheel(Generic[Key]):
         if self._machine is not None:
             self._machine.look()  # an earlier set-back must not bring this span forward
         self._forget_span(key)
-        self._spans[key] = when
+        self._spans.set(key, when)
         self._insert(key, when)
 
     def drop(self, key: Key) -> None:
@@ -136,7 +135,7 @@ class TimerWheel(Generic[Key]):
         """Forget every deadline and accept no more; closing twice does nothing."""
         self._closed = True
         self._slots.clear()
-        self._spans.clear()
+        self._spans = Spans()
         self._set_backs.clear()
         self._disarm()
         if self._unwatch is not None:
@@ -154,10 +153,9 @@ class TimerWheel(Generic[Key]):
             self._arm(when)
 
     def _forget_span(self, key: Key) -> None:
-        self._spans.pop(key, None)
+        self._spans.drop(key)
         for set_back in self._set_backs:
-            if key in set_back.spans:
-                set_back.spans[key] = None
+            set_back.spans.drop(key)
 
     def _arm(self, when: datetime) -> None:
         self._disarm()
@@ -204,7 +202,7 @@ class TimerWheel(Generic[Key]):
         for earlier in self._set_backs:
             earlier.by += by
         self._set_backs.append(_SetBack(self._spans, by))
-        self._spans = {}
+        self._spans = Spans()
         if len(self._set_backs) == 1:
             self._bring_forward()
 
@@ -212,12 +210,11 @@ class TimerWheel(Generic[Key]):
         if not self._set_backs:  # closed meanwhile
             return
         set_back = self._set_backs[0]
-        some = list(islice(set_back.left, MOVES))
-        for key, when in some:
-            if when is not None:
-                self._spans[key] = earlier = after(when, -set_back.by)
-                self._insert(key, earlier)
-        if not some:
+        for key, when in set_back.spans.take().items():
+            earlier = after(when, -set_back.by)
+            self._spans.set(key, earlier)
+            self._insert(key, earlier)
+        if not set_back.spans:
             del self._set_backs[0]
         if self._set_backs:
             self._later(self._bring_forward)

@@ -127,8 +127,8 @@ OF_TIME = [
     Fault(
         "bring a span forward that is none any more",
         WHEEL,
-        "                set_back.spans[key] = None\n",
-        "                pass\n",
+        "            set_back.spans.drop(key)\n",
+        "            pass\n",
         OF_TIMERS,
     ),
     Fault(

@@ -20,6 +20,7 @@ GENERAL = (
     "Whatever the function does between its steps must be the same each time it is called: random -> ctx.random, "
     "time.time() -> ctx.now(), a set of tasks -> a list, I/O outside a step -> a step"
 )
+OUTSIDE = "does something outside its steps"
 Place = tuple[str, str]
 
 
@@ -31,7 +32,7 @@ class Story:
         text: what differs.
         remedy: what to write instead.
         may_be_race: whether a race that a crash has cut short may be the reason, too.
-        title: what the function does wrong, if that is not that it goes on differently.
+        title: what the function does wrong, as a predicate, if that is not that it goes on differently.
     """
 
     text: str
@@ -76,13 +77,14 @@ def _harm(life: Life) -> Story | None:
             f"  and its handler has made of it: {after:.500}",
             "The function, and the next try, see what a handler does to its arguments live, but not after a crash, "
             "when a finished handler is not called again: give it a copy, and return what is to be kept",
-            title=f"step {key!r} changes its arguments",
+            title=f"is not deterministic: step {key!r} changes its arguments",
         )
     if life.lived.outside:
         return Story(
             f"  it awaits something outside its steps, {life.lived.outside[0]}: on replay that comes at another moment",
             "Put it in a step: await ctx.step.run(...); to wait for time: ctx.step.sleep (what takes more than "
             f"{QUIET} rounds of the event loop between two steps counts as outside, too)",
+            title=OUTSIDE,
         )
     return None
 

@@ -33,7 +33,7 @@ from durable.testing.torture.later import shifted
 from durable.testing.torture.lives import RUN, Life, Plot, Stage, life_of
 from durable.testing.torture.outside import Witness, sets_in
 from durable.testing.torture.set_order import ordered_sets
-from durable.testing.torture.stories import GENERAL, Story, parting, told
+from durable.testing.torture.stories import GENERAL, OUTSIDE, Story, parting, told
 
 Drive = Callable[[Lab, Run[Any]], Awaitable[object]]
 ORDERS = 5
@@ -159,7 +159,8 @@ class _Torture:
         await self._compare(first, first)
         harmful = [sight for sight in self._witness.sights if sight.does_harm]
         if harmful:
-            self._fail(first, Story(f"  what it does at {harmful[0].line} is not recorded: it is done at every replay"))
+            text = f"  what it does at {harmful[0].line} is not recorded: it is done at every replay"
+            self._fail(first, Story(text, title=OUTSIDE))
         return first
 
     async def _rebuild(self, first: Life) -> None:
@@ -235,11 +236,8 @@ class _Torture:
         return True
 
     def _fail(self, life: Life, story: Story) -> None:
-        title = f"function {self._function.id!r} is not deterministic: {life.plot}, it goes on differently"
-        if story.title:
-            title = f"function {self._function.id!r} is not deterministic: {story.title}"
-        elif life.plot == Plot():
-            title = f"function {self._function.id!r} does something outside its steps"
+        differs = f"is not deterministic: {life.plot}, it goes on differently"
+        title = f"function {self._function.id!r} {story.title or differs}"
         sights = self._witness.sights
         if (life.plot.flipped or not sights) and story.remedy == GENERAL:
             sights += [sight for function in (self._function, *self._functions) for sight in sets_in(function.code)]

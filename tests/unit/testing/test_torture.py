@@ -6,8 +6,10 @@ import asyncio
 import datetime as dates
 import gc
 import random
+import threading
 import time
 import uuid
+from collections.abc import Awaitable
 from typing import Any
 
 import attrs
@@ -17,8 +19,10 @@ import durable
 from durable import Backoff, Context, Event, StepError, StepOptions
 from durable.journal.codec.write import read
 from durable.journal.records import StepClosed
+from durable.scheduler import QUIET
 from durable.scheduler.calls import StepCall
 from durable.testing import Lab, StuckError, TortureReport, torture
+from durable.testing.torture.torture import LOOK_SECONDS
 from tests.support.lives import note
 
 CALLED: list[str] = []
@@ -313,17 +317,31 @@ def test_a_drift_names_the_line_that_asks_for_another_kind(caplog: pytest.LogCap
     assert f"  recorded:  step 'a' (run) at {place}\n  asked for: step 'a' (sleep) at {place}\n" in story, story
 
 
+def in_a_thread() -> Awaitable[object]:
+    """Await a thread until the run has been quiet and looked at: on a slow machine no time is sure to do for that."""
+    loop, ends = asyncio.get_running_loop(), threading.Event()
+
+    def turn(left: int) -> None:
+        if left:
+            loop.call_soon(turn, left - 1)
+        else:
+            loop.call_later(3 * LOOK_SECONDS, ends.set)
+
+    turn(4 * QUIET)
+    return asyncio.to_thread(ends.wait)
+
+
 @durable.function
 async def awaits_at_the_end(ctx: Context) -> Any:
     value = await ctx.step.run("a", note)
-    await asyncio.sleep(0.02)
+    await in_a_thread()
     return value
 
 
 @durable.function
 async def awaits_between_steps(ctx: Context) -> Any:
     waiting = asyncio.ensure_future(ctx.step.sleep("s", "1d"))
-    await asyncio.to_thread(time.sleep, 0.01)
+    await in_a_thread()
     await ctx.step.run("a", note)
     await waiting
 

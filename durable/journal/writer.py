@@ -33,6 +33,7 @@ from durable.journal.entries import Entries, entry_of
 from durable.journal.records import Ok, Record, StepKind
 from durable.journal.rules.ledger import Ledger
 from durable.journal.rules.retraction import PutBack, retraction
+from durable.journal.rules.stack import check_room
 from durable.journal.rules.state import State
 from durable.stores import Appending, Entry, Store, keeping, submitting
 
@@ -139,6 +140,7 @@ class Journal:
         """
         if self._refusal is not None:
             self._refuse()
+        check_room()
         run = ledger.run
         entry = entry_of(run, "StepClosed", closed_text(run, key, kind, ok, turn, at, tries, began))
         if turn is None and self.immediate:

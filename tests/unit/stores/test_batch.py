@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import random
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def test_a_batch_of_any_size_is_read_back_in_order(tmp_path: Path, count: int) -
         await store.open()
         assert [entry async for entry in store.history("r")] == [opened("r"), *batch]
         await store.close()
-        with sqlite3.connect(tmp_path / "x.db") as reading:
+        with closing(sqlite3.connect(tmp_path / "x.db")) as reading:
             assert [*reading.execute("SELECT seq FROM journal ORDER BY seq")] == [(no + 1,) for no in range(count + 1)]
 
     asyncio.run(main())
@@ -132,7 +133,7 @@ def test_a_run_whose_row_somebody_has_taken_away_is_not_ended_in_silence(tmp_pat
         store = FileStore(tmp_path / "x.db", durability="none")
         await store.open()
         await store.append([opened("r")])
-        with sqlite3.connect(tmp_path / "x.db", isolation_level=None) as other:
+        with closing(sqlite3.connect(tmp_path / "x.db", isolation_level=None)) as other:
             other.execute("DELETE FROM runs")
         with pytest.raises(StoreCorruptError, match="restore a copy"):
             await store.append([ended("r")])

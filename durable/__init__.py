@@ -24,9 +24,9 @@ The library has ten rooms. Each imports only from the rooms above it in this lis
     engine      the ways in: Engine, Run, Sender, `run`, the command line
     testing     test functions and stores
 
-`import durable` itself loads none of them: a room is opened when one of its names is first used. A daemon that gives up
-its rights, or changes its root, first opens an engine in memory (`async with durable.Engine(): pass`), which loads all
-that it needs. What type checkers and editors read is `__init__.pyi`.
+`import durable` itself loads none of them: all but `testing` are loaded when the first name is used. So a daemon that
+gives up its rights, or changes its root, first declares its functions. What type checkers and editors read is
+`__init__.pyi`.
 """
 
 from importlib import import_module
@@ -61,6 +61,7 @@ def __getattr__(name: str) -> object:
     if name not in _ROOM_OF:
         hint = f": write {_INSTEAD[name]}" if name in _INSTEAD else ""
         raise AttributeError(f"module 'durable' has no attribute {name!r}{hint}")
+    import_module("durable.engine")  # all at once: later the process may have no right to read more
     found = globals()[name] = getattr(import_module(f"durable.{_ROOM_OF[name]}"), name)
     return found
 

@@ -45,9 +45,12 @@ def test_a_bare_import_loads_no_room_and_no_package() -> None:
     assert {one for one in loaded("import durable") if one.partition(".")[0] in HEAVY} == {"durable"}
 
 
-def test_a_name_opens_its_room_and_those_below_it() -> None:
-    rooms = {one.split(".")[1] for one in loaded("import durable; durable.Event") if one.startswith("durable.")}
-    assert rooms == {"timers", "errors", "events"}
+def test_the_first_name_loads_all_that_is_needed_later() -> None:
+    """A process may give up the right to read more."""
+    used = "import asyncio, durable; durable.Event"
+    assert {one for one in loaded(used) if one.startswith("durable.")} >= {f"durable.{room}" for room in ROOMS[:-1]}
+    opened = f"{used}\nasync def main():\n    async with durable.Engine():\n        pass\nasyncio.run(main())"
+    assert {one for one in loaded(opened) - loaded(used) if one.startswith("durable")} == set()
 
 
 def test_a_first_step_loads_no_command_line_and_no_testing_tools() -> None:

@@ -63,6 +63,8 @@ asyncio.run(main())
 _AS_NOBODY = (
     """
 import asyncio, os, sys, durable
+
+durable.Engine  # it is loaded: nobody may have no right to read it
 if not os.getuid():
     os.setgroups([])
     os.setgid(65_534)

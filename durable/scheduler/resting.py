@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from durable.journal import ParkedRun, recorded_event, rest_of
@@ -23,6 +23,7 @@ from durable.scheduler.strays import Strays
 from durable.timers import after
 
 AT_ONCE = 200  # records in one write, or in one turn of the loop
+_TOGETHER = timedelta(seconds=1)  # runs that are parked within this share an instant: they may be a hundred thousand
 _MOST_DATA = 4_096  # characters of an event's data: more would be worth more than the call that is saved
 
 
@@ -45,21 +46,29 @@ class Resting:
         self._state = parts.decisions.state
         self._sessions = sessions
         self._strays = strays
-        self._parked: deque[tuple[datetime, _Found]] = deque()  # since when, the oldest first
+        self._parked: deque[tuple[datetime, deque[str]]] = deque()  # since when, the oldest first
         self._found: deque[_Found] = deque()
 
     def note(self, parked: ParkedRun) -> None:
         """Take in a run that was just parked."""
+        now = self._parts.clock.now()
         if not self._parked:
             self._parts.journal.ride(self._say_some)
-        self._parked.append((self._parts.clock.now(), _Found(parked.run, parked.key, parked.count)))
+        if not self._parked or now > after(self._parked[-1][0], _TOGETHER):
+            self._parked.append((now, deque()))
+        self._parked[-1][1].append(parked.run)
 
     def _say_some(self) -> None:
         before = after(self._parts.clock.now(), -self._parts.settings.rests_after)
         for _ in range(AT_ONCE):
             if not self._parked or self._parked[0][0] > before:
                 break
-            self._say(self._parked.popleft()[1])
+            runs = self._parked[0][1]
+            parked = self._state.parked.get(runs.popleft())  # if it goes on meanwhile, it is noted again
+            if parked is not None and not parked.is_said:
+                self._say(_Found(parked.run, parked.key, parked.count))
+            if not runs:
+                self._parked.popleft()
         if self._parked:
             self._parts.journal.ride(self._say_some)
 

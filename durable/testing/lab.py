@@ -25,6 +25,7 @@ from durable.journal import RunOpened, misplaced
 from durable.scheduler import Session
 from durable.stores import DictStore, Store
 from durable.testing.clock import VirtualClock
+from durable.testing.patience import PART_SECONDS, ended, parts, within
 from durable.testing.source_lines import awaited_line
 from durable.testing.stubs import Stubs
 from durable.testing.stuck import Sent, explain, unheard
@@ -34,7 +35,6 @@ from durable.views import RunInfo
 T = TypeVar("T")
 START = datetime(2030, 1, 1, tzinfo=UTC)
 STUCK_SECONDS = 5.0
-PATIENCE_SECONDS = 0.25
 RECENT = 20
 
 
@@ -311,12 +311,9 @@ class Lab(AsyncWith):
             await asyncio.wait(waiting)
 
     async def _first_of(self, tasks: list[asyncio.Task[Any]]) -> None:
-        clock, sessions = asyncio.get_running_loop().time, list[Session]()
-        end = clock() + STUCK_SECONDS
-        while (left := end - clock()) > 0:
-            patience = min(PATIENCE_SECONDS, left)
-            done, _ = await asyncio.wait(tasks, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-            if done:
+        sessions = list[Session]()
+        for part in parts(STUCK_SECONDS):
+            if await ended(tasks, part):
                 return
             # A handler that hangs, but whose step has a timeout, ends when the clock moves (R11a).
             sessions = list(inside(self.engine, "settled").scheduler.unsettled())
@@ -333,7 +330,7 @@ class Lab(AsyncWith):
         try:
             await asyncio.wait([ending, watching], return_when=asyncio.FIRST_COMPLETED)
             if not ending.done() and self._waits_outside():
-                await asyncio.wait([ending], timeout=PATIENCE_SECONDS)
+                await ended([ending], PART_SECONDS)
             await self._is_up.wait()
             if self.engine is not engine:
                 raise _Restarted("the Lab has crashed while this was awaited: ask the new engine")
@@ -368,7 +365,7 @@ class Lab(AsyncWith):
         while True:
             acts = self._acts
             try:
-                async with asyncio.timeout(None if patient else STUCK_SECONDS):
+                async with within(None if patient else STUCK_SECONDS):
                     await self.engine.settled()
             except TimeoutError:
                 if not self._acting and acts == self._acts:

@@ -467,7 +467,7 @@ async def slow(ctx: Context) -> int:
 
 def test_a_settling_is_begun_once_however_slow_the_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """Begun again it would fire timers and write in other rounds of the loop: a test would be another one each time."""
-    monkeypatch.setattr("durable.testing.lab.PATIENCE_SECONDS", 0.001)
+    monkeypatch.setattr("durable.testing.patience.PART_SECONDS", 0.001)
     begun = 0
 
     async def story() -> None:

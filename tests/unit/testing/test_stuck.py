@@ -286,3 +286,42 @@ def test_a_lab_that_is_not_open_says_how_to_open_it(call: Callable[[Lab], Awaita
                 pass
 
     asyncio.run(story())
+
+
+class BusyMachine(asyncio.SelectorEventLoop):
+    """A loop of a process that is given a moment of time now and then: at each look at the clock it is later."""
+
+    late = 0.0
+
+    def time(self) -> float:
+        self.late += 0.25
+        return super().time() + self.late
+
+
+@pytest.mark.parametrize("is_asked", [False, True])
+def test_what_needs_only_turns_of_the_loop_is_not_stuck_on_a_busy_machine(is_asked: bool) -> None:
+    """Far more than 5 s pass meanwhile, but none in which the process could do more; what is stuck is still found."""
+
+    async def turns() -> None:
+        for _ in range(100):
+            await asyncio.sleep(0)
+
+    @durable.function
+    async def plays(ctx: Context) -> str:
+        for _ in range(10):
+            await ctx.step.run("turns", turns)
+        return "played"
+
+    @durable.function
+    async def foreign(ctx: Context) -> None:
+        await asyncio.Event().wait()
+
+    async def story() -> None:
+        async with Lab([plays, foreign]) as lab:
+            start = lab.engine.start if is_asked else lab.start
+            assert await (await start(plays)).result() == "played"
+            with pytest.raises(StuckError, match=r"after 5 s of real time something still runs: run 'r' at"):
+                await (await start(foreign, id="r")).result()
+
+    with asyncio.Runner(loop_factory=BusyMachine) as runner:
+        runner.run(story())

@@ -33,7 +33,6 @@ from durable.journal.entries import Entries, entry_of
 from durable.journal.records import Ok, Record, StepKind
 from durable.journal.rules.ledger import Ledger
 from durable.journal.rules.retraction import PutBack, retraction
-from durable.journal.rules.stack import check_room
 from durable.journal.rules.state import State
 from durable.stores import Appending, Entry, Store, keeping, submitting
 
@@ -60,12 +59,7 @@ class Journal:
     submitted one at a time, while `write` allows it.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        state: State,
-        changed: asyncio.Event,
-    ) -> None:
+    def __init__(self, store: Store, state: State, changed: asyncio.Event) -> None:
         self.posted = 0
         self.durable = 0
         self.failure: StoreError | None = None
@@ -140,7 +134,7 @@ class Journal:
         """
         if self._refusal is not None:
             self._refuse()
-        check_room()
+        _check_room()  # R31: what is begun here must not end half way
         run = ledger.run
         entry = entry_of(run, "StepClosed", closed_text(run, key, kind, ok, turn, at, tries, began))
         if turn is None and self.immediate:
@@ -389,6 +383,12 @@ class Journal:
         while self._waiting:
             number, told = self._waiting.popleft()
             told(failure if number > self.durable else None)
+
+
+def _check_room(calls: int = 10) -> None:
+    """Raise a RecursionError unless so many calls still fit on the stack; to fold and keep a step's end takes half."""
+    if calls:
+        _check_room(calls - 1)
 
 
 def _resolve(reached: asyncio.Future[None], error: StoreError | None) -> None:

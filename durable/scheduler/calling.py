@@ -21,13 +21,16 @@ class Callers:
     """Callers are the contexts in which runs were begun by a call, until these runs end.
 
     A run that was begun otherwise has the engine's. Runs that were begun in like contexts share one.
+
+    Attributes:
+        call: of the call that is begun now, the context and the runs that it has opened; None if it is the engine's.
+        of: the contexts that are not the engine's, by run.
     """
 
     def __init__(self, engine: Variables) -> None:
-        self._engine = engine
-        self._latest = engine
-        self._calling: tuple[Variables, list[str]] | None = None
-        self._of: dict[str, Variables] = {}
+        self._engine = self._latest = engine
+        self.call: tuple[Variables, list[str]] | None = None
+        self.of: dict[str, Variables] = {}
 
     @contextmanager
     def calling(self) -> Iterator[None]:
@@ -35,8 +38,8 @@ class Callers:
 
         A block that raises has opened none (R31).
         """
-        opened: list[str] = []
-        before, self._calling = self._calling, (self._shared(outside()), opened)
+        variables, opened, before = self._shared(outside()), list[str](), self.call
+        self.call = None if variables is self._engine else (variables, opened)
         try:
             yield
         except BaseException:
@@ -44,7 +47,7 @@ class Callers:
                 self.ended(run)
             raise
         finally:
-            self._calling = before
+            self.call = before
 
     def _shared(self, variables: Variables) -> Variables:
         for known in (self._engine, self._latest):
@@ -54,19 +57,15 @@ class Callers:
         return variables
 
     def opened(self, run: str) -> None:
-        """Keep the caller's context for a run that was just opened, if it is not the engine's."""
-        if self._calling is not None and self._calling[0] is not self._engine:
-            self._of[run], _ = self._calling
-            self._calling[1].append(run)
+        """Keep the context of the call for a run that it has just opened."""
+        if self.call is not None:
+            self.of[run], opened = self.call
+            opened.append(run)
 
     def ended(self, run: str) -> None:
         """Forget the context of a run."""
-        if self._of.pop(run, None) is not None and not self._of:
+        if self.of.pop(run, None) is not None and not self.of:
             self._latest = self._engine
-
-    def variables_of(self, run: str) -> Variables:
-        """Return a copy of the context in which a run's function is called."""
-        return self._of.get(run, self._engine).copy()
 
 
 def _is_like(one: Variables, other: Variables) -> bool:

@@ -69,6 +69,7 @@ class Scheduler:
         self.sessions: dict[str, Session] = {}
         self._parts = parts
         self._functions = parts.registry.functions
+        self._callers = parts.callers
         self._recovery = recovery
         self.endings: dict[str, list[asyncio.Future[RunClosed]]] = {}
         self._closing = False
@@ -124,7 +125,8 @@ class Scheduler:
         declaration = self._parts.decisions.state.functions.get(record.function)
         if declaration is not None and declaration.start_timeout is not None:
             self.deadlines.run_opened(record)
-        self._parts.callers.opened(record.run)
+        if self._callers.call is not None:
+            self._callers.opened(record.run)
         self._begin_when_durable(record.run)
 
     def _run_retried(self, record: RunRetried) -> None:
@@ -136,7 +138,8 @@ class Scheduler:
         if self._is_timed(record.run):
             self.deadlines.run_closed(record)
         self._told_missing.discard(record.run)
-        self._parts.callers.ended(record.run)
+        if record.run in self._callers.of:
+            self._callers.ended(record.run)
         session = self.sessions.pop(record.run, None)
         if session is not None and (not session.main.done() or session.has_loose_ends):
             session.refuse()
@@ -213,7 +216,7 @@ class Scheduler:
             return
         session = Session(self._parts, ledger, self._on_main_ended)
         session.context = Context(RunExecution(session), policy_of(function))
-        variables = self._parts.callers.variables_of(run)
+        variables = self._callers.of.get(run, self._parts.variables).copy()
         variables.run(BODY.set, session)
         declaration = self._parts.decisions.state.functions[ledger.function]
         session.tells_start = (declaration.start_timeout or declaration.finish_timeout) is not None

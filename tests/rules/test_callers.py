@@ -200,7 +200,7 @@ def test_a_start_that_is_refused_keeps_nothing() -> None:
                 await engine.start(ask, {"text": "x" * 500})
             again = [await engine.start(ask, id="one"), await engine.start(ask, id="one")]
             assert len({run.id for run in again}) == 1
-            assert list(inside(engine, "test").parts.callers._of) == ["one"]
+            assert list(inside(engine, "test").parts.callers.of) == ["one"]
 
     play(story())
 

@@ -279,3 +279,26 @@ def test_an_interrupt_is_never_recorded_and_comes_out_of_durable_run(
         assert "parked" in capsys.readouterr().err
     assert durable.run(script, store=store, id="r") == "done"
     assert "goes on" in capsys.readouterr().err
+
+
+def test_what_a_function_changes_in_its_event_is_gone_when_it_is_called_again() -> None:
+    """R3: each call has a copy of its own, so no attempt sees what an earlier one did, nor one after a crash."""
+    seen: list[Any] = []
+
+    @durable.function(trigger="order", retries=1, backoff=PLAIN)
+    async def careless(ctx: Context) -> None:
+        data: Any = ctx.event.data
+        seen.append(data["items"][:])
+        data["items"].append("more")
+        await ctx.step.sleep("a while", "1h")
+        if not ctx.attempt:
+            raise ValueError("once")
+
+    async def story() -> None:
+        async with Lab([careless]) as lab:
+            [run] = await lab.send("order", {"items": ["one"]})
+            await lab.crash()
+            await lab.result(run)
+
+    asyncio.run(story())
+    assert seen == [["one"]] * 3

@@ -75,8 +75,8 @@ FAULTS = [
     Fault(
         "run a finished step again",
         "scheduler/calls.py",
-        "return facts is None or facts.outcome is None",
-        "return True",
+        "if begin is not None and (facts is None or facts.outcome is None):",
+        "if begin is not None:",
     ),
     Fault(
         "forget a cancelled wait",
@@ -224,10 +224,10 @@ FAULTS = [
     ),
     Fault(
         "share a live object instead of its record",
-        "journal/rules/acceptance.py",
-        "return RecordedEvent(name, text, given or id, event.ts or at, v)",
-        "return Event(name, event.data, given or id, event.ts or at, v)",
-        ("tests/rules/test_events.py",),
+        "journal/codec/recorded.py",
+        "return event_of(self.name, self.data, self.id, self.ts, self.v)",
+        'return event_of(self.name, self.seen()["data"], self.id, self.ts, self.v)',
+        ("tests/rules/test_events.py", "tests/rules/test_runs.py", "tests/rules/test_attempts.py"),
     ),
     Fault(
         "lose the end of a turn that failed",

@@ -4,7 +4,8 @@ Separate because what is fair to a process that gets no time is no concern of th
 Leaves to `lab` what it means if nothing has ended.
 
 A process with a hundredth of a processor does in 5 s what takes 50 ms elsewhere. So each part of a time counts only
-together with a number of turns of the event loop: what needs nothing but turns has them before the time is over.
+together with a number of turns of the event loop, or with as much time of the processor, which is used up by those who
+are busy without end: what needs nothing but turns has them before the time is over.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from time import process_time
 from typing import Any
 
 PART_SECONDS = 0.25
@@ -19,20 +21,21 @@ TURNS = 250
 
 
 def parts(seconds: float) -> Iterator[float]:
-    """Divide a time into parts of 0.25 s."""
+    """Divide a time into parts of 0.25 s; one in which the process was busy for longer counts for that."""
     while seconds > 0:
+        busy_from = process_time()
         yield min(PART_SECONDS, seconds)
-        seconds -= PART_SECONDS
+        seconds -= max(PART_SECONDS, process_time() - busy_from)
 
 
 async def ended(tasks: Sequence[asyncio.Future[Any]], part: float) -> bool:
     """Wait for the first of some tasks, for a part of a time; return whether one has ended."""
-    done, _ = await asyncio.wait(tasks, timeout=part, return_when=asyncio.FIRST_COMPLETED)
-    turns = 0 if done else TURNS
-    while turns and not any(task.done() for task in tasks):
-        await asyncio.sleep(0)
-        turns -= 1
-    return any(task.done() for task in tasks)
+    busy_from = process_time()
+    await asyncio.wait(tasks, timeout=part, return_when=asyncio.FIRST_COMPLETED)
+    async for _ in _turns(busy_from + part):
+        if any(task.done() for task in tasks):
+            return True
+    return False
 
 
 @asynccontextmanager
@@ -55,7 +58,17 @@ async def within(seconds: float | None) -> AsyncIterator[None]:
 
 async def _pass(limit: asyncio.Timeout, seconds: float) -> None:
     for part in parts(seconds):
+        busy_from = process_time()
         await asyncio.sleep(part)
-        for _ in range(TURNS):
-            await asyncio.sleep(0)
+        async for _ in _turns(busy_from + part):
+            pass
     limit.reschedule(0)
+
+
+async def _turns(busy_until: float) -> AsyncIterator[None]:
+    """Let the loop make its turns, until the process has been busy for long enough."""
+    for _ in range(TURNS):
+        yield
+        if process_time() >= busy_until:
+            break
+        await asyncio.sleep(0)

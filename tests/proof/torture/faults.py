@@ -346,7 +346,7 @@ FAULTS = [
         "journal/writer.py",
         "        self._refusal = StoreError(",
         "        self._refused = StoreError(",
-        ("tests/unit/engine/test_opening.py",),
+        ("tests/unit/journal/test_writer.py",),
     ),
     Fault(
         "begin a try while the engine closes",

@@ -56,7 +56,7 @@ class Settings:
     logger: logging.Logger
     max_crashes: int = 10
     resident: int = RESIDENT
-    rests_after: timedelta = timedelta(seconds=10)  # younger waits are not worth a record: most are over by then
+    rests_after: timedelta = timedelta(minutes=10)  # younger waits are not worth a record: most are over by then
     threads: int = 40
     grace: float = 0.0
     stand_in: StandIn | None = None

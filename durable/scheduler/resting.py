@@ -4,8 +4,9 @@ Separate because this is said behind all else: while the engine is open it cause
 Leaves to `parking` the choice of runs, to `parked` the record, to `writer` the time.
 
 A run rests if it has one task, which awaits one recorded wait: then it can be parked. This is recorded only where more
-runs have begun than may have a coroutine, of fewer every one is called at an opening. A run that is still parked 10 s
-later has it recorded with a later write. When an engine closes in order, it is recorded of all that rest.
+runs have begun than may have a coroutine, of fewer every one is called at an opening. A run that is still parked after
+10 minutes has it recorded with a later write, 20 with one write. When an engine closes in order, it is recorded of all
+that rest.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from durable.scheduler.session import Session
 from durable.scheduler.strays import Strays
 from durable.timers import after
 
-AT_ONCE = 200  # records in one write, or in one turn of the loop
+AT_ONCE = 200  # records in one turn of the loop, when the engine closes
+_RIDING = 20  # records in one write that happens anyway: they take it half a millisecond
 _TOGETHER = timedelta(seconds=1)  # runs that are parked within this share an instant: they may be a hundred thousand
 _MOST_DATA = 4_096  # characters of an event's data: more would be worth more than the call that is saved
 
@@ -60,7 +62,7 @@ class Resting:
 
     def _say_some(self) -> None:
         before = after(self._parts.clock.now(), -self._parts.settings.rests_after)
-        for _ in range(AT_ONCE):
+        for _ in range(_RIDING):
             if not self._parked or self._parked[0][0] > before:
                 break
             runs = self._parked[0][1]

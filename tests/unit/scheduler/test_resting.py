@@ -179,17 +179,17 @@ async def test_a_run_that_went_on_is_called_again_after_a_crash_though_it_rested
         assert await engine.result("r0", timeout=10) == ["e", "f"]
 
 
-async def test_a_run_that_is_parked_for_ten_seconds_has_it_recorded_with_a_later_write(tmp_path: Path) -> None:
+async def test_a_run_that_is_parked_for_ten_minutes_has_it_recorded_with_a_later_write(tmp_path: Path) -> None:
     """It is there after a crash, too; and an idle engine writes nothing for it."""
     CALLS.clear()
     place, waits = Place("dict", tmp_path), waiting(WAITS["sleep"])
     async with place.engine(waits, resident=0) as engine:
         await engine.start(waits, {"n": 1}, id="r")
         await engine.settled()
-        await place.pass_by(engine, "9s")
+        await place.pass_by(engine, "9m")
         await engine.start(waits, {"n": 2}, id="young")
         await engine.settled()
-        await place.pass_by(engine, "2s")
+        await place.pass_by(engine, "2m")
         mapping = dict(place.store().mapping)  # type: ignore[attr-defined]
         assert "RunRested" not in str(mapping)
         await engine.send("anything", id="a write")

@@ -6,7 +6,8 @@ Leaves to `scheduler` the executions, to `journal` the decisions, to `stores` th
 """
 
 from durable.engine.arguments import checked_events
-from durable.engine.engine import Engine, inside, set_up
+from durable.engine.engine import Engine, set_up
+from durable.engine.opened import inside
 from durable.engine.owner import AsyncWith
 from durable.engine.run import OF_A_RUN, Run
 from durable.engine.runtime import Runtime

@@ -15,29 +15,24 @@ from typing import Any, Self, TypeVar, overload
 
 import attrs
 
-from durable.engine.answers import late, no_such_run
+from durable.engine import looking, steering
 from durable.engine.arguments import (
-    check_reopened,
     check_same,
     checked_events,
-    checked_query,
     checked_run_id,
-    looked_up,
 )
 from durable.engine.equipment import checked_clock, checked_limits, checked_logger, checked_store
-from durable.engine.family import family
 from durable.engine.neighbours import IfOpen, checked_if_open, make_way, move_in, place_of, usual
-from durable.engine.owner import AsyncWith, Owner, not_open
-from durable.engine.run import OF_A_RUN, Run, outcome
-from durable.engine.runtime import Runtime
+from durable.engine.opened import asked, known
+from durable.engine.owner import AsyncWith, Owner
+from durable.engine.run import OF_A_RUN, Run
 from durable.errors import checked_making
-from durable.events import Event, checked_count, checked_text
-from durable.functions import BODY, Function, Registry, check_not_in_function, check_outside, checked_signal
-from durable.journal import Ledger, Limits, RunClosed, RunStatus, check_signal, invoked, reopen
+from durable.events import Event, checked_count
+from durable.functions import Function, Registry, check_not_in_function, check_outside, checked_signal
+from durable.journal import Limits, check_signal, invoked
 from durable.scheduler import RESIDENT, Settings
 from durable.stores import Store
 from durable.timers import Clock, Duration, answering, duration
-from durable.views import RunInfo, listed
 
 T = TypeVar("T")
 
@@ -164,7 +159,7 @@ class Engine(AsyncWith):
             TypeError, ValueError, CodecError, LimitError: nothing was sent.
             StoreError: it is not known whether the events are recorded.
         """
-        runtime = self._asked("send", "ctx.step.send_event")
+        runtime = asked(self, "send", "ctx.step.send_event")
         events = checked_events(name, data, id=id, ts=ts)
         await runtime.admission.enter()
         return (await runtime.send(events))[0]
@@ -175,7 +170,7 @@ class Engine(AsyncWith):
         Raises:
             TypeError, ValueError, CodecError, LimitError, StoreError: as for `send`.
         """
-        runtime = self._asked("send_signal", "ctx.step.send_signal")
+        runtime = asked(self, "send_signal", "ctx.step.send_signal")
         signal = checked_signal(signal, what="send_signal")
         check_signal(signal, data, runtime.decisions.limits)
         now = runtime.clock.now()
@@ -205,7 +200,7 @@ class Engine(AsyncWith):
             LookupError: the engine has no function with this id.
             CodecError, LimitError, StoreError: as for `send`.
         """
-        runtime = self._asked("start", "ctx.step.invoke")
+        runtime = asked(self, "start", "ctx.step.invoke")
         name = self._registry.found(function, "start")
         event = invoked(name, data, runtime.decisions.limits)
         await runtime.admission.enter()
@@ -214,11 +209,11 @@ class Engine(AsyncWith):
             return Run(self, await runtime.start(name, event, fresh, is_named=False))
         id = checked_run_id(id)
         async with runtime.starting.setdefault(id, asyncio.Lock()):  # one may open while another reads
-            known = await self._known(id)
-            if known is None:
+            found = await known(self, id)
+            if found is None:
                 return Run(self, await runtime.start(name, event, id, is_named=True))
             await runtime.journal.synced()
-            check_same(known, name, event)
+            check_same(found, name, event)
             return Run(self, id)
 
     @overload
@@ -253,146 +248,9 @@ class Engine(AsyncWith):
         with OF_A_RUN:
             return await (await self.start(function, data, id=id)).result(timeout)
 
-    async def run(self, run_id: str) -> Run[Any]:
-        """Return the handle of a run, ended or not.
-
-        Raises:
-            KeyError: there is no such run.
-        """
-        runtime, run_id = inside(self, "run"), looked_up(run_id)
-        await self._found(run_id)
-        await runtime.journal.synced()
-        return Run(self, run_id)
-
-    async def runs(
-        self,
-        *,
-        status: RunStatus | None = None,
-        function: Function[Any] | str | None = None,
-        event: str | None = None,
-        limit: int = 100,
-    ) -> list[RunInfo]:
-        """Return the runs that fit every given condition, newest first, at most `limit`.
-
-        Raises:
-            TypeError, ValueError: an unknown status, a negative limit, a name that is not a string.
-        """
-        runtime = inside(self, "runs")
-        query = checked_query(status, function, event, limit)
-        await runtime.journal.synced()
-        return await listed(runtime.store, query, runtime.scheduler.status_of, self.info)
-
-    async def cancel(self, run_id: str, reason: str | None = None) -> bool:
-        """Cancel a run; return False if the run had ended already.
-
-        On return the cancelling is durable, and the run's code does not run again (R27). `reason`, at most 16 KiB, is
-        recorded and shown.
-
-        Raises:
-            TypeError, ValueError, LimitError: an invalid reason.
-            KeyError: there is no such run.
-        """
-        runtime, run_id = self._asked("cancel", "a step whose handler calls it"), looked_up(run_id)
-        reason = "by hand" if reason is None else checked_text(reason, "the reason of a cancel")
-        if not runtime.state.is_unfinished(run_id):
-            await self._found(run_id)
-        now = runtime.clock.now()
-        records = runtime.journal.post_all(runtime.decisions.run_ended(run_id, "cancelled", now, reason=reason))
-        await runtime.journal.synced()
-        return bool(records)
-
-    async def retry(self, run_id: str) -> Run[Any]:
-        """Open a failed or cancelled run again; finished steps are kept (R32).
-
-        Other steps open again, and deadlines count anew. The same write opens the failed and cancelled runs that it
-        invoked and waited for, and so on down; one that has completed meanwhile answers. On return it is durable.
-
-        Raises:
-            KeyError: there is no such run.
-            ValueError: the run has completed, or has not ended.
-        """
-        runtime, run_id = self._asked("retry", "a step whose handler calls it"), looked_up(run_id)
-        await runtime.journal.synced()  # R31: what it is now may not be recorded yet
-        async with family(run_id, runtime.state, runtime.history.ledger, runtime.starting) as ended:
-            check_reopened(run_id, ended.get(run_id), is_unfinished=runtime.state.is_unfinished(run_id))
-            with runtime.state.reopening(ended.values()):
-                runtime.journal.post_all(reopen(runtime.decisions, run_id, ended, runtime.clock.now()))
-        await runtime.journal.synced()
-        return Run(self, run_id)
-
-    async def settled(self) -> None:
-        """Wait until no handler runs and nothing moves without time or input.
-
-        Raises:
-            RuntimeError: awaited inside a handler of this engine, which would wait for itself.
-            StoreError: the store has failed.
-        """
-        check_outside(self, "settled")
-        await inside(self, "settled").settled()
-
-    # For `Run`, the handle.
-
-    async def result(self, run_id: str, timeout: Duration | None = None) -> Any:
-        """Wait for the end of a run: see `Run.result`."""
-        runtime, run_id = inside(self, "result"), looked_up(run_id)
-        check_outside(self, "result")
-        seconds = None if timeout is None else duration(timeout, what="the timeout of a result").total_seconds()
-        try:
-            async with asyncio.timeout(seconds):
-                name, ended = await self._ended(runtime, run_id, seconds)
-        except TimeoutError:
-            raise late(await self.info(run_id), seconds) from None
-        with OF_A_RUN:
-            return outcome(ended, self._registry.output_type(name))
-
-    async def _ended(self, runtime: Runtime, run_id: str, seconds: float | None) -> tuple[str, RunClosed]:
-        while True:
-            known = runtime.state.known(run_id)
-            if known is not None:
-                return known.function, await runtime.ending(run_id, seconds)
-            opened, closed = await runtime.history.ends(run_id)
-            if opened is None:
-                raise no_such_run(run_id, self._registry.functions)
-            if closed is not None:
-                return opened.function, closed
-
-    async def info(self, run_id: str) -> RunInfo:
-        """Return a picture of a run: see `Run.info`."""
-        runtime, run_id = inside(self, "info"), looked_up(run_id)
-        ledger = await self._found(run_id)
-        info = runtime.pictured(ledger)
-        count = ledger.count  # R31: what is folded from here on may not be durable when this is answered
-        return attrs.evolve(info, record=(await runtime.history.entries(run_id))[:count])
-
-    async def _found(self, run_id: str) -> Ledger:
-        if (ledger := await self._known(run_id)) is None:
-            raise no_such_run(run_id, self._registry.functions)
-        return ledger
-
-    async def _known(self, run_id: str) -> Ledger | None:
-        runtime = inside(self, "engine")
-        if (ledger := runtime.state.whole(run_id)) is None:
-            ledger = await runtime.history.ledger(run_id)
-            ledger = runtime.state.whole(run_id) or ledger  # opened while the store was read
-        return ledger
-
-    def _asked(self, what: str, instead: str) -> Runtime:
-        if BODY.get() is not None:
-            check_not_in_function(what, instead)
-        return inside(self, what)
-
-
-def inside(engine: Engine, what: str) -> Runtime:
-    """Return the parts of an open engine; `what` names the caller.
-
-    Raises:
-        RuntimeError: it is not open, was opened by another process, or belongs to another loop.
-        StoreError: its store has failed.
-    """
-    owner = engine._owner
-    if owner is None:
-        raise not_open(what)
-    return owner.entered(what)
+    # The methods that look at runs and steer them stand, each with its contract, in modules of their own.
+    run, runs, result, info = looking.run, looking.runs, looking.result, looking.info
+    cancel, retry, settled = steering.cancel, steering.retry, steering.settled
 
 
 def set_up(engine: Engine, **settings: Any) -> None:

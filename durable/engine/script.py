@@ -15,12 +15,13 @@ from typing import Any, Generic, TypeVar
 
 from durable.engine.account import Account
 from durable.engine.arguments import check_same, checked_progress, checked_run_id
-from durable.engine.engine import Engine, inside, set_up
+from durable.engine.engine import Engine, set_up
 from durable.engine.equipment import checked_logger
 from durable.engine.fallback import Fallback
 from durable.engine.foreground import Foreground
 from durable.engine.live_line import LiveLine
 from durable.engine.neighbours import IfOpen
+from durable.engine.opened import inside
 from durable.engine.run import Run
 from durable.engine.runtime import Runtime
 from durable.engine.standing import Look

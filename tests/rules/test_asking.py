@@ -16,7 +16,7 @@ import pytest
 
 import durable
 from durable import CodecError, Context, Engine, LimitError
-from durable.engine.engine import inside
+from durable.engine.opened import inside
 from durable.functions.options import ASK_BYTES
 from durable.journal.codec.write import read, write
 from durable.journal.records import ForEvent, ForSignal, StepOpened

@@ -14,7 +14,7 @@ import pytest
 
 import durable
 from durable import Context, DictStore, Engine, FileStore, LimitError
-from durable.engine.engine import inside
+from durable.engine.opened import inside
 from durable.testing import Lab, VirtualClock
 from durable.testing.lab import START
 

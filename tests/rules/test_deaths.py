@@ -11,7 +11,7 @@ import pytest
 
 import durable
 from durable import Context, DictStore, Engine, RunFailed
-from durable.engine.engine import inside
+from durable.engine.opened import inside
 from durable.scheduler import recovery
 
 

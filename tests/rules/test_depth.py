@@ -11,7 +11,7 @@ import pytest
 
 import durable
 from durable import CodecError, Context, Event, FileStore, RunFailed
-from durable.engine.engine import inside
+from durable.engine.opened import inside
 from durable.journal.codec.enclosing import ROOM, enclose
 from durable.journal.codec.values import decode, encode
 from durable.testing import Lab

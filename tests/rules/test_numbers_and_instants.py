@@ -37,7 +37,7 @@ from durable import (
     Timeouts,
     TriggerEvent,
 )
-from durable.engine.engine import inside
+from durable.engine.opened import inside
 from durable.functions import policy_of
 from durable.testing import Lab, VirtualClock
 from durable.timers.clock import Handle, SystemClock

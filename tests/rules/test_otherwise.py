@@ -14,7 +14,7 @@ import pytest
 
 import durable
 from durable import Context, DictStore, Engine, Event
-from durable.engine.engine import inside
+from durable.engine.opened import inside
 from durable.journal.records import ForEvent, RunClosed, RunOpened, RunRetried, StepOpened
 from durable.journal.rules.ledger import Ledger
 from durable.scheduler.drift import tell_other_wait

@@ -22,7 +22,7 @@ from durable import (
     Timeouts,
     current_step,
 )
-from durable.engine.engine import inside
+from durable.engine.opened import inside
 from durable.testing import Lab, VirtualClock
 from durable.testing.lab import START
 from tests.support.lives import note

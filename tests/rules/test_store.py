@@ -12,7 +12,7 @@ import pytest
 
 import durable
 from durable import Backoff, Context, DictStore, Engine, Event, StoreError
-from durable.engine.engine import inside
+from durable.engine.opened import inside
 from durable.journal.codec.write import read
 from durable.stores.store import Entry
 from durable.testing import Lab, VirtualClock

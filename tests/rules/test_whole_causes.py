@@ -14,7 +14,7 @@ import pytest
 
 import durable
 from durable import Cancel, Context, DictStore, Event, RecordedError, TriggerEvent
-from durable.engine.engine import inside
+from durable.engine.opened import inside
 from durable.functions import declaration_of
 from durable.journal import entries as making
 from durable.journal import rest_of

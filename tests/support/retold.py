@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from durable import DictStore, Function
-from durable.engine.engine import inside
+from durable.engine.opened import inside
 from durable.journal.codec.write import read
 from durable.journal.records import RunClosed, StepClosed
 from durable.stores.store import Entry

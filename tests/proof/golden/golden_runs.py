@@ -21,7 +21,7 @@ import attrs
 
 import durable
 from durable import Backoff, Context, DictStore, Event, RunFailed, StepError, StepOptions
-from durable.engine.engine import inside
+from durable.engine.opened import inside
 from durable.journal import rest_of
 from durable.journal.records import MessageTaken
 from durable.stores.file.inbox import message_run

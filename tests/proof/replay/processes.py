@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import attrs
 
 from durable import Context, DictStore, Function, Store, function
-from durable.engine.engine import inside
+from durable.engine.opened import inside
 from durable.journal.codec.write import read
 from durable.journal.records import RunClosed
 from durable.stores.store import Entry

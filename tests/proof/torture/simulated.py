@@ -21,7 +21,7 @@ from typing import Any, Literal, get_args
 import attrs
 
 from durable import DictStore, Engine, StoreError
-from durable.engine.engine import inside
+from durable.engine.opened import inside
 from durable.engine.runtime import Runtime
 from durable.journal.codec.write import read
 from durable.journal.records import Cancelled, Err, StepClosed

@@ -15,7 +15,7 @@ import pytest
 
 import tests.proof.torture.corpus_bugs  # noqa: F401
 from durable import Cancel, Context, DictStore, Engine, Event, NonRetriableError, StepError, function
-from durable.engine.engine import inside
+from durable.engine.opened import inside
 from durable.testing import Lab, VirtualClock
 from durable.testing.lab import START
 from durable.timers.clock import Handle

@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from durable import DictStore, Engine, Event
-from durable.engine.engine import inside
+from durable.engine.opened import inside
 from durable.errors import RecordedError
 from durable.functions.current import CurrentStep
 from durable.journal.codec.values import encode

@@ -24,7 +24,7 @@ from durable import (
     Store,
     Timeouts,
 )
-from durable.engine.engine import inside
+from durable.engine.opened import inside
 from durable.journal.records import RunClosed, RunRetried, StepClosed, StepRetried
 from durable.stores.file.store import FileStore
 from tests.support.lives import records, rounds

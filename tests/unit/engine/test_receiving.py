@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import durable
-from durable.engine.engine import inside
+from durable.engine.opened import inside
 from durable.stores.file.inbox import message_run
 from durable.stores.store import Entry
 from durable.testing import Lab, VirtualClock

@@ -16,8 +16,8 @@ import pytest
 
 import durable
 from durable.engine.cli import main
-from durable.engine.engine import inside
 from durable.engine.messages import SentSignal, read_sent
+from durable.engine.opened import inside
 from tests.proof.crashes import run
 from tests.proof.crashes.senders import beside, copied, died, made, opened, openings, sent, waiting
 

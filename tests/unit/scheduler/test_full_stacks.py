@@ -13,7 +13,7 @@ import pytest
 
 import durable
 from durable import Context, DictStore, Event
-from durable.engine.engine import inside
+from durable.engine.opened import inside
 from durable.journal.records import Record, RunOpened
 from durable.journal.rules.state import State
 from durable.journal.writer import Journal

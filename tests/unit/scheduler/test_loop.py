@@ -27,7 +27,7 @@ from durable import (
     StoreError,
     Timeouts,
 )
-from durable.engine.engine import inside
+from durable.engine.opened import inside
 from durable.journal.records import EngineClosed, RunClosed, RunOpened, StepClosed
 from durable.journal.rules.retries import Backoff
 from durable.scheduler.deadlines import Deadlines, RunDue, StepDue, What

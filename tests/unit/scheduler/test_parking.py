@@ -26,7 +26,7 @@ from durable import (
     TriggerEvent,
     function,
 )
-from durable.engine.engine import inside
+from durable.engine.opened import inside
 from durable.testing import VirtualClock
 
 START = datetime(2030, 1, 1, tzinfo=UTC)

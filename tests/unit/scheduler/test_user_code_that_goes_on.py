@@ -16,7 +16,7 @@ import pytest
 
 import durable
 from durable import Context, DictStore, Engine, RunFailed
-from durable.engine.engine import inside
+from durable.engine.opened import inside
 from durable.scheduler.strays import LOOK_SECONDS
 from durable.testing import Lab
 from tests.support.lives import records, rounds

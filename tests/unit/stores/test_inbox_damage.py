@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import durable
-from durable.engine.engine import inside
+from durable.engine.opened import inside
 from durable.stores.file.inbox import Inbox, Message
 from durable.testing import VirtualClock
 from tests.proof.crashes.senders import beside, change, events, hears, listen, made, paid, reopened, sent, waiting

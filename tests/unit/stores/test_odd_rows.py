@@ -12,7 +12,7 @@ import pytest
 
 import durable
 from durable import Context, DictStore, Engine, FileStore, StoreCorruptError, StoreError
-from durable.engine.engine import inside
+from durable.engine.opened import inside
 from durable.stores.store import Entry
 from durable.testing import Lab
 

@@ -1,0 +1,88 @@
+"""Look at runs through an open engine: handles, pictures, lists and results.
+
+Separate because these methods change nothing. `Engine` lists them as its own.
+Leaves to `views` the pictures, to `answers` the words for a run that is not there or late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import attrs
+
+from durable.engine.answers import late, no_such_run
+from durable.engine.arguments import checked_query, looked_up
+from durable.engine.opened import Opened, found, inside
+from durable.engine.run import OF_A_RUN, Run, outcome
+from durable.engine.runtime import Runtime
+from durable.functions import Function, check_outside
+from durable.journal import RunClosed, RunStatus
+from durable.timers import Duration, duration
+from durable.views import RunInfo, listed
+
+
+async def run(engine: Opened, run_id: str) -> Run[Any]:
+    """Return the handle of a run, ended or not.
+
+    Raises:
+        KeyError: there is no such run.
+    """
+    runtime, run_id = inside(engine, "run"), looked_up(run_id)
+    await found(engine, run_id)
+    await runtime.journal.synced()
+    return Run(engine, run_id)
+
+
+async def runs(
+    engine: Opened,
+    *,
+    status: RunStatus | None = None,
+    function: Function[Any] | str | None = None,
+    event: str | None = None,
+    limit: int = 100,
+) -> list[RunInfo]:
+    """Return the runs that fit every given condition, newest first, at most `limit`.
+
+    Raises:
+        TypeError, ValueError: an unknown status, a negative limit, a name that is not a string.
+    """
+    runtime = inside(engine, "runs")
+    query = checked_query(status, function, event, limit)
+    await runtime.journal.synced()
+    return await listed(runtime.store, query, runtime.scheduler.status_of, engine.info)
+
+
+async def info(engine: Opened, run_id: str) -> RunInfo:
+    """Return a picture of a run: see `Run.info`."""
+    runtime, run_id = inside(engine, "info"), looked_up(run_id)
+    ledger = await found(engine, run_id)
+    info = runtime.pictured(ledger)
+    count = ledger.count  # R31: what is folded from here on may not be durable when this is answered
+    return attrs.evolve(info, record=(await runtime.history.entries(run_id))[:count])
+
+
+async def result(engine: Opened, run_id: str, timeout: Duration | None = None) -> Any:
+    """Wait for the end of a run: see `Run.result`."""
+    runtime, run_id = inside(engine, "result"), looked_up(run_id)
+    check_outside(engine, "result")
+    seconds = None if timeout is None else duration(timeout, what="the timeout of a result").total_seconds()
+    try:
+        async with asyncio.timeout(seconds):
+            name, ended = await _ended(engine, runtime, run_id, seconds)
+    except TimeoutError:
+        raise late(await engine.info(run_id), seconds) from None
+    with OF_A_RUN:
+        return outcome(ended, engine._registry.output_type(name))
+
+
+async def _ended(engine: Opened, runtime: Runtime, run_id: str, seconds: float | None) -> tuple[str, RunClosed]:
+    while True:
+        known = runtime.state.known(run_id)
+        if known is not None:
+            return known.function, await runtime.ending(run_id, seconds)
+        opened, closed = await runtime.history.ends(run_id)
+        if opened is None:
+            raise no_such_run(run_id, engine._registry.functions)
+        if closed is not None:
+            return opened.function, closed

@@ -1,0 +1,68 @@
+"""Steer runs through an open engine: cancel them, open them again, wait until all is still.
+
+Separate because these methods act on runs that exist. `Engine` lists them as its own.
+Leaves to `decisions` and `reopening` what follows from each.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from durable.engine.arguments import check_reopened, looked_up
+from durable.engine.family import family
+from durable.engine.opened import Opened, asked, found, inside
+from durable.engine.run import Run
+from durable.events import checked_text
+from durable.functions import check_outside
+from durable.journal import reopen
+
+
+async def cancel(engine: Opened, run_id: str, reason: str | None = None) -> bool:
+    """Cancel a run; return False if the run had ended already.
+
+    On return the cancelling is durable, and the run's code does not run again (R27). `reason`, at most 16 KiB, is
+    recorded and shown.
+
+    Raises:
+        TypeError, ValueError, LimitError: an invalid reason.
+        KeyError: there is no such run.
+    """
+    runtime, run_id = asked(engine, "cancel", "a step whose handler calls it"), looked_up(run_id)
+    reason = "by hand" if reason is None else checked_text(reason, "the reason of a cancel")
+    if not runtime.state.is_unfinished(run_id):
+        await found(engine, run_id)
+    now = runtime.clock.now()
+    records = runtime.journal.post_all(runtime.decisions.run_ended(run_id, "cancelled", now, reason=reason))
+    await runtime.journal.synced()
+    return bool(records)
+
+
+async def retry(engine: Opened, run_id: str) -> Run[Any]:
+    """Open a failed or cancelled run again; finished steps are kept (R32).
+
+    Other steps open again, and deadlines count anew. The same write opens the failed and cancelled runs that it
+    invoked and waited for, and so on down; one that has completed meanwhile answers. On return it is durable.
+
+    Raises:
+        KeyError: there is no such run.
+        ValueError: the run has completed, or has not ended.
+    """
+    runtime, run_id = asked(engine, "retry", "a step whose handler calls it"), looked_up(run_id)
+    await runtime.journal.synced()  # R31: what it is now may not be recorded yet
+    async with family(run_id, runtime.state, runtime.history.ledger, runtime.starting) as ended:
+        check_reopened(run_id, ended.get(run_id), is_unfinished=runtime.state.is_unfinished(run_id))
+        with runtime.state.reopening(ended.values()):
+            runtime.journal.post_all(reopen(runtime.decisions, run_id, ended, runtime.clock.now()))
+    await runtime.journal.synced()
+    return Run(engine, run_id)
+
+
+async def settled(engine: Opened) -> None:
+    """Wait until no handler runs and nothing moves without time or input.
+
+    Raises:
+        RuntimeError: awaited inside a handler of this engine, which would wait for itself.
+        StoreError: the store has failed.
+    """
+    check_outside(engine, "settled")
+    await inside(engine, "settled").settled()

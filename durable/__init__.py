@@ -37,8 +37,8 @@ _NAMES = {
     "NestedStepError NonRetriableError RecordedError RetryAfterError RunCancelled RunFailed "
     "SignalConflictError StepError StoreCorruptError StoreError StoreLockedError",
     "events": "EvaluationError Event Signal expressions",
-    "functions": "Cancel Context CurrentStep Function Group Progress Step StepOptions Timeouts TriggerEvent "
-    "current_context current_step function progress",
+    "functions": "Batch Cancel Concurrency Context CurrentStep Debounce Function Group Priority Progress RateLimit "
+    "Singleton Step StepOptions Throttle Timeouts TriggerEvent current_context current_step function progress",
     "journal": "Backoff Limits converter",
     "stores": "DictStore Entry FileStore RunQuery RunRow Store",
     "timers": "Clock Duration",

@@ -215,7 +215,7 @@ class Runtime:
         """
         now = self.clock.now()
         event = stamped(event, run, now)
-        claimant = None if is_named else self.decisions.claimed_by(function, event, now)[1]
+        claimant = None if is_named else self.decisions.openings.claimed_by(function, event, now)[1]
         if claimant is None:
             with self.parts.callers.calling():
                 self.journal.post_all(self.decisions.run_opens(function, run, event, now, is_named=is_named))

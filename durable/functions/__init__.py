@@ -24,6 +24,7 @@ from durable.functions.current import (
     progress_of,
     running_body,
 )
+from durable.functions.flow import Batch, Concurrency, Debounce, Priority, RateLimit, Singleton, Throttle
 from durable.functions.function import Function, declaration_of, function, policy_of
 from durable.functions.handler import Handler, checked_handler
 from durable.functions.options import StepOptions, Timeouts, checked_signal, checked_step_id
@@ -43,21 +44,28 @@ from durable.functions.triggers import Cancel, TriggerEvent
 __all__ = [
     "BODY",
     "CURRENT",
+    "Batch",
     "Cancel",
+    "Concurrency",
     "Context",
     "CurrentStep",
+    "Debounce",
     "Function",
     "Group",
     "Handler",
     "InvokeRequest",
+    "Priority",
     "Progress",
+    "RateLimit",
     "Registry",
     "Request",
     "SendRequest",
     "SignalRequest",
+    "Singleton",
     "SleepRequest",
     "Step",
     "StepOptions",
+    "Throttle",
     "Timeouts",
     "TriggerEvent",
     "Trying",

@@ -10,17 +10,18 @@ import difflib
 import functools
 import inspect
 import operator
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Generic, TypeVar, overload
 
 import attrs
 
 from durable.events import Expression, checked_name, is_str, plain
 from durable.functions.context import Context
+from durable.functions.flow import Batch, Concurrency, Debounce, Priority, RateLimit, Singleton, Throttle, flow_of
 from durable.functions.handler import Declared
 from durable.functions.options import Timeouts
 from durable.functions.triggers import Cancel, TriggerEvent, optional_expression, rule_of, trigger_of
-from durable.journal import Backoff, Declaration, Policy, RetryOn, checked_retries, chosen_errors
+from durable.journal import Backoff, Declaration, Flow, Policy, RetryOn, checked_retries, chosen_errors
 from durable.timers import answering, shown
 
 T = TypeVar("T")
@@ -49,6 +50,7 @@ class Function(Declared, Generic[T_co]):
     cancel: tuple[Cancel, ...] = ()
     idempotency: Expression | None = None
     timeouts: Timeouts = attrs.field(factory=Timeouts)
+    _flow: Flow | None = None
 
     def __call__(self, ctx: Context) -> Awaitable[T_co]:
         return self.code(ctx)
@@ -59,6 +61,8 @@ class Function(Declared, Generic[T_co]):
 
 policy_of: Callable[[Function[Any]], Policy] = operator.attrgetter("_policy")
 """Return how a function is called again, and its steps by default."""
+
+_flow_of: Callable[[Function[Any]], Flow | None] = operator.attrgetter("_flow")
 
 
 def origin_of(function: Function[Any]) -> tuple[str, str]:
@@ -80,6 +84,7 @@ def declaration_of(function: Function[Any]) -> Declaration:
         None if function.on_failure is None else function.on_failure.id,
         function.timeouts.start,
         function.timeouts.finish,
+        _flow_of(function),
     )
 
 
@@ -161,6 +166,36 @@ def _failure_function(on_failure: object, id: str) -> Function[Any] | None:
     return Function(f"{id}-failure", _checked_code(code, what=f"on_failure of function {id!r}"), policy=policy)
 
 
+def _declared(
+    code: Code[Any],
+    id: object,
+    trigger: object,
+    tried: tuple[object, object, object, object],
+    on_failure: object,
+    cancel: object,
+    idempotency: object,
+    timeouts: object,
+    flow: Mapping[str, object],
+) -> Function[Any]:
+    _checked_code(code, what=f"function {shown(id)}" if id is not None else "a function")
+    name = _checked_name(id, code)
+    what = f"function {name!r}"
+    if timeouts is not None and not isinstance(timeouts, Timeouts):
+        raise TypeError(f"timeouts of {what} must be a Timeouts, not {shown(timeouts)}")
+    cancels = _checked_cancels(cancel, what=what)
+    return Function(
+        name,
+        code,
+        _checked_triggers(trigger, what=what),
+        _checked_policy(*tried, what=what),
+        _failure_function(on_failure, name),
+        cancels,
+        optional_expression(idempotency, ("event",), what=f"idempotency of {what}"),
+        timeouts or Timeouts(),
+        flow_of(flow, has_cancel=bool(cancels), what=what),
+    )
+
+
 # The names that Inngest and others use for these options.
 _OTHERWISE = {"fn_id": "id", "name": "id", "event": "trigger", "triggers": "trigger", "max_retries": "retries"}
 _OTHERWISE |= {"retry": "retries", "expression": "trigger"}
@@ -191,6 +226,13 @@ def function(
     cancel: Sequence[Cancel] = (),
     idempotency: str | None = None,
     timeouts: Timeouts | None = None,
+    concurrency: int | Concurrency | Sequence[int | Concurrency] | None = None,
+    throttle: Throttle | None = None,
+    rate_limit: RateLimit | None = None,
+    debounce: Debounce | None = None,
+    batch_events: Batch | None = None,
+    priority: Priority | None = None,
+    singleton: Singleton | None = None,
 ) -> Callable[[Code[T]], Function[T]]: ...
 
 
@@ -206,6 +248,13 @@ def function(
     cancel: Any = (),
     idempotency: str | None = None,
     timeouts: Timeouts | None = None,
+    concurrency: Any = None,
+    throttle: Any = None,
+    rate_limit: Any = None,
+    debounce: Any = None,
+    batch_events: Any = None,
+    priority: Any = None,
+    singleton: Any = None,
     **others: Any,
 ) -> Any:
     """Declare a durable function; a decorator for `async def code(ctx)`.
@@ -231,6 +280,14 @@ def function(
         idempotency: a CEL expression over `event`, or None. Only one run is opened per value in 24 h. Events for which
             the value is null all open runs.
         timeouts: how long a run may take; default: without limit.
+        concurrency: how much runs at the same time: a number of steps, a `Concurrency`, or two of them, which must both
+            have room.
+        throttle: how many runs start in a period; the others stay queued.
+        rate_limit: how many runs open in a period; others do not open.
+        debounce: open one run for many events, once they have ceased.
+        batch_events: open one run for several events. It excludes `debounce` and `cancel`.
+        priority: which of the waiting runs goes first.
+        singleton: one unfinished run at a time. It excludes `debounce` and `batch_events`.
 
     Raises:
         TypeError, ValueError, LimitError, ExpressionError: at the call, naming the option.
@@ -238,22 +295,12 @@ def function(
     if others:
         raise TypeError(_unknown_option(next(iter(others))))
 
+    flow = {"concurrency": concurrency, "throttle": throttle, "rate_limit": rate_limit, "debounce": debounce}
+    flow |= {"batch_events": batch_events, "priority": priority, "singleton": singleton}
+    tried = (retries, backoff, retry_on, give_up_on)
+
     def declare(code: Code[Any]) -> Function[Any]:
-        _checked_code(code, what=f"function {shown(id)}" if id is not None else "a function")
-        name = _checked_name(id, code)
-        what = f"function {name!r}"
-        if timeouts is not None and not isinstance(timeouts, Timeouts):
-            raise TypeError(f"timeouts of {what} must be a Timeouts, not {shown(timeouts)}")
-        return Function(
-            name,
-            code,
-            _checked_triggers(trigger, what=what),
-            _checked_policy(retries, backoff, retry_on, give_up_on, what=what),
-            _failure_function(on_failure, name),
-            _checked_cancels(cancel, what=what),
-            optional_expression(idempotency, ("event",), what=f"idempotency of {what}"),
-            timeouts or Timeouts(),
-        )
+        return _declared(code, id, trigger, tried, on_failure, cancel, idempotency, timeouts, flow)
 
     if callable(trigger):  # @durable.function without parentheses
         code, trigger = trigger, None

@@ -48,6 +48,7 @@ from durable.journal.records import (
 from durable.journal.rules.acceptance import accepted, check_signal, invoked, stamped
 from durable.journal.rules.decisions import Acting, Decisions
 from durable.journal.rules.declaration import WAIT_NAMES, CancelRule, Declaration, no_such_function
+from durable.journal.rules.flow.options import Batching, Debouncing, Flow, Slots, Sole, Window
 from durable.journal.rules.ledger import Ledger, StepFacts
 from durable.journal.rules.limits import Limits, output_too_large, too_many_steps
 from durable.journal.rules.misuse import is_failed_call, misplaced, misuse
@@ -76,15 +77,18 @@ __all__ = [
     "WAIT_NAMES",
     "Acting",
     "Backoff",
+    "Batching",
     "CancelRule",
     "Cancelled",
     "Choice",
+    "Debouncing",
     "Decisions",
     "Declaration",
     "Ending",
     "EngineClosed",
     "Err",
     "EventSent",
+    "Flow",
     "ForChild",
     "ForEvent",
     "ForSignal",
@@ -108,6 +112,8 @@ __all__ = [
     "RunRetried",
     "RunStarted",
     "RunStatus",
+    "Slots",
+    "Sole",
     "State",
     "StepClosed",
     "StepFacts",
@@ -118,6 +124,7 @@ __all__ = [
     "Verdict",
     "Wait",
     "Whose",
+    "Window",
     "accepted",
     "all_in",
     "awaited_children",

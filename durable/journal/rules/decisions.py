@@ -14,28 +14,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import chain, starmap
-from typing import Any
 
-import attrs
-
-from durable.errors import InvokeTimeoutError, RecordedError, RunCancelled, SignalConflictError
+from durable.errors import InvokeTimeoutError, RecordedError, SignalConflictError
 from durable.events import (
-    CANCELLED,
     FAILED,
-    FINISHED,
     LIFECYCLE,
     Event,
     Json,
     Listener,
     Place,
     Signal,
-    lacking,
-    path_of,
-    seen_by_filters,
 )
 from durable.journal.codec.enclosing import enclose
 from durable.journal.codec.recorded import RecordedEvent, recorded_event
-from durable.journal.codec.values import encode, outline
+from durable.journal.codec.values import encode
 from durable.journal.ids import child_run, ending_event, failure_run, opened_run
 from durable.journal.records import (
     Ending,
@@ -43,7 +35,6 @@ from durable.journal.records import (
     EventSent,
     ForChild,
     ForSignal,
-    KeyClaimed,
     Ok,
     Outcome,
     Record,
@@ -53,23 +44,16 @@ from durable.journal.records import (
     StepOpened,
     Wait,
 )
-from durable.journal.rules.declaration import Declaration, no_such_function
+from durable.journal.rules.declaration import no_such_function
+from durable.journal.rules.endings import TOLD, child_outcome, ending_data
 from durable.journal.rules.ledger import Ledger
 from durable.journal.rules.limits import Limits
+from durable.journal.rules.openings import Openings
 from durable.journal.rules.state import State
 
 Acting = tuple[object, Iterable[Record]]  # the value with which a sending step ends, and the records of what it sends
 
 NOTHING = Ok("null")
-_TOLD: dict[Ending, tuple[str, ...]] = {
-    "completed": (FINISHED,),
-    "failed": (FINISHED, FAILED),
-    "cancelled": (FINISHED, CANCELLED),
-}
-
-
-def _plain(error: RecordedError) -> dict[str, str]:
-    return {"name": error.name, "message": error.message, "stack": error.stack}
 
 
 def _ignore(what: Event | str) -> None:
@@ -78,16 +62,6 @@ def _ignore(what: Event | str) -> None:
 
 def _answer(event: Event) -> Ok:
     return Ok(recorded_event(event).as_value())
-
-
-def child_outcome(child: Ledger, key: str) -> Outcome:
-    """Return the outcome of the step that has invoked a run, which has just ended."""
-    if child.status == "completed":
-        return Ok(child.output or "null", deep=True)  # this release has written it
-    if child.status == "failed" and child.error is not None:
-        return Err(attrs.evolve(child.error, step_id=key))
-    message = f"run {child.run!r} was cancelled: {child.reason or 'no reason given'}"
-    return Err(RecordedError(RunCancelled.__name__, message, step_id=key))
 
 
 class Decisions:
@@ -99,7 +73,7 @@ class Decisions:
     def __init__(self, state: State, limits: Limits) -> None:
         self.state = state
         self.limits = limits
-        self._complain = state.bus.complain
+        self.openings = Openings(state)
         self.unheard: Callable[[Event | str], None] = _ignore
 
     def repeat_of(self, id: str, event: Event, now: datetime) -> str | None:
@@ -180,27 +154,6 @@ class Decisions:
         for function in functions:
             yield from self.run_opens(function, opened_run(id, function), event, now)
 
-    def claimed_by(self, function: str, event: Event, now: datetime) -> tuple[Json | None, str | None]:
-        """Return an event's idempotency key for a function, and the run that has claimed it.
-
-        A claim counts for 24 h.
-        """
-        declaration = self.state.functions.get(function)
-        if declaration is None or declaration.idempotency is None:
-            return None, None
-        try:
-            value = declaration.idempotency.evaluate({"event": seen_by_filters(event)})
-            if value is None:
-                return None, None
-            # JSON has one type of numbers, so 1.0 and 1 are the same key, as they are for `==`.
-            key = encode(int(value) if isinstance(value, float) and value.is_integer() else value)
-        except Exception as error:  # it fails, or comes to what cannot be kept, as type(event.data) does
-            what = f"idempotency of function {function!r}"
-            self._complain(what, f"{what} has no value, so that every event opens a run of it: {error}")
-            return None, None
-        claim = self.state.seen.get((function, key))
-        return key, claim[0] if claim is not None and claim[1] > now else None
-
     def run_opens(
         self,
         function: str,
@@ -211,31 +164,14 @@ class Decisions:
         *,
         is_named: bool = False,
     ) -> Iterable[Record]:
-        """Open a run of a function, unless its idempotency key was claimed.
+        """Open a run of a function, unless what it declares speaks against it.
 
         With `is_named` the run's id is the key, and no other is asked for (R21).
         """
-        declaration, key = self.state.functions.get(function), None
-        if declaration is not None and declaration.idempotency is not None and not is_named:
-            key, claimant = self.claimed_by(function, event, now)
-            if claimant is not None:
-                return ()
-        opened = RunOpened(run, function, event, now, parent)
-        if declaration is not None and declaration.cancels:
-            self._warn_of_cancels(declaration, run, event)
-        return (opened,) if key is None else (KeyClaimed(function, key, run, now), opened)
-
-    def _warn_of_cancels(self, declaration: Declaration, run: str, event: Event) -> None:
-        # R20: only now is the run's event known, and with it that the Cancel can never match.
-        for rule in declaration.cancels:
-            if rule.match is None:
-                continue
-            what = f"Cancel(match={rule.match!r}) of function {declaration.id!r}"
-            lack = lacking(seen_by_filters(event), path_of(rule.match))
-            if lack is not None:
-                self._complain(
-                    what, f"{what} can never match run {run!r}: of the run's own event {event.name!r}, {lack}"
-                )
+        declaration = self.state.functions.get(function)
+        if declaration is None or declaration.opens_freely:
+            return (RunOpened(run, function, event, now, parent),)
+        return self.openings.opens(declaration, run, event, now, parent, is_named=is_named)
 
     def step_acts(self, ledger: Ledger, key: str, kind: StepKind, acting: Acting, now: datetime) -> Iterator[Record]:
         """Send a step's events or signal, and end the step with them (R22).
@@ -319,7 +255,7 @@ class Decisions:
             # The step was cancelled in an earlier attempt, or its run was opened again (R32), which leaves no deadline.
             # The child is still running, and the step waits for it again.
             return iter((StepOpened(run, key, "invoke", ForChild(facts.wait.child, facts.wait.until or until), now),))
-        _, claimant = self.claimed_by(function, event, now)
+        _, claimant = self.openings.claimed_by(function, event, now)
         refusal = None
         if function not in self.state.functions:
             refusal = no_such_function(function, self.state.functions)
@@ -359,7 +295,7 @@ class Decisions:
         declaration = self.state.functions.get(ledger.function)
         if status == "failed" and declaration is not None and declaration.on_failure is not None:
             return True
-        return any(map(self.state.bus.is_heard, _TOLD[status]))
+        return any(map(self.state.bus.is_heard, TOLD[status]))
 
     def _close(self, ledger: Ledger, closed: RunClosed, parent: Place | None) -> Iterator[Record]:
         yield closed
@@ -371,27 +307,13 @@ class Decisions:
         declaration = self.state.functions.get(ledger.function)
         on_failure = declaration.on_failure if declaration is not None else None
         is_silent = ledger.event.name in LIFECYCLE  # R16: its end sends no events, but its failure handler is called
-        for name in _TOLD[ledger.status or "completed"]:
+        for name in TOLD[ledger.status or "completed"]:
             failing = on_failure if name == FAILED else None
             if failing is None and (is_silent or not self.state.bus.is_heard(name)):
                 continue
             id = ending_event(ledger.run, name, ledger.reopenings)
-            event = RecordedEvent(name, enclose(self._ending_data(ledger, name)), id, now)
+            event = RecordedEvent(name, enclose(ending_data(ledger)), id, now)
             if not is_silent:
                 yield from self.event_came(id, event, now)
             if failing is not None:
                 yield from self.run_opens(failing, failure_run(ledger.run, ledger.reopenings), event, now)
-
-    def _ending_data(self, ledger: Ledger, name: str) -> dict[str, Any]:
-        data: dict[str, Any] = {
-            "function_id": ledger.function,
-            "run_id": ledger.run,
-            "event": seen_by_filters(ledger.event),
-        }
-        if ledger.error is not None and ledger.status == "failed":
-            data["error"] = {**_plain(ledger.error), "causes": [_plain(cause) for cause in ledger.error.causes]}
-        elif ledger.status == "completed":
-            data["result"] = outline(ledger.output or "null")
-        if ledger.status == "cancelled":
-            data["reason"] = ledger.reason
-        return data

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 import attrs
 
 from durable.events import Expression, Trigger
+from durable.journal.rules.flow.options import Flow
 
 WAIT_NAMES = ("event", "async")
 
@@ -29,7 +30,12 @@ class CancelRule:
 
 @attrs.frozen(eq=False, repr=False)
 class Declaration:
-    """A declaration is a function without its code."""
+    """A declaration is a function without its code.
+
+    Attributes:
+        flow: how the function bounds its runs, or None.
+        opens_freely: whether nothing is asked before one of its runs opens.
+    """
 
     id: str
     triggers: tuple[Trigger, ...] = ()
@@ -38,6 +44,12 @@ class Declaration:
     on_failure: str | None = None
     start_timeout: timedelta | None = None
     finish_timeout: timedelta | None = None
+    flow: Flow | None = None
+    opens_freely: bool = attrs.field(init=False)
+
+    @opens_freely.default
+    def _nothing_is_asked(self) -> bool:
+        return self.idempotency is None and self.flow is None and not self.cancels
 
 
 def no_such_function(id: str, known: Iterable[str]) -> str:

@@ -17,7 +17,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from durable.journal.records import Err, ForChild, Record, RunRetried
-from durable.journal.rules.decisions import Decisions, child_outcome
+from durable.journal.rules.decisions import Decisions
+from durable.journal.rules.endings import child_outcome
 from durable.journal.rules.ledger import Ledger
 
 

@@ -155,7 +155,7 @@ FAULTS = [
     ),
     Fault(
         "take a cancelled child for a successful one",
-        "journal/rules/decisions.py",
+        "journal/rules/endings.py",
         'if child.status == "completed":',
         'if child.status != "failed":',
     ),

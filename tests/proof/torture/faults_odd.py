@@ -122,7 +122,7 @@ ODD_FAULTS = [
     ),
     Fault(
         "lose an event over a key that cannot be kept",
-        "journal/rules/decisions.py",
+        "journal/rules/openings.py",
         "        except Exception as error:  # it fails, or comes to what cannot be kept, as type(event.data) does\n",
         "        except ZeroDivisionError as error:\n",
         ("tests/rules/test_events.py", TORTURE),

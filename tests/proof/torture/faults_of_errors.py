@@ -78,7 +78,7 @@ OF_ERRORS = [
     ),
     Fault(
         "tell no causes in the failed event",
-        "journal/rules/decisions.py",
+        "journal/rules/endings.py",
         "for cause in ledger.error.causes]",
         "for cause in ()]",
         KEPT,

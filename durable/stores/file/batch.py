@@ -59,17 +59,21 @@ class Batch:
         bare, rows: rows of the journal; nearly all are bare.
         turned: by number, the runs that open, end, or are opened again.
         before: the highest number of a run before this.
-        sums_up: whether there are rows that sum up their run.
+        format: the least format of a store that may hold the rows.
     """
 
-    __slots__ = ("bare", "before", "rows", "sums_up", "turned")
+    __slots__ = ("bare", "before", "format", "rows", "turned")
 
     def __init__(self, before: int) -> None:
         self.bare: list[BareRow] = []
         self.rows: list[EntryRow] = []
         self.turned: dict[int, Place] = {}
         self.before = before
-        self.sums_up = False
+        self.format = 0
+
+    def needs(self, format: int) -> None:
+        """Note that a row needs a store of this format."""
+        self.format = max(self.format, format)
 
     def put(self, connection: sqlite3.Connection) -> None:
         """Write the rows inside the open transaction.

@@ -109,7 +109,7 @@ class WriteConnection:
             self._head = wal.head(path)
             if self._head:  # left by a dead process: all of it is copied into the file
                 self.checkpoint()
-            self.is_plain = schema.is_plain(self.connection)
+            self.format = schema.format_of(self.connection)
         except BaseException:
             self.connection.close()
             raise

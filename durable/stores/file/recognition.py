@@ -133,7 +133,7 @@ def check_owner(connection: sqlite3.Connection, path: str) -> None:
             f"{APPLICATION_ID:#x}) and was left as it is: choose another path"
         )
     if version not in FORMATS:
-        known = " and ".join(map(str, FORMATS))
+        known = f"{', '.join(map(str, FORMATS[:-1]))} and {FORMATS[-1]}"
         raise StoreError(
             f"store {path!r} has format {version}, this version of durable reads format {known}: "
             "use the version that wrote it, or a newer one"

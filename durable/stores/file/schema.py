@@ -28,7 +28,11 @@ from durable.stores.file.checksums import seal_values
 APPLICATION_ID = 0x64757262  # "durb"
 FORMAT = 1
 SUMMED = 2  # the format of a store with rows that sum up their run: releases that do not know such rows refuse it
-FORMATS = (FORMAT, SUMMED)
+LATER = 3  # the format of a store with records of the kinds below
+FORMATS = (FORMAT, SUMMED, LATER)
+# The kinds of records that came after format 2. The first of them raises the format of its store, in its own write: a
+# release that does not know them refuses such a store, and reads all others.
+LATER_KINDS: frozenset[str] = frozenset()
 SYNCHRONOUS = {"power": 2, "process": 1, "none": 0}
 
 _TABLES = {
@@ -130,14 +134,14 @@ def create(connection: sqlite3.Connection) -> None:
     connection.execute("COMMIT")
 
 
-def is_plain(connection: sqlite3.Connection) -> bool:
-    """Return whether the store has no rows that sum up their run."""
-    return bool(pragma(connection, "user_version") == FORMAT)
+def format_of(connection: sqlite3.Connection) -> int:
+    """Return the format of the store."""
+    return int(pragma(connection, "user_version"))
 
 
-def raise_format(connection: sqlite3.Connection) -> None:
-    """Say that the store has rows that sum up their run, inside the transaction that writes the first."""
-    connection.execute(f"PRAGMA user_version = {SUMMED}")
+def raise_format(connection: sqlite3.Connection, format: int) -> None:
+    """Raise the format of the store, inside the transaction that writes the first row that needs it."""
+    connection.execute(f"PRAGMA user_version = {format:d}")
 
 
 def configure(connection: sqlite3.Connection, path: str, synchronous: int) -> None:

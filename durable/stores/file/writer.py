@@ -210,9 +210,9 @@ class Writer:
             begun.insert(INSERT_BARE, batch.bare[0])
         else:
             with begun.transaction() as connection:
-                if batch.sums_up and begun.is_plain:
-                    schema.raise_format(connection)
-                    begun.is_plain = False
+                if batch.format > begun.format:
+                    schema.raise_format(connection, batch.format)
+                    begun.format = batch.format
                 batch.put(connection)
         begun.grew(_COMMIT_BYTES + sum([_ROW_BYTES + len(row[-1]) for row in (*batch.bare, *batch.rows)]))
         for place in batch.turned.values():
@@ -227,21 +227,22 @@ class Writer:
         last = self._last
         for entry in entries:
             last += 1
+            is_later = entry.sums_up or entry.kind in schema.LATER_KINDS
+            if is_later:
+                batch.needs(schema.LATER if entry.kind in schema.LATER_KINDS else schema.SUMMED)
             if not (run := entry.run):
                 rows.append(seal(entry, None, last, 0, 0))
                 continue
             place = places[run]
             is_bare = entry.row is None and not entry.ends_run and entry.keep_until is None
             if is_bare and place.open and place.last:
-                if entry.sums_up:
+                if is_later:
                     rows.append(seal(entry, None, last, place.no, place.last))
-                    batch.sums_up = True
                 else:
                     bare.append(seal_bare(entry.kind, entry.body, last, place.no, place.last))
             else:
                 fields = None if entry.row is None else fields_of(entry.row)
                 rows.append(seal(entry, fields, last, place.no, place.last))
-                batch.sums_up = batch.sums_up or entry.sums_up
                 self._turn(place, fields, ends=entry.ends_run)
                 batch.turned[place.no] = place
             place.last = last

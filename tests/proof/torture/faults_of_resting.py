@@ -62,7 +62,7 @@ OF_RESTING = [
     Fault(
         "give a store with runs that rest the old format",
         "stores/file/writer.py",
-        "                    schema.raise_format(connection)\n",
+        "                    schema.raise_format(connection, batch.format)\n",
         "",
         OF_RESTS,
     ),

@@ -182,7 +182,7 @@ def _record_of_nobody(path: Path) -> None:
 DAMAGES: list[tuple[Callable[[Path], object], str]] = [
     (_missing_row, r"lacks 1 row\(s\) of its journal"),
     (_do("DELETE FROM runs WHERE no = 2"), r"lacks 1 row\(s\) of its table of runs"),
-    (_do("PRAGMA user_version = 3"), "has format 3, this version of durable reads format 1 and 2: use the version"),
+    (_do("PRAGMA user_version = 4"), "has format 4, this version of durable reads format 1, 2 and 3: use the version"),
     (_do("PRAGMA application_id = 7"), "something else .*choose another path"),
     (_do("PRAGMA application_id = 0", "PRAGMA user_version = 0"), "lost its application_id.*restore a copy"),
     (_do("CREATE TRIGGER mine AFTER INSERT ON journal BEGIN SELECT 1; END"), "foreign trigger 'mine'.*DROP TRIGGER"),

@@ -21,7 +21,7 @@ The library has ten rooms. Each imports only from the rooms above it in this lis
     functions   what users write: `@function`, the context, the steps
     views       show a run: values, a list, a timeline
     scheduler   run functions as tasks; deliver outcomes, retry, park, recover
-    engine      the ways in: Engine, Run, Sender, `run`, the command line
+    engine      the ways in: Engine, Run, Sender, Reader, `run`, the command line
     testing     test functions and stores
 
 `import durable` itself loads none of them: all but `testing` are loaded when the first name is used. So a daemon that
@@ -32,7 +32,7 @@ gives up its rights, or changes its root, first declares its functions. What typ
 from importlib import import_module
 
 _NAMES = {
-    "engine": "Engine Run Sender run",
+    "engine": "Engine Reader Run Sender run",
     "errors": "CodecError DriftError DurableError ExpressionError Interrupted InvokeTimeoutError LimitError "
     "NestedStepError NonRetriableError RecordedError RetryAfterError RunCancelled RunFailed "
     "SignalConflictError StepError StoreCorruptError StoreError StoreLockedError",

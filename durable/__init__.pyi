@@ -1,6 +1,6 @@
 # What type checkers and editors read in place of the door: each name, from the room that the door finds it in.
 
-from durable.engine import Engine, Run, Sender, run
+from durable.engine import Engine, Reader, Run, Sender, run
 from durable.errors import (
     CodecError,
     DriftError,
@@ -81,6 +81,7 @@ __all__ = [
     "Priority",
     "Progress",
     "RateLimit",
+    "Reader",
     "RecordedError",
     "RetryAfterError",
     "Run",

@@ -1,4 +1,4 @@
-"""Offer the ways in: Engine, Run, `durable.run`, Sender.
+"""Offer the ways in: Engine, Run, `durable.run`, Sender, Reader.
 
 Separate because these check arguments and wait for results, and decide nothing themselves. The command line, in
 `engine.cli`, does not go through this door: no program that runs functions needs it.
@@ -9,6 +9,7 @@ from durable.engine.arguments import checked_events
 from durable.engine.engine import Engine, set_up
 from durable.engine.opened import inside
 from durable.engine.owner import AsyncWith
+from durable.engine.reader import Reader
 from durable.engine.run import OF_A_RUN, Run
 from durable.engine.runtime import Runtime
 from durable.engine.script import run
@@ -18,6 +19,7 @@ __all__ = [
     "OF_A_RUN",
     "AsyncWith",
     "Engine",
+    "Reader",
     "Run",
     "Runtime",
     "Sender",

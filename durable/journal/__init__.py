@@ -16,7 +16,7 @@ from durable.journal.codec.recorded import RecordedEvent, recorded_event
 from durable.journal.codec.remedies import Whose
 from durable.journal.codec.values import decode, encode, outline
 from durable.journal.codec.write import read, write
-from durable.journal.history import History, ledger_of
+from durable.journal.history import History, ends_of, folded, ledger_of
 from durable.journal.ids import PREFIX_END, Ids, is_fresh, opened_run, sent_event
 from durable.journal.records import (
     Cancelled,
@@ -135,6 +135,8 @@ __all__ = [
     "decode",
     "enclose",
     "encode",
+    "ends_of",
+    "folded",
     "invoked",
     "is_failed_call",
     "is_fresh",

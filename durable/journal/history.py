@@ -6,7 +6,7 @@ Leaves to `stores` the reading of entries.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 from durable.errors import StoreCorruptError
 from durable.journal.codec.write import read
@@ -16,14 +16,14 @@ from durable.journal.writer import Journal
 from durable.stores import Entry, Store
 
 
-async def ledger_of(entries: AsyncIterator[Entry]) -> Ledger | None:
+def folded(entries: Iterable[Entry]) -> Ledger | None:
     """Return the ledger of one run's entries, or None if there are no entries.
 
     Raises:
         StoreCorruptError: an entry cannot be read, or does not belong to a run.
     """
     ledger: Ledger | None = None
-    async for entry in entries:
+    for entry in entries:
         record = read(entry.kind, entry.body)
         if isinstance(record, RunOpened) and ledger is None:
             ledger = Ledger.opened(record)
@@ -39,6 +39,11 @@ async def ledger_of(entries: AsyncIterator[Entry]) -> Ledger | None:
     if ledger is not None:
         ledger.close_turns()
     return ledger
+
+
+async def ledger_of(entries: AsyncIterator[Entry]) -> Ledger | None:
+    """Return the ledger of the entries that a store yields for one run: see `folded`."""
+    return folded([entry async for entry in entries])
 
 
 async def ends_of(entries: AsyncIterator[Entry]) -> tuple[RunOpened | None, RunClosed | None]:

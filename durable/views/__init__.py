@@ -6,13 +6,17 @@ Leaves to `engine` the choice of runs, and the output.
 
 from durable.views.info import RunInfo, StepInfo, readable, run_info
 from durable.views.listing import listed
+from durable.views.plain import plainly
+from durable.views.status import recorded_status
 from durable.views.timeline import span
 
 __all__ = [
     "RunInfo",
     "StepInfo",
     "listed",
+    "plainly",
     "readable",
+    "recorded_status",
     "run_info",
     "span",
 ]

@@ -34,6 +34,7 @@ from durable.journal import (
 )
 from durable.stores import Entry, RunRow, write_lines
 from durable.timers import answering, on_a_line
+from durable.views.plain import brief, plainly
 from durable.views.timeline import Line, timeline
 
 # Defaults for all calls, never written to: a key would show in every run.
@@ -41,17 +42,6 @@ _NOTHING: dict[str, datetime | None] = {}
 _UNTOLD: dict[str, Progress] = {}
 
 StepStatus = Literal["running", "retrying", "waiting", "completed", "failed", "cancelled"]
-
-
-def brief(value: object) -> str:
-    """Return a value's `repr`, or a stand-in text if its `repr` raises.
-
-    The `repr` of an int with very many digits raises, for instance.
-    """
-    try:
-        return repr(value)
-    except Exception as error:
-        return f"<a {type(value).__name__} that cannot be shown: {type(error).__name__}>"
 
 
 @attrs.frozen
@@ -84,6 +74,10 @@ class StepInfo:
     ended_at: datetime | None
     progress: Progress | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the step in plain values that JSON can hold: see `RunInfo.to_dict`."""
+        return _told_plainly(self)
+
 
 @answering(result="output", value="output", name="function_id", data="event.data", run_id="id")
 @attrs.frozen
@@ -102,6 +96,8 @@ class RunInfo:
         steps: the recorded steps by key, in the order of their first records, then steps whose first try is running.
         waiting_for: what each open step waits for, by key, in words.
         record: the run's entries as the store holds them, for `export`.
+        parent: the id of the run that invoked this one, or None.
+        forked_from: the id of the run from which this one was forked, or None.
     """
 
     id: str
@@ -117,6 +113,19 @@ class RunInfo:
     steps: dict[str, StepInfo]
     waiting_for: dict[str, str]
     record: tuple[Entry, ...] = attrs.field(default=(), repr=False, eq=False)
+    parent: str | None = None
+    forked_from: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the run in plain values that JSON can hold.
+
+        The keys are the attributes, but for `record`; `steps` maps keys to `StepInfo.to_dict()`. Instants are ISO 8601
+        texts. An error is `{"name", "message", "stack", "step_id", "causes"}`, an event `{"name", "data", "id", "ts",
+        "v"}`. Of users' values the dates and times are ISO 8601 texts, too. A timedelta is its seconds, bytes are in
+        Base64, NaN and infinities are their names, an Enum's member is its value. Sets and tuples are lists, attrs
+        classes and dataclasses are mappings, and keys are texts. Anything else is its `str`.
+        """
+        return {**_told_plainly(self), "events": [plainly(event) for event in self.events]}
 
     @property
     def events(self) -> list[Event]:
@@ -170,6 +179,11 @@ class RunInfo:
             OSError: the file cannot be written.
         """
         Path(path).write_text(write_lines(self.id, self.function_id, self.record), encoding="utf-8")
+
+
+def _told_plainly(view: RunInfo | StepInfo) -> dict[str, Any]:
+    fields = [field.name for field in attrs.fields(type(view)) if field.name != "record"]
+    return {name: plainly(getattr(view, name)) for name in fields}
 
 
 def _with_stack(text: str, error: RecordedError) -> str:
@@ -241,6 +255,7 @@ def run_info(
         steps,
         waiting if ledger.status is None else {},
         record,
+        None if ledger.parent is None else ledger.parent[0],
     )
 
 

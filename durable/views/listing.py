@@ -7,27 +7,36 @@ Leaves to the store the rows and their order, to `info` the values about a run.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
 
 import attrs
 
 from durable.journal import RunStatus
-from durable.stores import RunQuery, RunRow, Store
+from durable.stores import RunQuery, RunRow
 from durable.views.info import RunInfo, row_info
 
 LIVE = ("queued", "running", "waiting")
 _ROWS_AT_FIRST = 100
 
 
+class Finding(Protocol):
+    """The part of a store that a list is made from."""
+
+    async def find(self, query: RunQuery) -> list[RunRow]:
+        """Return the rows of the runs that the query finds, newest first."""
+
+
 async def listed(
-    store: Store,
+    store: Finding,
     query: RunQuery,
-    status_of: Callable[[str], RunStatus | None],
+    status_of: Callable[[str], RunStatus | None] | None,
     info: Callable[[str], Awaitable[RunInfo]],
 ) -> list[RunInfo]:
     """Return the runs that a query names, newest first.
 
-    `status_of(run)` returns the status of a run that has not ended, from memory. `info(run)` reads a run; it is called
-    only for runs that are shown. A run whose record cannot be read is shown by its row, with the reason as its error.
+    `status_of(run)` returns the status of a run that has not ended, from memory; it is None where only a run's record
+    tells that. `info(run)` reads a run; it is called only for runs that may be shown. A run whose record cannot be read
+    is shown by its row, with the reason as its error.
 
     Raises:
         StoreError: the store has failed, or is damaged as a whole.
@@ -36,18 +45,18 @@ async def listed(
     async for row in _named(store, query):
         if len(found) >= query.limit:
             break
-        if query.status in LIVE and status_of(row.id) != query.status:
+        if query.status in LIVE and status_of is not None and status_of(row.id) != query.status:
             continue
         try:
             one = await info(row.id)
         except Exception as error:  # the others can be shown all the same
-            one = row_info(row, status_of(row.id), error)
+            one = row_info(row, None if status_of is None else status_of(row.id), error)
         if query.status in (None, one.status):  # it may have gone on while it was read
             found.append(one)
     return found
 
 
-async def _named(store: Store, query: RunQuery) -> AsyncIterator[RunRow]:
+async def _named(store: Finding, query: RunQuery) -> AsyncIterator[RunRow]:
     """Yield the rows that a query names.
 
     For "queued", "running" and "waiting", which no row holds, yield the rows of all runs that have not ended.

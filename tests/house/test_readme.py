@@ -6,6 +6,7 @@ SURROUNDINGS, or LEFT_OUT with a reason, name each block by words that only it h
 from __future__ import annotations
 
 import asyncio
+import json
 import pydoc
 import re
 import subprocess
@@ -13,7 +14,9 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +231,25 @@ def a_sender(text: str, place: Path) -> None:
     asyncio.run(story())
 
 
+def a_reader(text: str, place: Path) -> None:
+    @durable.function(retries=0)
+    async def quick(ctx: durable.Context) -> int:
+        return int(ctx.event.data["total"])
+
+    async def story() -> None:
+        async with durable.Engine([quick], store=place / "app.db") as engine:
+            await engine.start(quick, ORDER, id="order-7")
+            with pytest.raises(durable.RunFailed):
+                await engine.invoke(quick, {"total": None}, id="order-8")
+            names = {"durable": durable, "json": json}
+            await cell(text, names)
+            assert names["shipped"] == 12
+
+    with redirect_stdout(StringIO()) as out:
+        asyncio.run(story())
+    assert "order-8 TypeError" in out.getvalue()
+
+
 def looking(text: str, place: Path) -> None:
     run = made(place / "app.db")
     out = said(text.replace("RUN", run), place)
@@ -283,6 +305,7 @@ SURROUNDINGS: dict[str, Callable[[str, Path], None]] = {
     "import torture": a_test,
     "python -m durable runs": looking,
     "durable.Sender(": a_sender,
+    "durable.Reader(": a_reader,
     "python -m durable send": sending,
     "python -m tests.proof.replay": long_forms,  # by themselves they take minutes; the tests run their short forms
 }

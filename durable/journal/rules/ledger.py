@@ -12,7 +12,7 @@ from typing import assert_never
 import attrs
 
 from durable.errors import RecordedError
-from durable.events import Event, Json
+from durable.events import Event, Json, Place
 from durable.journal.records import (
     Cancelled,
     Ending,
@@ -102,6 +102,7 @@ class Ledger:
             to this process: turns that were read from the store are closed (see `delivery`).
         latest: the time of the latest record.
         rested: the number of the last record that says that the run rests in one wait; later ones end the rest.
+        parent: the run and the step that invoked this one, or None.
         is_whole: false after a run was parked. The ledger then knows the step that was open, and later records. The
             others are in the store.
     """
@@ -130,13 +131,14 @@ class Ledger:
     reopened_at: datetime | None = None
     count: int = 1
     rested: int = 0
+    parent: Place | None = None
     is_whole: bool = True
     latest: datetime = attrs.field(default=attrs.Factory(lambda ledger: ledger.opened_at, takes_self=True))
 
     @classmethod
     def opened(cls, record: RunOpened) -> Ledger:
         """Return the ledger of a run that was just opened."""
-        return cls(record.run, record.function, record.event, record.at)
+        return cls(record.run, record.function, record.event, record.at, parent=record.parent)
 
     @property
     def since(self) -> datetime:

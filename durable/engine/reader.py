@@ -1,0 +1,165 @@
+"""Read the runs of a file store from any process, beside its engine.
+
+Separate because reading needs no engine, no lock and no functions, and must not disturb the writer (R29).
+Leaves to `stores.file` the reading of rows, to `views` the pictures of runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+from durable.engine.answers import late, no_such_run
+from durable.engine.arguments import checked_query, looked_up
+from durable.engine.owner import AsyncWith
+from durable.engine.run import OF_A_RUN, outcome
+from durable.errors import checked_making
+from durable.functions import Function
+from durable.journal import RunClosed, RunStatus, ends_of, folded
+from durable.stores import Entry, FileReader
+from durable.timers import Duration, SystemClock, answering, duration
+from durable.views import RunInfo, listed, recorded_status, run_info
+
+LOOKS_EVERY = 1.0  # seconds, while a result is waited for
+
+
+@answering(run="info", history="record", entries="record", send="Sender(path).send", cancel="Sender(path).cancel")
+@checked_making
+class Reader(AsyncWith):
+    """A reader reads the runs of a file store, from any process.
+
+    Args:
+        path: the path of the store, which an engine must have made before.
+
+    The engine may be in this process or in another, or nowhere. It is neither disturbed nor waited for (R29), and the
+    event loop never waits for the disk. What is read is durable. A reader needs no opening: each call opens the file
+    and gives it back. Inside `async with`, or between `open` and `close`, the file stays open, which makes calls
+    quicker.
+
+    A run that has not ended has the status that its record tells: "waiting" if a step waits or is to be tried again,
+    "queued" if nothing is recorded of it but its opening, else "running". Outputs are in plain values.
+
+    Raises:
+        TypeError, ValueError: at the call, for an invalid path, or for ":memory:".
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = FileReader(path).path
+        self._kept: FileReader | None = None
+        self._clock = SystemClock()
+
+    async def open(self) -> None:
+        """Open the file, and keep it open for the calls to come.
+
+        Raises:
+            RuntimeError: the reader is open already.
+            StoreCorruptError: the store is damaged, or not a SQLite file.
+            StoreError: there is no store, it cannot be read, or it belongs to another program or another format.
+        """
+        if self._kept is not None:
+            raise RuntimeError("the reader is open already")
+        kept = self._kept = FileReader(self.path)
+        try:
+            await kept.open()
+        except BaseException:
+            self._kept = None
+            raise
+
+    async def close(self) -> None:
+        """Give the file back. Closing twice does nothing; later calls open the file for themselves again."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            await kept.close()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.close()
+
+    async def runs(
+        self,
+        *,
+        status: RunStatus | None = None,
+        function: Function[Any] | str | None = None,
+        event: str | None = None,
+        limit: int = 100,
+    ) -> list[RunInfo]:
+        """Return the runs that fit every given condition, newest first: see `Engine.runs`.
+
+        Raises:
+            TypeError, ValueError: an unknown status, a negative limit, a name that is not a string.
+            StoreError: see `open`.
+        """
+        query = checked_query(status, function, event, limit)
+        async with self._file() as file:
+            return await listed(file, query, None, lambda run: self._info(file, run))
+
+    async def info(self, run_id: str) -> RunInfo:
+        """Return a picture of a run, as `Engine.info` does.
+
+        Raises:
+            KeyError: there is no such run.
+            StoreError: see `open`.
+        """
+        run_id = looked_up(run_id)
+        async with self._file() as file:
+            return await self._info(file, run_id)
+
+    async def record(self, run_id: str) -> tuple[Entry, ...]:
+        """Return the run's entries as the store holds them: what `RunInfo.export` writes.
+
+        Raises:
+            KeyError: there is no such run.
+            StoreError: see `open`.
+        """
+        return (await self.info(run_id)).record
+
+    async def result(self, run_id: str, timeout: Duration | None = None) -> Any:
+        """Wait until a run has ended, and return its function's value in plain values.
+
+        It looks once a second. `timeout`, a duration in real time, bounds the wait; None: wait without limit.
+
+        Raises:
+            RunFailed, RunCancelled: the run ended so.
+            TimeoutError: the run has not ended in time.
+            KeyError: there is no such run.
+            StoreError: see `open`.
+        """
+        run_id = looked_up(run_id)
+        seconds = None if timeout is None else duration(timeout, what="the timeout of a result").total_seconds()
+        try:
+            async with asyncio.timeout(seconds), self._file() as file:
+                ended = await _ended(file, run_id)
+        except TimeoutError:
+            raise late(await self.info(run_id), seconds) from None
+        with OF_A_RUN:
+            return outcome(ended, object)
+
+    @asynccontextmanager
+    async def _file(self) -> AsyncIterator[FileReader]:
+        if self._kept is not None:
+            yield self._kept
+            return
+        async with FileReader(self.path) as file:
+            yield file
+
+    async def _info(self, file: FileReader, run_id: str) -> RunInfo:
+        record = tuple([entry async for entry in file.history(run_id)])
+        if (ledger := folded(record)) is None:
+            raise no_such_run(run_id, ())
+        return run_info(ledger, recorded_status(ledger, self._clock.now()), record=record)
+
+
+async def _ended(file: FileReader, run_id: str) -> RunClosed:
+    while True:
+        opened, closed = await ends_of(file.history(run_id))
+        if opened is None:
+            raise no_such_run(run_id, ())
+        if closed is not None:
+            return closed
+        await asyncio.sleep(LOOKS_EVERY)

@@ -156,6 +156,7 @@ class Owner:
     # The task.
 
     def _end(self, task: asyncio.Task[None]) -> None:
+        self.runtime.beacon.drop()
         self._parts.spare.close()
         self.runtime.timers.close()
         self._tell_end(task)
@@ -238,6 +239,7 @@ class Owner:
                 "cancelled the step",
                 label,
             )
+        await runtime.beacon.close()
         runtime.park_all()
         self._parts.notices.closing()
         if runtime.journal.failure is None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
+from durable.engine.beacon import Beacon
 from durable.engine.receiver import Receiver
 from durable.engine.settling import settled
 from durable.errors import StoreCorruptError, StoreError
@@ -60,12 +61,14 @@ class Runtime:
         self.recovery = Recovery(parts, parts.settings.max_crashes)
         self.receiver = Receiver(parts, parts.store)
         self.scheduler = Scheduler(parts, self.recovery)
+        self.beacon = Beacon(parts, self.scheduler)
         self.admission = Admission(self.journal, self.scheduler.to_begin)
 
     async def abandon(self) -> None:
         """Stop as if the process had died, and drop the queued records."""
         self.is_abandoned = True
         self.journal.abandon()
+        self.beacon.drop()
         await self.scheduler.close()
         self.timers.close()
         owner = self.parts.life.owner
@@ -90,6 +93,7 @@ class Runtime:
         for run in list(self.state.ledgers):
             self.scheduler.begin(run)
         self.scheduler.tell_missing(self.state.parked.values())
+        self.beacon.begin()
 
     def park_all(self) -> None:
         """Tell all callers that wait for a run's end that the run is parked.

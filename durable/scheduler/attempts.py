@@ -170,6 +170,8 @@ class Attempts:
             return
         self.is_running = True
         self._timed_out = self._has_begun = False
+        if self._parts.changes.begun is not None:
+            self._parts.changes.begun()
         try:
             trying = self._trying = Trying(
                 self._session.ledger.run, self._step.key, self._attempt, self._parts.settings.engine
@@ -382,6 +384,8 @@ def attempts_of(call: StepCall) -> Attempts:
     if not session.works:
         session.works = {}  # other sessions share the empty one
     session.works[attempts] = None
+    if session.parts.changes.begun is not None:
+        session.parts.changes.begun()
     return attempts
 
 

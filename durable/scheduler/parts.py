@@ -100,12 +100,15 @@ class Changes:
 
     `stirred()` does the same, and also counts: after enough of these calls `parking` looks for runs to park. It is
     called for each record and delivery of a run while `is_crowded`: more runs have a coroutine than may keep one.
+
+    `begun()` is called when a run or a try of a handler begins, if somebody waits for that; it may come sooner.
     """
 
     def __init__(self) -> None:
         self.event = asyncio.Event()
         self.set = self.event.set
         self.is_crowded = False
+        self.begun: Callable[[], None] | None = None
         self.stirred: Callable[[], None] = self.event.set
 
 

@@ -221,6 +221,8 @@ class Scheduler:
         declaration = self._parts.decisions.state.functions[ledger.function]
         session.tells_start = (declaration.start_timeout or declaration.finish_timeout) is not None
         self.sessions[run] = session
+        if self._parts.changes.begun is not None:
+            self._parts.changes.begun()
         if len(self.sessions) > self._parts.settings.resident:
             self._parts.changes.is_crowded = True
         if self._recovery.counts:

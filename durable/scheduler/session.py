@@ -120,6 +120,11 @@ class Session:
         return self.refused or (self.delivery.is_idle and not (self.works and self.working) and bool(self.waits))
 
     @property
+    def may_run(self) -> bool:
+        """Whether the run may be running, which `Scheduler.status` decides: False for nearly all that wait."""
+        return not self.refused and (bool(self.works) or not self.waits or self.delivery.is_delivering)
+
+    @property
     def waits_only_in(self) -> str | None:
         """The key of the step in which a run waits that may be parked, or None.
 

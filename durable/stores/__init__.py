@@ -8,6 +8,7 @@ from durable.stores.bottom import BottomLine, is_terminal
 from durable.stores.dict import DictStore
 from durable.stores.file.bell import Bell, ring
 from durable.stores.file.inbox import Inbox, Message, message_run
+from durable.stores.file.live import LiveFile, read_live
 from durable.stores.file.store import FileReader, FileStore
 from durable.stores.file.thread import Job, StoreThread, deliver, perform_each
 from durable.stores.jsonl import read_lines, write_lines
@@ -29,6 +30,7 @@ __all__ = [
     "Inbox",
     "Job",
     "Kept",
+    "LiveFile",
     "Log",
     "Message",
     "RationedLog",
@@ -45,6 +47,7 @@ __all__ = [
     "opening_of",
     "perform_each",
     "read_lines",
+    "read_live",
     "ring",
     "say",
     "submitting",

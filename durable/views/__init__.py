@@ -6,14 +6,19 @@ Leaves to `engine` the choice of runs, and the output.
 
 from durable.views.info import RunInfo, StepInfo, readable, run_info
 from durable.views.listing import listed
+from durable.views.live import Live, LiveStep, live_of, live_text
 from durable.views.plain import plainly
 from durable.views.status import recorded_status
 from durable.views.timeline import span
 
 __all__ = [
+    "Live",
+    "LiveStep",
     "RunInfo",
     "StepInfo",
     "listed",
+    "live_of",
+    "live_text",
     "plainly",
     "readable",
     "recorded_status",

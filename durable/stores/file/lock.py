@@ -18,7 +18,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import sys
 import threading
 import time
 from datetime import UTC, datetime
@@ -26,12 +25,8 @@ from datetime import UTC, datetime
 from durable.errors import StoreError, StoreLockedError
 from durable.stores.file import guard
 from durable.stores.file.beside import open_beside
+from durable.stores.file.flock import lock
 from durable.timers import on_a_line
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
 
 SUFFIX = ".lock"
 _MOST_BYTES = 512
@@ -169,7 +164,7 @@ class StoreLock:
 
     def _seize(self, file: int) -> None:
         try:
-            _lock(file)
+            lock(file)
         except (BlockingIOError, PermissionError):
             raise _locked(self.path, os.read(file, _MOST_BYTES)) from None
         except OSError as error:
@@ -228,15 +223,6 @@ def _locked(path: str, text: bytes) -> StoreLockedError:
     return StoreLockedError(f"store {path!r} is open to write in {holder}: end that first, or only read here")
 
 
-def _lock(file: int) -> None:
-    if sys.platform == "win32":
-        os.lseek(file, 1 << 30, os.SEEK_SET)  # far behind the text, which others must be able to read
-        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        os.lseek(file, 0, os.SEEK_SET)
-    else:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
 def _forget_in_child() -> None:
     """Close the descriptors in a forked child.
 
@@ -244,10 +230,10 @@ def _forget_in_child() -> None:
     """
     global _turn
     _turn = threading.Lock()  # the parent may have been inside it at the fork
-    for lock in _held.values():
-        if lock._file is not None:
-            os.close(lock._file)
-            lock._file = lock._guarded = None
+    for held in _held.values():
+        if held._file is not None:
+            os.close(held._file)
+            held._file = held._guarded = None
     _held.clear()
     guard.forget()
 

@@ -3,8 +3,9 @@
 Separate because it is the one place where the event loop meets the file's threads.
 Leaves to `writer` the writing, to `reader` the reading, to `schema` the form of a store's file.
 
-A live store is more than one file: beside `path` are `path-wal` and `path-shm`, which belong to SQLite, and
-`path.lock`, which stays. To copy it, close it first, or run SQLite's `VACUUM INTO`.
+A live store is more than one file: beside `path` are `path-wal` and `path-shm`, which belong to SQLite, `path.lock`,
+which stays, and now and then `path.live`, of no worth elsewhere. To copy it, close it first, or run SQLite's
+`VACUUM INTO`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Literal, TypeVar
 
 from durable.errors import StoreError, StoreLockedError, checked_making
 from durable.events import can_be_kept, checked_choice, plain
+from durable.stores.file.live import read_live
 from durable.stores.file.reader import Reader
 from durable.stores.file.reading import ReadConnection
 from durable.stores.file.schema import SYNCHRONOUS
@@ -118,6 +120,10 @@ class FileReader:
         The newest run is the one whose first entry came last.
         """
         return await self._ask(partial(self._reader.find, query))
+
+    async def live(self) -> str | None:
+        """Return what the process that has the store open tells of itself now, or None: see `read_live`."""
+        return await self._ask(partial(read_live, self._connection.path))
 
     async def prunable(self, ended_before: datetime) -> list[int]:
         """Return the numbers of the runs that `FileStore.prune` would forget."""

@@ -1,0 +1,337 @@
+"""S2: another process sees which steps run, since when, and how far they are; and nothing of an engine that is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import durable
+from durable.engine import beacon
+from durable.journal import ledger_of
+from durable.stores import FileReader, LiveFile
+from durable.views import Live, LiveStep, live_of, live_text
+from tests.bench.idle import CountingLoop, SkippingClock
+from tests.support.places import ROOT
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beacon, "EVERY", 0.01)
+
+
+async def told(path: Path) -> Live:
+    async with FileReader(path) as reader:
+        return live_of(await reader.live())
+
+
+async def seen(path: Path, run: str) -> durable.RunInfo:
+    """Return a run as another process sees it."""
+    async with FileReader(path) as reader:
+        ledger = await ledger_of(reader.history(run))
+        assert ledger is not None
+        return live_of(await reader.live()).pictured(ledger)
+
+
+async def until(path: Path, holds: Callable[[Live], object]) -> Live:
+    while not holds(live := await told(path)):
+        await asyncio.sleep(0.001)
+    return live
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(one.name for one in folder.iterdir())
+
+
+class Hold:
+    """Handlers that run until they are let go."""
+
+    def __init__(self) -> None:
+        self.going = asyncio.Event()
+        self.gone = threading.Event()
+
+    async def wait(self) -> None:
+        await self.going.wait()
+
+    def block(self) -> None:
+        self.gone.wait(30)
+
+    def let_go(self) -> None:
+        self.going.set()
+        self.gone.set()
+
+
+@asynccontextmanager
+async def opened(path: Path, function: durable.Function[Any], **options: Any) -> AsyncIterator[durable.Engine]:
+    async with durable.Engine([function], store=path, **options) as engine:
+        yield engine
+
+
+async def test_another_process_sees_which_steps_run_since_when_and_how_far_they_are(tmp_path: Path) -> None:
+    path, hold = tmp_path / "x.db", Hold()
+
+    async def work() -> None:
+        durable.progress(3, 10, "rows")
+        await hold.wait()
+
+    @durable.function
+    async def both(ctx: durable.Context) -> None:
+        await asyncio.gather(ctx.step.run("work", work), ctx.step.run("block", hold.block), ctx.step.sleep("day", "1d"))
+
+    before = datetime.now(UTC)
+    async with opened(path, both) as engine:
+        await engine.start(both, id="b")
+        live = await until(path, lambda live: len(live.running.get("b", ())) == 2)
+        assert set(live.running) == {"b"}
+        info = await seen(path, "b")
+        assert info.status == "running"
+        assert {key: step.status for key, step in info.steps.items()} == {
+            "work": "running",
+            "block": "running",
+            "day": "waiting",
+        }
+        assert info.steps["work"].progress == durable.Progress(3, 10, "rows")
+        for key in ("work", "block"):
+            began = info.steps[key].began_at
+            assert began is not None and before <= began <= datetime.now(UTC)
+            assert began == (await engine.info("b")).steps[key].began_at
+        hold.let_go()
+        await until(path, lambda live: not live.running)
+        info = await seen(path, "b")
+        assert info.status == "waiting" and info.steps["work"].status == "completed"
+    assert names(tmp_path) == ["x.db", "x.db.lock"]
+
+
+async def test_a_later_try_a_function_that_waits_outside_steps_and_a_recovered_run_are_seen(tmp_path: Path) -> None:
+    """Each begins without a record of its own: only the engine knows."""
+    path, holds = tmp_path / "x.db", [Hold(), Hold(), Hold()]
+    tries = 0
+
+    async def flaky() -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise OSError("not yet")
+        await holds[0].wait()
+
+    @durable.function
+    async def outside(ctx: durable.Context) -> None:
+        await ctx.step.run(durable.StepOptions("flaky", backoff=durable.Backoff("50ms")), flaky)
+        await holds[1].wait()
+        await ctx.step.run("last", holds[2].wait)
+
+    async with opened(path, outside) as engine:
+        await engine.start(outside, id="o")
+        live = await until(path, lambda live: "flaky" in live.running.get("o", ()))
+        assert live.running["o"]["flaky"].attempt == 1
+        step = (await seen(path, "o")).steps["flaky"]
+        assert (step.status, step.attempts) == ("running", 1)
+        holds[0].let_go()
+        await until(path, lambda live: live.running.get("o") == {})
+        assert (await seen(path, "o")).status == "running"
+        holds[1].let_go()
+        await until(path, lambda live: "last" in live.running.get("o", ()))
+    assert (await seen(path, "o")).status == "waiting"
+    async with opened(path, outside) as engine:
+        await until(path, lambda live: "last" in live.running.get("o", ()))
+        holds[2].let_go()
+        await engine.result("o")
+
+
+async def test_the_status_of_what_does_not_run_follows_from_its_record(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+
+    @durable.function
+    async def sleeper(ctx: durable.Context) -> None:
+        await ctx.step.sleep("day", "1d")
+
+    async with opened(path, sleeper) as engine:
+        await engine.start(sleeper, id="s")
+        await engine.settled()
+        assert (await seen(path, "s")).status == "waiting"
+        await engine.cancel("s")
+        assert (await seen(path, "s")).status == "cancelled"
+
+    @durable.function
+    async def gone(ctx: durable.Context) -> None: ...
+
+    async with opened(path, gone) as engine:
+        assert await engine.invoke(gone, id="g") is None
+        assert (await seen(path, "g")).status == "completed"
+
+
+_DIES = """
+import asyncio, sys
+import durable
+from durable.engine import beacon
+beacon.EVERY = 0.01
+
+async def work():
+    print("works", flush=True)
+    await asyncio.sleep(60)
+
+@durable.function
+async def worker(ctx):
+    await ctx.step.run("work", work)
+
+async def main():
+    async with durable.Engine([worker], store=sys.argv[1]) as engine:
+        await (await engine.start(worker, id="w")).result()
+
+asyncio.run(main())
+"""
+
+
+def dying(path: Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    return subprocess.Popen([sys.executable, "-c", _DIES, str(path)], stdout=subprocess.PIPE, env=environment)
+
+
+async def test_a_killed_engines_steps_are_not_shown_as_running(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    child = dying(path)
+    try:
+        assert child.stdout is not None and child.stdout.readline() == b"works\n"
+        await until(path, lambda live: "work" in live.running.get("w", ()))
+        assert (await seen(path, "w")).steps["work"].status == "running"
+    finally:
+        child.kill()
+        child.communicate()
+    info = await seen(path, "w")
+    assert info.status == "queued" and not info.steps
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="makes a link")
+async def test_where_it_cannot_be_told_nothing_else_is_harmed_and_the_log_says_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, hold = tmp_path / "x.db", Hold()
+    (tmp_path / "elsewhere").write_text("mine")
+    (tmp_path / "x.db.live").symlink_to(tmp_path / "elsewhere")
+
+    @durable.function
+    async def waits(ctx: durable.Context) -> str:
+        await ctx.step.run("wait", hold.wait)
+        return "done"
+
+    with caplog.at_level(logging.WARNING, "durable"):
+        async with opened(path, waits) as engine:
+            run = await engine.start(waits)
+            while not caplog.records:
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.05)  # a few more looks
+            hold.let_go()
+            assert await run.result() == "done"
+    assert len([one for one in caplog.messages if "do not see which steps run" in one]) == 1
+    assert (tmp_path / "elsewhere").read_text() == "mine"
+
+
+async def test_engines_of_one_process_tell_of_their_own_runs(tmp_path: Path) -> None:
+    hold = Hold()
+
+    @durable.function
+    async def waits(ctx: durable.Context) -> None:
+        await ctx.step.run("wait", hold.wait)
+
+    async with opened(tmp_path / "a.db", waits) as one, opened(tmp_path / "b.db", waits) as other:
+        await one.start(waits, id="of-a")
+        await other.start(waits, id="of-b")
+        assert set((await until(tmp_path / "a.db", lambda live: live.running)).running) == {"of-a"}
+        assert set((await until(tmp_path / "b.db", lambda live: live.running)).running) == {"of-b"}
+        hold.let_go()
+
+
+async def test_what_was_left_by_a_dead_process_is_taken_away_at_the_close(tmp_path: Path) -> None:
+    @durable.function
+    async def nothing(ctx: durable.Context) -> None: ...
+
+    async with opened(tmp_path / "x.db", nothing):
+        pass
+    dead = LiveFile(str(tmp_path / "x.db"))
+    dead.write("left")
+    dead.close()
+    async with opened(tmp_path / "x.db", nothing):
+        pass
+    assert not (tmp_path / "x.db.live").exists()
+
+
+def test_a_text_comes_back_as_what_was_told_and_any_other_tells_nothing() -> None:
+    at = datetime(2030, 1, 1, 12, 0, 0, 5, tzinfo=UTC)
+    live = Live(
+        {
+            'a "run"\n': {"step:1": LiveStep(2, at, durable.Progress(0.5, None, "☃\x1b[31m")), "other": LiveStep()},
+            "outside of steps": {},
+        }
+    )
+    assert live_of(live_text(live)) == live
+    assert live_of(live_text(live).replace('"attempt"', '"more": 1, "attempt"')) == live
+    for text in (None, "", "{}", "[]", "nonsense", '{"running": 3}', '{"running": {"a": {"b": {}}}}', "[" * 100_000):
+        assert live_of(text) == Live()
+
+
+async def test_a_step_that_has_ended_since_is_not_shown_as_running(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+
+    @durable.function
+    async def quick(ctx: durable.Context) -> None:
+        await ctx.step.run("quick", int)
+        await ctx.step.sleep("day", timedelta(days=1))
+
+    async with opened(path, quick) as engine:
+        await engine.start(quick, id="q")
+        await engine.settled()
+    stale = Live({"q": {"quick": LiveStep(0, datetime.now(UTC), durable.Progress(1))}})
+    async with FileReader(path) as reader:
+        ledger = await ledger_of(reader.history("q"))
+    assert ledger is not None
+    step = stale.pictured(ledger).steps["quick"]
+    assert (step.status, step.progress) == ("completed", None) and stale.steps(ledger) == {}
+
+
+def test_an_engine_that_was_busy_and_is_idle_looks_and_writes_no_more(tmp_path: Path) -> None:
+    """Section 9: idle. Of what has run nothing is left to be told."""
+    hold = Hold()
+
+    @durable.function
+    async def busy(ctx: durable.Context) -> None:
+        await ctx.step.run("work", hold.wait)
+        await ctx.step.sleep("days", "9d")
+
+    async def story(loop: CountingLoop) -> int:
+        async with opened(tmp_path / "x.db", busy, clock=SkippingClock(loop)) as engine:
+            for number in range(3):
+                await engine.start(busy, id=f"b{number}")
+            await until(tmp_path / "x.db", lambda live: len(live.running) == 3)
+            hold.let_go()
+            await engine.settled()
+            await until(tmp_path / "x.db", lambda live: not live.running)
+            await loop.wake_ups_in(60, skipping=True)
+            written = os.stat(tmp_path / "x.db.live").st_mtime_ns
+            found = await loop.wake_ups_in(30, skipping=True)
+            assert os.stat(tmp_path / "x.db.live").st_mtime_ns == written
+            return found
+
+    loop = CountingLoop()
+    try:
+        asyncio.set_event_loop(loop)
+        assert loop.run_until_complete(story(loop)) <= 1
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()

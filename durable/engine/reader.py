@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Self
 
 from durable.engine.answers import late, no_such_run
@@ -20,8 +21,8 @@ from durable.errors import checked_making
 from durable.functions import Function
 from durable.journal import RunClosed, RunStatus, ends_of, folded
 from durable.stores import Entry, FileReader
-from durable.timers import Duration, SystemClock, answering, duration
-from durable.views import RunInfo, listed, recorded_status, run_info
+from durable.timers import Duration, answering, duration
+from durable.views import Live, RunInfo, listed, live_of
 
 LOOKS_EVERY = 1.0  # seconds, while a result is waited for
 
@@ -39,8 +40,9 @@ class Reader(AsyncWith):
     and gives it back. Inside `async with`, or between `open` and `close`, the file stays open, which makes calls
     quicker.
 
-    A run that has not ended has the status that its record tells: "waiting" if a step waits or is to be tried again,
-    "queued" if nothing is recorded of it but its opening, else "running". Outputs are in plain values.
+    Which steps run, since when and how far they are is what the engine of the store told at most a second ago; without
+    an engine none run. A run that does not run is "queued" until something of a step is recorded, then "waiting".
+    Outputs are in plain values.
 
     Raises:
         TypeError, ValueError: at the call, for an invalid path, or for ":memory:".
@@ -49,7 +51,6 @@ class Reader(AsyncWith):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = FileReader(path).path
         self._kept: FileReader | None = None
-        self._clock = SystemClock()
 
     async def open(self) -> None:
         """Open the file, and keep it open for the calls to come.
@@ -97,7 +98,8 @@ class Reader(AsyncWith):
         """
         query = checked_query(status, function, event, limit)
         async with self._file() as file:
-            return await listed(file, query, None, lambda run: self._info(file, run))
+            live = live_of(await file.live())
+            return await listed(file, query, None, partial(_info, file, live))
 
     async def info(self, run_id: str) -> RunInfo:
         """Return a picture of a run, as `Engine.info` does.
@@ -108,7 +110,7 @@ class Reader(AsyncWith):
         """
         run_id = looked_up(run_id)
         async with self._file() as file:
-            return await self._info(file, run_id)
+            return await _info(file, live_of(await file.live()), run_id)
 
     async def record(self, run_id: str) -> tuple[Entry, ...]:
         """Return the run's entries as the store holds them: what `RunInfo.export` writes.
@@ -148,11 +150,12 @@ class Reader(AsyncWith):
         async with FileReader(self.path) as file:
             yield file
 
-    async def _info(self, file: FileReader, run_id: str) -> RunInfo:
-        record = tuple([entry async for entry in file.history(run_id)])
-        if (ledger := folded(record)) is None:
-            raise no_such_run(run_id, ())
-        return run_info(ledger, recorded_status(ledger, self._clock.now()), record=record)
+
+async def _info(file: FileReader, live: Live, run_id: str) -> RunInfo:
+    record = tuple([entry async for entry in file.history(run_id)])
+    if (ledger := folded(record)) is None:
+        raise no_such_run(run_id, ())
+    return live.pictured(ledger, record)
 
 
 async def _ended(file: FileReader, run_id: str) -> RunClosed:

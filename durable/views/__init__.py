@@ -8,7 +8,6 @@ from durable.views.info import RunInfo, StepInfo, readable, run_info
 from durable.views.listing import listed
 from durable.views.live import Live, LiveStep, live_of, live_text
 from durable.views.plain import plainly
-from durable.views.status import recorded_status
 from durable.views.timeline import span
 
 __all__ = [
@@ -21,7 +20,6 @@ __all__ = [
     "live_text",
     "plainly",
     "readable",
-    "recorded_status",
     "run_info",
     "span",
 ]

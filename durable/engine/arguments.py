@@ -14,7 +14,7 @@ from typing import Any
 
 from durable.events import Event, can_be_kept, checked_choice, checked_name, is_str, plain
 from durable.functions import Function
-from durable.journal import Ledger, enclose
+from durable.journal import Ledger, Record, RunOpened, StepClosed, enclose
 from durable.stores import RunQuery
 from durable.timers import shown
 
@@ -132,6 +132,22 @@ def check_same(known: Ledger, function: str, event: Event) -> None:
             f"run {known.run!r} was started with other data: give the new run another id, or start it with the same "
             "data"
         )
+
+
+def check_same_fork(known: Ledger, cause: Sequence[Record]) -> None:
+    """Check that a run that exists is the fork that a caller asks for again; `cause` are the records of a new one.
+
+    Raises:
+        ValueError: it is no fork, or one of another run, before another step, or with other data or values.
+    """
+    opened, *ends = cause
+    if isinstance(opened, RunOpened) and opened.fork is not None and opened.fork == known.fork:
+        given = {
+            end.key: end.outcome for end in ends if isinstance(end, StepClosed) and end.key in opened.fork.replaced
+        }
+        if has_same_data(known.event, opened.event) and given == {key: known.steps[key].outcome for key in given}:
+            return
+    raise ValueError(f"run {known.run!r} exists and is not this fork: give the fork an id of its own")
 
 
 def has_same_data(one: Event, other: Event) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar, overload
 
 import attrs
 
-from durable.engine import looking, steering
+from durable.engine import forking, looking, steering
 from durable.engine.arguments import (
     check_same,
     checked_events,
@@ -250,7 +250,7 @@ class Engine(AsyncWith):
 
     # The methods that look at runs and steer them stand, each with its contract, in modules of their own.
     run, runs, result, info = looking.run, looking.runs, looking.result, looking.info
-    cancel, retry, settled = steering.cancel, steering.retry, steering.settled
+    cancel, retry, fork, settled = steering.cancel, steering.retry, forking.fork, steering.settled
 
 
 def set_up(engine: Engine, **settings: Any) -> None:

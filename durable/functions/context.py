@@ -135,7 +135,7 @@ class Context:
         events: a list of that one event.
         logger: logs lines that read "[run id] text". Log records carry `run_id`, `function_id`, `step` (the step's key
             inside a handler, else None) and `attempt`. Silent during replay.
-        random: a random generator, seeded by the run's id.
+        random: a random generator, seeded by the run's id; a fork's gives the numbers of the run that it is from.
     """
 
     __slots__ = ("_event", "_execution", "_logger", "_random", "step")
@@ -191,14 +191,14 @@ class Context:
     def random(self) -> Random:
         """A random generator that gives the same numbers on replay."""
         if self._random is None:
-            self._random = Random(self.run_id)
+            self._random = Random(self._execution.seed)
         return self._random
 
     def now(self) -> datetime:
         """Return the time of the last outcome that the function received.
 
-        Before the first outcome it is the time at which the run was opened. The datetime is aware, in UTC. It never
-        goes back, and is the same on replay.
+        Before the first outcome it is the time at which the run was opened; in a fork, at which the run that it was
+        forked from was. The datetime is aware, in UTC. It never goes back, and is the same on replay.
         """
         return self._execution.now
 

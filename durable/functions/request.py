@@ -106,6 +106,10 @@ class Execution(Protocol):
         """The event that opened the run: a copy of the caller's own (R3)."""
 
     @property
+    def seed(self) -> str:
+        """What the function's random numbers derive from: its run's id, or that of the run that it was forked from."""
+
+    @property
     def now(self) -> datetime:
         """The time of the last outcome that the function received."""
 

@@ -26,6 +26,7 @@ from durable.journal.records import (
     EventSent,
     ForChild,
     ForEvent,
+    Fork,
     ForSignal,
     MessageTaken,
     Ok,
@@ -49,8 +50,9 @@ from durable.journal.rules.acceptance import accepted, check_signal, invoked, st
 from durable.journal.rules.decisions import Acting, Decisions
 from durable.journal.rules.declaration import WAIT_NAMES, CancelRule, Declaration, no_such_function
 from durable.journal.rules.flow.options import Batching, Debouncing, Flow, Slots, Sole, Window
+from durable.journal.rules.forking import finished, forked
 from durable.journal.rules.ledger import Ledger, StepFacts
-from durable.journal.rules.limits import Limits, output_too_large, too_many_steps
+from durable.journal.rules.limits import Limits, output_too_large, run_too_large, too_many_steps
 from durable.journal.rules.misuse import is_failed_call, misplaced, misuse
 from durable.journal.rules.parked import ParkedRun, rest_of
 from durable.journal.rules.reopening import awaited_children, reopen
@@ -92,6 +94,7 @@ __all__ = [
     "ForChild",
     "ForEvent",
     "ForSignal",
+    "Fork",
     "History",
     "Ids",
     "Journal",
@@ -136,7 +139,9 @@ __all__ = [
     "enclose",
     "encode",
     "ends_of",
+    "finished",
     "folded",
+    "forked",
     "invoked",
     "is_failed_call",
     "is_fresh",
@@ -154,6 +159,7 @@ __all__ = [
     "recorded_event",
     "reopen",
     "rest_of",
+    "run_too_large",
     "sent_event",
     "set_trace",
     "stamped",

@@ -154,10 +154,29 @@ class EngineClosed:
 
 
 @attrs.frozen
+class Fork:
+    """A run begins with what another run had finished, which is recorded right after its opening, in the same write.
+
+    Attributes:
+        run: the run that it was forked from.
+        before: the step before whose first record that run was left, or None.
+        replaced: the keys of the steps whose outcomes were given anew.
+        seed, now: what the function's random numbers derive from, and its time before its first outcome: those of the
+            run that it was forked from, so that its code goes the same way.
+    """
+
+    run: str
+    before: str | None
+    replaced: tuple[str, ...]
+    seed: str
+    now: datetime
+
+
+@attrs.frozen
 class RunOpened:
     """A run was opened.
 
-    `parent` is the run and the key of the step that invoked it, or None.
+    `parent` is the run and the key of the step that invoked it, or None. `fork` says of a fork what it begins with.
     """
 
     run: str
@@ -165,6 +184,7 @@ class RunOpened:
     event: Event
     at: datetime
     parent: tuple[str, str] | None = None
+    fork: Fork | None = None
 
 
 @attrs.frozen

@@ -97,6 +97,11 @@ class RunExecution:
         return recorded_event(self._session.ledger.event).copy()
 
     @property
+    def seed(self) -> str:
+        """What the function's random numbers derive from."""
+        return self._session.ledger.seed
+
+    @property
     def now(self) -> datetime:
         """The time of the last delivered outcome."""
         return self._session.now

@@ -112,7 +112,8 @@ class Scheduler:
             self.deadlines.step_closed(record)
             if isinstance(record.outcome, Err) and record.kind != "run":  # else the try was told of
                 ledger = self._parts.decisions.state.ledgers[record.run]
-                self._parts.notices.step_failed(ledger, record.key, None, record.outcome.error)
+                if ledger.fork is None or record.at > ledger.opened_at:  # else it was told of the run before the fork
+                    self._parts.notices.step_failed(ledger, record.key, None, record.outcome.error)
         if outcome is Cancelled:
             return
         session = self.sessions.get(record.run)
@@ -122,7 +123,10 @@ class Scheduler:
             session.delivery.posted(record.turn, self._parts.journal.posted)
 
     def _run_opened(self, record: RunOpened) -> None:
-        declaration = self._parts.decisions.state.functions.get(record.function)
+        state = self._parts.decisions.state
+        if record.fork is not None:
+            state.ledgers[record.run].close_turns()  # new outcomes come after all that the fork begins with
+        declaration = state.functions.get(record.function)
         if declaration is not None and declaration.start_timeout is not None:
             self.deadlines.run_opened(record)
         if self._callers.call is not None:

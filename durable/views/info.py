@@ -256,6 +256,7 @@ def run_info(
         waiting if ledger.status is None else {},
         record,
         None if ledger.parent is None else ledger.parent[0],
+        None if ledger.fork is None else ledger.fork.run,
     )
 
 

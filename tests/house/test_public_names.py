@@ -47,7 +47,7 @@ MEMBERS = {
     "Debounce": "period timeout key",
     "DictStore": f"{STORE} keep mapping",
     "Dies": "when times",
-    "Engine": "open close send send_signal start invoke run runs result info cancel retry settled",
+    "Engine": "open close send send_signal start invoke run runs result info cancel retry fork settled",
     "Entry": "run kind body ends_run keep_until row sums_up",
     "Event": "name data id ts v",
     "FailingStore": f"{STORE} store appends",

@@ -27,6 +27,7 @@ from durable.journal.records import (
     EventSent,
     ForChild,
     ForEvent,
+    Fork,
     ForSignal,
     KeyClaimed,
     MessageTaken,
@@ -134,6 +135,13 @@ def _parent(pair: list[Any] | None) -> tuple[str, str] | None:
     return _text(run), _text(key)
 
 
+def _fork(head: Head | None) -> Fork | None:
+    if head is None:
+        return None
+    replaced = tuple([intern(key) for key in _list(head["replaced"])])
+    return Fork(_text(head["run"]), _text_or_none(head["before"]), replaced, _text(head["seed"]), _instant(head["now"]))
+
+
 def _outcome_without_value(head: Head, value: Json | None) -> Outcome:
     if value is not None:
         raise ValueError(f"its outcome is {head!r}, but a value follows")
@@ -184,8 +192,8 @@ def _engine_closed(head: Head, value: Json | None) -> EngineClosed:
 
 def _run_opened(head: Head, value: Json | None) -> RunOpened:
     at = _instant(head["at"])
-    event = _event(head["event"], value, at)
-    return RunOpened(_text(head["run"]), intern(head["function"]), event, at, _parent(head.get("parent")))
+    event, parent, fork = _event(head["event"], value, at), _parent(head.get("parent")), _fork(head.get("fork"))
+    return RunOpened(_text(head["run"]), intern(head["function"]), event, at, parent, fork)
 
 
 def _run_resumed(head: Head, value: Json | None) -> RunResumed:

@@ -28,6 +28,7 @@ from durable.journal.codec.values import decode, encode
 from durable.journal.records import (
     EventSent,
     ForEvent,
+    Fork,
     ForSignal,
     KeyClaimed,
     Ok,
@@ -49,12 +50,13 @@ _MEMBERS = frozenset((*get_args(Outcome), *get_args(Wait)))
 _APART = {Event: "data", Ok: "value", KeyClaimed: "key", RunClosed: "output"}  # what stands on a line of its own
 _NAMES: dict[type, list[str]] = {
     cls: [field.name for field in attrs.fields(cls) if field.name != _APART.get(cls)]
-    for cls in (*get_args(Record), *_MEMBERS, Event, RecordedError)
+    for cls in (*get_args(Record), *_MEMBERS, Event, Fork, RecordedError)
 }
 _NAMES[RecordedEvent] = _NAMES[Event]
 _LATER: dict[type, tuple[str, ...]] = {
     StepRetried: ("began",),
     StepClosed: ("began",),
+    RunOpened: ("fork",),
     RunRetried: ("waits",),
     ForEvent: ("ask",),
     ForSignal: ("ask",),
@@ -163,9 +165,10 @@ def _run_rested(record: RunRested) -> Parts:
 def _run_opened(record: RunOpened) -> Parts:
     at, parent = _instant(record.at), "null" if record.parent is None else dumps(record.parent)
     event, data = _event(record.event, record.at, at)
+    fork = "" if record.fork is None else f',"fork":{dumps(_fields(record.fork))}'
     return (
         f'{{"run":{_quoted(record.run)},"function":{_quoted(record.function)},"event":{event},"at":"{at}",'
-        f'"parent":{parent}}}',
+        f'"parent":{parent}{fork}}}',
         data,
     )
 
@@ -245,6 +248,7 @@ _PLAIN: dict[type, Callable[[Any], object]] = {
     datetime: _instant,
     tuple: lambda items: [_plain(item) for item in items],
     Event: _fields,
+    Fork: _fields,
     RecordedEvent: _fields,
     RecordedError: _fields,
     **dict.fromkeys(_MEMBERS, _member),

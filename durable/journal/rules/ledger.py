@@ -18,6 +18,7 @@ from durable.journal.records import (
     Ending,
     Err,
     ForChild,
+    Fork,
     Ok,
     Outcome,
     RunClosed,
@@ -101,6 +102,7 @@ class Ledger:
         delivered: the last turn that was delivered, or None without an execution. These two are not facts, but belong
             to this process: turns that were read from the store are closed (see `delivery`).
         latest: the time of the latest record.
+        fork: what the run was forked from, or None.
         rested: the number of the last record that says that the run rests in one wait; later ones end the rest.
         parent: the run and the step that invoked this one, or None.
         is_whole: false after a run was parked. The ledger then knows the step that was open, and later records. The
@@ -133,12 +135,23 @@ class Ledger:
     rested: int = 0
     parent: Place | None = None
     is_whole: bool = True
+    fork: Fork | None = None
     latest: datetime = attrs.field(default=attrs.Factory(lambda ledger: ledger.opened_at, takes_self=True))
 
     @classmethod
     def opened(cls, record: RunOpened) -> Ledger:
         """Return the ledger of a run that was just opened."""
-        return cls(record.run, record.function, record.event, record.at, parent=record.parent)
+        return cls(record.run, record.function, record.event, record.at, parent=record.parent, fork=record.fork)
+
+    @property
+    def seed(self) -> str:
+        """What the function's random numbers derive from."""
+        return self.run if self.fork is None else self.fork.seed
+
+    @property
+    def first_now(self) -> datetime:
+        """The time that the function is told before its first outcome."""
+        return self.opened_at if self.fork is None else self.fork.now
 
     @property
     def since(self) -> datetime:

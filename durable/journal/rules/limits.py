@@ -71,6 +71,17 @@ def data_too_large(limits: Limits, size: int, what: str) -> LimitError:
     )
 
 
+def run_too_large(limits: Limits, size: int, run: str) -> LimitError:
+    """Return the error for a run that would begin with too large outputs.
+
+    `size` is the bytes of JSON that they have together.
+    """
+    return LimitError(
+        f"the state of run {run!r} would be {size:,} bytes, the limit is {limits.run_bytes:,}: keep large values "
+        "elsewhere and give references to them, or pass Limits(run_bytes=...) to the engine"
+    )
+
+
 def run_outgrown(limits: Limits, run: str, key: str, size: int) -> RecordedError:
     """Return the error of a step with which its run's outputs would be too large.
 

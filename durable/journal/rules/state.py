@@ -216,8 +216,8 @@ class State:
                 run, declaration = record.run, self.functions.get(record.function)
                 if run in self.ledgers or run in self.parked:
                     raise ValueError(f"run {run!r} is opened twice")
-                opened, event, at = record.function, record.event, record.at
-                ledger = self.ledgers[run] = Ledger(run, opened, event, at, parent=record.parent, latest=at)
+                name, event, at, parent = record.function, record.event, record.at, record.parent
+                ledger = self.ledgers[run] = Ledger(run, name, event, at, parent=parent, latest=at, fork=record.fork)
                 if declaration is not None and declaration.cancels:
                     self._listen_for_cancels(ledger)
             case RunClosed():

@@ -48,7 +48,7 @@ from durable.functions import (
 from durable.journal import Backoff, Limits, converter
 from durable.stores import DictStore, Entry, FileStore, RunQuery, RunRow, Store
 from durable.timers import Clock, Duration
-from durable.views import RunInfo, StepInfo
+from durable.views import RunInfo, StepInfo, Wait, Why
 
 __all__ = [
     "Backoff",
@@ -105,6 +105,8 @@ __all__ = [
     "Throttle",
     "Timeouts",
     "TriggerEvent",
+    "Wait",
+    "Why",
     "converter",
     "current_context",
     "current_step",

@@ -249,7 +249,8 @@ class Engine(AsyncWith):
             return await (await self.start(function, data, id=id)).result(timeout)
 
     # The methods that look at runs and steer them stand, each with its contract, in modules of their own.
-    run, runs, result, info = looking.run, looking.runs, looking.result, looking.info
+    run, runs, result = looking.run, looking.runs, looking.result
+    info, why = looking.info, looking.why
     cancel, retry, fork, settled = steering.cancel, steering.retry, forking.fork, steering.settled
 
 

@@ -1,4 +1,4 @@
-"""Look at runs through an open engine: handles, pictures, lists and results.
+"""Look at runs through an open engine: handles, pictures, lists, reasons and results.
 
 Separate because these methods change nothing. `Engine` lists them as its own.
 Leaves to `views` the pictures, to `answers` the words for a run that is not there or late.
@@ -7,6 +7,7 @@ Leaves to `views` the pictures, to `answers` the words for a run that is not the
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import attrs
@@ -17,9 +18,9 @@ from durable.engine.opened import Opened, found, inside
 from durable.engine.run import OF_A_RUN, Run, outcome
 from durable.engine.runtime import Runtime
 from durable.functions import Function, check_outside
-from durable.journal import RunClosed, RunStatus
+from durable.journal import Ledger, RunClosed, RunStatus
 from durable.timers import Duration, duration
-from durable.views import RunInfo, listed
+from durable.views import RunInfo, Why, listed, near_misses, why_of
 
 
 async def run(engine: Opened, run_id: str) -> Run[Any]:
@@ -60,6 +61,37 @@ async def info(engine: Opened, run_id: str) -> RunInfo:
     info = runtime.pictured(ledger)
     count = ledger.count  # R31: what is folded from here on may not be durable when this is answered
     return attrs.evolve(info, record=(await runtime.history.entries(run_id))[:count])
+
+
+async def why(engine: Opened, run_id: str) -> Why:
+    """Return why a run does not move: what each open step waits for, or how the run has ended.
+
+    The text also tells of the last ten events of each name that is waited for, as far as this engine has seen them
+    since the first wait for the name: when one came, and which part of the filter said no, to which values.
+
+    Raises:
+        KeyError: there is no such run.
+        StoreError: the store has failed.
+    """
+    runtime, run_id = inside(engine, "why"), looked_up(run_id)
+    ledger = await found(engine, run_id)
+    told = why_of(
+        ledger, runtime.pictured(ledger), runtime.clock.now(), partial(_near, runtime, run_id), _notes(engine, ledger)
+    )
+    await runtime.journal.synced()  # R31
+    return told
+
+
+def _near(runtime: Runtime, run_id: str, key: str) -> list[str]:
+    bus = runtime.state.bus
+    placed = bus.at((run_id, key))
+    return [] if placed is None else near_misses(placed[0], bus.last_of(placed[0].event))
+
+
+def _notes(engine: Opened, ledger: Ledger) -> list[str]:
+    if ledger.function in engine._registry.functions:
+        return []
+    return ["it stays parked: its function is not registered in this engine; pass it in Engine(functions=[...])"]
 
 
 async def result(engine: Opened, run_id: str, timeout: Duration | None = None) -> Any:

@@ -21,8 +21,8 @@ from durable.errors import checked_making
 from durable.functions import Function
 from durable.journal import RunClosed, RunStatus, ends_of, folded
 from durable.stores import Entry, FileReader
-from durable.timers import Duration, answering, duration
-from durable.views import Live, RunInfo, listed, live_of
+from durable.timers import Duration, SystemClock, answering, duration
+from durable.views import Live, RunInfo, Why, listed, live_of, why_of
 
 LOOKS_EVERY = 1.0  # seconds, while a result is waited for
 
@@ -111,6 +111,20 @@ class Reader(AsyncWith):
         run_id = looked_up(run_id)
         async with self._file() as file:
             return await _info(file, live_of(await file.live()), run_id)
+
+    async def why(self, run_id: str) -> Why:
+        """Return what each open step of a run waits for, or how the run has ended, as `Engine.why` does.
+
+        The events that nearly answered are in the memory of the engine alone.
+
+        Raises:
+            KeyError: there is no such run.
+            StoreError: see `open`.
+        """
+        info = await self.info(run_id)
+        ledger = folded(info.record)
+        assert ledger is not None, "the picture was made from it"
+        return why_of(ledger, info, SystemClock().now())
 
     async def record(self, run_id: str) -> tuple[Entry, ...]:
         """Return the run's entries as the store holds them: what `RunInfo.export` writes.

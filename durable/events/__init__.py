@@ -34,6 +34,7 @@ from durable.events.matching import (
     same_value,
     seen_by_filters,
 )
+from durable.events.misses import filter_of, missed
 from durable.events.triggers import Complaint, Listener, Place, Trigger
 from durable.events.words import (
     NAME_BYTES,
@@ -78,9 +79,11 @@ __all__ = [
     "checked_text",
     "event_of",
     "expressions",
+    "filter_of",
     "fitting",
     "is_str",
     "lacking",
+    "missed",
     "parse",
     "path_of",
     "plain",

@@ -27,15 +27,22 @@ from durable.events.expressions.scope import Budget
 from durable.events.matching import Key, Path, _patterns, at_path, index_key, seen_by_filters
 from durable.events.triggers import Complaint, Listener, Place, Trigger
 
+REMEMBERED = 10
+"""So many of the last events of a name are kept while somebody waits for it."""
+
 Placed = tuple[Listener, tuple[Path, Key] | None]
 
 
 @attrs.define(eq=False, repr=False)
 class _Listeners:
-    """The listeners for one event name, indexed by path and value where possible."""
+    """The listeners for one event name, indexed by path and value where possible.
+
+    `came` has the last events of the name, each with the instant at which it came, since the first listener is here.
+    """
 
     paths: dict[Path, dict[Key, dict[Place, Listener]]] = attrs.field(factory=dict)
     rest: dict[Place, Listener] = attrs.field(factory=dict)
+    came: list[tuple[Event, datetime]] = attrs.field(factory=list)
 
     def add(self, listener: Listener, equality: tuple[Path, Key] | None) -> None:
         if equality is None:
@@ -153,7 +160,13 @@ class EventBus:
     def heard_by(self, event: Event, now: datetime) -> tuple[list[Listener], list[str]]:
         """Return the results of `listeners_for` and `functions_for`, with one budget for both."""
         name, found = event.name, dict[str, None]()
-        is_filtered = name in self._listeners
+        listeners = self._listeners.get(name)
+        is_filtered = listeners is not None
+        if listeners is not None:
+            came = listeners.came
+            came.append((event, now))
+            if len(came) > REMEMBERED:
+                del came[0]
         for pattern in _patterns(name):
             for trigger in self._triggers.get(pattern, ()):
                 found[trigger.function] = None
@@ -179,6 +192,11 @@ class EventBus:
     def near_misses(self, name: str) -> list[Listener]:
         """Return every listener for events of this name, without asking its filter."""
         return [listener for listener, _ in self._places.values() if listener.event == name]
+
+    def last_of(self, name: str) -> list[tuple[Event, datetime]]:
+        """Return the last events of a name that is listened to, and when they came, the latest first."""
+        listeners = self._listeners.get(name)
+        return [] if listeners is None else listeners.came[::-1]
 
     def _complain_of(self, expression: Expression | None, what: str, whose: str, error: Exception) -> None:
         source = "" if expression is None else expression.source

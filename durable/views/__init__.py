@@ -1,4 +1,4 @@
-"""Show runs: as values, as a list, and as a timeline in text.
+"""Show runs: as values, as a list, as a timeline in text, and why they wait.
 
 Separate because showing a run reads its ledger and changes nothing.
 Leaves to `engine` the choice of runs, and the output.
@@ -9,17 +9,22 @@ from durable.views.listing import listed
 from durable.views.live import Live, LiveStep, live_of, live_text
 from durable.views.plain import plainly
 from durable.views.timeline import span
+from durable.views.why import Wait, Why, near_misses, why_of
 
 __all__ = [
     "Live",
     "LiveStep",
     "RunInfo",
     "StepInfo",
+    "Wait",
+    "Why",
     "listed",
     "live_of",
     "live_text",
+    "near_misses",
     "plainly",
     "readable",
     "run_info",
     "span",
+    "why_of",
 ]

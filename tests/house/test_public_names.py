@@ -47,7 +47,7 @@ MEMBERS = {
     "Debounce": "period timeout key",
     "DictStore": f"{STORE} keep mapping",
     "Dies": "when times",
-    "Engine": "open close send send_signal start invoke run runs result info cancel retry fork settled",
+    "Engine": "open close send send_signal start invoke run runs result info why cancel retry fork settled",
     "Entry": "run kind body ends_run keep_until row sums_up",
     "Event": "name data id ts v",
     "FailingStore": f"{STORE} store appends",
@@ -59,7 +59,7 @@ MEMBERS = {
     "Priority": "run",
     "Progress": "done total note",
     "RateLimit": "limit period key",
-    "Reader": "path open close runs info record result",
+    "Reader": "path open close runs info record result why",
     "RecordedError": "name message stack step_id causes",
     "Run": "id result info cancel",
     "RunInfo": "id function_id status event events output error reason attempt opened_at ended_at steps waiting_for "
@@ -77,6 +77,8 @@ MEMBERS = {
     "Timeouts": "start finish",
     "TortureReport": "function ending steps batches crashes rebuilds orders endings",
     "TriggerEvent": "event if_exp",
+    "Wait": "step kind event signal filter until run queue position",
+    "Why": "text waits to_dict",
     "VirtualClock": "now call_at next_due advance advance_to",
 }
 # Internals that are shown nevertheless. This may only become less.

@@ -96,6 +96,8 @@ async def test_a_run_that_waits_is_told_with_its_true_status(engine: Engine, rea
     await engine.start(again, id="again")
     await engine.settled()
     assert await reader.info("waits") == await waiting.info()
+    for id in ("waits", "again"):
+        assert await reader.why(id) == await engine.why(id)
     assert (await reader.info("again")).status == (await engine.info("again")).status == "waiting"
     assert [run.id for run in await reader.runs(status="waiting")] == ["again", "waits"]
     assert await reader.runs(status="queued") == await reader.runs(status="running") == []
@@ -165,7 +167,7 @@ async def test_a_result_that_does_not_come_in_time_says_what_the_run_waits_for(e
 
 async def test_a_run_that_is_not_there_is_a_key_error_at_each_call(engine: Engine, reader: Reader) -> None:
     sent = (await engine.send("go", {"n": 1}))[0]
-    for ask in (reader.info, reader.result, reader.record):
+    for ask in (reader.info, reader.result, reader.record, reader.why):
         for id in ("nowhere", "\ud800", "durable/event/x"):
             with pytest.raises(KeyError, match="there is no run"):
                 await ask(id)

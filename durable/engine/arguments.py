@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from durable.events import Event, can_be_kept, checked_choice, checked_name, is_str, plain
+from durable.events import Event, can_be_kept, checked_choice, checked_name, checked_text, is_str, plain
 from durable.functions import Function
-from durable.journal import Ledger, Record, RunOpened, StepClosed, enclose
+from durable.journal import Ledger, ParkedRun, Record, RunClosed, RunOpened, StepClosed, enclose
 from durable.stores import RunQuery
 from durable.timers import shown
 
@@ -99,7 +99,29 @@ def checked_query(status: object, function: object, event: object, limit: object
     return RunQuery(word, id, event, limit)  # type: ignore[arg-type]
 
 
-def check_reopened(run_id: str, ended: Ledger | None, *, is_unfinished: bool) -> None:
+def checked_function(function: object, what: str) -> str:
+    """Return the id of a function that may be unknown here; `what` names the call.
+
+    Raises:
+        TypeError, ValueError, LimitError: neither a Function nor a text that can be an id.
+    """
+    if isinstance(function, Function):
+        return function.id
+    if not is_str(function):
+        raise TypeError(f"{what} takes a Function or a function's id, not {shown(function)}")
+    return checked_name(function, "the id of a function")
+
+
+def checked_reason(reason: object) -> str:
+    """Return the checked reason of a cancel.
+
+    Raises:
+        TypeError, ValueError, LimitError: not a text of at most 16 KiB.
+    """
+    return "by hand" if reason is None else checked_text(reason, "the reason of a cancel")
+
+
+def check_reopened(run_id: str, ended: Ledger | RunClosed | None, *, is_unfinished: bool) -> None:
     """Check that a run has failed or was cancelled.
 
     Only such a run can be opened again.
@@ -116,7 +138,7 @@ def check_reopened(run_id: str, ended: Ledger | None, *, is_unfinished: bool) ->
         raise ValueError(f"run {run_id!r} has completed: only a run that failed or was cancelled is opened again")
 
 
-def check_same(known: Ledger, function: str, event: Event) -> None:
+def check_same(known: Ledger | ParkedRun | RunOpened, function: str, event: Event) -> None:
     """Check that a run that exists is the one that a caller starts again.
 
     Raises:

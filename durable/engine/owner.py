@@ -215,9 +215,9 @@ class Owner:
         runtime.check_wanted()
         async with anyio.create_task_group() as group:
             group.start_soon(runtime.journal.write)
-            group.start_soon(runtime.receiver.take)
             try:
-                runtime.begin()
+                await runtime.begin()
+                group.start_soon(runtime.receiver.take)
                 self._opened.set_result(None)
                 await self._parts.life.closing.wait()
             finally:

@@ -1,8 +1,7 @@
 """Take messages from other processes out of the store's inbox, each exactly once.
 
 Separate because the store and the inbox are two files, which no single write can change together.
-Leaves to `stores.file.inbox` the file, to `decisions` the consequences of an event or a signal, to `sender` the other
-side.
+Leaves to `stores.file.inbox` the file, to `taking` what a message asks for, to `sender` the other side.
 
 A message is taken in three steps. First its consequences are posted, in one write with a `MessageTaken` of its id. Then
 the engine waits until these are durable. Then it removes the message. It takes no further messages before these are
@@ -22,15 +21,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, MutableMapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
 from functools import partial
-from itertools import chain
-from typing import TypeVar, assert_never
+from typing import TypeVar
 
-from durable.engine.messages import SentEvents, SentSignal, read_sent
-from durable.errors import StoreError
-from durable.journal import MessageTaken, Record, accepted, check_signal
+from durable.engine.taking import Taking
+from durable.errors import StoreCorruptError, StoreError
 from durable.scheduler import LookDue, Parts
 from durable.stores import Bell, FileStore, Inbox, Message, Store, StoreThread, message_run, perform_each
 from durable.timers import after, on_a_line
@@ -46,11 +44,12 @@ T = TypeVar("T")
 class Receiver:
     """A receiver takes messages from other processes into an engine on a `FileStore`.
 
-    On another store, or in a `Lab`, it does nothing.
+    On another store, or in a `Lab`, it does nothing. `starting` is as for `Taking`.
     """
 
-    def __init__(self, parts: Parts, store: Store) -> None:
+    def __init__(self, parts: Parts, store: Store, starting: MutableMapping[str, asyncio.Lock]) -> None:
         self._parts = parts
+        self._taken = Taking(parts, starting)
         self._store = store
         self._inbox: Inbox | None = None
         self._bell: Bell | None = None
@@ -91,15 +90,16 @@ class Receiver:
             async for _ in self._store.history(message_run(message.id)):
                 self._posted.add(message.id)
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         """Post the messages that `open` has found, and listen to the bell from now on.
 
         This comes before anything is sent to the engine itself, since these messages have waited longest.
         """
         if self._inbox is None or self._bell is None:
             return
-        self._post(self._found)
-        self._found = []
+        found, self._found = self._found, []
+        with suppress(StoreError):  # the journal's: it has told the engine
+            await self._post(found)
         self._look_later()
         try:
             self._bell.open()
@@ -167,36 +167,21 @@ class Receiver:
             if not self._is_level:
                 await self._ask_journal(found)
             if not self._closing:
-                self._post(found)
+                await self._post(found)
 
-    def _post(self, messages: Sequence[Message]) -> None:
-        now = self._parts.clock.now()
+    async def _post(self, messages: Sequence[Message]) -> None:
         for message in messages:
             if message.id in self._posted:
                 continue
             try:
-                self._parts.journal.post_all(chain([MessageTaken(message.id, now)], self._decided(message, now)))
-            except StoreError:
-                raise
+                await self._taken.take(message)
             except Exception as error:  # the messages behind it must not wait, whatever this one holds
+                is_damage = isinstance(error, StoreCorruptError) and self._parts.journal.failure is None
+                if isinstance(error, StoreError) and not is_damage:  # is_damage: of a run that it is about
+                    raise
                 self._refuse(message, error)
             else:
                 self._posted.add(message.id)
-
-    def _decided(self, message: Message, now: datetime) -> Iterable[Record]:
-        """Check a message now, and return its consequences, which are decided during the iteration."""
-        decisions = self._parts.decisions
-        sent = read_sent(message.kind, message.body)
-        match sent:
-            case SentEvents(at, events):
-                # An event has the time at which it was sent, but never a future one, which would delay it.
-                checked = [(id, accepted(event, decisions.limits, id, min(at, now))) for id, event in events]
-                return decisions.events_sent(checked, now)[1]
-            case SentSignal(_, signal, data):
-                check_signal(signal, data, decisions.limits)
-                return decisions.signal_sent(signal, data, now)
-            case _:
-                assert_never(sent)
 
     def _refuse(self, message: Message, error: Exception) -> None:
         self._refused.add(message.id)

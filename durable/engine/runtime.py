@@ -59,7 +59,7 @@ class Runtime:
         self.journal.on_failure = self._fail
         parts.registry.declared = self.declare
         self.recovery = Recovery(parts, parts.settings.max_crashes)
-        self.receiver = Receiver(parts, parts.store)
+        self.receiver = Receiver(parts, parts.store, self.starting)
         self.scheduler = Scheduler(parts, self.recovery)
         self.beacon = Beacon(parts, self.scheduler)
         self.admission = Admission(self.journal, self.scheduler.to_begin)
@@ -87,9 +87,9 @@ class Runtime:
         if self.parts.life.closing.is_set():
             raise Unwanted("the engine was closed while it was being opened")
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         """Post the oldest messages of the inbox, then begin the recovered runs."""
-        self.receiver.begin()
+        await self.receiver.begin()
         for run in list(self.state.ledgers):
             self.scheduler.begin(run)
         self.scheduler.tell_missing(self.state.parked.values())

@@ -1,33 +1,46 @@
-"""Send events and signals to a store's engine from any process.
+"""Send events, signals and what steers runs to a store's engine, from any process.
 
 Separate because sending needs no engine, no lock and no functions: every process that can write beside the store can
 send, whether an engine has the store open or not.
-Leaves to `stores.file.inbox` the keeping of messages, to `receiver` the taking of them by an engine.
+Leaves to `outbox` the keeping of messages, to `receiver` the taking of them by an engine.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Self
 
-from durable.engine.arguments import checked_events
+from durable.engine.answers import no_such_run
+from durable.engine.arguments import (
+    check_reopened,
+    check_same,
+    checked_events,
+    checked_function,
+    checked_reason,
+    checked_run_id,
+    looked_up,
+)
 from durable.engine.equipment import checked_limits
-from durable.engine.messages import Sent, SentEvents, SentSignal, write_sent
+from durable.engine.messages import STEERING, Sent, SentCancel, SentEvents, SentRetry, SentSignal, SentStart, write_sent
+from durable.engine.outbox import Ends, Outbox
 from durable.engine.owner import AsyncWith
 from durable.errors import checked_making
 from durable.events import Event
-from durable.functions import check_not_in_function, checked_signal
-from durable.journal import Ids, Limits, accepted, check_signal, misplaced
-from durable.stores import FileReader, Inbox, Job, Message, StoreThread, deliver, ring
+from durable.functions import Function, check_not_in_function, checked_signal
+from durable.journal import Ids, Limits, accepted, check_signal, decode, invoked, misplaced
+from durable.stores import FileReader, Message
 from durable.timers import SystemClock, answering
+
+_INSTEAD = "ctx.step.run with a handler that calls it"
 
 
 @answering(trigger="send", emit="send", signal="send_signal")
 @checked_making
 class Sender(AsyncWith):
-    """A sender sends events and signals to the engine of a file store.
+    """A sender asks the engine of a store to take events and steer runs.
 
     The engine may be in this process or in another. If no engine has the store open, the next one to open it takes what
     was sent.
@@ -36,11 +49,16 @@ class Sender(AsyncWith):
         path: the path of the store, which an engine must have made before.
         limits: the engine's limits, unless they are the default ones. Only `event_bytes` counts here.
 
-    Messages stand in the store's inbox, the file `<path>.inbox`, until an engine takes them, each exactly once; a
-    running engine takes them at once. An event arrives when it is taken: a wait whose deadline has passed by then is
-    not answered. Open the sender with `async with sender`, or `open` and `close`. It belongs to the process that opened
-    it. The event loop does not wait for the disk: one daemon thread writes, and sends at the same time share a
-    transaction.
+    Messages stand in the store's inbox, the file `<path>.inbox`, until an engine takes them, each exactly once and in
+    the order of sending; a running engine takes them at once. What a message asks for happens when it is taken: a wait
+    whose deadline has passed by then is not answered. What cannot be done any more by then is named in the log.
+
+    Every call opens what it needs and gives it back. For many calls open the sender, with `async with sender`, or
+    `open` and `close`; it then belongs to the process that opened it. The event loop does not wait for the disk: one
+    daemon thread writes, and sends at the same time share a transaction.
+
+    An engine of an earlier release takes events and signals alone: while it has the store open, other calls are a
+    StoreError that says so.
 
     Raises:
         TypeError, ValueError: at the call, for an invalid path, or for ":memory:".
@@ -48,42 +66,36 @@ class Sender(AsyncWith):
 
     def __init__(self, path: str | os.PathLike[str], *, limits: Limits | None = None) -> None:
         self.path = FileReader(path).path
-        self._inbox = Inbox(os.path.realpath(self.path))
         self._limits = checked_limits(limits)
         self._clock = SystemClock()
         self._ids = Ids()
         self._pid = 0
-        self._worker: StoreThread | None = None
+        self._outbox: Outbox | None = None
 
     async def open(self) -> None:
-        """Open the sender, and check that there is a store to send to.
+        """Open the sender for many calls, and check that there is a store to send to.
 
         Raises:
             RuntimeError: the sender is open already.
             StoreCorruptError: the store or its inbox is damaged, or not a SQLite file.
             StoreError: there is no store, or the store or its inbox belongs to another program or has another format.
         """
-        if self._worker is not None:
+        if self._outbox is not None:
             raise RuntimeError("the sender is open already")
-        worker = StoreThread("durable-sender", self._perform)
-        try:
-            await worker.post(())
-        except BaseException:
-            worker.stop()
-            raise
-        self._worker, self._pid = worker, os.getpid()
+        outbox = Outbox(self.path)
+        await outbox.open()
+        self._outbox, self._pid = outbox, os.getpid()
 
     async def close(self) -> None:
         """Finish what is being sent, and close the sender.
 
-        Closing twice does nothing.
+        Closing twice does nothing. A call after that opens what it needs again.
         """
-        if self._worker is None:
+        if self._outbox is None:
             return
-        worker, self._worker = self._opened("close"), None
-        done = worker.post(None)
-        worker.stop()
-        await done
+        self._check_process("close")
+        outbox, self._outbox = self._outbox, None
+        await outbox.close()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -112,13 +124,14 @@ class Sender(AsyncWith):
             RuntimeError: the sender is not open, or was opened by another process.
             StoreError: it is not known whether the events were sent.
         """
-        worker = self._asked("send", "ctx.step.run with a handler that calls it")
+        check_not_in_function("send", _INSTEAD)
         events = [accepted(event, self._limits) for event in checked_events(name, data, id=id, ts=ts)]
         if not events:
             return []
         now = self._clock.now()
         ids = [self._ids.fresh(now) for _ in events]
-        await worker.post((self._message(SentEvents(now, tuple(zip(ids, events, strict=True))), now),))
+        async with self._opened("send") as outbox:
+            await outbox.put(self._message(SentEvents(now, tuple(zip(ids, events, strict=True)))))
         return ids
 
     async def send_signal(self, signal: str, data: Any = None) -> None:
@@ -129,38 +142,109 @@ class Sender(AsyncWith):
         Raises:
             TypeError, ValueError, CodecError, LimitError, RuntimeError, StoreError: as for `send`.
         """
-        worker = self._asked("send_signal", "ctx.step.run with a handler that calls it")
+        check_not_in_function("send_signal", _INSTEAD)
         signal = checked_signal(signal, what="send_signal")
         check_signal(signal, data, self._limits)
-        now = self._clock.now()
-        await worker.post((self._message(SentSignal(now, signal, data), now),))
+        async with self._opened("send_signal") as outbox:
+            await outbox.put(self._message(SentSignal(self._clock.now(), signal, data)))
 
-    def _message(self, sent: Sent, now: datetime) -> Message:
-        return Message(self._ids.fresh(now), *write_sent(sent))
+    async def start(
+        self, function: Function[Any] | str, data: Mapping[str, Any] | None = None, *, id: str | None = None
+    ) -> str:
+        """Open a run of a function; return its id, which is known before the run is.
 
-    def _asked(self, what: str, instead: str) -> StoreThread:
-        check_not_in_function(what, instead)
-        return self._opened(what)
+        A given `id` starts once: a run of it that is there, ended or not, is left as it is. None is a fresh id. If the
+        engine lacks the function, the run stays parked until it has it. If the function's `idempotency` finds that
+        another run has come before, none is opened, and the log says so.
 
-    def _opened(self, what: str) -> StoreThread:
-        if self._worker is None:
-            raise RuntimeError(f"{what}: the sender is not open: write `async with sender:` or `await sender.open()`")
+        Raises:
+            TypeError, ValueError: an id with "/", or one that belongs to another function or other data.
+            CodecError, LimitError, RuntimeError, StoreError: as for `send`.
+        """
+        check_not_in_function("start", _INSTEAD)
+        name = checked_function(function, "start")
+        event = invoked(name, data, self._limits)
+        run = self._ids.fresh(self._clock.now()) if id is None else checked_run_id(id)
+
+        def repeats(ends: Ends) -> bool | None:
+            if ends[0] is None:
+                return None
+            check_same(ends[0], name, event)
+            return True
+
+        async with self._opened("start") as outbox:
+            if id is None or not await outbox.judged(run, repeats):
+                asked = SentStart(self._clock.now(), name, run, decode(event.text), id is not None)
+                await outbox.put(self._message(asked), format=STEERING)
+        return run
+
+    async def cancel(self, run_id: str, reason: str | None = None) -> bool:
+        """Cancel a run when the engine takes this; return False if it has ended already.
+
+        `reason`, at most 16 KiB, is recorded and shown. If the run has ended when this is taken, nothing happens.
+
+        Raises:
+            KeyError: there is no such run.
+            TypeError, ValueError, LimitError, RuntimeError, StoreError: as for `send`.
+        """
+        check_not_in_function("cancel", _INSTEAD)
+        run, reason = looked_up(run_id), checked_reason(reason)
+
+        def has_ended(ends: Ends) -> bool | KeyError | None:
+            opened, closed = ends
+            return no_such_run(run, ()) if opened is None else True if closed is not None else None
+
+        async with self._opened("cancel") as outbox:
+            refusal = await outbox.judged(run, has_ended)
+            if isinstance(refusal, KeyError):
+                raise refusal
+            if refusal is None:
+                await outbox.put(self._message(SentCancel(self._clock.now(), run, reason)), format=STEERING)
+        return refusal is None
+
+    async def retry(self, run_id: str) -> None:
+        """Open a failed or cancelled run again when the engine takes this: see `Engine.retry`.
+
+        If it has been opened again by then, nothing happens.
+
+        Raises:
+            KeyError: there is no such run.
+            ValueError: the run has completed, or has not ended.
+            TypeError, RuntimeError, StoreError: as for `send`.
+        """
+        check_not_in_function("retry", _INSTEAD)
+        run = looked_up(run_id)
+
+        def refusal(ends: Ends) -> KeyError | ValueError | None:
+            opened, closed = ends
+            try:
+                check_reopened(run, closed, is_unfinished=opened is not None and closed is None)
+            except (KeyError, ValueError) as error:
+                return error
+            return None
+
+        async with self._opened("retry") as outbox:
+            if (error := await outbox.judged(run, refusal)) is not None:
+                raise error
+            await outbox.put(self._message(SentRetry(self._clock.now(), run)), format=STEERING)
+
+    def _message(self, sent: Sent) -> Message:
+        return Message(self._ids.fresh(sent.at), *write_sent(sent))
+
+    @asynccontextmanager
+    async def _opened(self, what: str) -> AsyncIterator[Outbox]:
+        if self._outbox is not None:
+            self._check_process(what)
+            yield self._outbox
+            return
+        outbox = Outbox(self.path)
+        try:
+            yield outbox
+        finally:
+            await outbox.close()
+
+    def _check_process(self, what: str) -> None:
         if self._pid != os.getpid():
             raise misplaced(
                 f"{what}: the sender was opened by process {self._pid}, this is a forked child: open its own"
             )
-        return self._worker
-
-    def _perform(self, jobs: Sequence[Job]) -> None:
-        asked = [job for job in jobs if job.task is not None]
-        messages = [message for job in asked for message in job.task]
-        try:
-            if asked:
-                self._inbox.put(messages)
-        except Exception as error:
-            for job in asked:  # each caller gets an error of its own: a shared one would collect all their tracebacks
-                job.error = type(error)(*error.args)
-                job.error.__cause__ = error.__cause__
-        deliver(jobs)
-        if messages:
-            ring(self._inbox.store)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from durable.engine.arguments import check_reopened, looked_up
+from durable.engine.arguments import check_reopened, checked_reason, looked_up
 from durable.engine.family import family
 from durable.engine.opened import Opened, asked, found, inside
 from durable.engine.run import Run
-from durable.events import checked_text
 from durable.functions import check_outside
 from durable.journal import reopen
 
@@ -28,7 +27,7 @@ async def cancel(engine: Opened, run_id: str, reason: str | None = None) -> bool
         KeyError: there is no such run.
     """
     runtime, run_id = asked(engine, "cancel", "a step whose handler calls it"), looked_up(run_id)
-    reason = "by hand" if reason is None else checked_text(reason, "the reason of a cancel")
+    reason = checked_reason(reason)
     if not runtime.state.is_unfinished(run_id):
         await found(engine, run_id)
     now = runtime.clock.now()

@@ -7,7 +7,9 @@ Leaves to `journal` the meaning of an entry, and the time at which it is appende
 from durable.stores.bottom import BottomLine, is_terminal
 from durable.stores.dict import DictStore
 from durable.stores.file.bell import Bell, ring
-from durable.stores.file.inbox import Inbox, Message, message_run
+from durable.stores.file.glance import Glance
+from durable.stores.file.holder import check_taken
+from durable.stores.file.inbox import MESSAGES, Inbox, Message, message_run
 from durable.stores.file.live import LiveFile, read_live
 from durable.stores.file.store import FileReader, FileStore
 from durable.stores.file.thread import Job, StoreThread, deliver, perform_each
@@ -20,6 +22,7 @@ from durable.stores.store import Entry, Kept, RunQuery, RunRow, Store
 from durable.stores.ways import Appending, keeping, submitting
 
 __all__ = [
+    "MESSAGES",
     "Appending",
     "Bell",
     "BottomLine",
@@ -27,6 +30,7 @@ __all__ = [
     "Entry",
     "FileReader",
     "FileStore",
+    "Glance",
     "Inbox",
     "Job",
     "Kept",
@@ -39,6 +43,7 @@ __all__ = [
     "Store",
     "StoreThread",
     "begin_writing",
+    "check_taken",
     "deliver",
     "hurry",
     "is_terminal",

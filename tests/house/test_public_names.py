@@ -66,7 +66,7 @@ MEMBERS = {
     "record parent forked_from to_dict export",
     "RunQuery": "status function event limit",
     "RunRow": "id function event opened_at ended_at status error",
-    "Sender": "path open close send send_signal",
+    "Sender": "path open close send send_signal start cancel retry",
     "Signal": "name data",
     "Singleton": "mode key",
     "Step": "run sleep sleep_until wait_for_event wait_for_signal send_event send_signal invoke",

@@ -95,7 +95,7 @@ MISTAKES: dict[str, Mistake] = {
     "a sender to a store object": Mistake(
         lambda: sending(FileStore("x.db"), "e"), "the path of a store must be a stri"
     ),
-    "a sender that is not open": Mistake(unopened_sender, "`async with sender:` or `await sender.open()`"),
+    "a sender that is not open, to no store": Mistake(unopened_sender, "no store at", "that an engine has opened"),
     "a sender without a path": Mistake(lambda: Sender(), "it is Sender(path, *, limits=...)"),  # type: ignore[call-arg]
     "a sender asked to start": Mistake(
         lambda: Sender("x.db").emit("e"),

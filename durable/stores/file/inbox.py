@@ -41,6 +41,7 @@ from durable.stores.file.recognition import check_name, is_blank, recognise
 
 APPLICATION_ID = 0x64757269  # "duri"
 FORMAT = 1
+MESSAGES = 2  # the newest format of messages that this release takes
 SUFFIX = ".inbox"
 MOST_MESSAGES = 200  # taken at a time: all are posted in one turn of the loop, which does nothing else meanwhile
 MOST_BYTES = 1 << 20

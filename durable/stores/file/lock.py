@@ -1,7 +1,8 @@
 """Let one opener at a time write to a store's file.
 
 Separate because the lock must hold between processes, within one process, and across a fork. SQLite's own locks do not.
-Leaves to `guard` the lock on the store's file itself, to `writer` the work under both locks.
+Leaves to `guard` the lock on the store's file itself, to `holder` the text in the lock's file, to `writer` the work
+under both locks.
 
 The lock is on a file of its own, `<path>.lock`, because SQLite drops the locks on a database when anything else in the
 process opens and closes that file. The lock's file is deleted only if it was made for an opening that was refused: an
@@ -17,20 +18,13 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import threading
-import time
-from datetime import UTC, datetime
 
 from durable.errors import StoreError, StoreLockedError
 from durable.stores.file import guard
 from durable.stores.file.beside import open_beside
 from durable.stores.file.flock import lock
-from durable.timers import on_a_line
-
-SUFFIX = ".lock"
-_MOST_BYTES = 512
-_BEGUN = time.time()  # about the beginning of this process, if the system does not tell it
+from durable.stores.file.holder import MOST_BYTES, SUFFIX, holder_in, signature
 
 _held: dict[str, StoreLock] = {}
 _turn = threading.Lock()
@@ -166,18 +160,14 @@ class StoreLock:
         try:
             lock(file)
         except (BlockingIOError, PermissionError):
-            raise _locked(self.path, os.read(file, _MOST_BYTES)) from None
+            raise _locked(self.path, os.read(file, MOST_BYTES)) from None
         except OSError as error:
             raise StoreError(f"store {self.path!r} cannot be locked: {error}: keep it on a local disk") from error
 
     def _sign(self) -> None:
-        """Write the holder into the lock's file: pid, host and beginning.
-
-        A pid alone does not name a process: two containers have pids of their own.
-        """
         assert self._file is not None
-        self._before = os.read(self._file, _MOST_BYTES)
-        _write(self._file, f"{os.getpid()}\n{socket.gethostname()}\n{_began():%Y-%m-%dT%H:%M:%SZ}\n".encode())
+        self._before = os.read(self._file, MOST_BYTES)
+        _write(self._file, signature())
 
     def _let_go(self) -> None:
         if self._guarded is not None:
@@ -197,17 +187,6 @@ def _write(file: int, text: bytes) -> None:
     os.write(file, text)
 
 
-def _began() -> datetime:
-    """Return when this process began."""
-    try:
-        with open("/proc/self/stat", "rb") as stat, open("/proc/uptime", "rb") as up:
-            ticks = int(stat.read().rpartition(b")")[2].split()[19])
-            began = time.time() - float(up.read().split()[0]) + ticks / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError):
-        began = _BEGUN
-    return datetime.fromtimestamp(began, UTC)
-
-
 def _locked_here(path: str) -> StoreLockedError:
     return StoreLockedError(
         f"store {path!r} is open in this process already (pid {os.getpid()}): close the engine that has it, or share "
@@ -216,11 +195,7 @@ def _locked_here(path: str) -> StoreLockedError:
 
 
 def _locked(path: str, text: bytes) -> StoreLockedError:
-    pid, *more = [on_a_line(line) for line in text.decode("utf-8", "replace").splitlines()] or [""]
-    holder = f"process {pid}" if pid.isascii() and pid.isdigit() else "another process"
-    if len(more) > 1:  # releases before this one wrote the pid alone
-        holder = f"{holder} on host {more[0]!r}, which began at {more[1]}"
-    return StoreLockedError(f"store {path!r} is open to write in {holder}: end that first, or only read here")
+    return StoreLockedError(f"store {path!r} is open to write in {holder_in(text)}: end that first, or only read here")
 
 
 def _forget_in_child() -> None:

@@ -289,7 +289,7 @@ class _DeafLoop(CountingLoop):
 def test_what_no_bell_told_of_is_found_within_30_seconds_at_one_wake_up(
     path: Path, kind: type[CountingLoop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("durable.engine.sender.ring", lambda store: None)  # a sender was killed before it rang
+    monkeypatch.setattr("durable.engine.outbox.ring", lambda store: None)  # a sender was killed before it rang
 
     async def story(loop: CountingLoop) -> int:
         heard = listen()

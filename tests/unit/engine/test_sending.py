@@ -8,6 +8,7 @@ import os
 import sqlite3
 import stat
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -178,17 +179,19 @@ def test_a_sender_refuses_a_path_where_no_store_is_and_leaves_nothing_there(tmp_
     assert sorted(os.listdir(tmp_path)) == ["notes.txt", "other.db"]
 
 
-def test_a_sender_that_is_not_open_says_what_to_write(path: Path) -> None:
+def test_a_sender_that_is_not_open_opens_what_it_needs_for_each_call(path: Path) -> None:
     async def story() -> None:
-        sender = durable.Sender(path)
-        with pytest.raises(RuntimeError, match="async with sender"):
-            await sender.send("a")
+        sender, before = durable.Sender(path), threading.active_count()
+        [first] = await sender.send("shop/a")
         async with sender:
             with pytest.raises(RuntimeError, match="open already"):
                 await sender.open()
+            await sender.send("shop/b")
         await sender.close()
-        with pytest.raises(RuntimeError, match="async with sender"):
-            await sender.send_signal("a")
+        await sender.send_signal("nobody waits")
+        assert len(waiting(path)) == 3 and first in waiting(path)[0].body
+        while threading.active_count() > before:  # a thread ends soon after its last task
+            await asyncio.sleep(0)
 
     asyncio.run(story())
 

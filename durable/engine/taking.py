@@ -1,0 +1,135 @@
+"""Do what messages of the inbox ask for, each in one write with the record that it was taken.
+
+Separate because a message comes late: what it asks for was checked when it was sent, and the engine has gone on since.
+Leaves to `receiver` the inbox and the order of messages, to `decisions` and `reopening` what follows from each.
+
+Some messages are about a run that is in the store alone, which is read first; the messages behind wait for that, since
+messages act in the order in which they were sent. Nobody waits for an answer. So a message whose run has ended, or was
+opened again, meanwhile is taken, does nothing, and is named in the log. So is one whose sender was wrong: to start a
+run of an id that another function has. A run of a function that the engine lacks is opened, and stays parked (R25): it
+can be seen, it begins when the function is there, and a sender cannot know the functions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, MutableMapping
+from datetime import datetime
+from itertools import chain
+from typing import assert_never
+
+from durable.engine.arguments import check_reopened, check_same, checked_run_id
+from durable.engine.family import family
+from durable.engine.messages import SentCancel, SentEvents, SentRetry, SentSignal, SentStart, read_sent
+from durable.events import checked_name, checked_text
+from durable.journal import (
+    MessageTaken,
+    Record,
+    RecordedEvent,
+    accepted,
+    check_signal,
+    invoked,
+    reopen,
+    stamped,
+)
+from durable.scheduler import Parts
+from durable.stores import Message
+from durable.timers import on_a_line
+
+
+class Taking:
+    """Taking turns messages into records of an open engine.
+
+    `starting` holds the locks of runs that somebody reads in order to open them.
+    """
+
+    def __init__(self, parts: Parts, starting: MutableMapping[str, asyncio.Lock]) -> None:
+        self._clock = parts.clock
+        self._journal = parts.journal
+        self._history = parts.history
+        self._decisions = parts.decisions
+        self._state = parts.decisions.state
+        self._logger = parts.logger
+        self._starting = starting
+
+    async def take(self, message: Message) -> None:
+        """Post that a message was taken, and all that follows from it, in one write.
+
+        Raises:
+            StoreCorruptError: a run that it is about is damaged; nothing was posted.
+            StoreError: the engine records nothing any more.
+            Exception: the message cannot be taken by this engine; nothing was posted.
+        """
+        sent, now = read_sent(message.kind, message.body), self._clock.now()
+        match sent:
+            case SentEvents(at, events):
+                # An event has the time at which it was sent, but never a future one, which would delay it.
+                limits = self._decisions.limits
+                checked = [(id, accepted(event, limits, id, min(at, now))) for id, event in events]
+                self._post(message, now, self._decisions.events_sent(checked, now)[1])
+            case SentSignal(_, signal, data):
+                check_signal(signal, data, self._decisions.limits)
+                self._post(message, now, self._decisions.signal_sent(signal, data, now))
+            case SentStart():
+                await self._start(message, sent)
+            case SentCancel(_, run, reason):
+                self._cancel(message, run, checked_text(reason, "the reason of a cancel"), now)
+            case SentRetry(_, run):
+                await self._retry(message, run)
+            case _:
+                assert_never(sent)
+
+    def _post(self, message: Message, now: datetime, records: Iterable[Record] = ()) -> list[Record]:
+        return self._journal.post_all(chain([MessageTaken(message.id, now)], records))[1:]
+
+    def _nothing(self, message: Message, why: str) -> None:
+        self._post(message, self._clock.now())
+        self._logger.warning(
+            "message %s from the inbox (%s) does nothing: %s", message.id, message.kind, on_a_line(why)
+        )
+
+    async def _start(self, message: Message, sent: SentStart) -> None:
+        function = checked_name(sent.function, "the id of a function")
+        event = invoked(function, sent.data, self._decisions.limits)
+        if not sent.is_named:
+            self._open(message, sent, event)
+            return
+        run = checked_run_id(sent.run)
+        async with self._starting.setdefault(run, asyncio.Lock()):
+            opened = None if self._state.known(run) else (await self._history.ends(run))[0]
+            known = self._state.known(run) or opened
+            if known is None:
+                self._open(message, sent, event)
+                return
+            try:
+                check_same(known, function, event)
+            except ValueError as error:
+                self._nothing(message, f"{error}")
+            else:  # the same start again
+                self._post(message, self._clock.now())
+
+    def _open(self, message: Message, sent: SentStart, event: RecordedEvent) -> None:
+        function, run, now = sent.function, sent.run, self._clock.now()
+        event = stamped(event, run, min(sent.at, now))
+        claimant = None if sent.is_named else self._decisions.openings.claimed_by(function, event, now)[1]
+        if claimant is not None:
+            self._nothing(message, f"run {claimant!r} has claimed the idempotency key in place of run {run!r}")
+            return
+        self._post(message, now, self._decisions.run_opens(function, run, event, now, is_named=sent.is_named))
+
+    def _cancel(self, message: Message, run: str, reason: str, now: datetime) -> None:
+        if self._state.is_unfinished(run):
+            self._post(message, now, self._decisions.run_ended(run, "cancelled", now, reason=reason))
+        else:
+            self._nothing(message, f"run {run!r} has ended, or there is none")
+
+    async def _retry(self, message: Message, run: str) -> None:
+        await self._journal.synced()
+        async with family(run, self._state, self._history.ledger, self._starting) as ended:
+            try:
+                check_reopened(run, ended.get(run), is_unfinished=self._state.is_unfinished(run))
+            except (KeyError, ValueError) as error:
+                self._nothing(message, f"{error.args[0]}")
+                return
+            with self._state.reopening(ended.values()):
+                self._post(message, now := self._clock.now(), reopen(self._decisions, run, ended, now))

@@ -1,0 +1,348 @@
+"""What steers runs from outside: the sender says what is known at once, the engine does it in order and once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import durable
+from durable import Context, Engine, Sender
+from tests.proof.crashes.senders import change, made, opened, sent, waiting
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return made(tmp_path / "x.db")
+
+
+@durable.function("job/asked", retries=0)
+async def job(ctx: Context) -> Any:
+    """Wait, fail or end, as the data say; a failed run that is opened again completes."""
+    told = ctx.event.data
+    if told.get("waits"):
+        await ctx.step.sleep("s", "1d")
+    if told.get("fails"):
+        await ctx.step.run("fail", _fail, told["fails"])
+    return told.get("n")
+
+
+_failed: set[str] = set()
+
+
+def _fail(name: str) -> None:
+    if name not in _failed:
+        _failed.add(name)
+        raise durable.NonRetriableError("once")
+
+
+@pytest.fixture(autouse=True)
+def _afresh() -> None:
+    _failed.clear()
+
+
+async def states(path: Path, *functions: durable.Function[Any]) -> dict[str, Any]:
+    """Let an engine take what waits; return its runs, by id: output, reason or status."""
+    async with opened(path, *(functions or (job,))) as engine:
+        found = await engine.runs()
+    return {one.id: one.output if one.status == "completed" else one.reason or one.status for one in found}
+
+
+async def have(path: Path, **data: dict[str, Any]) -> None:
+    """Put runs into the store, by id, and leave it shut."""
+    async with Engine([job], store=path) as engine:
+        for id, told in data.items():
+            await engine.start(job, told, id=id)
+        await engine.settled()
+
+
+# What is asked for is done.
+
+
+def test_a_run_is_started_with_an_id_that_is_known_at_once(path: Path) -> None:
+    async def story() -> None:
+        sender = Sender(path)
+        fresh = await sender.start(job, {"n": 1})
+        assert await sender.start("job", {"n": 2}, id="mine") == "mine"
+        assert await states(path) == {fresh: 1, "mine": 2}
+        async with opened(path, job) as engine:
+            event = (await engine.info("mine")).event
+            assert (event.name, event.data) == ("durable/function.invoked", {"n": 2})
+
+    asyncio.run(story())
+
+
+def test_a_given_id_starts_once_whether_the_first_is_recorded_or_on_its_way(path: Path) -> None:
+    async def story() -> None:
+        async with Sender(path) as sender:
+            for _ in range(2):
+                await sender.start(job, {"n": 1}, id="mine")
+            assert await states(path) == {"mine": 1}
+            await sender.start(job, {"n": 1}, id="mine")
+            assert waiting(path) == []  # nothing was sent: the store shows the run
+
+    asyncio.run(story())
+
+
+def test_a_run_of_a_function_that_the_engine_lacks_is_parked_until_it_has_it(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """R25: who starts it from outside cannot know the functions; it is seen, and can be cancelled."""
+
+    async def story() -> None:
+        await Sender(path).start("later", {"n": 1}, id="mine")
+        assert await states(path) == {"mine": "queued"}
+        assert "run 'mine' stays parked: its function 'later' is not registered" in caplog.text
+
+        @durable.function
+        async def later(ctx: Context) -> str:
+            return "now"
+
+        assert await states(path, later) == {"mine": "now"}
+
+    asyncio.run(story())
+
+
+def test_a_cancelled_run_does_not_run_again_when_its_store_is_opened(path: Path) -> None:
+    calls: list[int] = []
+
+    @durable.function
+    async def counts(ctx: Context) -> None:
+        calls.append(1)
+        await ctx.step.sleep("s", "0s" if len(calls) > 1 else "1h")
+
+    async def story() -> None:
+        async with Engine([counts], store=path) as engine:
+            await engine.start(counts, id="one")
+            await engine.settled()
+        assert await Sender(path).cancel("one", "enough")
+        assert await states(path, counts) == {"one": "enough"}
+        assert len(calls) == 1
+
+    asyncio.run(story())
+
+
+def test_a_failed_run_is_opened_again(path: Path) -> None:
+    async def story() -> None:
+        await have(path, one={"fails": "one", "n": 1})
+        await Sender(path).retry("one")
+        assert await states(path) == {"one": 1}
+
+    asyncio.run(story())
+
+
+def test_a_live_engine_does_it_at_once(path: Path) -> None:
+    async def story() -> None:
+        async with Engine([job], store=path) as engine, Sender(path) as sender:
+            run = await engine.start(job, {"waits": True})
+            assert await sender.cancel(run.id)
+            with pytest.raises(durable.RunCancelled, match="by hand"):
+                await run.result()
+            failed = await engine.start(job, {"fails": "two", "n": 2})
+            with pytest.raises(durable.RunFailed):
+                await failed.result()
+            await sender.retry(failed.id)
+            while (await failed.info()).status == "failed":
+                await asyncio.sleep(0)
+            assert await failed.result() == 2
+
+    asyncio.run(story())
+
+
+def test_messages_act_in_the_order_in_which_they_were_sent(path: Path) -> None:
+    """Also where one needs a run read from the store, and the one behind it does not."""
+
+    async def story() -> None:
+        await have(path, old={"fails": "old", "waits": False, "n": 1})
+        async with Sender(path) as sender:
+            await sender.start(job, {"waits": True, "n": 3}, id="new")
+            await sender.cancel("new", "first")
+            await sender.retry("new")
+            await sender.cancel("new", "second")
+            await sender.retry("old")
+            [event] = await sender.send("job/asked", {"waits": True})
+            await sender.cancel(f"{event}/job", "third")
+            assert len(waiting(path)) == 7
+        assert await states(path) == {"new": "second", "old": 1, f"{event}/job": "third"}
+
+    asyncio.run(story())
+
+
+# What is known at once.
+
+
+def test_what_the_store_shows_to_be_impossible_is_refused_at_the_call(path: Path) -> None:
+    async def story() -> None:
+        await have(path, done={"n": 1}, waits={"waits": True}, failed={"fails": "x"})
+        async with Sender(path) as sender:
+            for call in (sender.cancel, sender.retry):
+                for id in ("nobody", "durable/inbox/x", "\ud800"):
+                    with pytest.raises(KeyError, match="there is no run"):
+                        await call(id)
+                with pytest.raises(TypeError, match="the id of a run must be a string"):
+                    await call(7)  # type: ignore[arg-type]
+            assert not await sender.cancel("done") and not await sender.cancel("failed")
+            for id, why in (("done", "has completed"), ("waits", "has not ended")):
+                with pytest.raises(ValueError, match=why):
+                    await sender.retry(id)
+            with pytest.raises(ValueError, match="started with other data"):
+                await sender.start(job, {"n": 2}, id="done")
+            with pytest.raises(ValueError, match="belongs to function 'job'"):
+                await sender.start("other", {"n": 1}, id="done")
+        assert waiting(path) == []
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda s: s.start(7), TypeError, "start takes a Function or a function's id, not 7"),
+        (lambda s: s.start(""), ValueError, "the id of a function"),
+        (lambda s: s.start("x" * 2_000), durable.LimitError, "the id of a function"),
+        (lambda s: s.start(job, [1]), TypeError, "the data for function 'job'"),
+        (lambda s: s.start(job, {"x": object()}), durable.CodecError, "x"),
+        (lambda s: s.start(job, {"x": "x" * 600_000}), durable.LimitError, "the data for function 'job'"),
+        (lambda s: s.start(job, id="a/b"), ValueError, "must not be empty or hold '/'"),
+        (lambda s: s.start(job, id="a~2"), ValueError, "must not end in '~' and digits"),
+        (lambda s: s.cancel("a", 7), TypeError, "the reason of a cancel"),
+        (lambda s: s.cancel("a", "x" * 20_000), durable.LimitError, "the reason of a cancel"),
+    ],
+)
+def test_bad_input_is_refused_at_the_call(
+    path: Path, call: Callable[[Sender], Awaitable[object]], error: type[Exception], words: str
+) -> None:
+    async def story() -> None:
+        with pytest.raises(error, match=words):
+            await call(Sender(path))
+
+    asyncio.run(story())
+    assert not Path(f"{path}.inbox").exists()
+
+
+def test_a_function_is_told_to_use_a_step(path: Path) -> None:
+    @durable.function(retries=0)
+    async def sends(ctx: Context) -> list[str]:
+        sender, said = Sender(path), []
+        for call in (sender.start("f"), sender.cancel("r"), sender.retry("r")):
+            try:
+                await call
+            except RuntimeError as error:
+                said.append(str(error))
+        return said
+
+    async def story() -> list[str]:
+        async with Engine([sends]) as engine:
+            return await engine.invoke(sends)
+
+    for name, said in zip(("start", "cancel", "retry"), asyncio.run(story()), strict=True):
+        assert name in said and "ctx.step.run with a handler that calls it" in said
+
+
+# What comes too late.
+
+
+@pytest.mark.parametrize(
+    ("act", "first", "said"),
+    [
+        (lambda s: s.cancel("one"), lambda e: e.cancel("one"), "(cancel) does nothing: run 'one' has ended, or"),
+        (lambda s: s.retry("failed"), lambda e: e.retry("failed"), "(retry) does nothing: run 'failed' has completed"),
+        (
+            lambda s: s.start(job, {"n": 1}, id="new"),
+            lambda e: e.start(job, {"n": 2}, id="new"),
+            "(start) does nothing: run 'new' was started with other data",
+        ),
+    ],
+)
+def test_what_comes_too_late_is_taken_does_nothing_and_is_one_line_in_the_log(
+    path: Path,
+    caplog: pytest.LogCaptureFixture,
+    act: Callable[[Sender], Awaitable[object]],
+    first: Callable[[Engine], Awaitable[object]],
+    said: str,
+) -> None:
+    """The sender found the store as it was before the engine did something else."""
+
+    async def story() -> None:
+        await have(path, one={"waits": True}, failed={"fails": "failed"})
+        await act(Sender(path))
+        with inbox_away(path):
+            async with opened(path, job) as engine:
+                await first(engine)
+                await engine.settled()
+            before = await states(path)
+        with caplog.at_level(logging.WARNING):
+            await states(path)
+        assert before == await states(path) and waiting(path) == []
+        assert [said in one.getMessage() for one in caplog.records if "inbox" in one.getMessage()] == [True]
+
+    asyncio.run(story())
+
+
+@contextmanager
+def inbox_away(path: Path) -> Iterator[None]:
+    """Have what waits in the inbox come later."""
+    held = path.with_suffix(".held")
+    Path(f"{path}.inbox").rename(held)
+    yield
+    held.rename(f"{path}.inbox")
+
+
+def test_a_start_whose_key_another_run_has_claimed_opens_none_and_says_so(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """R21: with an id of its own it is opened; that is its key."""
+
+    @durable.function(idempotency="event.data.cart")
+    async def buys(ctx: Context) -> int:
+        return 1
+
+    async def story() -> None:
+        async with Sender(path) as sender:
+            first = await sender.start(buys, {"cart": 7})
+            second = await sender.start(buys, {"cart": 7})
+            await sender.start(buys, {"cart": 7}, id="mine")
+        assert await states(path, buys) == {first: 1, "mine": 1}
+        assert f"run {first!r} has claimed the idempotency key in place of run {second!r}" in caplog.text
+
+    asyncio.run(story())
+
+
+def test_a_message_about_a_damaged_run_stays_and_those_behind_it_are_taken(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        await have(path, bad={"fails": "bad"}, good={"waits": True})
+        async with Sender(path) as sender:
+            await sender.retry("bad")
+            await sender.cancel("good")
+        bad = "run = (SELECT no FROM runs WHERE id = 'bad')"
+        change(path, f"UPDATE journal SET body = body || ' ' WHERE {bad} AND kind = 'StepClosed'")
+        async with durable.Engine([job], store=path) as engine:
+            while len(await asyncio.to_thread(waiting, path)) > 1:
+                await asyncio.sleep(0)
+            assert (await engine.info("good")).status == "cancelled"
+        assert [message.kind for message in waiting(path)] == ["retry"]
+        assert "cannot be taken and stays there: StoreCorruptError" in caplog.text
+
+    asyncio.run(story())
+
+
+def test_data_that_the_engine_would_refuse_stay_in_the_inbox(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        await Sender(path, limits=durable.Limits(event_bytes=2 << 20)).start(job, {"n": "x" * 600_000}, id="big")
+        async with durable.Engine([job], store=path) as engine:
+            await asyncio.to_thread(sent, path, "job/asked", data={"n": 1})
+            while not await engine.runs():
+                await asyncio.sleep(0)
+        assert [message.kind for message in waiting(path)] == ["start"]
+        async with opened(path, job, limits=durable.Limits(event_bytes=2 << 20)) as engine:
+            assert (await engine.info("big")).status == "completed"
+
+    asyncio.run(story())
+    assert "LimitError" in caplog.text

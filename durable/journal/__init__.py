@@ -7,6 +7,7 @@ Separate because of its one law, `state == fold(journal)`: a run is the sum of i
 Leaves to `stores` the keeping of entries, to `scheduler` the tasks that act on records.
 """
 
+from durable.journal.adopting import adopt, check_at_home
 from durable.journal.codec.classes import converter
 from durable.journal.codec.enclosing import enclose
 from durable.journal.codec.failures import raised, recorded
@@ -16,6 +17,7 @@ from durable.journal.codec.recorded import RecordedEvent, recorded_event
 from durable.journal.codec.remedies import Whose
 from durable.journal.codec.values import decode, encode, outline
 from durable.journal.codec.write import read, write
+from durable.journal.entries import Entries
 from durable.journal.history import History, ends_of, folded, ledger_of
 from durable.journal.ids import PREFIX_END, Ids, is_fresh, opened_run, sent_event
 from durable.journal.records import (
@@ -88,6 +90,7 @@ __all__ = [
     "Declaration",
     "Ending",
     "EngineClosed",
+    "Entries",
     "Err",
     "EventSent",
     "Flow",
@@ -129,8 +132,10 @@ __all__ = [
     "Whose",
     "Window",
     "accepted",
+    "adopt",
     "all_in",
     "awaited_children",
+    "check_at_home",
     "check_signal",
     "checked_retries",
     "chosen_errors",

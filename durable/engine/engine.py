@@ -193,7 +193,8 @@ class Engine(AsyncWith):
         """Open a run and return its handle once it is durable.
 
         The same `id` again returns the same run, ended or not; None is a fresh id. The run's event is
-        "durable/function.invoked" with the data. A `Function` that the engine lacks is added.
+        "durable/function.invoked" with the data. A `Function` that the engine lacks is added. If another run holds the
+        key of the function's `singleton`, that run is returned, or with mode "cancel" it is cancelled.
 
         Raises:
             TypeError, ValueError: an id with "/", or one that belongs to another function or other data.

@@ -44,7 +44,7 @@ async def retry(engine: Opened, run_id: str) -> Run[Any]:
 
     Raises:
         KeyError: there is no such run.
-        ValueError: the run has completed, or has not ended.
+        ValueError: the run has completed, or has not ended, or another run holds its singleton key.
     """
     runtime, run_id = asked(engine, "retry", "a step whose handler calls it"), looked_up(run_id)
     await runtime.journal.synced()  # R31: what it is now may not be recorded yet

@@ -18,6 +18,7 @@ from durable.journal.codec.remedies import Whose
 from durable.journal.codec.values import decode, encode, outline
 from durable.journal.codec.write import read, write
 from durable.journal.entries import Entries
+from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed
 from durable.journal.history import History, ends_of, folded, ledger_of
 from durable.journal.ids import PREFIX_END, Ids, is_fresh, opened_run, sent_event
 from durable.journal.records import (
@@ -92,12 +93,16 @@ __all__ = [
     "EngineClosed",
     "Entries",
     "Err",
+    "EventHeld",
     "EventSent",
+    "EventSkipped",
+    "EventUnheld",
     "Flow",
     "ForChild",
     "ForEvent",
     "ForSignal",
     "Fork",
+    "GroupClosed",
     "History",
     "Ids",
     "Journal",

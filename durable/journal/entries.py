@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 import attrs
 
 from durable.journal.codec.write import write
-from durable.journal.ids import scheduled_run
+from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed
+from durable.journal.ids import scheduled_run, skipped_by
 from durable.journal.records import (
     EngineClosed,
     EventSent,
@@ -57,6 +58,14 @@ class Entries:
                 return self._of_ending(record)
             case EventSent():
                 return self._of_event(record)
+            case EventHeld():  # of a debounce only the last event counts, whatever else the group has held
+                return Entry(record.group, "EventHeld", write(record), sums_up=record.mode == "debounce")
+            case EventUnheld():
+                return Entry(record.group, "EventUnheld", write(record))
+            case GroupClosed():
+                return Entry(record.group, "GroupClosed", write(record), ends_run=True)
+            case EventSkipped():  # a run of its own that has ended: recovery skips it, and its id finds it later
+                return Entry(skipped_by(record.by), "EventSkipped", write(record), ends_run=True)
             case KeyClaimed():
                 return Entry("", "KeyClaimed", write(record), keep_until=after(record.at, KEPT))
             case MessageTaken():  # a run of its own, ended at once: recovery skips it, and its id finds it later

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 
 from durable.errors import StoreCorruptError
 from durable.journal.codec.write import read
-from durable.journal.records import EngineClosed, EventSent, KeyClaimed, MessageTaken, RunClosed, RunOpened
+from durable.journal.records import RunClosed, RunOpened, RunRecord
 from durable.journal.rules.ledger import Ledger
 from durable.journal.writer import Journal
 from durable.stores import Entry, Store
@@ -27,8 +27,8 @@ def folded(entries: Iterable[Entry]) -> Ledger | None:
         record = read(entry.kind, entry.body)
         if isinstance(record, RunOpened) and ledger is None:
             ledger = Ledger.opened(record)
-        elif isinstance(record, EventSent | KeyClaimed | MessageTaken | EngineClosed):
-            return None  # a scheduled event or a message, which is kept as a run of its own
+        elif not isinstance(record, RunRecord):
+            return None  # a scheduled or held event or a message, which is kept as a run of its own
         elif ledger is None:
             raise StoreCorruptError(f"a {entry.kind} of run {entry.run!r} is recorded, but not its opening")
         else:

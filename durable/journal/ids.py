@@ -73,6 +73,16 @@ def scheduled_run(event: str) -> str:
     return f"durable/event/{event}"
 
 
+def held_group(event: str, function: str) -> str:
+    """Return the run as which a group of held events is kept until it opens; `event` is the first one's id."""
+    return f"durable/held/{event}/{part(function)}"
+
+
+def skipped_by(by: str) -> str:
+    """Return the run as which the events are kept that opened no run because of a run or a group."""
+    return f"durable/skipped/{by}"
+
+
 def _again(number: int) -> str:
     """Return the suffix of an id that is derived once more, or "".
 

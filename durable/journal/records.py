@@ -17,6 +17,7 @@ import attrs
 
 from durable.errors import RecordedError
 from durable.events import Event, Json
+from durable.journal.gathered import EventSkipped, Gathered
 
 RunStatus = Literal["queued", "running", "waiting", "completed", "failed", "cancelled"]
 
@@ -176,7 +177,12 @@ class Fork:
 class RunOpened:
     """A run was opened.
 
-    `parent` is the run and the key of the step that invoked it, or None. `fork` says of a fork what it begins with.
+    Attributes:
+        parent: the run and the key of the step that invoked it, or None.
+        singleton: the key of the function's `singleton` that the run holds until its end, or None.
+        group: the group of held events that the run was opened for, or None.
+        others: the events of a batch after the first, which is `event`.
+        fork: what a fork begins with, or None.
     """
 
     run: str
@@ -185,6 +191,9 @@ class RunOpened:
     at: datetime
     parent: tuple[str, str] | None = None
     fork: Fork | None = None
+    singleton: Json | None = None
+    group: str | None = None
+    others: tuple[Event, ...] = ()
 
 
 @attrs.frozen
@@ -306,6 +315,8 @@ class RunRested:
         size: the length of all outputs so far.
         count: the number of the run's records, this one included.
         reopenings, since: how often the run was opened again (R32), and when it was opened last.
+        singleton: as of `RunOpened`.
+        other_ids: the ids of the other events of a batch.
     """
 
     run: str
@@ -322,6 +333,8 @@ class RunRested:
     started_at: datetime | None = None
     reopenings: int = 0
     since: datetime | None = None
+    singleton: Json | None = None
+    other_ids: tuple[str, ...] = ()
 
 
 RunRecord = (
@@ -329,4 +342,4 @@ RunRecord = (
 )
 
 
-Record = EventSent | KeyClaimed | MessageTaken | EngineClosed | RunRecord
+Record = EventSent | Gathered | EventSkipped | KeyClaimed | MessageTaken | EngineClosed | RunRecord

@@ -90,7 +90,7 @@ class Scheduler:
         self.resting = Resting(parts, self.sessions, self.strays)
         self.parking = Parking(parts, self.sessions, self._begin_now, self._spawn, self.strays, self.resting.note)
         self.deadlines = Deadlines(parts, self._begin_when_durable, self._try_again)
-        for follower in (self.deadlines, self, self.parking):
+        for follower in (self.deadlines, self, self.parking, parts.notices):
             parts.journal.follow(follower)
 
     # Records.

@@ -25,6 +25,7 @@ from durable.journal.codec.read import OK, READERS
 from durable.journal.codec.recorded import RecordedEvent, recorded_event
 from durable.journal.codec.tags import MARK, dumps, loads
 from durable.journal.codec.values import decode, encode
+from durable.journal.gathered import EventHeld
 from durable.journal.records import (
     EventSent,
     ForEvent,
@@ -56,11 +57,12 @@ _NAMES[RecordedEvent] = _NAMES[Event]
 _LATER: dict[type, tuple[str, ...]] = {
     StepRetried: ("began",),
     StepClosed: ("began",),
-    RunOpened: ("fork",),
+    RunOpened: ("fork", "singleton", "group", "others"),
     RunRetried: ("waits",),
     ForEvent: ("ask",),
     ForSignal: ("ask",),
-    RunRested: ("started_at", "reopenings", "since"),
+    RunRested: ("started_at", "reopenings", "since", "singleton", "other_ids"),
+    EventHeld: ("replaces",),
 }  # written only if they are set: most are not, or earlier releases did not have these fields
 Parts = tuple[str, Json | None]  # a record's own fields as JSON, and the text of the user's value that follows them
 
@@ -154,6 +156,10 @@ def _run_rested(record: RunRested) -> Parts:
         later = f'{later},"reopenings":{record.reopenings}'
     if record.since is not None:
         later = f'{later},"since":"{_instant(record.since)}"'
+    if record.singleton is not None:
+        later = f'{later},"singleton":{_quoted(record.singleton)}'
+    if record.other_ids:
+        later = f'{later},"other_ids":{dumps(record.other_ids)}'
     return (
         f'{{"run":{_quoted(record.run)},"function":{_quoted(record.function)},"key":{_quoted(record.key)},'
         f'"kind":"{record.kind}","wait":{_wait(record.wait)},"event":{event},"opened_at":"{opened_at}",'
@@ -165,12 +171,34 @@ def _run_rested(record: RunRested) -> Parts:
 def _run_opened(record: RunOpened) -> Parts:
     at, parent = _instant(record.at), "null" if record.parent is None else dumps(record.parent)
     event, data = _event(record.event, record.at, at)
-    fork = "" if record.fork is None else f',"fork":{dumps(_fields(record.fork))}'
+    later = "" if record.fork is None else f',"fork":{dumps(_fields(record.fork))}'
+    if record.singleton is not None:
+        later = f'{later},"singleton":{_quoted(record.singleton)}'
+    if record.group is not None:
+        later = f'{later},"group":{_quoted(record.group)}'
+    if record.others:
+        later = f'{later},"others":[{",".join(map(_whole_event, record.others))}]'
     return (
         f'{{"run":{_quoted(record.run)},"function":{_quoted(record.function)},"event":{event},"at":"{at}",'
-        f'"parent":{parent}{fork}}}',
+        f'"parent":{parent}{later}}}',
         data,
     )
+
+
+def _event_held(record: EventHeld) -> Parts:
+    at, later = _instant(record.at), "" if record.replaces is None else f',"replaces":{_quoted(record.replaces)}'
+    event, data = _event(record.event, record.at, at)
+    return (
+        f'{{"group":{_quoted(record.group)},"function":{_quoted(record.function)},"mode":"{record.mode}",'
+        f'"key":{_quoted(record.key)},"id":{_quoted(record.id)},"event":{event},"at":"{at}",'
+        f'"due":"{_instant(record.due)}","since":"{_instant(record.since)}"{later}}}',
+        data,
+    )
+
+
+def _whole_event(event: Event) -> str:
+    fields, data = _event(event, None, "")
+    return f'{fields[:-1]},"data":{_quoted(data)}}}'
 
 
 def _run_closed(record: RunClosed) -> Parts:
@@ -189,13 +217,13 @@ def _event_sent(record: EventSent) -> Parts:
     return f'{{"id":{_quoted(record.id)},"event":{event},"at":"{at}","due":{due}}}', data
 
 
-def _event(event: Event, when: datetime, at: str) -> tuple[str, Json]:
+def _event(event: Event, when: datetime | None, at: str) -> tuple[str, Json]:
     """Return an event's own fields as text, and its data.
 
     `at` is the text of `when`, which is the `ts` of most events.
     """
     id = "null" if event.id is None else _quoted(event.id)
-    ts = f'"{at}"' if event.ts is when else "null" if event.ts is None else f'"{_instant(event.ts)}"'
+    ts = "null" if event.ts is None else f'"{at}"' if event.ts is when else f'"{_instant(event.ts)}"'
     v = "null" if event.v is None else _quoted(event.v)
     data = event.text if type(event) is RecordedEvent else recorded_event(event).text
     return f'{{"name":{_quoted(event.name)},"id":{id},"ts":{ts},"v":{v}}}', data
@@ -207,6 +235,7 @@ _PARTS: dict[type, Callable[[Any], Parts]] = {
     RunRested: _run_rested,
     RunClosed: _run_closed,
     EventSent: _event_sent,
+    EventHeld: _event_held,
 }
 
 
@@ -217,6 +246,8 @@ def _fields(record: object) -> dict[str, Any]:
     fields = {name: _plain(getattr(record, name)) for name in _NAMES[type(record)]}
     if type(record) is StepClosed and isinstance(record.outcome, Ok) and record.outcome.deep:
         fields["deep"] = True
+    if type(record) is RunOpened:
+        fields["others"] = [{**_fields(event), "data": recorded_event(event).text} for event in record.others]
     for name in _LATER.get(type(record), ()):
         if not fields[name]:
             del fields[name]

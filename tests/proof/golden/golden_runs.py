@@ -214,6 +214,55 @@ async def _story_of_resting(lab: Lab) -> list[str]:
     return [run.id]
 
 
+@durable.function("golden/doc", debounce=durable.Debounce("5s", "1m", "event.data.k"))
+async def indexed(ctx: Context) -> Any:
+    return ctx.event.data
+
+
+@durable.function("golden/row", batch_events=durable.Batch(2, "5s"))
+async def inserted(ctx: Context) -> Any:
+    await ctx.step.sleep("s", "1h")
+    return [event.data for event in ctx.events]
+
+
+@durable.function("golden/job", singleton=durable.Singleton(key="event.data.k"))
+async def alone(ctx: Context) -> None:
+    await ctx.step.sleep("s", "1h")
+
+
+async def held() -> str:
+    """Live a story of events that are held, replaced, taken back and skipped; return all its records as one file."""
+    store = DictStore()
+    async with Lab([indexed, inserted, alone], store=store) as lab:
+        for n in range(2):
+            await lab.send("golden/doc", {"n": n, "k": {"a": [1.0, "ü"]}}, id=f"doc{n}")
+            await lab.send("golden/job", {"n": n, "k": n == n})
+        await lab.send("golden/doc", {"k": {"a": [1, "ü"]}}, ts=datetime(2029, 1, 1, tzinfo=UTC))
+        *_, last = [(await lab.engine.send("golden/row", {"n": n, "at": date(2030, 1, n + 1)}))[0] for n in range(3)]
+        runtime = inside(lab.engine, "golden")
+        runtime.journal.post_all(runtime.decisions.gathering.taken_back(last, lab.clock.now()))
+        await lab.advance("1m")
+        lab._functions = [
+            indexed,
+            durable.function("golden/row", id="inserted", batch_events=durable.Batch(3, "5s"))(_lost),
+        ]
+        await lab.crash()
+        for n in range(2):
+            last = (await lab.engine.send("golden/row", {"n": n}))[0]
+        runtime = inside(lab.engine, "golden")
+        runtime.journal.post_all(runtime.decisions.gathering.taken_back(last, lab.clock.now()))
+        waiting = next(one for one in runtime.state.ledgers.values() if one.function == "inserted")
+        runtime.journal.post(rest_of(waiting, "s", lab.clock.now()))
+        await lab.advance("2h")
+    await store.open()
+    runs = dict.fromkeys(fact[1] for key in store.mapping if key.startswith("batch/") for fact in store.mapping[key])
+    return write_lines("", "", [entry for run in runs if run async for entry in store.history(run)])
+
+
+async def _lost(ctx: Context) -> None:
+    await ctx.step.sleep("s", "1h")
+
+
 async def tell() -> dict[str, str]:
     """Live all the stories; return the files that they make, by name."""
     files: dict[str, str] = {}
@@ -235,6 +284,7 @@ async def tell() -> dict[str, str]:
     messages = [entry async for entry in store.history(message_run("golden-message"))]
     files["inbox.jsonl"] = write_lines("", "", messages)
     files["facts.jsonl"] = write_lines("", "", facts)
+    files["held.jsonl"] = await held()
     return files
 
 

@@ -252,7 +252,8 @@ class Engine(AsyncWith):
     # The methods that look at runs and steer them stand, each with its contract, in modules of their own.
     run, runs, result = looking.run, looking.runs, looking.result
     info, why = looking.info, looking.why
-    cancel, retry, fork, settled = steering.cancel, steering.retry, forking.fork, steering.settled
+    cancel, retry, fork = steering.cancel, steering.retry, forking.fork
+    unsend, settled = steering.unsend, steering.settled
 
 
 def set_up(engine: Engine, **settings: Any) -> None:

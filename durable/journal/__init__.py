@@ -19,8 +19,8 @@ from durable.journal.codec.values import decode, encode, outline
 from durable.journal.codec.write import read, write
 from durable.journal.entries import Entries
 from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed
-from durable.journal.history import History, ends_of, folded, ledger_of
-from durable.journal.ids import PREFIX_END, Ids, is_fresh, opened_run, sent_event
+from durable.journal.history import History, ends_in, ends_of, folded, ledger_of
+from durable.journal.ids import PREFIX_END, Ids, is_fresh, opened_run, scheduled_run, sent_event
 from durable.journal.records import (
     Cancelled,
     Ending,
@@ -148,6 +148,7 @@ __all__ = [
     "decode",
     "enclose",
     "encode",
+    "ends_in",
     "ends_of",
     "finished",
     "folded",
@@ -170,6 +171,7 @@ __all__ = [
     "reopen",
     "rest_of",
     "run_too_large",
+    "scheduled_run",
     "sent_event",
     "set_trace",
     "stamped",

@@ -93,7 +93,8 @@ class Entries:
         # A scheduled event is kept as a run of its own, which ends when the event is delivered. So it is not lost, even
         # if the process is down for long. An id of the user's counts until the delivery and for 24 h more.
         body = write(record)
-        keep_until = after(record.at, KEPT) if record.event.id != record.id else None
+        is_given = record.event.id != record.id
+        keep_until = after(record.at, KEPT) if is_given and not record.withdrawn else None
         if record.due is not None:
             return Entry(scheduled_run(record.id), "EventSent", body)
         if record.id not in self._state.scheduled:

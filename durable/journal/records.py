@@ -117,13 +117,15 @@ class EventSent:
 
     Only for these there is a record: repeats of an id are dropped, and an event that is due later must be kept. `id` is
     the runtime's own id of the event, from which the ids of its runs derive. With `due` the event waits until then. The
-    same record without `due` says that it has been delivered.
+    same record without `due` says that it has been delivered, or with `withdrawn` that it never will be. (Releases that
+    do not know `withdrawn` do not deliver it either; to them the id that a user gave it stays taken for 24 h.)
     """
 
     id: str
     event: Event
     at: datetime
     due: datetime | None = None
+    withdrawn: bool = False
 
 
 @attrs.frozen

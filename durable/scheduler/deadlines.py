@@ -142,6 +142,8 @@ class Deadlines:
     def _event_sent(self, record: EventSent) -> None:
         if record.due is not None:
             self._timers.set(EventDue(record.id), record.due)
+        elif record.withdrawn:
+            self._timers.drop(EventDue(record.id))
 
     def _event_held(self, record: EventHeld) -> None:
         self._timers.set(GroupDue(record.group), record.due)

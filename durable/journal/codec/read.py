@@ -177,7 +177,8 @@ def _wait(head: Head) -> Wait:
 
 def _event_sent(head: Head, value: Json | None) -> EventSent:
     at = _instant(head["at"])
-    return EventSent(_text(head["id"]), _event(head["event"], value, at), at, _instant_or_none(head.get("due")))
+    event, due = _event(head["event"], value, at), _instant_or_none(head.get("due"))
+    return EventSent(_text(head["id"]), event, at, due, _truth(head.get("withdrawn", False)))
 
 
 def _key_claimed(head: Head, value: Json | None) -> KeyClaimed:

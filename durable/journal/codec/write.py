@@ -55,6 +55,7 @@ _NAMES: dict[type, list[str]] = {
 }
 _NAMES[RecordedEvent] = _NAMES[Event]
 _LATER: dict[type, tuple[str, ...]] = {
+    EventSent: ("withdrawn",),
     StepRetried: ("began",),
     StepClosed: ("began",),
     RunOpened: ("fork", "singleton", "group", "others"),
@@ -214,7 +215,8 @@ def _run_closed(record: RunClosed) -> Parts:
 def _event_sent(record: EventSent) -> Parts:
     at, due = _instant(record.at), "null" if record.due is None else f'"{_instant(record.due)}"'
     event, data = _event(record.event, record.at, at)
-    return f'{{"id":{_quoted(record.id)},"event":{event},"at":"{at}","due":{due}}}', data
+    withdrawn = ',"withdrawn":true' if record.withdrawn else ""
+    return f'{{"id":{_quoted(record.id)},"event":{event},"at":"{at}","due":{due}{withdrawn}}}', data
 
 
 def _event(event: Event, when: datetime | None, at: str) -> tuple[str, Json]:

@@ -128,6 +128,11 @@ class Decisions:
             return ()
         return chain((EventSent(id, scheduled.event, now),), self.event_came(id, scheduled.event, now))
 
+    def event_withdrawn(self, id: str, now: datetime) -> Iterable[Record]:
+        """Take back a scheduled event, so that it is never delivered."""
+        scheduled = self.state.scheduled.get(id)
+        return () if scheduled is None else (EventSent(id, scheduled.event, now, withdrawn=True),)
+
     def event_came(self, id: str, event: Event, now: datetime) -> Iterable[Record]:
         """Deliver an event: answer every matching wait, cancel runs, open a run per matching function."""
         listeners, functions = self.state.bus.heard_by(event, now)

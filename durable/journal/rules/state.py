@@ -272,6 +272,7 @@ class State:
         self.scheduled.pop(record.id, None)
         if given is not None:
             self.coming.pop(given, None)
+        if given is not None and not record.withdrawn:
             self._keep(("", given), record.id, record.at)
 
     def _keep(self, key: tuple[str, str], value: str, now: datetime) -> None:

@@ -22,7 +22,7 @@ import attrs
 import durable
 from durable import Backoff, Context, DictStore, Event, RunFailed, StepError, StepOptions
 from durable.engine.opened import inside
-from durable.journal import rest_of
+from durable.journal import rest_of, scheduled_run
 from durable.journal.records import MessageTaken
 from durable.stores.file.inbox import message_run
 from durable.stores.jsonl import write_lines
@@ -272,6 +272,8 @@ async def tell() -> dict[str, str]:
             for run in await story(lab):
                 info = await lab.engine.info(run)
                 files[f"{run.replace('/', '-')}.jsonl"] = write_lines(run, info.function_id, info.record)
+        [withdrawn] = await lab.engine.send("paid", id="free", ts=lab.clock.now() + timedelta(days=1))
+        await lab.engine.unsend(withdrawn)
         journal = inside(lab.engine, "golden").journal
         journal.post(MessageTaken("golden-message", lab.clock.now()))
         await journal.synced()
@@ -282,6 +284,8 @@ async def tell() -> dict[str, str]:
     for run in dict.fromkeys(one for one in [*runs, *scheduled] if one.startswith("durable/event/")):
         facts += [entry async for entry in store.history(run)]
     messages = [entry async for entry in store.history(message_run("golden-message"))]
+    taken_back = [entry async for entry in store.history(scheduled_run(withdrawn))]
+    files["withdrawn.jsonl"] = write_lines("", "", taken_back)
     files["inbox.jsonl"] = write_lines("", "", messages)
     files["facts.jsonl"] = write_lines("", "", facts)
     files["held.jsonl"] = await held()

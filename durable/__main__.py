@@ -1,8 +1,8 @@
-"""Start the command line of `durable.engine.command`."""
+"""Start the command line of `durable.engine.cli`."""
 
 import sys
 
-from durable.engine.command import main
+from durable.engine.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

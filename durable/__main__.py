@@ -1,8 +1,8 @@
-"""Start the command line of `durable.engine.cli`."""
+"""Start the command line of `durable.engine.command`."""
 
 import sys
 
-from durable.engine.cli import main
+from durable.engine.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,7 +1,7 @@
 """Offer the ways in: Engine, Run, `durable.run`, Sender, Reader.
 
 Separate because these check arguments and wait for results, and decide nothing themselves. The command line, in
-`engine.cli`, does not go through this door: no program that runs functions needs it.
+`engine.command`, does not go through this door: no program that runs functions needs it.
 Leaves to `scheduler` the executions, to `journal` the decisions, to `stores` the files.
 """
 

@@ -112,6 +112,18 @@ def checked_function(function: object, what: str) -> str:
     return checked_name(function, "the id of a function")
 
 
+def checked_event_id(event_id: object) -> str:
+    """Return the checked id of an event that a caller takes back.
+
+    Raises:
+        TypeError: not a text, as what `send` returns is a list of ids.
+    """
+    if not is_str(event_id):
+        hint = ": give one of the ids that send returned" if isinstance(event_id, list | tuple) else ""
+        raise TypeError(f"the id of an event must be a string, not {shown(event_id)} ({type(event_id).__name__}){hint}")
+    return plain(event_id)
+
+
 def checked_reason(reason: object) -> str:
     """Return the checked reason of a cancel.
 

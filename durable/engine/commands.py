@@ -1,7 +1,7 @@
 """Spell the command that answers a wait, so that a shell takes it as it stands.
 
 Separate because names and paths may hold anything, and each of their characters must survive the shell.
-Leaves to `cli` what the command does, to `standing` when it is shown.
+Leaves to `command` what the command does, to `standing` when it is shown.
 """
 
 from __future__ import annotations

@@ -193,7 +193,8 @@ class Engine(AsyncWith):
         """Open a run and return its handle once it is durable.
 
         The same `id` again returns the same run, ended or not; None is a fresh id. The run's event is
-        "durable/function.invoked" with the data. A `Function` that the engine lacks is added.
+        "durable/function.invoked" with the data. A `Function` that the engine lacks is added. If another run holds the
+        key of the function's `singleton`, that run is returned, or with mode "cancel" it is cancelled.
 
         Raises:
             TypeError, ValueError: an id with "/", or one that belongs to another function or other data.
@@ -251,7 +252,8 @@ class Engine(AsyncWith):
     # The methods that look at runs and steer them stand, each with its contract, in modules of their own.
     run, runs, result = looking.run, looking.runs, looking.result
     info, why = looking.info, looking.why
-    cancel, retry, fork, settled = steering.cancel, steering.retry, forking.fork, steering.settled
+    cancel, retry, fork = steering.cancel, steering.retry, forking.fork
+    unsend, settled = steering.unsend, steering.settled
 
 
 def set_up(engine: Engine, **settings: Any) -> None:

@@ -83,7 +83,7 @@ async def fork(
     steps that have ended well. Everything else begins anew: that step and later ones, open waits, tries and invoked
     runs. The function, its event, `ctx.random` and, up to the first new outcome, `ctx.now()` are those of the other
     run. The id of the run, ids of invoked runs and idempotency keys are new. The other run, which may have ended or
-    not, stays as it is. No idempotency key of the function is asked for.
+    not, stays as it is. No idempotency key, rate limit, debounce or batch of the function is asked for.
 
     Args:
         data: the event's data in place of the recorded ones; None keeps them.
@@ -96,7 +96,8 @@ async def fork(
         KeyError: there is no such run, it has no record of the step `before`, or no outcome for a key of `steps`: the
             error lists the keys there are.
         LookupError: the engine does not have the run's function.
-        TypeError, ValueError: an invalid argument, or an id that belongs to another run.
+        TypeError, ValueError: an invalid argument, an id that belongs to another run, or a singleton key that another
+            run holds.
         CodecError, LimitError: a value or the data cannot be kept, or are too large.
         StoreError: it is not known whether the new run is recorded.
     """
@@ -112,6 +113,7 @@ async def fork(
         if ledger is not None:
             check_same_fork(ledger, cause)
         else:
+            check_free(runtime, cause)
             with runtime.parts.callers.calling():
                 runtime.journal.post_all(cause)
         await runtime.journal.synced()
@@ -165,9 +167,23 @@ def begun(runtime: Runtime, wanted: Wanted, records: Sequence[Record], run: str,
     if wanted.data is not None:
         text = invoked(opened.function, wanted.data, limits).text
         event = RecordedEvent(event.name, text, event.id, event.ts, event.v)
-    cause = list(forked(opened, ends, run, now, before=wanted.before, event=event, replaced=replaced))
+    singleton = runtime.decisions.openings.sole_key(opened.function, event)
+    cause = list(
+        forked(opened, ends, run, now, before=wanted.before, event=event, replaced=replaced, singleton=singleton)
+    )
     _check_size(cause, run, limits)
     return cause
+
+
+def check_free(runtime: Runtime, cause: Sequence[Record]) -> None:
+    """Check that no other run holds the singleton key of a fork that is about to open.
+
+    Raises:
+        ValueError: another run holds it (F7).
+    """
+    opened = cause[0]
+    assert isinstance(opened, RunOpened)
+    runtime.state.singletons.check_free(opened.run, opened.function, opened.singleton)
 
 
 def _ends(run: str, records: Sequence[Record], before: str | None) -> dict[str, StepClosed]:

@@ -71,7 +71,15 @@ class SentRetry:
     run: str
 
 
-Steering = SentStart | SentCancel | SentRetry
+@attrs.frozen
+class SentUnsend:
+    """A message asks to take back an event that is still to come, by the runtime's id of it."""
+
+    at: datetime
+    event: str
+
+
+Steering = SentStart | SentCancel | SentRetry | SentUnsend
 Sent = SentEvents | SentSignal | Steering
 Body = dict[str, Any]
 
@@ -99,6 +107,8 @@ def write_sent(sent: Sent) -> tuple[str, str]:
             return "cancel", _steering(sent)
         case SentRetry():
             return "retry", _steering(sent)
+        case SentUnsend():
+            return "unsend", _steering(sent)
         case _:
             assert_never(sent)
 
@@ -149,12 +159,17 @@ def _retry(found: Body, at: datetime) -> SentRetry:
     return SentRetry(at, _text(found["run"]))
 
 
+def _unsend(found: Body, at: datetime) -> SentUnsend:
+    return SentUnsend(at, _text(found["event"]))
+
+
 _READERS: dict[str, Callable[[Body, datetime], Sent]] = {
     "events": _events,
     "signal": _signal,
     "start": _start,
     "cancel": _cancel,
     "retry": _retry,
+    "unsend": _unsend,
 }
 
 

@@ -11,18 +11,17 @@ them may have been taken in between.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
 import attrs
 
-from durable.engine.messages import Sent, SentEvents, SentSignal, read_sent
-from durable.journal import RunClosed, RunOpened, ends_of
+from durable.engine.messages import Sent, SentEvents, SentSignal, SentUnsend, read_sent
+from durable.journal import scheduled_run
 from durable.stores import Entry, Glance, Inbox, Job, Message, StoreThread, check_taken, deliver, ring
 
 T = TypeVar("T")
-Ends = tuple[RunOpened | None, RunClosed | None]
 
 
 @attrs.frozen
@@ -66,20 +65,18 @@ class Outbox:
         """
         await self._worker.post(_Putting((message,), format))
 
-    async def judged(self, run: str, judge: Callable[[Ends], T | None]) -> T | None:
-        """Return what `judge` makes of a run's opening and end, or None if that may be over soon.
+    async def judged(self, run: str, judge: Callable[[Sequence[Entry]], T | None]) -> T | None:
+        """Return what `judge` makes of a run's entries, or None if they may soon be others.
 
         None stands for what lets a message be sent.
 
         Raises:
             StoreCorruptError, StoreError: the run, or the inbox, cannot be read.
         """
-        if judge(await self._ends(run)) is None or await self._worker.post(partial(self._is_awaited, run)):
+        read = partial(self._glance.history, run)
+        if judge(await self._worker.post(read)) is None or await self._worker.post(partial(self._is_awaited, run)):
             return None
-        return judge(await self._ends(run))
-
-    async def _ends(self, run: str) -> Ends:
-        return await ends_of(_each(await self._worker.post(partial(self._glance.history, run))))
+        return judge(await self._worker.post(read))
 
     def _is_awaited(self, run: str) -> bool:
         """Return whether a message in the inbox may open the run, open it again or end it."""
@@ -125,14 +122,9 @@ class Outbox:
 
 def _is_about(sent: Sent, run: str) -> bool:
     match sent:
-        case SentSignal():
+        case SentSignal() | SentUnsend():
             return False
         case SentEvents(_, events):
-            return any(run.startswith(f"{id}/") for id, _ in events)
+            return any(run.startswith(f"{id}/") or run == scheduled_run(id) for id, _ in events)
         case _:
             return run == sent.run or run.startswith(f"{sent.run}/")
-
-
-async def _each(entries: Sequence[Entry]) -> AsyncIterator[Entry]:
-    for entry in entries:
-        yield entry

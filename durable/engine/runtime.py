@@ -54,7 +54,7 @@ class Runtime:
         )
         self.ids = Ids()
         self.starting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self.is_drained = self.is_abandoned = self.was_closed = False
+        self.is_drained = self.is_abandoned = False
         self._stopping: asyncio.Task[None] | None = None
         self.journal.on_failure = self._fail
         parts.registry.declared = self.declare
@@ -93,6 +93,7 @@ class Runtime:
         for run in list(self.state.ledgers):
             self.scheduler.begin(run)
         self.scheduler.tell_missing(self.state.parked.values())
+        self.parts.notices.still_held()
         self.beacon.begin()
 
     def park_all(self) -> None:
@@ -130,8 +131,7 @@ class Runtime:
         for declaration in self.state.functions.values():
             self.state.unpark_unstarted(declaration)
         ledgers = list(self.state.ledgers.values())
-        self.was_closed = isinstance(last, EngineClosed)
-        self.recovery.recover(ledgers, was_clean=last is None or self.was_closed)
+        self.recovery.recover(ledgers, was_clean=last is None or isinstance(last, EngineClosed))
         for number, ledger in enumerate(ledgers):
             ledger.close_turns()
             if number % FOLDED_AT_ONCE == 0:
@@ -152,7 +152,7 @@ class Runtime:
         """Register a function with the open engine, and begin the runs that lacked it."""
         self.state.declare(declaration_of(function))
         self.state.unpark_unstarted(self.state.functions[function.id])
-        self.scheduler.ticker.declare(self.state.functions[function.id])
+        self.scheduler.deadlines.arm_groups(function.id)
         for run in [run for run in self.state.unfinished() if run.function == function.id]:
             self.scheduler.deadlines.arm_timeouts(run)
             self.scheduler.begin(run.run)
@@ -214,7 +214,7 @@ class Runtime:
 
         A repeat opens no run, and returns the id of the first. With `is_named` the user has given the id, and the first
         is a run of the same id. Otherwise it is a run that has claimed the same `idempotency` key of the function
-        (R21).
+        (R21). In both cases it may be the run that holds the same key of its `singleton` (F7).
 
         Raises:
             StoreError: the store has failed; it is not known whether the run is recorded.
@@ -222,6 +222,7 @@ class Runtime:
         now = self.clock.now()
         event = stamped(event, run, now)
         claimant = None if is_named else self.decisions.openings.claimed_by(function, event, now)[1]
+        claimant = claimant or self.decisions.openings.holder(function, event)
         if claimant is None:
             with self.parts.callers.calling():
                 self.journal.post_all(self.decisions.run_opens(function, run, event, now, is_named=is_named))

@@ -209,7 +209,13 @@ class _Script(Generic[T]):
     async def _begun(self) -> Run[T]:
         if self._known is not None and self._known.status == "failed":
             return await self._engine.retry(self._known.run)
-        return await self._engine.start(self._function, self._data, id=self._name)
+        run = await self._engine.start(self._function, self._data, id=self._name)
+        if run.id != self._name and self._name is not None:
+            raise ValueError(
+                f"run {self._name!r} does not begin: function {self._function.id!r} is a singleton, and run {run.id!r} "
+                "holds the same key until it ends; it goes on when the store is opened"
+            )
+        return run
 
     async def _folded(self, runtime: Runtime) -> None:
         """Tell what the store holds of the run, before anything begins.

@@ -17,6 +17,7 @@ from durable.engine.answers import no_such_run
 from durable.engine.arguments import (
     check_reopened,
     check_same,
+    checked_event_id,
     checked_events,
     checked_function,
     checked_reason,
@@ -24,14 +25,24 @@ from durable.engine.arguments import (
     looked_up,
 )
 from durable.engine.equipment import checked_limits
-from durable.engine.messages import STEERING, Sent, SentCancel, SentEvents, SentRetry, SentSignal, SentStart, write_sent
-from durable.engine.outbox import Ends, Outbox
+from durable.engine.messages import (
+    STEERING,
+    Sent,
+    SentCancel,
+    SentEvents,
+    SentRetry,
+    SentSignal,
+    SentStart,
+    SentUnsend,
+    write_sent,
+)
+from durable.engine.outbox import Outbox
 from durable.engine.owner import AsyncWith
 from durable.errors import checked_making
 from durable.events import Event
 from durable.functions import Function, check_not_in_function, checked_signal
-from durable.journal import Ids, Limits, accepted, check_signal, decode, invoked, misplaced
-from durable.stores import FileReader, Message
+from durable.journal import Ids, Limits, accepted, check_signal, decode, ends_in, invoked, misplaced, scheduled_run
+from durable.stores import Entry, FileReader, Message
 from durable.timers import SystemClock, answering
 
 _INSTEAD = "ctx.step.run with a handler that calls it"
@@ -166,10 +177,11 @@ class Sender(AsyncWith):
         event = invoked(name, data, self._limits)
         run = self._ids.fresh(self._clock.now()) if id is None else checked_run_id(id)
 
-        def repeats(ends: Ends) -> bool | None:
-            if ends[0] is None:
+        def repeats(entries: Sequence[Entry]) -> bool | None:
+            opened, _ = ends_in(entries)
+            if opened is None:
                 return None
-            check_same(ends[0], name, event)
+            check_same(opened, name, event)
             return True
 
         async with self._opened("start") as outbox:
@@ -190,8 +202,8 @@ class Sender(AsyncWith):
         check_not_in_function("cancel", _INSTEAD)
         run, reason = looked_up(run_id), checked_reason(reason)
 
-        def has_ended(ends: Ends) -> bool | KeyError | None:
-            opened, closed = ends
+        def has_ended(entries: Sequence[Entry]) -> bool | KeyError | None:
+            opened, closed = ends_in(entries)
             return no_such_run(run, ()) if opened is None else True if closed is not None else None
 
         async with self._opened("cancel") as outbox:
@@ -215,8 +227,8 @@ class Sender(AsyncWith):
         check_not_in_function("retry", _INSTEAD)
         run = looked_up(run_id)
 
-        def refusal(ends: Ends) -> KeyError | ValueError | None:
-            opened, closed = ends
+        def refusal(entries: Sequence[Entry]) -> KeyError | ValueError | None:
+            opened, closed = ends_in(entries)
             try:
                 check_reopened(run, closed, is_unfinished=opened is not None and closed is None)
             except (KeyError, ValueError) as error:
@@ -227,6 +239,26 @@ class Sender(AsyncWith):
             if (error := await outbox.judged(run, refusal)) is not None:
                 raise error
             await outbox.put(self._message(SentRetry(self._clock.now(), run)), format=STEERING)
+
+    async def unsend(self, event_id: str) -> bool:
+        """Take back an event that is still to come; return False if there is none: see `Engine.unsend`.
+
+        If the event has been delivered when the engine takes this, nothing happens.
+
+        Raises:
+            TypeError, RuntimeError, StoreError: as for `send`.
+        """
+        check_not_in_function("unsend", _INSTEAD)
+        event = checked_event_id(event_id)
+
+        def is_gone(entries: Sequence[Entry]) -> bool | None:
+            return None if entries and not entries[-1].ends_run else True
+
+        async with self._opened("unsend") as outbox:
+            if await outbox.judged(scheduled_run(event), is_gone):
+                return False
+            await outbox.put(self._message(SentUnsend(self._clock.now(), event)), format=STEERING)
+        return True
 
     def _message(self, sent: Sent) -> Message:
         return Message(self._ids.fresh(sent.at), *write_sent(sent))

@@ -1,6 +1,6 @@
-"""Steer runs through an open engine: cancel them, open them again, wait until all is still.
+"""Steer an open engine: cancel runs, open them again, take events back, wait until all is still.
 
-Separate because these methods act on runs that exist. `Engine` lists them as its own.
+Separate because these methods act on what exists. `Engine` lists them as its own.
 Leaves to `decisions` and `reopening` what follows from each.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from durable.engine.arguments import check_reopened, checked_reason, looked_up
+from durable.engine.arguments import check_reopened, checked_event_id, checked_reason, looked_up
 from durable.engine.family import family
 from durable.engine.opened import Opened, asked, found, inside
 from durable.engine.run import Run
@@ -44,7 +44,7 @@ async def retry(engine: Opened, run_id: str) -> Run[Any]:
 
     Raises:
         KeyError: there is no such run.
-        ValueError: the run has completed, or has not ended.
+        ValueError: the run has completed, or has not ended, or another run holds its singleton key.
     """
     runtime, run_id = asked(engine, "retry", "a step whose handler calls it"), looked_up(run_id)
     await runtime.journal.synced()  # R31: what it is now may not be recorded yet
@@ -54,6 +54,22 @@ async def retry(engine: Opened, run_id: str) -> Run[Any]:
             runtime.journal.post_all(reopen(runtime.decisions, run_id, ended, runtime.clock.now()))
     await runtime.journal.synced()
     return Run(engine, run_id)
+
+
+async def unsend(engine: Opened, event_id: str) -> bool:
+    """Take back an event that is still to come; return False if there is none.
+
+    `event_id` is what `send` returned for an event with a `ts` in the future. On return it is durable that the event is
+    not delivered. An id that its sender gave it may be sent again at once (R21). False: the event was delivered or
+    taken back already, or there was none.
+
+    Raises:
+        TypeError: not a text.
+    """
+    runtime, event_id = asked(engine, "unsend", "a step whose handler calls it"), checked_event_id(event_id)
+    records = runtime.journal.post_all(runtime.decisions.event_withdrawn(event_id, runtime.clock.now()))
+    await runtime.journal.synced()
+    return bool(records)
 
 
 async def settled(engine: Opened) -> None:

@@ -20,7 +20,7 @@ from typing import assert_never
 
 from durable.engine.arguments import check_reopened, check_same, checked_run_id
 from durable.engine.family import family
-from durable.engine.messages import SentCancel, SentEvents, SentRetry, SentSignal, SentStart, read_sent
+from durable.engine.messages import SentCancel, SentEvents, SentRetry, SentSignal, SentStart, SentUnsend, read_sent
 from durable.events import checked_name, checked_text
 from durable.journal import (
     MessageTaken,
@@ -76,6 +76,8 @@ class Taking:
                 self._cancel(message, run, checked_text(reason, "the reason of a cancel"), now)
             case SentRetry(_, run):
                 await self._retry(message, run)
+            case SentUnsend(_, event_id):
+                self._unsend(message, event_id, now)
             case _:
                 assert_never(sent)
 
@@ -122,6 +124,12 @@ class Taking:
             self._post(message, now, self._decisions.run_ended(run, "cancelled", now, reason=reason))
         else:
             self._nothing(message, f"run {run!r} has ended, or there is none")
+
+    def _unsend(self, message: Message, event: str, now: datetime) -> None:
+        if event in self._state.scheduled:
+            self._post(message, now, self._decisions.event_withdrawn(event, now))
+        else:
+            self._nothing(message, f"event {event!r} has been delivered, or there is none")
 
     async def _retry(self, message: Message, run: str) -> None:
         await self._journal.synced()

@@ -15,7 +15,6 @@ from durable.events.event import (
     INVOKED,
     LIFECYCLE,
     RESERVED,
-    TIMER,
     Event,
     Json,
     Signal,
@@ -25,6 +24,7 @@ from durable.events.event import (
 from durable.events.examples import fitting
 from durable.events.expressions.expression import Expression, parse
 from durable.events.expressions.faults import EvaluationError
+from durable.events.expressions.values import truthy
 from durable.events.matching import (
     at_path,
     checked_expression,
@@ -57,7 +57,6 @@ __all__ = [
     "LIFECYCLE",
     "NAME_BYTES",
     "RESERVED",
-    "TIMER",
     "Complaint",
     "EvaluationError",
     "Event",
@@ -91,4 +90,5 @@ __all__ = [
     "plain",
     "same_value",
     "seen_by_filters",
+    "truthy",
 ]

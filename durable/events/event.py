@@ -34,9 +34,6 @@ FAILED = "durable/function.failed"
 CANCELLED = "durable/function.cancelled"
 
 
-TIMER = "durable/scheduled.timer"
-
-
 LIFECYCLE = frozenset({FINISHED, FAILED, CANCELLED})
 
 

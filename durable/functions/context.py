@@ -132,17 +132,18 @@ class Context:
         step: the steps that the function can take.
         group: runs steps side by side.
         event: the event that opened the run.
-        events: a list of that one event.
+        events: the events that opened it: those of a batch in the order of sending, else that one.
         logger: logs lines that read "[run id] text". Log records carry `run_id`, `function_id`, `step` (the step's key
             inside a handler, else None) and `attempt`. Silent during replay.
         random: a random generator, seeded by the run's id; a fork's gives the numbers of the run that it is from.
     """
 
-    __slots__ = ("_event", "_execution", "_logger", "_random", "step")
+    __slots__ = ("_event", "_events", "_execution", "_logger", "_random", "step")
 
     def __init__(self, execution: Execution, policy: Policy) -> None:
         self._execution = execution
         self._event: Event | None = None
+        self._events: list[Event] | None = None
         self._logger: logging.LoggerAdapter[logging.Logger] | None = None
         self._random: Random | None = None
         is_plain = policy.retry_on is None and policy.give_up_on is None
@@ -177,8 +178,10 @@ class Context:
 
     @property
     def events(self) -> list[Event]:
-        """A list of the one event that opened the run."""
-        return [self.event]
+        """The events that opened the run: a batch's in the order of sending, else the one."""
+        if self._events is None:
+            self._events = [self.event, *self._execution.others]
+        return self._events
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:

@@ -110,6 +110,10 @@ class Execution(Protocol):
         """What the function's random numbers derive from: its run's id, or that of the run that it was forked from."""
 
     @property
+    def others(self) -> list[Event]:
+        """The events of a batch after the first, likewise; else none."""
+
+    @property
     def now(self) -> datetime:
         """The time of the last outcome that the function received."""
 

@@ -7,6 +7,7 @@ Separate because of its one law, `state == fold(journal)`: a run is the sum of i
 Leaves to `stores` the keeping of entries, to `scheduler` the tasks that act on records.
 """
 
+from durable.journal.adopting import adopt, check_at_home
 from durable.journal.codec.classes import converter
 from durable.journal.codec.enclosing import enclose
 from durable.journal.codec.failures import raised, recorded
@@ -16,8 +17,10 @@ from durable.journal.codec.recorded import RecordedEvent, recorded_event
 from durable.journal.codec.remedies import Whose
 from durable.journal.codec.values import decode, encode, outline
 from durable.journal.codec.write import read, write
-from durable.journal.history import History, ends_of, folded, ledger_of
-from durable.journal.ids import PREFIX_END, Ids, cron_runs, is_fresh, opened_run, schedule_runs, sent_event, tick_run
+from durable.journal.entries import Entries
+from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed
+from durable.journal.history import History, ends_in, ends_of, folded, ledger_of
+from durable.journal.ids import PREFIX_END, Ids, is_fresh, opened_run, scheduled_run, sent_event
 from durable.journal.records import (
     Cancelled,
     Ending,
@@ -67,17 +70,7 @@ from durable.journal.rules.retries import (
     checked_retries,
     chosen_errors,
 )
-from durable.journal.rules.schedules.ticking import Ticking, table_made, table_of
-from durable.journal.rules.schedules.timetable import CronRule, Moved, Timetable
 from durable.journal.rules.state import KEPT, State
-from durable.journal.schedule_records import (
-    FunctionPaused,
-    FunctionResumed,
-    Missed,
-    ScheduleEnded,
-    ScheduleMade,
-    TicksPassed,
-)
 from durable.journal.writer import Journal
 
 __all__ = [
@@ -93,29 +86,29 @@ __all__ = [
     "CancelRule",
     "Cancelled",
     "Choice",
-    "CronRule",
     "Debouncing",
     "Decisions",
     "Declaration",
     "Ending",
     "EngineClosed",
+    "Entries",
     "Err",
+    "EventHeld",
     "EventSent",
+    "EventSkipped",
+    "EventUnheld",
     "Flow",
     "ForChild",
     "ForEvent",
     "ForSignal",
     "Fork",
-    "FunctionPaused",
-    "FunctionResumed",
+    "GroupClosed",
     "History",
     "Ids",
     "Journal",
     "Ledger",
     "Limits",
     "MessageTaken",
-    "Missed",
-    "Moved",
     "Ok",
     "Outcome",
     "ParkedRun",
@@ -130,8 +123,6 @@ __all__ = [
     "RunRetried",
     "RunStarted",
     "RunStatus",
-    "ScheduleEnded",
-    "ScheduleMade",
     "Slots",
     "Sole",
     "State",
@@ -140,25 +131,24 @@ __all__ = [
     "StepKind",
     "StepOpened",
     "StepRetried",
-    "Ticking",
-    "TicksPassed",
-    "Timetable",
     "Until",
     "Verdict",
     "Wait",
     "Whose",
     "Window",
     "accepted",
+    "adopt",
     "all_in",
     "awaited_children",
+    "check_at_home",
     "check_signal",
     "checked_retries",
     "chosen_errors",
     "converter",
-    "cron_runs",
     "decode",
     "enclose",
     "encode",
+    "ends_in",
     "ends_of",
     "finished",
     "folded",
@@ -181,13 +171,10 @@ __all__ = [
     "reopen",
     "rest_of",
     "run_too_large",
-    "schedule_runs",
+    "scheduled_run",
     "sent_event",
     "set_trace",
     "stamped",
-    "table_made",
-    "table_of",
-    "tick_run",
     "told",
     "too_many_steps",
     "trace_of",

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import assert_never
 
 import attrs
 
 from durable.journal.codec.write import write
-from durable.journal.ids import pause_fact, schedule_fact, scheduled_run, ticks_fact
+from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed
+from durable.journal.ids import scheduled_run, skipped_by
 from durable.journal.records import (
     EngineClosed,
     EventSent,
@@ -29,15 +29,6 @@ from durable.journal.records import (
 )
 from durable.journal.rules.ledger import Ledger
 from durable.journal.rules.state import KEPT, State
-from durable.journal.schedule_records import (
-    FunctionPaused,
-    FunctionResumed,
-    ScheduleEnded,
-    ScheduleMade,
-    ScheduleRecord,
-    TicksPassed,
-    TicksReplaced,
-)
 from durable.stores import Entry, RunRow, message_run
 from durable.timers import after, keepable
 
@@ -67,6 +58,14 @@ class Entries:
                 return self._of_ending(record)
             case EventSent():
                 return self._of_event(record)
+            case EventHeld():  # of a debounce only the last event counts, whatever else the group has held
+                return Entry(record.group, "EventHeld", write(record), sums_up=record.mode == "debounce")
+            case EventUnheld():
+                return Entry(record.group, "EventUnheld", write(record))
+            case GroupClosed():
+                return Entry(record.group, "GroupClosed", write(record), ends_run=True)
+            case EventSkipped():  # a run of its own that has ended: recovery skips it, and its id finds it later
+                return Entry(skipped_by(record.by), "EventSkipped", write(record), ends_run=True)
             case KeyClaimed():
                 return Entry("", "KeyClaimed", write(record), keep_until=after(record.at, KEPT))
             case MessageTaken():  # a run of its own, ended at once: recovery skips it, and its id finds it later
@@ -79,15 +78,6 @@ class Entries:
                 ledger = self._known(record.run)
                 row = RunRow(record.run, ledger.function, ledger.event.name, ledger.opened_at)
                 return Entry(record.run, "RunRetried", write(record), row=row)
-            case (
-                TicksPassed()
-                | TicksReplaced()
-                | ScheduleMade()
-                | ScheduleEnded()
-                | FunctionPaused()
-                | FunctionResumed()
-            ):
-                return _of_schedules(record)
             case _:
                 return Entry(record.run, type(record).__name__, write(record))
 
@@ -103,7 +93,8 @@ class Entries:
         # A scheduled event is kept as a run of its own, which ends when the event is delivered. So it is not lost, even
         # if the process is down for long. An id of the user's counts until the delivery and for 24 h more.
         body = write(record)
-        keep_until = after(record.at, KEPT) if record.event.id != record.id else None
+        is_given = record.event.id != record.id
+        keep_until = after(record.at, KEPT) if is_given and not record.withdrawn else None
         if record.due is not None:
             return Entry(scheduled_run(record.id), "EventSent", body)
         if record.id not in self._state.scheduled:
@@ -115,27 +106,6 @@ class Entries:
         if ledger is None:
             raise KeyError(f"there is no run {run!r} that has not ended")
         return ledger
-
-
-def _of_schedules(record: ScheduleRecord) -> Entry:
-    # Each is kept as a run of its own, of which the last record is enough. It ends with what replaces the fact.
-    kind, body = type(record).__name__, write(record)
-    match record:
-        case TicksPassed():
-            return Entry(ticks_fact(record.of, record.number), kind, body)
-        case TicksReplaced():
-            return Entry(ticks_fact(record.of, record.number), kind, body, ends_run=True)
-        case ScheduleMade():
-            return Entry(schedule_fact(record.id), kind, body, sums_up=True)
-        case ScheduleEnded():
-            return Entry(schedule_fact(record.id), kind, body, ends_run=True)
-        case FunctionPaused():
-            return Entry(pause_fact(record.function), kind, body, sums_up=True)
-        case FunctionResumed():
-            is_over = not record.spans
-            return Entry(pause_fact(record.function), kind, body, ends_run=is_over, sums_up=not is_over)
-        case _:
-            assert_never(record)
 
 
 # These make the frequent entries in a quarter of the time, without the constructor's checks: the parts were made or

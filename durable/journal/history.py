@@ -10,9 +10,8 @@ from collections.abc import AsyncIterator, Iterable
 
 from durable.errors import StoreCorruptError
 from durable.journal.codec.write import read
-from durable.journal.records import EngineClosed, EventSent, KeyClaimed, MessageTaken, RunClosed, RunOpened
+from durable.journal.records import RunClosed, RunOpened, RunRecord
 from durable.journal.rules.ledger import Ledger
-from durable.journal.schedule_records import ScheduleRecord
 from durable.journal.writer import Journal
 from durable.stores import Entry, Store
 
@@ -28,8 +27,8 @@ def folded(entries: Iterable[Entry]) -> Ledger | None:
         record = read(entry.kind, entry.body)
         if isinstance(record, RunOpened) and ledger is None:
             ledger = Ledger.opened(record)
-        elif isinstance(record, EventSent | KeyClaimed | MessageTaken | EngineClosed | ScheduleRecord):
-            return None  # a fact that is kept as a run of its own
+        elif not isinstance(record, RunRecord):
+            return None  # a scheduled or held event or a message, which is kept as a run of its own
         elif ledger is None:
             raise StoreCorruptError(f"a {entry.kind} of run {entry.run!r} is recorded, but not its opening")
         else:
@@ -47,7 +46,7 @@ async def ledger_of(entries: AsyncIterator[Entry]) -> Ledger | None:
     return folded([entry async for entry in entries])
 
 
-async def ends_of(entries: AsyncIterator[Entry]) -> tuple[RunOpened | None, RunClosed | None]:
+def ends_in(entries: Iterable[Entry]) -> tuple[RunOpened | None, RunClosed | None]:
     """Return the records of a run's opening and end, or None for a missing one.
 
     The entries in between are not decoded.
@@ -56,13 +55,18 @@ async def ends_of(entries: AsyncIterator[Entry]) -> tuple[RunOpened | None, RunC
         StoreCorruptError: one of the two cannot be read.
     """
     opened = closed = None
-    async for entry in entries:
+    for entry in entries:
         if entry.kind == RunOpened.__name__:
             opened = entry
         closed = entry if entry.ends_run else None
     first = None if opened is None else read(opened.kind, opened.body)
     last = None if closed is None else read(closed.kind, closed.body)
     return first if isinstance(first, RunOpened) else None, last if isinstance(last, RunClosed) else None
+
+
+async def ends_of(entries: AsyncIterator[Entry]) -> tuple[RunOpened | None, RunClosed | None]:
+    """Return the ends of the entries that a store yields for one run: see `ends_in`."""
+    return ends_in([entry async for entry in entries])
 
 
 class History:
@@ -94,7 +98,7 @@ class History:
         return tuple([entry async for entry in self._store.history(run)])
 
     async def ends(self, run: str) -> tuple[RunOpened | None, RunClosed | None]:
-        """Return the records of a run's opening and end: see `ends_of`.
+        """Return the records of a run's opening and end: see `ends_in`.
 
         Raises:
             StoreError: the store has failed, or is damaged.

@@ -17,7 +17,7 @@ import attrs
 
 from durable.errors import RecordedError
 from durable.events import Event, Json
-from durable.journal.schedule_records import ScheduleRecord
+from durable.journal.gathered import EventSkipped, Gathered
 
 RunStatus = Literal["queued", "running", "waiting", "completed", "failed", "cancelled"]
 
@@ -117,13 +117,15 @@ class EventSent:
 
     Only for these there is a record: repeats of an id are dropped, and an event that is due later must be kept. `id` is
     the runtime's own id of the event, from which the ids of its runs derive. With `due` the event waits until then. The
-    same record without `due` says that it has been delivered.
+    same record without `due` says that it has been delivered, or with `withdrawn` that it never will be. (Releases that
+    do not know `withdrawn` do not deliver it either; to them the id that a user gave it stays taken for 24 h.)
     """
 
     id: str
     event: Event
     at: datetime
     due: datetime | None = None
+    withdrawn: bool = False
 
 
 @attrs.frozen
@@ -177,7 +179,12 @@ class Fork:
 class RunOpened:
     """A run was opened.
 
-    `parent` is the run and the key of the step that invoked it, or None. `fork` says of a fork what it begins with.
+    Attributes:
+        parent: the run and the key of the step that invoked it, or None.
+        singleton: the key of the function's `singleton` that the run holds until its end, or None.
+        group: the group of held events that the run was opened for, or None.
+        others: the events of a batch after the first, which is `event`.
+        fork: what a fork begins with, or None.
     """
 
     run: str
@@ -186,6 +193,9 @@ class RunOpened:
     at: datetime
     parent: tuple[str, str] | None = None
     fork: Fork | None = None
+    singleton: Json | None = None
+    group: str | None = None
+    others: tuple[Event, ...] = ()
 
 
 @attrs.frozen
@@ -307,6 +317,8 @@ class RunRested:
         size: the length of all outputs so far.
         count: the number of the run's records, this one included.
         reopenings, since: how often the run was opened again (R32), and when it was opened last.
+        singleton: as of `RunOpened`.
+        other_ids: the ids of the other events of a batch.
     """
 
     run: str
@@ -323,6 +335,8 @@ class RunRested:
     started_at: datetime | None = None
     reopenings: int = 0
     since: datetime | None = None
+    singleton: Json | None = None
+    other_ids: tuple[str, ...] = ()
 
 
 RunRecord = (
@@ -330,4 +344,4 @@ RunRecord = (
 )
 
 
-Record = EventSent | KeyClaimed | MessageTaken | EngineClosed | ScheduleRecord | RunRecord
+Record = EventSent | Gathered | EventSkipped | KeyClaimed | MessageTaken | EngineClosed | RunRecord

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple, assert_never
 
 from durable.errors import StoreError
 from durable.journal import (
+    EventHeld,
     EventSent,
+    GroupClosed,
     Ledger,
     ParkedRun,
     Record,
@@ -60,13 +62,19 @@ class EventDue(NamedTuple):
     id: str
 
 
+class GroupDue(NamedTuple):
+    """The time at which a group of held events opens."""
+
+    id: str
+
+
 class LookDue(NamedTuple):
     """The next time for a part of the engine that looks at something now and then."""
 
     look: Callable[[], None]
 
 
-Due = StepDue | RunDue | EventDue | LookDue
+Due = StepDue | RunDue | EventDue | GroupDue | LookDue
 
 
 class Deadlines:
@@ -96,6 +104,8 @@ class Deadlines:
             RunRetried: self._run_retried,
             RunStarted: self._run_started,
             EventSent: self._event_sent,
+            EventHeld: self._event_held,
+            GroupClosed: self._group_closed,
         }
 
     def step_closed(self, record: StepClosed) -> None:
@@ -132,6 +142,20 @@ class Deadlines:
     def _event_sent(self, record: EventSent) -> None:
         if record.due is not None:
             self._timers.set(EventDue(record.id), record.due)
+        elif record.withdrawn:
+            self._timers.drop(EventDue(record.id))
+
+    def _event_held(self, record: EventHeld) -> None:
+        self._timers.set(GroupDue(record.group), record.due)
+
+    def _group_closed(self, record: GroupClosed) -> None:
+        self._timers.drop(GroupDue(record.group))
+
+    def arm_groups(self, function: str) -> None:
+        """Set the timers of what a function's debounce and batch hold; one that is not known leaves it held (F5)."""
+        if function in self._state.functions:
+            for group in self._state.held.of_function(function):
+                self._timers.set(GroupDue(group.id), group.due)
 
     def is_put_off(self, run: str) -> bool:
         """Return whether the timer for a run's next attempt is still set."""
@@ -151,6 +175,8 @@ class Deadlines:
         for scheduled in self._state.scheduled.values():
             if scheduled.due is not None:
                 self._timers.set(EventDue(scheduled.id), scheduled.due)
+        for function in self._state.functions:
+            self.arm_groups(function)
         for number, run in enumerate(list(self._state.unfinished()), 1):
             if isinstance(run, Ledger):
                 self._arm(run)
@@ -229,6 +255,8 @@ class Deadlines:
                 look()
             case EventDue(id):
                 post(decisions.scheduled_event_due(id, at))
+            case GroupDue(id):
+                post(decisions.gathering.due(id, at))
             case RunDue(run, What.ATTEMPT):
                 self._begin(run)
             case RunDue(run, what):
@@ -248,6 +276,8 @@ def _named(deadline: Due) -> str:
             return "look from time to time"
         case EventDue(id):
             return f"event {id!r}"
+        case GroupDue(id):
+            return f"opening of {id!r}"
         case RunDue(run, what):
             return f"deadline {what.name.lower()!r} of run {run!r}"
         case StepDue(run, key):

@@ -102,6 +102,11 @@ class RunExecution:
         return self._session.ledger.seed
 
     @property
+    def others(self) -> list[Event]:
+        """The events of a batch after the first, likewise; else none."""
+        return [recorded_event(event).copy() for event in self._session.ledger.others]
+
+    @property
     def now(self) -> datetime:
         """The time of the last delivered outcome."""
         return self._session.now

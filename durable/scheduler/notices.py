@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from itertools import islice
+from typing import Any
 
 import attrs
 
 from durable.errors import HOME, RecordedError, StoreError, whole_stack
 from durable.events import Event, Listener
 from durable.functions import Registry, policy_of
-from durable.journal import Cancelled, Journal, Ledger, RunClosed, State
+from durable.journal import Cancelled, EventHeld, EventSkipped, Journal, Ledger, Record, RunClosed, State
 from durable.stores import RationedLog, Store
 from durable.timers import Clock, on_a_line
 from durable.views import span
@@ -133,6 +135,41 @@ class Notices:
         return f"the next is at {due:%Y-%m-%d %H:%M:%S} UTC, in {span(max(due, now) - now)}"
 
     # Events.
+
+    def follows(self) -> Mapping[type[Record], Callable[[Any], None]]:
+        """Return the functions to call for records: they tell of events that have opened no run (F4, F7)."""
+        return {EventSkipped: self._skipped, EventHeld: self._held}
+
+    def _skipped(self, record: EventSkipped) -> None:
+        is_group = record.by in self._state.held.groups
+        why = "one with a later ts is held already" if is_group else f"run {record.by!r} holds its singleton key"
+        self._led_to_nothing(record.id, record.function, why)
+
+    def _held(self, record: EventHeld) -> None:
+        if record.replaces is not None:
+            later = f"{record.event.id!r} takes its place in the debounce"
+            self._led_to_nothing(record.replaces, record.function, later)
+
+    def _led_to_nothing(self, id: str, function: str, why: str) -> None:
+        def tell(lost: StoreError | None) -> None:
+            if lost is None:
+                self._log.info("the event with the id %r opens no run of function %r: %s", id, function, why)
+
+        if self._log.heeds(logging.INFO):
+            self._journal.tell(self._journal.posted, tell)
+
+    def still_held(self) -> None:
+        """Name the functions that are not registered, but for which events are held back (F5)."""
+        counts = Counter[str]()
+        for group in self._state.held.groups.values():
+            if group.function not in self._functions:
+                counts[group.function] += len(group.events)
+        for function, count in counts.items():
+            self._log.warning(
+                "%s held for function %r, which is not registered; pass it in Engine(functions=[...])",
+                _many(count, "event stays", "events stay"),
+                function,
+            )
 
     def unheard(self, what: Event | str) -> None:
         """Log an event that led to nothing, with the near misses; or the name of a signal that no run waits for."""

@@ -47,7 +47,6 @@ from durable.scheduler.resting import Resting
 from durable.scheduler.session import Session
 from durable.scheduler.stopping import ClosingTime, end, has_left, stop
 from durable.scheduler.strays import CAN_LOOK, Strays
-from durable.scheduler.ticker import Ticker
 
 # In one turn of the loop. A run that begins takes up to 96 rounds until its first outcome is delivered: with more at a
 # time, thousands of them would be half way at once.
@@ -91,8 +90,7 @@ class Scheduler:
         self.resting = Resting(parts, self.sessions, self.strays)
         self.parking = Parking(parts, self.sessions, self._begin_now, self._spawn, self.strays, self.resting.note)
         self.deadlines = Deadlines(parts, self._begin_when_durable, self._try_again)
-        self.ticker = Ticker(parts, self._spawn)
-        for follower in (self.deadlines, self, self.parking, self.ticker):
+        for follower in (self.deadlines, self, self.parking, parts.notices):
             parts.journal.follow(follower)
 
     # Records.

@@ -13,7 +13,7 @@ from durable.stores.file.inbox import MESSAGES, Inbox, Message, message_run
 from durable.stores.file.live import LiveFile, read_live
 from durable.stores.file.store import FileReader, FileStore
 from durable.stores.file.thread import Job, StoreThread, deliver, perform_each
-from durable.stores.jsonl import read_lines, write_lines
+from durable.stores.jsonl import read_lines, read_runs, write_lines
 from durable.stores.log import Log
 from durable.stores.opening import begin_writing, hurry, opening_of
 from durable.stores.rationed import RationedLog
@@ -53,6 +53,7 @@ __all__ = [
     "perform_each",
     "read_lines",
     "read_live",
+    "read_runs",
     "ring",
     "say",
     "submitting",

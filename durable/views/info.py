@@ -87,7 +87,7 @@ class RunInfo:
     Attributes:
         id, function_id: the ids of the run and of its function.
         status: "queued", "running", "waiting", "completed", "failed" or "cancelled".
-        event, events: the event that opened the run; a list of that one event.
+        event, events: the event that opened the run, the first of a batch; all of them, in the order of sending.
         output: the value that the function returned.
         error: the error that the run ended with, or else that of its last attempt.
         reason: why the run was cancelled.
@@ -115,6 +115,7 @@ class RunInfo:
     record: tuple[Entry, ...] = attrs.field(default=(), repr=False, eq=False)
     parent: str | None = None
     forked_from: str | None = None
+    _others: tuple[Event, ...] = attrs.field(default=(), repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the run in plain values that JSON can hold.
@@ -129,8 +130,8 @@ class RunInfo:
 
     @property
     def events(self) -> list[Event]:
-        """A list of the one event that opened the run."""
-        return [self.event]
+        """The events that opened the run: those of a batch in the order of sending, else the one."""
+        return [self.event, *self._others]
 
     def __str__(self) -> str:
         """Return the run as a timeline in text, and below it errors with their recorded stacks."""
@@ -182,7 +183,7 @@ class RunInfo:
 
 
 def _told_plainly(view: RunInfo | StepInfo) -> dict[str, Any]:
-    fields = [field.name for field in attrs.fields(type(view)) if field.name != "record"]
+    fields = [field.name for field in attrs.fields(type(view)) if field.name not in ("record", "_others")]
     return {name: plainly(getattr(view, name)) for name in fields}
 
 
@@ -257,6 +258,7 @@ def run_info(
         record,
         None if ledger.parent is None else ledger.parent[0],
         None if ledger.fork is None else ledger.fork.run,
+        others=tuple([recorded_event(event).copy() for event in ledger.others]),
     )
 
 

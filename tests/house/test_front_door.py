@@ -28,7 +28,7 @@ async def first(ctx: durable.Context) -> int:
 assert durable.run(first) == 1
 """
 # What no first step needs.
-RARE = ("durable.engine.cli", "durable.testing", "argparse", "gettext", "pytest", "pydantic", "numpy")
+RARE = ("durable.engine.command.", "durable.testing", "argparse", "gettext", "pytest", "pydantic", "numpy")
 
 
 def loaded(code: str) -> set[str]:

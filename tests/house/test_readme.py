@@ -253,8 +253,8 @@ def a_reader(text: str, place: Path) -> None:
 def looking(text: str, place: Path) -> None:
     run = made(place / "app.db")
     out = said(text.replace("RUN", run), place)
-    assert out[0].endswith(f"{run}  fulfil")
-    assert out[1].startswith(f"run {run} of fulfil: ")
+    assert f"  {run}  fulfil " in out[1]
+    assert out[2].startswith(f"run {run} of fulfil: ")
     assert "cooling off" in "\n".join(out)
 
 

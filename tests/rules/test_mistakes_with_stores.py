@@ -12,7 +12,7 @@ import pytest
 
 import durable
 from durable import Context, DictStore, Engine, Event, FileStore, RunQuery, Sender
-from durable.engine.cli import main
+from durable.engine.command import main
 from durable.stores import FileReader
 from tests.support.mistakes import Mistake, at_the_call
 
@@ -134,17 +134,18 @@ def test_the_right_use_is_as_short(call: Any) -> None:
 
 # At a terminal: the status, and what is said.
 COMMANDS: dict[str, tuple[int, tuple[str, ...]]] = {
-    "": (2, ("usage: ", "{runs,show,send,signal}")),
-    "show": (2, ("usage: ", "show [-h] store run", "the following arguments are required: store, run")),
-    "show x.db": (2, ("usage: ", "the following arguments are required: run")),
-    "show nope.db r": (1, ("durable: there is no store at", "name one that has been written to")),
-    "show text.db r": (1, ("is not a store, or a damaged one",)),
+    "": (2, ("the following arguments are required: VERB", "`durable --help`")),
+    "show": (2, ("the following arguments are required: STORE, RUN", "`durable show --help`")),
+    "show x.db": (2, ("the following arguments are required: RUN",)),
+    "show nope.db r": (3, ("durable: there is no store at", "name one that has been written to")),
+    "show text.db r": (3, ("is not a store, or a damaged one",)),
     "runs x.db --status done": (2, ("invalid choice: 'done'", "completed")),
+    "runs x.db --stat failed": (2, ("unrecognized arguments: --stat failed",)),
     "list x.db": (2, ("invalid choice: 'list'", "runs")),
     "send x.db e {x:1}": (2, ("the data are not JSON", "{x:1}")),
     "signal x.db approve hello": (2, ("the data are not JSON", "'hello'; a text is written '\"hello\"'")),
-    "signal x.db": (2, ("usage: ", "the following arguments are required: signal")),
-    "runs": (2, ("usage: ", "the following arguments are required: store")),
+    "signal x.db": (2, ("the following arguments are required: SIGNAL",)),
+    "runs": (2, ("the following arguments are required: STORE",)),
     "send x.db e [1]": (2, ("the data of event 'e' must be a mapping, not [1]",)),
 }
 
@@ -161,3 +162,4 @@ def test_a_mistake_at_a_terminal_is_told_without_a_traceback(command: str, capsy
     assert ended == status, said
     for one in words:
         assert one in said, said
+    assert said.startswith("durable: ") and said.count("\n") == 1

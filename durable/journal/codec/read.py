@@ -15,10 +15,13 @@ from datetime import UTC, datetime
 from sys import intern
 from typing import Any, get_args
 
+from attrs import evolve
+
 from durable.errors import RecordedError
 from durable.events import Event, Json
 from durable.journal.codec.recorded import RecordedEvent
 from durable.journal.codec.values import decode
+from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed, Mode
 from durable.journal.records import (
     Cancelled,
     Ending,
@@ -51,6 +54,7 @@ from durable.journal.records import (
 Head = dict[str, Any]
 
 _STEP_KINDS = {kind: kind for kind in get_args(StepKind)}
+_MODES = {mode: mode for mode in get_args(Mode)}
 _ENDINGS = {ending: ending for ending in get_args(Ending)}
 OK = {"_type": "Ok"}
 _KEYS = frozenset({str})
@@ -173,7 +177,8 @@ def _wait(head: Head) -> Wait:
 
 def _event_sent(head: Head, value: Json | None) -> EventSent:
     at = _instant(head["at"])
-    return EventSent(_text(head["id"]), _event(head["event"], value, at), at, _instant_or_none(head.get("due")))
+    event, due = _event(head["event"], value, at), _instant_or_none(head.get("due"))
+    return EventSent(_text(head["id"]), event, at, due, _truth(head.get("withdrawn", False)))
 
 
 def _key_claimed(head: Head, value: Json | None) -> KeyClaimed:
@@ -193,7 +198,49 @@ def _engine_closed(head: Head, value: Json | None) -> EngineClosed:
 def _run_opened(head: Head, value: Json | None) -> RunOpened:
     at = _instant(head["at"])
     event, parent, fork = _event(head["event"], value, at), _parent(head.get("parent")), _fork(head.get("fork"))
-    return RunOpened(_text(head["run"]), intern(head["function"]), event, at, parent, fork)
+    opened = RunOpened(_text(head["run"]), intern(head["function"]), event, at, parent, fork)
+    return opened if _GATHERED.isdisjoint(head) else _gathered(opened, head)
+
+
+_GATHERED = frozenset({"singleton", "group", "others"})
+
+
+def _gathered(opened: RunOpened, head: Head) -> RunOpened:
+    others = tuple([_event(one, _text(one["data"]), opened.at) for one in _list(head.get("others", []))])
+    singleton, group = _text_or_none(head.get("singleton")), _text_or_none(head.get("group"))
+    return evolve(opened, singleton=singleton, group=group, others=others)
+
+
+def _event_held(head: Head, value: Json | None) -> EventHeld:
+    at, function = _instant(head["at"]), intern(head["function"])
+    return EventHeld(
+        _text(head["group"]),
+        function,
+        _MODES[head["mode"]],
+        _text(head["key"]),
+        _text(head["id"]),
+        _event(head["event"], value, at),
+        at,
+        _instant(head["due"]),
+        _instant(head["since"]),
+        _text_or_none(head.get("replaces")),
+    )
+
+
+def _event_unheld(head: Head, value: Json | None) -> EventUnheld:
+    _refuse_value(value)
+    return EventUnheld(_text(head["group"]), _text(head["id"]), _instant(head["at"]))
+
+
+def _group_closed(head: Head, value: Json | None) -> GroupClosed:
+    _refuse_value(value)
+    return GroupClosed(_text(head["group"]), _instant(head["at"]))
+
+
+def _event_skipped(head: Head, value: Json | None) -> EventSkipped:
+    _refuse_value(value)
+    name, function = intern(head["name"]), intern(head["function"])
+    return EventSkipped(_text(head["id"]), name, function, _text(head["by"]), _instant(head["at"]))
 
 
 def _run_resumed(head: Head, value: Json | None) -> RunResumed:
@@ -236,6 +283,8 @@ def _run_rested(head: Head, value: Json | None) -> RunRested:
         _instant_or_none(head.get("started_at")),
         _whole(head.get("reopenings", 0)),
         _instant_or_none(head.get("since")),
+        _text_or_none(head.get("singleton")),
+        tuple([_text(id) for id in head.get("other_ids", ())]),
     )
 
 
@@ -280,12 +329,12 @@ def _run_closed(head: Head, value: Json | None) -> RunClosed:
     return RunClosed(_text(head["run"]), status, at, value, error, reason)
 
 
-# What the readers of other records need, too.
-text, whole, listed, instant, instant_or_none = _text, _whole, _list, _instant, _instant_or_none
-following, refuse_value = _following, _refuse_value
-
 READERS: dict[str, Callable[[Head, Json | None], Record]] = {
     "EventSent": _event_sent,
+    "EventHeld": _event_held,
+    "EventUnheld": _event_unheld,
+    "GroupClosed": _group_closed,
+    "EventSkipped": _event_skipped,
     "KeyClaimed": _key_claimed,
     "MessageTaken": _message_taken,
     "EngineClosed": _engine_closed,

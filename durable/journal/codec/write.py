@@ -22,10 +22,10 @@ import attrs
 from durable.errors import CodecError, RecordedError, StoreCorruptError
 from durable.events import Event, Json
 from durable.journal.codec.read import OK, READERS
-from durable.journal.codec.read_schedules import SCHEDULE_READERS
 from durable.journal.codec.recorded import RecordedEvent, recorded_event
 from durable.journal.codec.tags import MARK, dumps, loads
 from durable.journal.codec.values import decode, encode
+from durable.journal.gathered import EventHeld
 from durable.journal.records import (
     EventSent,
     ForEvent,
@@ -46,27 +46,24 @@ from durable.journal.records import (
     Until,
     Wait,
 )
-from durable.journal.schedule_records import FunctionPaused, FunctionResumed, ScheduleMade
 
 _MEMBERS = frozenset((*get_args(Outcome), *get_args(Wait)))
-_APART = {Event: "data", Ok: "value", KeyClaimed: "key", RunClosed: "output", ScheduleMade: "data"}
-# what stands on a line of its own
+_APART = {Event: "data", Ok: "value", KeyClaimed: "key", RunClosed: "output"}  # what stands on a line of its own
 _NAMES: dict[type, list[str]] = {
     cls: [field.name for field in attrs.fields(cls) if field.name != _APART.get(cls)]
     for cls in (*get_args(Record), *_MEMBERS, Event, Fork, RecordedError)
 }
 _NAMES[RecordedEvent] = _NAMES[Event]
 _LATER: dict[type, tuple[str, ...]] = {
+    EventSent: ("withdrawn",),
     StepRetried: ("began",),
     StepClosed: ("began",),
-    RunOpened: ("fork",),
+    RunOpened: ("fork", "singleton", "group", "others"),
     RunRetried: ("waits",),
     ForEvent: ("ask",),
     ForSignal: ("ask",),
-    ScheduleMade: ("jitter",),
-    FunctionPaused: ("spans",),
-    FunctionResumed: ("spans",),
-    RunRested: ("started_at", "reopenings", "since"),
+    RunRested: ("started_at", "reopenings", "since", "singleton", "other_ids"),
+    EventHeld: ("replaces",),
 }  # written only if they are set: most are not, or earlier releases did not have these fields
 Parts = tuple[str, Json | None]  # a record's own fields as JSON, and the text of the user's value that follows them
 
@@ -110,7 +107,7 @@ def read(kind: str, body: str) -> Record:
     Raises:
         StoreCorruptError: the kind is not known, a field is missing or is not what it must be, or the text is cut.
     """
-    reader = READERS.get(kind) or SCHEDULE_READERS.get(kind)
+    reader = READERS.get(kind)
     if reader is None:
         raise StoreCorruptError(
             f"the store holds a record of the kind {kind!r}, which this version does not know: "
@@ -133,8 +130,7 @@ def read(kind: str, body: str) -> Record:
 
 
 def _any(record: Record) -> Parts:
-    apart = _APART.get(type(record))
-    return dumps(_fields(record)), None if apart is None else getattr(record, apart)
+    return dumps(_fields(record)), record.key if isinstance(record, KeyClaimed) else None
 
 
 # For the frequent kinds these return what `_any` would return, in half the time.
@@ -161,6 +157,10 @@ def _run_rested(record: RunRested) -> Parts:
         later = f'{later},"reopenings":{record.reopenings}'
     if record.since is not None:
         later = f'{later},"since":"{_instant(record.since)}"'
+    if record.singleton is not None:
+        later = f'{later},"singleton":{_quoted(record.singleton)}'
+    if record.other_ids:
+        later = f'{later},"other_ids":{dumps(record.other_ids)}'
     return (
         f'{{"run":{_quoted(record.run)},"function":{_quoted(record.function)},"key":{_quoted(record.key)},'
         f'"kind":"{record.kind}","wait":{_wait(record.wait)},"event":{event},"opened_at":"{opened_at}",'
@@ -172,12 +172,34 @@ def _run_rested(record: RunRested) -> Parts:
 def _run_opened(record: RunOpened) -> Parts:
     at, parent = _instant(record.at), "null" if record.parent is None else dumps(record.parent)
     event, data = _event(record.event, record.at, at)
-    fork = "" if record.fork is None else f',"fork":{dumps(_fields(record.fork))}'
+    later = "" if record.fork is None else f',"fork":{dumps(_fields(record.fork))}'
+    if record.singleton is not None:
+        later = f'{later},"singleton":{_quoted(record.singleton)}'
+    if record.group is not None:
+        later = f'{later},"group":{_quoted(record.group)}'
+    if record.others:
+        later = f'{later},"others":[{",".join(map(_whole_event, record.others))}]'
     return (
         f'{{"run":{_quoted(record.run)},"function":{_quoted(record.function)},"event":{event},"at":"{at}",'
-        f'"parent":{parent}{fork}}}',
+        f'"parent":{parent}{later}}}',
         data,
     )
+
+
+def _event_held(record: EventHeld) -> Parts:
+    at, later = _instant(record.at), "" if record.replaces is None else f',"replaces":{_quoted(record.replaces)}'
+    event, data = _event(record.event, record.at, at)
+    return (
+        f'{{"group":{_quoted(record.group)},"function":{_quoted(record.function)},"mode":"{record.mode}",'
+        f'"key":{_quoted(record.key)},"id":{_quoted(record.id)},"event":{event},"at":"{at}",'
+        f'"due":"{_instant(record.due)}","since":"{_instant(record.since)}"{later}}}',
+        data,
+    )
+
+
+def _whole_event(event: Event) -> str:
+    fields, data = _event(event, None, "")
+    return f'{fields[:-1]},"data":{_quoted(data)}}}'
 
 
 def _run_closed(record: RunClosed) -> Parts:
@@ -193,16 +215,17 @@ def _run_closed(record: RunClosed) -> Parts:
 def _event_sent(record: EventSent) -> Parts:
     at, due = _instant(record.at), "null" if record.due is None else f'"{_instant(record.due)}"'
     event, data = _event(record.event, record.at, at)
-    return f'{{"id":{_quoted(record.id)},"event":{event},"at":"{at}","due":{due}}}', data
+    withdrawn = ',"withdrawn":true' if record.withdrawn else ""
+    return f'{{"id":{_quoted(record.id)},"event":{event},"at":"{at}","due":{due}{withdrawn}}}', data
 
 
-def _event(event: Event, when: datetime, at: str) -> tuple[str, Json]:
+def _event(event: Event, when: datetime | None, at: str) -> tuple[str, Json]:
     """Return an event's own fields as text, and its data.
 
     `at` is the text of `when`, which is the `ts` of most events.
     """
     id = "null" if event.id is None else _quoted(event.id)
-    ts = f'"{at}"' if event.ts is when else "null" if event.ts is None else f'"{_instant(event.ts)}"'
+    ts = "null" if event.ts is None else f'"{at}"' if event.ts is when else f'"{_instant(event.ts)}"'
     v = "null" if event.v is None else _quoted(event.v)
     data = event.text if type(event) is RecordedEvent else recorded_event(event).text
     return f'{{"name":{_quoted(event.name)},"id":{id},"ts":{ts},"v":{v}}}', data
@@ -214,6 +237,7 @@ _PARTS: dict[type, Callable[[Any], Parts]] = {
     RunRested: _run_rested,
     RunClosed: _run_closed,
     EventSent: _event_sent,
+    EventHeld: _event_held,
 }
 
 
@@ -224,6 +248,8 @@ def _fields(record: object) -> dict[str, Any]:
     fields = {name: _plain(getattr(record, name)) for name in _NAMES[type(record)]}
     if type(record) is StepClosed and isinstance(record.outcome, Ok) and record.outcome.deep:
         fields["deep"] = True
+    if type(record) is RunOpened:
+        fields["others"] = [{**_fields(event), "data": recorded_event(event).text} for event in record.others]
     for name in _LATER.get(type(record), ()):
         if not fields[name]:
             del fields[name]

@@ -46,6 +46,7 @@ from durable.journal.records import (
 )
 from durable.journal.rules.declaration import no_such_function
 from durable.journal.rules.endings import TOLD, child_outcome, ending_data
+from durable.journal.rules.flow.gather import Gathering, Occasion
 from durable.journal.rules.ledger import Ledger
 from durable.journal.rules.limits import Limits
 from durable.journal.rules.openings import Openings
@@ -73,7 +74,8 @@ class Decisions:
     def __init__(self, state: State, limits: Limits) -> None:
         self.state = state
         self.limits = limits
-        self.openings = Openings(state)
+        self.openings = Openings(state, self._cancels)
+        self.gathering = Gathering(state, self._opens_for, state.bus.complain)
         self.unheard: Callable[[Event | str], None] = _ignore
 
     def repeat_of(self, id: str, event: Event, now: datetime) -> str | None:
@@ -126,6 +128,11 @@ class Decisions:
             return ()
         return chain((EventSent(id, scheduled.event, now),), self.event_came(id, scheduled.event, now))
 
+    def event_withdrawn(self, id: str, now: datetime) -> Iterable[Record]:
+        """Take back a scheduled event, so that it is never delivered."""
+        scheduled = self.state.scheduled.get(id)
+        return () if scheduled is None else (EventSent(id, scheduled.event, now, withdrawn=True),)
+
     def event_came(self, id: str, event: Event, now: datetime) -> Iterable[Record]:
         """Deliver an event: answer every matching wait, cancel runs, open a run per matching function."""
         listeners, functions = self.state.bus.heard_by(event, now)
@@ -133,6 +140,8 @@ class Decisions:
             return self.step_answered(listeners[0].place, _answer(event), now)
         if listeners:
             return self._deliver_to(listeners, functions, id, event, now)
+        if not self.state.flowing.isdisjoint(functions):
+            return self._open_each(functions, id, event, now)
         if len(functions) == 1:
             return self.run_opens(functions[0], opened_run(id, functions[0]), event, now)
         opened: list[Record] = []
@@ -151,8 +160,21 @@ class Decisions:
             yield from self.step_answered(place, answer, now)
         for run in [one.place[0] for one in listeners if one.cancels]:
             yield from self.run_ended(run, "cancelled", now, reason=f"by event {event.name!r}")
+        yield from self._open_each(functions, id, event, now)
+
+    def _open_each(self, functions: list[str], id: str, event: Event, now: datetime) -> Iterator[Record]:
         for function in functions:
-            yield from self.run_opens(function, opened_run(id, function), event, now)
+            flow = self.state.functions[function].flow
+            if flow is not None and (flow.debounce is not None or flow.batch is not None):
+                yield from self.gathering.event_came(function, flow, id, event, now)
+            else:
+                yield from self.run_opens(function, opened_run(id, function), event, now)
+
+    def _opens_for(self, function: str, run: str, occasion: Occasion, now: datetime) -> Iterable[Record]:
+        return self.openings.opens(self.state.functions[function], run, occasion, now)
+
+    def _cancels(self, run: str, now: datetime, reason: str) -> Iterable[Record]:
+        return self.run_ended(run, "cancelled", now, reason=reason)
 
     def run_opens(
         self,
@@ -171,7 +193,7 @@ class Decisions:
         declaration = self.state.functions.get(function)
         if declaration is None or declaration.opens_freely:
             return (RunOpened(run, function, event, now, parent),)
-        return self.openings.opens(declaration, run, event, now, parent, is_named=is_named)
+        return self.openings.opens(declaration, run, Occasion(event), now, parent, is_named=is_named)
 
     def step_acts(self, ledger: Ledger, key: str, kind: StepKind, acting: Acting, now: datetime) -> Iterator[Record]:
         """Send a step's events or signal, and end the step with them (R22).
@@ -261,6 +283,8 @@ class Decisions:
             refusal = no_such_function(function, self.state.functions)
         elif claimant is not None:
             refusal = f"function {function!r} ran for the same idempotency key in the last 24 h, as run {claimant!r}"
+        elif (holder := self.openings.holder(function, event)) is not None:
+            refusal = f"function {function!r} is a singleton, and run {holder!r} holds the same key until it ends"
         if refusal is not None:
             error = RecordedError(LookupError.__name__, refusal, step_id=key)
             return iter((ledger.closing(key, "invoke", Err(error), at=now, limits=self.limits),))

@@ -45,6 +45,8 @@ def ending_data(ledger: Ledger) -> dict[str, Any]:
         "run_id": ledger.run,
         "event": seen_by_filters(ledger.event),
     }
+    if ledger.other_ids:
+        data["other_event_ids"] = list(ledger.other_ids)
     if ledger.error is not None and ledger.status == "failed":
         data["error"] = {**_plain(ledger.error), "causes": [_plain(cause) for cause in ledger.error.causes]}
     elif ledger.status == "completed":

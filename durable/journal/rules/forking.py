@@ -24,6 +24,7 @@ from datetime import datetime
 
 import attrs
 
+from durable.events import Json
 from durable.journal.codec.recorded import RecordedEvent, recorded_event
 from durable.journal.records import (
     Cancelled,
@@ -74,9 +75,11 @@ def forked(
     before: str | None,
     event: RecordedEvent,
     replaced: Mapping[str, Ok],
+    singleton: Json | None,
 ) -> Iterator[Record]:
     """Open a run with what another had finished; `opened` is that one's opening, `ends` is from `finished`.
 
+    `singleton` is the key that it takes. It has the other events of a batch, but nothing was held for it.
     `replaced` are outcomes in place of those that are recorded. Without `before`, steps that failed begin anew.
     """
     origin = opened.fork or Fork(opened.run, None, (), opened.run, opened.at)
@@ -84,7 +87,7 @@ def forked(
     is_same = event.text == recorded_event(opened.event).text
     kept = _kept(ends.values(), replaced, keeps_errors=before is not None, is_same=is_same)
     turns = sorted({end.turn for end in kept if end.turn is not None and not isinstance(end.outcome, Cancelled)})
-    yield RunOpened(run, opened.function, event, now, fork=fork)
+    yield RunOpened(run, opened.function, event, now, fork=fork, singleton=singleton, others=opened.others)
     for end in kept:
         turn = None if end.turn is None else bisect_right(turns, end.turn)
         yield attrs.evolve(end, run=run, turn=turn)

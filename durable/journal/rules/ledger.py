@@ -105,6 +105,7 @@ class Ledger:
         fork: what the run was forked from, or None.
         rested: the number of the last record that says that the run rests in one wait; later ones end the rest.
         parent: the run and the step that invoked this one, or None.
+        singleton, group, others: as of `RunOpened`; of the others a run that was parked knows only `other_ids`.
         is_whole: false after a run was parked. The ledger then knows the step that was open, and later records. The
             others are in the store.
     """
@@ -136,12 +137,23 @@ class Ledger:
     parent: Place | None = None
     is_whole: bool = True
     fork: Fork | None = None
+    singleton: Json | None = None
+    group: str | None = None
+    others: tuple[Event, ...] = ()
+    other_ids: tuple[str, ...] = ()
     latest: datetime = attrs.field(default=attrs.Factory(lambda ledger: ledger.opened_at, takes_self=True))
 
     @classmethod
     def opened(cls, record: RunOpened) -> Ledger:
         """Return the ledger of a run that was just opened."""
-        return cls(record.run, record.function, record.event, record.at, parent=record.parent, fork=record.fork)
+        ledger = cls(record.run, record.function, record.event, record.at, parent=record.parent, fork=record.fork)
+        ledger.keep_flow(record)
+        return ledger
+
+    def keep_flow(self, record: RunOpened) -> None:
+        """Keep what the record of the opening says of flow control."""
+        self.singleton, self.group, self.others = record.singleton, record.group, record.others
+        self.other_ids = tuple([event.id or "" for event in record.others])
 
     @property
     def seed(self) -> str:

@@ -6,22 +6,30 @@ Leaves to `decisions` the causes of an opening.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from datetime import datetime
 
 from durable.events import Event, Json, Place, lacking, path_of, seen_by_filters
 from durable.journal.codec.values import encode
+from durable.journal.gathered import EventSkipped
 from durable.journal.records import KeyClaimed, Record, RunOpened
 from durable.journal.rules.declaration import Declaration
+from durable.journal.rules.flow.gather import Occasion
+from durable.journal.rules.flow.keys import key_of
+from durable.journal.rules.flow.options import Sole
 from durable.journal.rules.state import State
 
 
 class Openings:
-    """Openings apply the options of functions that bound or watch the opening of runs."""
+    """Openings apply the options of functions that bound or watch the opening of runs.
 
-    def __init__(self, state: State) -> None:
+    `cancels` returns the records that cancel a run, for a reason.
+    """
+
+    def __init__(self, state: State, cancels: Callable[[str, datetime, str], Iterable[Record]]) -> None:
         self._state = state
         self._complain = state.bus.complain
+        self._cancels = cancels
 
     def claimed_by(self, function: str, event: Event, now: datetime) -> tuple[Json | None, str | None]:
         """Return an event's idempotency key for a function, and the run that has claimed it.
@@ -45,18 +53,67 @@ class Openings:
         return key, claim[0] if claim is not None and claim[1] > now else None
 
     def opens(
-        self, declaration: Declaration, run: str, event: Event, now: datetime, parent: Place | None, *, is_named: bool
-    ) -> Iterable[Record]:
+        self,
+        declaration: Declaration,
+        run: str,
+        occasion: Occasion,
+        now: datetime,
+        parent: Place | None = None,
+        *,
+        is_named: bool = False,
+    ) -> Iterator[Record]:
         """Open a run of a function that declares a key or cancels: see `Decisions.run_opens`."""
-        key = None
+        event, key = occasion.event, None
         if declaration.idempotency is not None and not is_named:
             key, claimant = self.claimed_by(declaration.id, event, now)
             if claimant is not None:
-                return ()
-        opened = RunOpened(run, declaration.id, event, now, parent)
+                return
+        sole = self.sole_key(declaration.id, event)
+        if sole is not None and not (yield from self._takes(declaration, sole, run, event, now)):
+            return
         if declaration.cancels:
             self._warn_of_cancels(declaration, run, event)
-        return (opened,) if key is None else (KeyClaimed(declaration.id, key, run, now), opened)
+        if key is not None:
+            yield KeyClaimed(declaration.id, key, run, now)
+        yield RunOpened(
+            run,
+            declaration.id,
+            event,
+            now,
+            parent,
+            singleton=sole,
+            group=occasion.group,
+            others=occasion.others,
+        )
+
+    def holder(self, function: str, event: Event) -> str | None:
+        """Return the unfinished run because of which this event would open no run of a function, or None (F7)."""
+        option = self._singleton(function)
+        key = None if option is None or option.mode == "cancel" else self.sole_key(function, event)
+        return None if key is None else self._state.singletons.holder(function, key)
+
+    def sole_key(self, function: str, event: Event) -> Json | None:
+        """Return the singleton key that a run takes for an event, or None for a function that is no singleton."""
+        if (option := self._singleton(function)) is None:
+            return None
+        return key_of(option.key, event, self._complain, what=f"the singleton of function {function!r}")
+
+    def _singleton(self, function: str) -> Sole | None:
+        declaration = self._state.functions.get(function)
+        return None if declaration is None or declaration.flow is None else declaration.flow.singleton
+
+    def _takes(
+        self, declaration: Declaration, key: Json, run: str, event: Event, now: datetime
+    ) -> Generator[Record, None, bool]:
+        """Return whether a run may take a singleton key; cancel the one that holds it, or skip the event."""
+        option, singletons = self._singleton(declaration.id), self._state.singletons
+        is_skipping = option is None or option.mode == "skip"
+        while (holder := singletons.holder(declaration.id, key)) is not None:  # what is told of the end may open one
+            if is_skipping:
+                yield EventSkipped(event.id or run, event.name, declaration.id, holder, now)
+                return False
+            yield from self._cancels(holder, now, f"run {run!r} has taken its place: singleton of {declaration.id!r}")
+        return True
 
     def _warn_of_cancels(self, declaration: Declaration, run: str, event: Event) -> None:
         # R20: only now is the run's event known, and with it that the Cancel can never match.

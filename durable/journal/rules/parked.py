@@ -36,6 +36,8 @@ def rest_of(ledger: Ledger, key: str, at: datetime) -> RunRested:
         ledger.started_at,
         ledger.reopenings,
         ledger.reopened_at,
+        ledger.singleton,
+        ledger.other_ids,
     )
 
 
@@ -64,7 +66,7 @@ class ParkedRun:
     They find it by these, and end the step in which it waits. What is the same for many runs, it shares with them.
     """
 
-    __slots__ = ("_reopened_at", "_shape", "_wait", "event", "opened_at", "run", "started_at")
+    __slots__ = ("_reopened_at", "_shape", "_wait", "event", "opened_at", "other_ids", "run", "singleton", "started_at")
 
     def __init__(self, rest: RunRested, *, count: int, is_said: bool) -> None:
         self.run = rest.run
@@ -72,6 +74,8 @@ class ParkedRun:
         self.opened_at = rest.opened_at
         self.started_at = rest.started_at
         self._reopened_at = rest.since
+        self.singleton = rest.singleton
+        self.other_ids = rest.other_ids
         wait = rest.wait
         self._wait = wait.until if type(wait) is Until else wait
         shape = _Shape(rest.function, rest.key, rest.kind, rest.turn, rest.size, count, rest.reopenings, is_said)
@@ -125,6 +129,8 @@ class ParkedRun:
             self.started_at,
             shape.reopenings,
             self._reopened_at,
+            self.singleton,
+            self.other_ids,
         )
 
     def ledger(self) -> Ledger:
@@ -143,4 +149,6 @@ class ParkedRun:
             reopened_at=self._reopened_at,
             count=shape.records,
             is_whole=False,
+            singleton=self.singleton,
+            other_ids=self.other_ids,
         )

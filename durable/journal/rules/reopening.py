@@ -41,10 +41,14 @@ def reopen(decisions: Decisions, run: str, ended: Mapping[str, Ledger], now: dat
 
     Their own children follow in the same way. `ended` are those of these runs that have ended. The state must hold
     their ledgers.
+
+    Raises:
+        ValueError: another run holds the singleton key of one of them (F7).
     """
     left = [run]
     for one in left:
         ledger = ended[one]
+        decisions.state.singletons.check_free(one, ledger.function, ledger.singleton)
         children = {
             key: child
             for key, child in awaited_children(ledger).items()

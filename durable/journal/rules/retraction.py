@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping
 from functools import partial
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, TypeVar, assert_never
 
 import attrs
 
 from durable.events import Place
+from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed
 from durable.journal.ids import cancel_place
 from durable.journal.records import (
     EngineClosed,
@@ -67,10 +68,12 @@ def retraction(state: State, record: Record) -> PutBack:
             return _all(_entry(state.scheduled, id), _entry(state.coming, given[1]), _entry(state.seen, given))
         case KeyClaimed():
             return _entry(state.seen, (record.function, record.key))
-        case MessageTaken() | EngineClosed():
+        case EventHeld() | EventUnheld() | GroupClosed():
+            return state.held.retraction(record.group)
+        case EventSkipped() | MessageTaken() | EngineClosed():
             return _nothing
         case _:
-            return state.standing.retraction(record)
+            assert_never(record)
 
 
 def _of_step(state: State, record: StepClosed | StepOpened | StepRetried) -> PutBack:
@@ -128,6 +131,11 @@ def _of_run(state: State, record: RunOpened | RunClosed | RunRetried | RunRested
     if ledger is not None and isinstance(record, RunClosed | RunRetried):
         found += _of_steps(state, ledger, every=isinstance(record, RunRetried))
     of = parked if ledger is None else ledger
+    if isinstance(record, RunOpened | RunClosed | RunRetried):
+        key = record.singleton if isinstance(record, RunOpened) else of.singleton if of else None
+        if key is not None:
+            function = record.function if isinstance(record, RunOpened) else of.function if of else ""
+            found += (_entry(state.singletons.runs, (function, key)),)
     declaration = state.functions.get(record.function if isinstance(record, RunOpened) else of.function if of else "")
     if declaration is not None and declaration.cancels:
         places = [cancel_place(run, number) for number in range(len(declaration.cancels))]

@@ -15,6 +15,7 @@ from typing import assert_never
 
 from durable.events import Complaint, EventBus, Listener, Place, parse, path_of
 from durable.journal.codec.recorded import recorded_event
+from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed
 from durable.journal.ids import cancel_place
 from durable.journal.records import (
     EngineClosed,
@@ -38,9 +39,10 @@ from durable.journal.records import (
     Wait,
 )
 from durable.journal.rules.declaration import WAIT_NAMES, Declaration
+from durable.journal.rules.flow.held import HeldEvents
+from durable.journal.rules.flow.singleton import Singletons
 from durable.journal.rules.ledger import Ledger
 from durable.journal.rules.parked import ParkedRun, rest_of
-from durable.journal.rules.schedules.standing import Standing
 from durable.timers import after
 
 KEPT = timedelta(hours=24)
@@ -58,7 +60,9 @@ class State:
         seen: the event ids and idempotency keys of the last 24 h.
         signals: the step that waits for a signal, by the signal's name.
         parents: the step that waits for a run's end, by the run.
-        standing: how far ticks are done with, the schedules, the pauses.
+        flowing: the functions that declare flow control.
+        held: the events that debounce and batch hold back.
+        singletons: the unfinished runs that hold a singleton key.
     """
 
     def __init__(self, complain: Complaint) -> None:
@@ -71,7 +75,9 @@ class State:
         self.seen: dict[tuple[str, str], tuple[str, datetime]] = {}
         self.signals: dict[str, Place] = {}
         self.parents: dict[str, Place] = {}
-        self.standing = Standing()
+        self.flowing: set[str] = set()
+        self.held = HeldEvents()
+        self.singletons = Singletons()
         self.bus = EventBus(complain)
 
     def declare(self, declaration: Declaration) -> None:
@@ -84,6 +90,9 @@ class State:
         for run in runs:
             self._leave_cancels(run)
         self.functions[declaration.id] = declaration
+        self.flowing.discard(declaration.id)
+        if declaration.flow is not None:
+            self.flowing.add(declaration.id)
         for trigger in declaration.triggers:
             self.bus.add_trigger(trigger)
         for run in runs:
@@ -213,7 +222,9 @@ class State:
                 self._fold_event(record)
             case KeyClaimed():
                 self._keep((record.function, record.key), record.run, record.at)
-            case MessageTaken() | EngineClosed():
+            case EventHeld() | EventUnheld() | GroupClosed():
+                self.held.fold(record)
+            case EventSkipped() | MessageTaken() | EngineClosed():
                 pass
             case RunOpened():
                 run, declaration = record.run, self.functions.get(record.function)
@@ -221,6 +232,8 @@ class State:
                     raise ValueError(f"run {run!r} is opened twice")
                 name, event, at, parent = record.function, record.event, record.at, record.parent
                 ledger = self.ledgers[run] = Ledger(run, name, event, at, parent=parent, latest=at, fork=record.fork)
+                if record.singleton is not None or record.group is not None or record.others:
+                    self._keep_flow(ledger, record)
                 if declaration is not None and declaration.cancels:
                     self._listen_for_cancels(ledger)
             case RunClosed():
@@ -236,7 +249,12 @@ class State:
             case RunResumed() | RunStarted() | StepRetried():
                 self._open(record.run).fold(record)
             case _:
-                self.standing.fold(record)
+                assert_never(record)
+
+    def _keep_flow(self, ledger: Ledger, record: RunOpened) -> None:
+        ledger.keep_flow(record)
+        if record.singleton is not None:
+            self.singletons.take(record.function, record.singleton, record.run)
 
     def _open(self, run: str) -> Ledger:
         ledger = self.ledger(run)
@@ -254,6 +272,7 @@ class State:
         self.scheduled.pop(record.id, None)
         if given is not None:
             self.coming.pop(given, None)
+        if given is not None and not record.withdrawn:
             self._keep(("", given), record.id, record.at)
 
     def _keep(self, key: tuple[str, str], value: str, now: datetime) -> None:
@@ -274,6 +293,8 @@ class State:
         if declaration is not None and declaration.cancels:
             self._leave_cancels(ledger)
         ledger.fold(record)
+        if ledger.singleton is not None:
+            self.singletons.free(ledger.function, ledger.singleton, ledger.run)
         self.ended[record.run] = ledger
 
     def _fold_rest(self, record: RunRested) -> None:
@@ -288,6 +309,8 @@ class State:
         if known is None:  # recovery need not read what stands before this record
             self._listen_for_cancels(parked)
             self._listen(parked, record.key, record.wait)
+            if record.singleton is not None:
+                self.singletons.take(record.function, record.singleton, run)
 
     def _fold_retry(self, record: RunRetried) -> None:
         if not record.reopened:
@@ -295,6 +318,8 @@ class State:
             return
         ledger = self.ledgers[record.run] = self.ended.pop(record.run)
         ledger.fold(record)
+        if ledger.singleton is not None:
+            self.singletons.take(ledger.function, ledger.singleton, ledger.run)
         self._listen_for_cancels(ledger)
         for key in record.waits:
             wait = ledger.steps[key].wait

@@ -22,22 +22,13 @@ import attrs
 import durable
 from durable import Backoff, Context, DictStore, Event, RunFailed, StepError, StepOptions
 from durable.engine.opened import inside
-from durable.journal import rest_of
-from durable.journal.records import MessageTaken, Record
-from durable.journal.schedule_records import (
-    FunctionPaused,
-    FunctionResumed,
-    ScheduleEnded,
-    ScheduleMade,
-    TicksPassed,
-    TicksReplaced,
-)
+from durable.journal import rest_of, scheduled_run
+from durable.journal.records import MessageTaken
 from durable.stores.file.inbox import message_run
 from durable.stores.jsonl import write_lines
 from durable.testing import Lab
 
 GOLDEN = Path(__file__).parent
-SCHEDULES = ("durable/ticks/", "durable/schedule/", "durable/pause/")
 PLAIN: list[Any] = [
     "text \u00fc \u2028 \U0001f600 \ud800 ~ \" \\ \n", "\ud83d\ude00",
     0, -1, 2**53 + 1, 2**3000, 1.5, -0.0, 1e300, float("inf"), float("-inf"), True, False, None,
@@ -223,20 +214,53 @@ async def _story_of_resting(lab: Lab) -> list[str]:
     return [run.id]
 
 
-def _of_schedules(now: datetime) -> list[Record]:
-    nine = ("0 9 * * *", "Europe/Berlin", now)
-    return [
-        TicksPassed("cron/values", 0, (nine,), None, now),
-        TicksReplaced("cron/values", 0, now),
-        TicksPassed("cron/values", 1, (nine, ("every 90m", "UTC", now)), now, now),
-        ScheduleMade("acme", "values", "@daily", "UTC", "last", '{"tenant":"acme"}', now),
-        ScheduleMade("acme", "values", "@hourly", "Asia/Tokyo", "all", "{}", now, 90.5),
-        ScheduleEnded("acme", now),
-        FunctionPaused("values", now),
-        FunctionResumed("values", now, ((now, now),)),
-        FunctionPaused("values", now, ((now, now),)),
-        FunctionResumed("values", now),
-    ]
+@durable.function("golden/doc", debounce=durable.Debounce("5s", "1m", "event.data.k"))
+async def indexed(ctx: Context) -> Any:
+    return ctx.event.data
+
+
+@durable.function("golden/row", batch_events=durable.Batch(2, "5s"))
+async def inserted(ctx: Context) -> Any:
+    await ctx.step.sleep("s", "1h")
+    return [event.data for event in ctx.events]
+
+
+@durable.function("golden/job", singleton=durable.Singleton(key="event.data.k"))
+async def alone(ctx: Context) -> None:
+    await ctx.step.sleep("s", "1h")
+
+
+async def held() -> str:
+    """Live a story of events that are held, replaced, taken back and skipped; return all its records as one file."""
+    store = DictStore()
+    async with Lab([indexed, inserted, alone], store=store) as lab:
+        for n in range(2):
+            await lab.send("golden/doc", {"n": n, "k": {"a": [1.0, "ü"]}}, id=f"doc{n}")
+            await lab.send("golden/job", {"n": n, "k": n == n})
+        await lab.send("golden/doc", {"k": {"a": [1, "ü"]}}, ts=datetime(2029, 1, 1, tzinfo=UTC))
+        *_, last = [(await lab.engine.send("golden/row", {"n": n, "at": date(2030, 1, n + 1)}))[0] for n in range(3)]
+        runtime = inside(lab.engine, "golden")
+        runtime.journal.post_all(runtime.decisions.gathering.taken_back(last, lab.clock.now()))
+        await lab.advance("1m")
+        lab._functions = [
+            indexed,
+            durable.function("golden/row", id="inserted", batch_events=durable.Batch(3, "5s"))(_lost),
+        ]
+        await lab.crash()
+        for n in range(2):
+            last = (await lab.engine.send("golden/row", {"n": n}))[0]
+        runtime = inside(lab.engine, "golden")
+        runtime.journal.post_all(runtime.decisions.gathering.taken_back(last, lab.clock.now()))
+        waiting = next(one for one in runtime.state.ledgers.values() if one.function == "inserted")
+        runtime.journal.post(rest_of(waiting, "s", lab.clock.now()))
+        await lab.advance("2h")
+    await store.open()
+    runs = dict.fromkeys(fact[1] for key in store.mapping if key.startswith("batch/") for fact in store.mapping[key])
+    return write_lines("", "", [entry for run in runs if run async for entry in store.history(run)])
+
+
+async def _lost(ctx: Context) -> None:
+    await ctx.step.sleep("s", "1h")
 
 
 async def tell() -> dict[str, str]:
@@ -248,9 +272,10 @@ async def tell() -> dict[str, str]:
             for run in await story(lab):
                 info = await lab.engine.info(run)
                 files[f"{run.replace('/', '-')}.jsonl"] = write_lines(run, info.function_id, info.record)
+        [withdrawn] = await lab.engine.send("paid", id="free", ts=lab.clock.now() + timedelta(days=1))
+        await lab.engine.unsend(withdrawn)
         journal = inside(lab.engine, "golden").journal
         journal.post(MessageTaken("golden-message", lab.clock.now()))
-        journal.post_all(_of_schedules(lab.clock.now()))
         await journal.synced()
     await store.open()
     facts = [entry async for entry in store.history("")]
@@ -259,10 +284,11 @@ async def tell() -> dict[str, str]:
     for run in dict.fromkeys(one for one in [*runs, *scheduled] if one.startswith("durable/event/")):
         facts += [entry async for entry in store.history(run)]
     messages = [entry async for entry in store.history(message_run("golden-message"))]
+    taken_back = [entry async for entry in store.history(scheduled_run(withdrawn))]
+    files["withdrawn.jsonl"] = write_lines("", "", taken_back)
     files["inbox.jsonl"] = write_lines("", "", messages)
-    schedules = [run for run in dict.fromkeys(scheduled) if run.startswith(SCHEDULES)]
-    files["schedules.jsonl"] = write_lines("", "", [one for run in schedules async for one in store.history(run)])
     files["facts.jsonl"] = write_lines("", "", facts)
+    files["held.jsonl"] = await held()
     return files
 
 

@@ -17,6 +17,7 @@ from tests.proof.torture.faults_of_causes import OF_CAUSES
 from tests.proof.torture.faults_of_errors import OF_ERRORS
 from tests.proof.torture.faults_of_reopening import OF_REOPENING
 from tests.proof.torture.faults_of_resting import OF_RESTING
+from tests.proof.torture.faults_of_steering import OF_STEERING
 from tests.proof.torture.faults_of_time import OF_TIME
 from tests.proof.torture.faults_on_disk import ON_DISK
 from tests.proof.torture.planting import TORTURE, Fault, judged
@@ -278,6 +279,7 @@ FAULTS = [
         ("tests/rules/test_runs.py",),
     ),
     *OF_REOPENING,
+    *OF_STEERING,
     Fault(
         "count the deaths of runs that only waited",
         "scheduler/recovery.py",

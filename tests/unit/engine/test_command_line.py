@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import durable
-from durable.engine.cli import main
+from durable.engine.command import main
 from durable.errors import HOME
 from tests.proof.crashes import ROOT
 from tests.proof.crashes.senders import waiting
@@ -58,7 +58,7 @@ def test_what_a_terminal_cannot_spell_is_shown_by_its_number(path: Path, encodin
 
 
 def test_a_run_is_one_line_whatever_its_id_and_error_hold(path: Path) -> None:
-    lines = _command("runs", path, "--limit", "5").stdout.decode().splitlines()
+    _, *lines = _command("runs", path, "--limit", "5").stdout.decode().splitlines()
     assert len(lines) == 5 and all(r"r\n\x1b[2J" in line and "ValueError" in line for line in lines)
 
 
@@ -95,7 +95,7 @@ def test_bytes_that_are_no_text_are_refused_by_name_and_a_path_may_hold_any(path
         (["signal", path, "\udcff"], "signal"),
     ):
         done = _command(*arguments)
-        assert done.returncode == 2 and done.stderr.startswith(f"durable: {name} holds half of".encode()), done.stderr
+        assert done.returncode == 2 and f"{name} holds half of".encode() in done.stderr, done.stderr
     for arguments in (["send", path, "a/b", '{"x": "\udcff'], ["send", path, "a/b", "\udcff"]):
         done = _command(*arguments)
         assert (done.returncode, b"Traceback" in done.stderr) == (2, False), done.stderr
@@ -114,4 +114,4 @@ def test_the_console_script_is_the_same_command() -> None:
         ways = [[sys.executable, "-c", script], [sys.executable, "-m", "durable"]]
         one, other = (subprocess.run([*way, *arguments], cwd=ROOT, capture_output=True) for way in ways)
         assert (one.returncode, one.stdout, one.stderr) == (other.returncode, other.stdout, other.stderr)
-        assert b"usage: durable" in one.stdout + one.stderr or arguments[0] == "show"
+        assert (b"usage: durable" in one.stdout) == (arguments == ["--help"])

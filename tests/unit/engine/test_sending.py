@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import durable
-from durable.engine.cli import main
+from durable.engine.command import main
 from durable.engine.messages import SentSignal, read_sent
 from durable.engine.opened import inside
 from tests.proof.crashes import run
@@ -294,8 +294,8 @@ def test_the_command_line_reads_data_from_the_standard_input(path: Path, monkeyp
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["send", "typo.db", "a"], 1, "no store at"),
-        (["signal", "typo.db", "a"], 1, "no store at"),
+        (["send", "typo.db", "a"], 3, "no store at"),
+        (["signal", "typo.db", "a"], 3, "no store at"),
         (["send", "x.db", "a", "{order: 7}"], 2, "the data are not JSON"),
         (["send", "x.db", "a", "[7]"], 2, "must be a mapping"),
         (["send", "x.db", "durable/a"], 2, "the runtime's own"),

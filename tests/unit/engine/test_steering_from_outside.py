@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ import pytest
 
 import durable
 from durable import Context, Engine, Sender
+from durable.testing import VirtualClock
 from tests.proof.crashes.senders import change, made, opened, sent, waiting
+
+LATER = datetime.now(UTC) + timedelta(days=9)
 
 
 @pytest.fixture
@@ -44,6 +48,7 @@ def _fail(name: str) -> None:
 @pytest.fixture(autouse=True)
 def _afresh() -> None:
     _failed.clear()
+    event.clear()
 
 
 async def states(path: Path, *functions: durable.Function[Any]) -> dict[str, Any]:
@@ -136,6 +141,26 @@ def test_a_failed_run_is_opened_again(path: Path) -> None:
     asyncio.run(story())
 
 
+def test_an_event_that_is_still_to_come_is_taken_back_wherever_it_stands(path: Path) -> None:
+    """In the store, or in the inbox before it; its own id is free again."""
+
+    async def story() -> None:
+        async with Sender(path) as sender:
+            [first] = await sender.send("job/asked", {"n": 1}, id="mine", ts=LATER)
+            assert await states(path) == {}
+            assert await sender.unsend(first)
+            [second] = await sender.send("job/asked", {"n": 2}, id="mine", ts=LATER)
+            assert await sender.unsend(second)
+            await sender.send("job/asked", {"n": 3}, id="mine")
+            assert list((await states(path)).values()) == [3]
+            assert not await sender.unsend(first) and not await sender.unsend("nobody's")
+        assert waiting(path) == []
+        async with opened(path, job, clock=VirtualClock(LATER)) as engine:
+            assert len(await engine.runs()) == 1
+
+    asyncio.run(story())
+
+
 def test_a_live_engine_does_it_at_once(path: Path) -> None:
     async def story() -> None:
         async with Engine([job], store=path) as engine, Sender(path) as sender:
@@ -211,6 +236,7 @@ def test_what_the_store_shows_to_be_impossible_is_refused_at_the_call(path: Path
         (lambda s: s.start(job, id="a/b"), ValueError, "must not be empty or hold '/'"),
         (lambda s: s.start(job, id="a~2"), ValueError, "must not end in '~' and digits"),
         (lambda s: s.cancel("a", 7), TypeError, "the reason of a cancel"),
+        (lambda s: s.unsend(["a"]), TypeError, "give one of the ids that send returned"),
         (lambda s: s.cancel("a", "x" * 20_000), durable.LimitError, "the reason of a cancel"),
     ],
 )
@@ -229,7 +255,7 @@ def test_a_function_is_told_to_use_a_step(path: Path) -> None:
     @durable.function(retries=0)
     async def sends(ctx: Context) -> list[str]:
         sender, said = Sender(path), []
-        for call in (sender.start("f"), sender.cancel("r"), sender.retry("r")):
+        for call in (sender.start("f"), sender.cancel("r"), sender.retry("r"), sender.unsend("e")):
             try:
                 await call
             except RuntimeError as error:
@@ -240,11 +266,13 @@ def test_a_function_is_told_to_use_a_step(path: Path) -> None:
         async with Engine([sends]) as engine:
             return await engine.invoke(sends)
 
-    for name, said in zip(("start", "cancel", "retry"), asyncio.run(story()), strict=True):
+    for name, said in zip(("start", "cancel", "retry", "unsend"), asyncio.run(story()), strict=True):
         assert name in said and "ctx.step.run with a handler that calls it" in said
 
 
 # What comes too late.
+
+event: list[str] = []
 
 
 @pytest.mark.parametrize(
@@ -252,6 +280,7 @@ def test_a_function_is_told_to_use_a_step(path: Path) -> None:
     [
         (lambda s: s.cancel("one"), lambda e: e.cancel("one"), "(cancel) does nothing: run 'one' has ended, or"),
         (lambda s: s.retry("failed"), lambda e: e.retry("failed"), "(retry) does nothing: run 'failed' has completed"),
+        (lambda s: s.unsend(*event), lambda e: e.unsend(*event), "(unsend) does nothing: event "),
         (
             lambda s: s.start(job, {"n": 1}, id="new"),
             lambda e: e.start(job, {"n": 2}, id="new"),
@@ -270,6 +299,8 @@ def test_what_comes_too_late_is_taken_does_nothing_and_is_one_line_in_the_log(
 
     async def story() -> None:
         await have(path, one={"waits": True}, failed={"fails": "failed"})
+        async with Engine([job], store=path) as engine:
+            event.extend(await engine.send("job/asked", ts=LATER))
         await act(Sender(path))
         with inbox_away(path):
             async with opened(path, job) as engine:
@@ -323,7 +354,7 @@ def test_a_message_about_a_damaged_run_stays_and_those_behind_it_are_taken(
             await sender.cancel("good")
         bad = "run = (SELECT no FROM runs WHERE id = 'bad')"
         change(path, f"UPDATE journal SET body = body || ' ' WHERE {bad} AND kind = 'StepClosed'")
-        async with durable.Engine([job], store=path) as engine:
+        async with Engine([job], store=path) as engine, asyncio.timeout(10):
             while len(await asyncio.to_thread(waiting, path)) > 1:
                 await asyncio.sleep(0)
             assert (await engine.info("good")).status == "cancelled"

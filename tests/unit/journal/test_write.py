@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from durable.errors import CodecError, RecordedError, StoreCorruptError
 from durable.events.event import Event
-from durable.journal import records
-from durable.journal import schedule_records as schedules
+from durable.journal import gathered, records
 from durable.journal.codec import write as bodies
 from durable.journal.codec.tags import dumps
 from durable.journal.codec.values import encode
@@ -63,14 +62,39 @@ any_json = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
     max_leaves=4,
 )
-marks = st.lists(st.tuples(words, words, instants), max_size=2).map(tuple)
-spans = st.lists(st.tuples(instants, instants), max_size=2).map(tuple)
 all_records: st.SearchStrategy[Any] = st.one_of(
     st.builds(EventSent, words, events, instants, st.none() | instants),
     st.builds(KeyClaimed, words, json_texts, words, instants),
     st.builds(records.MessageTaken, words, instants),
     st.builds(EngineClosed, instants),
-    st.builds(RunOpened, words, words, events, instants, st.none() | st.tuples(words, words)),
+    st.builds(
+        RunOpened,
+        words,
+        words,
+        events,
+        instants,
+        st.none() | st.tuples(words, words),
+        st.none() | st.builds(records.Fork, words, st.none() | words, st.lists(words).map(tuple), words, instants),
+        st.none() | json_texts,
+        st.none() | names,
+        st.lists(events, max_size=3).map(tuple),
+    ),
+    st.builds(
+        gathered.EventHeld,
+        words,
+        words,
+        st.sampled_from(get_args(gathered.Mode)),
+        json_texts,
+        words,
+        events,
+        instants,
+        instants,
+        instants,
+        st.none() | names,
+    ),
+    st.builds(gathered.EventUnheld, words, words, instants),
+    st.builds(gathered.GroupClosed, words, instants),
+    st.builds(gathered.EventSkipped, words, words, words, words, instants),
     st.builds(records.RunResumed, words, small, st.booleans(), instants),
     st.builds(records.RunStarted, words, instants),
     st.builds(records.RunRetried, words, small, instants, st.none() | errors, instants, st.booleans()),
@@ -90,6 +114,8 @@ all_records: st.SearchStrategy[Any] = st.one_of(
         st.none() | instants,
         small,
         st.none() | instants,
+        st.none() | json_texts,
+        st.lists(words, max_size=3).map(tuple),
     ),
     st.builds(StepOpened, words, words, kinds, waits, instants),
     st.builds(records.StepRetried, words, words, kinds, small, instants, errors, instants),
@@ -103,22 +129,6 @@ all_records: st.SearchStrategy[Any] = st.one_of(
         st.none() | errors,
         st.none() | words,
     ),
-    st.builds(schedules.TicksPassed, words, small, marks, st.none() | instants, instants),
-    st.builds(schedules.TicksReplaced, words, small, instants),
-    st.builds(
-        schedules.ScheduleMade,
-        words,
-        words,
-        words,
-        words,
-        st.sampled_from(get_args(schedules.Missed)),
-        json_texts,
-        instants,
-        st.none() | st.floats(0.001, 1e6),
-    ),
-    st.builds(schedules.ScheduleEnded, words, instants),
-    st.builds(schedules.FunctionPaused, words, instants, spans),
-    st.builds(schedules.FunctionResumed, words, instants, spans),
 )
 RESTED = records.RunRested(
     "r", "f", "k", "sleep", Until(NOW), Event("a", {"n": 1}, "id", NOW), NOW, NOW, turn=2, size=5, count=4
@@ -140,12 +150,10 @@ EXAMPLES: list[Record] = [
     StepClosed("r", "k", "run", Ok('{"a":1}', deep=True), 4, NOW, 1),
     StepClosed("r", "\ud83d", "run", Ok("[1]", deep=True), None, NOW, 1),
     RESTED,
-    schedules.TicksPassed("cron/f", 3, (("@daily", "UTC", NOW),), NOW, NOW),
-    schedules.TicksReplaced("cron/f", 2, NOW),
-    schedules.ScheduleMade("s", "f", "@daily", "UTC", "last", '{"a":1}', NOW, 1.5),
-    schedules.ScheduleEnded("s", NOW),
-    schedules.FunctionPaused("f", NOW, ((NOW, NOW),)),
-    schedules.FunctionResumed("f", NOW),
+    gathered.EventHeld("h", "f", "batch", "null", "i", Event("a", {"n": 1}), NOW, NOW, NOW),
+    gathered.EventUnheld("h", "i", NOW),
+    gathered.GroupClosed("h", NOW),
+    gathered.EventSkipped("i", "a", "f", "r", NOW),
 ]
 
 
@@ -174,7 +182,7 @@ def test_the_first_line_is_json_and_the_second_the_users_text_verbatim(record: A
     head, _, value = write(record).partition("\n")
     assert type(json.loads(head)) is dict
     texts = {EventSent: '{"n":1}', RunOpened: '{"n":1}', KeyClaimed: '"k"', RunClosed: "1", type(RESTED): '{"n":1}'}
-    texts[schedules.ScheduleMade] = '{"a":1}'
+    texts[gathered.EventHeld] = '{"n":1}'
     ok = record.outcome.value if type(record) is StepClosed and type(record.outcome) is Ok else ""
     assert value == texts.get(type(record), ok)
 

@@ -28,7 +28,7 @@ _IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 _AS = """
 import argparse, asyncio, os, shutil, sys, urllib.parse
 from datetime import UTC, datetime
-from durable.engine.cli import main
+from durable.engine.command import main
 from durable.stores import FileStore
 from durable.stores.store import Entry, RunRow
 

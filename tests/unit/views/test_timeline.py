@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import durable
-from durable.engine.cli import main
+from durable.engine.command import main
 from durable.testing import Lab
 from durable.views.timeline import Line, span, timeline
 
@@ -106,4 +106,4 @@ def test_the_command_line_lists_runs_and_shows_one(tmp_path: Path) -> None:
 def test_a_run_that_is_not_there_is_an_error_that_says_how_to_find_one(tmp_path: Path, capsys: object) -> None:
     path = _ran(tmp_path)
     assert main(["show", str(path), "r2"]) == 1
-    assert main(["runs", str(tmp_path / "none.db")]) == 1
+    assert main(["runs", str(tmp_path / "none.db")]) == 3

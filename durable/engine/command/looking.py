@@ -1,0 +1,79 @@
+"""Look into a store: list runs, show one, give its result, export it.
+
+Separate because these verbs change nothing and take no lock, whoever has the store open (R29).
+Leaves to `reader` the reading, to `views` the text about runs.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from datetime import UTC, datetime
+from typing import get_args
+
+from durable.engine.command.arguments import named, read_by, span
+from durable.engine.command.output import json_of
+from durable.engine.command.verb import NOTHING, Answer, Verb
+from durable.engine.reader import Reader
+from durable.errors import RunCancelled, RunFailed
+from durable.journal import RunStatus
+from durable.stores import write_lines
+from durable.views import table_of
+
+
+def _add_run(parser: ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", type=named("run"), help="the run's id")
+
+
+def _add_filters(parser: ArgumentParser) -> None:
+    parser.add_argument("--status", choices=get_args(RunStatus))
+    parser.add_argument("--function", type=named("function"), help="the id of a function")
+    parser.add_argument("--event", type=named("event"), help="the name of an event")
+    parser.add_argument("--limit", type=int, default=100, help="at most so many runs; 100 by default")
+
+
+async def _runs(options: Namespace) -> Answer:
+    infos = await Reader(options.store).runs(
+        status=options.status, function=options.function, event=options.event, limit=options.limit
+    )
+    text = table_of(infos, datetime.now(UTC)) if infos else "no runs"
+    return Answer(text, [info.to_dict() for info in infos])
+
+
+async def _show(options: Namespace) -> Answer:
+    info = await Reader(options.store).info(options.run)
+    return Answer(str(info), info.to_dict(), is_last=info.ended_at is not None)
+
+
+def _add_result(parser: ArgumentParser) -> None:
+    _add_run(parser)
+    told = "wait so long for the run's end, such as 30s; by default without limit, 0 looks once"
+    parser.add_argument("--timeout", type=read_by(span), help=told)
+
+
+async def _result(options: Namespace) -> Answer:
+    failure: RunFailed | RunCancelled | None = None
+    async with Reader(options.store) as reader:
+        has_ended = (await reader.info(options.run)).ended_at is not None
+        try:
+            await reader.result(options.run, None if has_ended else options.timeout)
+        except (RunFailed, RunCancelled) as error:
+            failure = error
+        told = (await reader.info(options.run)).to_dict()
+    value = {name: told[name] for name in ("id", "status", "output", "error", "reason")}
+    if failure is None:
+        return Answer(json_of(told["output"]), value)
+    return Answer("", value, NOTHING, trouble=f"{failure}: `durable show` shows where")
+
+
+async def _export(options: Namespace) -> Answer:
+    info = await Reader(options.store).info(options.run)
+    lines = write_lines(info.id, info.function_id, info.record).rstrip("\n")
+    return Answer(lines, {"id": info.id, "function_id": info.function_id, "lines": lines.split("\n")})
+
+
+VERBS = (
+    Verb("runs", "list runs, newest first", _add_filters, _runs, is_watched=True),
+    Verb("show", "show one run as a timeline", _add_run, _show, is_watched=True),
+    Verb("result", "wait for a run's end, and print what its function returned, as JSON", _add_result, _result),
+    Verb("export", "write a run's record to the standard output", _add_run, _export),
+)

@@ -1,0 +1,79 @@
+"""Check the record of a run that comes from another store, and make it this store's own.
+
+Separate because a file may say anything, while the store's own record was decided by the rules.
+Leaves to `entries` what a store keeps beside a record's text, to `engine` the file and the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from durable.errors import StoreCorruptError
+from durable.journal.codec.write import read
+from durable.journal.entries import Entries
+from durable.journal.records import ForChild, ForSignal, RunOpened, RunRecord, Wait
+from durable.journal.rules.state import State
+from durable.stores import Entry
+
+_OWN = "durable/"  # runs as which the library keeps its own facts
+
+
+def adopt(run: str, entries: Sequence[Entry], state: State) -> list[Entry]:
+    """Fold the record of a run from another store into a state; return it as this store keeps it.
+
+    Raises:
+        ValueError: the entries are not the record of one run, from its opening on, or of a newer version.
+    """
+    if not run or run.startswith(_OWN):
+        raise ValueError(f"{run!r} is no run, but stands for facts that durable keeps for itself")
+    making = Entries(state)
+    made: list[Entry] = []
+    for number, entry in enumerate(entries):
+        where = f"line {number + 2}, a {entry.kind} of run {run!r},"
+        try:
+            record = read(entry.kind, entry.body)
+            if not isinstance(record, RunRecord) or record.run != run or isinstance(record, RunOpened) != (not number):
+                raise ValueError("it does not belong there")
+            own = making.of(record)
+            state.fold(record)
+        except StoreCorruptError as error:
+            raise ValueError(f"{where} cannot be read: {error}") from error
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{where} contradicts what stands before it: {error}") from error
+        if own.ends_run != entry.ends_run:
+            raise ValueError(f"{where} says otherwise than its record whether the run ends there")
+        made.append(attrs.evolve(own, body=entry.body))
+    if not made:
+        raise ValueError(f"it has nothing of run {run!r} but its name")
+    return made
+
+
+def check_at_home(run: str, state: State, signals: dict[str, tuple[str, str]]) -> None:
+    """Check that an adopted run can go on in its new store.
+
+    `signals` are the steps that waited for signals there before.
+
+    Raises:
+        ValueError: it waits for a run that is not unfinished there, or for a signal that another run waits for.
+    """
+    if not state.is_unfinished(run):
+        return
+    for wait in _open_waits(run, state):
+        if isinstance(wait, ForChild) and not state.is_unfinished(wait.child):
+            raise ValueError(
+                f"run {run!r} waits for the end of run {wait.child!r}, which would never come here: import both "
+                "together, from one file with what export wrote of the one and of the other"
+            )
+        if isinstance(wait, ForSignal) and wait.signal in signals:
+            raise ValueError(
+                f"run {run!r} waits for signal {wait.signal!r}, as run {signals[wait.signal][0]!r} of this store does: "
+                "only one run may; let that one end first"
+            )
+
+
+def _open_waits(run: str, state: State) -> list[Wait]:
+    ledger = state.ledger(run)
+    steps = ledger.steps.values() if ledger is not None else ()
+    return [facts.wait for facts in steps if facts.outcome is None and facts.is_waiting and facts.wait is not None]

@@ -1,0 +1,75 @@
+"""List faults in what steers runs and takes back events, from an engine or from another process.
+
+Separate because one table would be too long to read.
+Leaves to `planting` the planting.
+"""
+
+from __future__ import annotations
+
+from tests.proof.torture.planting import Fault
+
+UNSEND = ("tests/rules/test_unsend.py",)
+OUTSIDE = ("tests/unit/engine/test_steering_from_outside.py",)
+RELEASES = ("tests/unit/engine/test_releases.py",)
+
+OF_STEERING = [
+    Fault(
+        "keep the id of an event that was taken back",
+        "journal/rules/state.py",
+        "if given is not None and not record.withdrawn:",
+        "if given is not None:",
+        UNSEND,
+    ),
+    Fault(
+        "keep the timer of an event that was taken back",
+        "scheduler/deadlines.py",
+        "        elif record.withdrawn:\n",
+        "        elif False:\n",
+        UNSEND,
+    ),
+    Fault(
+        "begin runs before what waits in the inbox is done",
+        "engine/runtime.py",
+        "        await self.receiver.begin()\n        for run in list(self.state.ledgers):\n"
+        "            self.scheduler.begin(run)\n",
+        "        for run in list(self.state.ledgers):\n"
+        "            self.scheduler.begin(run)\n"
+        "        await asyncio.sleep(0.2)\n        await self.receiver.begin()\n",
+        OUTSIDE,
+    ),
+    Fault(
+        "open a run of a given id again",
+        "engine/taking.py",
+        "            if known is None:\n",
+        "            if opened or known is None:\n",
+        OUTSIDE,
+    ),
+    Fault(
+        "believe a store that a message before will change",
+        "engine/outbox.py",
+        " is None or await self._worker.post(partial(self._is_awaited, run)):",
+        " is None:",
+        OUTSIDE,
+    ),
+    Fault(
+        "let one damaged run shut the inbox",
+        "engine/receiver.py",
+        "is_damage = isinstance(error, StoreCorruptError) and",
+        "is_damage = False and",
+        OUTSIDE,
+    ),
+    Fault(
+        "send what the engine does not take",
+        "stores/file/holder.py",
+        "if text and holder.takes < format and",
+        "if False and",
+        RELEASES,
+    ),
+    Fault(
+        "take a dead engine of an earlier release for a living one",
+        "stores/file/holder.py",
+        "        except (ProcessLookupError, OverflowError):\n            return True\n",
+        "        except (ProcessLookupError, OverflowError):\n            return False\n",
+        RELEASES,
+    ),
+]

@@ -1,0 +1,67 @@
+"""The text of messages: a format, since the sender and the engine may be of two releases."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import get_args
+
+import pytest
+
+from durable.engine.messages import (
+    Sent,
+    SentCancel,
+    SentEvents,
+    SentRetry,
+    SentSignal,
+    SentStart,
+    SentUnsend,
+    read_sent,
+    write_sent,
+)
+from durable.events import Event
+
+AT = datetime(2030, 1, 1, tzinfo=UTC)
+_AT = '{"~datetime":"2030-01-01T00:00:00+00:00"}'
+
+# Never change one of these: engines of earlier releases and messages on disks have them.
+GOLDEN: list[tuple[Sent, str, str]] = [
+    (
+        SentEvents(AT, (("id1", Event("a", {"n": 1}, "mine", AT, "v1")),)),
+        "events",
+        f'{{"at":{_AT},"ids":["id1"],"events":[{{"name":"a","data":"{{\\"n\\":1}}","id":"mine","ts":{_AT},"v":"v1"}}]}}',
+    ),
+    (SentSignal(AT, "go", (1, 2)), "signal", f'{{"at":{_AT},"signal":"go","data":"{{\\"~tuple\\":[1,2]}}"}}'),
+    (
+        SentStart(AT, "job", "mine", {"n": 1}, is_named=True),
+        "start",
+        f'{{"format":2,"at":{_AT},"function":"job","run":"mine","data":"{{\\"n\\":1}}","is_named":true}}',
+    ),
+    (SentCancel(AT, "r", "why"), "cancel", f'{{"format":2,"at":{_AT},"run":"r","reason":"why"}}'),
+    (SentRetry(AT, "r"), "retry", f'{{"format":2,"at":{_AT},"run":"r"}}'),
+    (SentUnsend(AT, "id1"), "unsend", f'{{"format":2,"at":{_AT},"event":"id1"}}'),
+]
+
+
+@pytest.mark.parametrize(("sent", "kind", "body"), GOLDEN, ids=[kind for _, kind, _ in GOLDEN])
+def test_a_message_is_written_and_read_as_ever(sent: Sent, kind: str, body: str) -> None:
+    assert write_sent(sent) == (kind, body)
+    assert read_sent(kind, body) == sent
+
+
+def test_every_kind_of_message_is_written_down_here() -> None:
+    assert {type(sent) for sent, _, _ in GOLDEN} == set(get_args(Sent))
+
+
+@pytest.mark.parametrize(("sent", "kind", "body"), GOLDEN, ids=[kind for _, kind, _ in GOLDEN])
+def test_a_damaged_message_is_refused_in_words(sent: Sent, kind: str, body: str) -> None:
+    for damaged in (body[:-1], "[]", "{}", body.replace("~datetime", "datetime"), body.replace('"at"', '"to"')):
+        with pytest.raises(ValueError, match=f"the body of a message of kind '{kind}' is not one"):
+            read_sent(kind, damaged)
+
+
+@pytest.mark.parametrize(
+    ("body", "format"), [('{"format":7,"at":0}', "7"), ('{"at":0}', "unknown"), ("[1]", "unknown")]
+)
+def test_a_kind_of_a_later_release_is_refused_with_both_formats(body: str, format: str) -> None:
+    with pytest.raises(ValueError, match=f"kind 'dance', .* its format is {format}, this version takes formats 1 to 2"):
+        read_sent("dance", body)

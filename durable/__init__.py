@@ -34,7 +34,7 @@ from importlib import import_module
 _NAMES = {
     "engine": "Engine Reader Run Sender run",
     "errors": "CodecError DriftError DurableError ExpressionError Interrupted InvokeTimeoutError LimitError "
-    "NestedStepError NonRetriableError RecordedError RetryAfterError RunCancelled RunFailed "
+    "NestedStepError NonRetriableError RateLimitedError RecordedError RetryAfterError RunCancelled RunFailed "
     "SignalConflictError StepError StoreCorruptError StoreError StoreLockedError",
     "events": "EvaluationError Event Signal expressions",
     "functions": "Batch Cancel Concurrency Context CurrentStep Debounce Function Group Priority Progress RateLimit "

@@ -9,6 +9,7 @@ Leaves to `journal.codec` the making of a `RecordedError` from an exception.
             InvokeTimeoutError, SignalConflictError
         RunFailed, RunCancelled                 a run has ended so
         DriftError, NestedStepError             the code and its steps do not fit
+        RateLimitedError                        too many runs have opened in a period
         LimitError, CodecError                  a value is too large, or cannot be recorded
         ExpressionError                         an expression does not parse
         StoreError                              the store has failed
@@ -254,6 +255,13 @@ class SignalConflictError(StepError):
     """Another run waits for this signal already.
 
     Use a signal name of its own, or `on_conflict="replace"`. Source: rule R23.
+    """
+
+
+class RateLimitedError(DurableError):
+    """No run was opened, because of the function's `rate_limit`.
+
+    Try again when the message says. In a function it is the name of a `StepError`, which is not retried.
     """
 
 

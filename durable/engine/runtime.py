@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 from durable.engine.beacon import Beacon
 from durable.engine.receiver import Receiver
 from durable.engine.settling import settled
-from durable.errors import StoreCorruptError, StoreError
+from durable.errors import RateLimitedError, StoreCorruptError, StoreError
 from durable.events import Event
 from durable.functions import Function, declaration_of, progress_of
 from durable.journal import (
@@ -90,9 +90,10 @@ class Runtime:
     async def begin(self) -> None:
         """Post the oldest messages of the inbox, then begin the recovered runs."""
         await self.receiver.begin()
+        self.scheduler.starts.admit()
         for run in list(self.state.ledgers):
             self.scheduler.begin(run)
-        self.scheduler.tell_missing(self.state.parked.values())
+        self.scheduler.missing.tell_all(self.state.parked.values())
         self.parts.notices.still_held()
         self.beacon.begin()
 
@@ -134,6 +135,7 @@ class Runtime:
         self.recovery.recover(ledgers, was_clean=last is None or isinstance(last, EngineClosed))
         for number, ledger in enumerate(ledgers):
             ledger.close_turns()
+            self.scheduler.starts.recovered(ledger)
             if number % FOLDED_AT_ONCE == 0:
                 await asyncio.sleep(0)
 
@@ -153,6 +155,7 @@ class Runtime:
         self.state.declare(declaration_of(function))
         self.state.unpark_unstarted(self.state.functions[function.id])
         self.scheduler.deadlines.arm_groups(function.id)
+        self.scheduler.starts.declared(self.state.functions[function.id])
         for run in [run for run in self.state.unfinished() if run.function == function.id]:
             self.scheduler.deadlines.arm_timeouts(run)
             self.scheduler.begin(run.run)
@@ -217,10 +220,14 @@ class Runtime:
         (R21). In both cases it may be the run that holds the same key of its `singleton` (F7).
 
         Raises:
+            RateLimitedError: the function's rate limit opens no run now.
             StoreError: the store has failed; it is not known whether the run is recorded.
         """
         now = self.clock.now()
         event = stamped(event, run, now)
+        if (limited := self.decisions.openings.limited(function, event, now)) is not None:
+            await self.journal.synced()
+            raise RateLimitedError(limited)
         claimant = None if is_named else self.decisions.openings.claimed_by(function, event, now)[1]
         claimant = claimant or self.decisions.openings.holder(function, event)
         if claimant is None:

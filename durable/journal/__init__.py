@@ -35,6 +35,7 @@ from durable.journal.records import (
     Ok,
     Outcome,
     Record,
+    RunAdmitted,
     RunClosed,
     RunOpened,
     RunRested,
@@ -53,6 +54,8 @@ from durable.journal.rules.acceptance import accepted, check_signal, invoked, st
 from durable.journal.rules.decisions import Acting, Decisions
 from durable.journal.rules.declaration import WAIT_NAMES, CancelRule, Declaration, no_such_function
 from durable.journal.rules.flow.options import Batching, Debouncing, Flow, Slots, Sole, Window
+from durable.journal.rules.flow.queue import Queue, Room
+from durable.journal.rules.flow.rooms import PeriodRoom, Rooms, SlotRoom
 from durable.journal.rules.forking import finished, forked
 from durable.journal.rules.ledger import Ledger, StepFacts
 from durable.journal.rules.limits import Limits, output_too_large, run_too_large, too_many_steps
@@ -112,10 +115,15 @@ __all__ = [
     "Ok",
     "Outcome",
     "ParkedRun",
+    "PeriodRoom",
     "Policy",
+    "Queue",
     "Record",
     "RecordedEvent",
     "RetryOn",
+    "Room",
+    "Rooms",
+    "RunAdmitted",
     "RunClosed",
     "RunOpened",
     "RunRested",
@@ -123,6 +131,7 @@ __all__ = [
     "RunRetried",
     "RunStarted",
     "RunStatus",
+    "SlotRoom",
     "Slots",
     "Sole",
     "State",

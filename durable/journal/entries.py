@@ -15,6 +15,7 @@ from durable.journal.codec.write import write
 from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed
 from durable.journal.ids import scheduled_run, skipped_by
 from durable.journal.records import (
+    Counted,
     EngineClosed,
     EventSent,
     KeyClaimed,
@@ -68,6 +69,8 @@ class Entries:
                 return Entry(skipped_by(record.by), "EventSkipped", write(record), ends_run=True)
             case KeyClaimed():
                 return Entry("", "KeyClaimed", write(record), keep_until=after(record.at, KEPT))
+            case Counted():
+                return Entry("", "Counted", write(record), keep_until=record.until)
             case MessageTaken():  # a run of its own, ended at once: recovery skips it, and its id finds it later
                 return Entry(message_run(record.id), "MessageTaken", write(record), ends_run=True)
             case EngineClosed():

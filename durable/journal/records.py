@@ -28,6 +28,10 @@ Ending = Literal["completed", "failed", "cancelled"]
 StepKind = Literal["run", "sleep", "wait_for_event", "wait_for_signal", "send_event", "send_signal", "invoke"]
 
 
+CountedAs = Literal["start", "try", "opening"]
+"""What a limit of a period counts: starts of runs, tries of handlers, or openings of runs."""
+
+
 # How a step can end.
 
 
@@ -142,6 +146,20 @@ class KeyClaimed:
 
 
 @attrs.frozen
+class Counted:
+    """Something of a function counts towards a limit, for a period: it is remembered `until` then.
+
+    `key` is the value of the limit's expression for the run's event.
+    """
+
+    function: str
+    counted_as: CountedAs
+    key: Json
+    at: datetime
+    until: datetime
+
+
+@attrs.frozen
 class MessageTaken:
     """A message of another process was taken from the inbox; its consequences follow."""
 
@@ -209,6 +227,17 @@ class RunResumed:
     run: str
     deaths: int
     alone: bool
+    at: datetime
+
+
+@attrs.frozen
+class RunAdmitted:
+    """A run that had to wait for its turn may begin: its function is called from now on.
+
+    Only runs of functions that bound their runs have this record; after `engine.retry` they may have another.
+    """
+
+    run: str
     at: datetime
 
 
@@ -340,8 +369,20 @@ class RunRested:
 
 
 RunRecord = (
-    RunOpened | RunResumed | RunStarted | RunRetried | RunRested | StepOpened | StepRetried | StepClosed | RunClosed
+    RunOpened
+    | RunAdmitted
+    | RunResumed
+    | RunStarted
+    | RunRetried
+    | RunRested
+    | StepOpened
+    | StepRetried
+    | StepClosed
+    | RunClosed
 )
 
 
-Record = EventSent | Gathered | EventSkipped | KeyClaimed | MessageTaken | EngineClosed | RunRecord
+Fact = EventSent | Gathered | EventSkipped | KeyClaimed | Counted | MessageTaken | EngineClosed
+
+
+Record = Fact | RunRecord

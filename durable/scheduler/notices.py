@@ -20,11 +20,11 @@ from typing import Any
 import attrs
 
 from durable.errors import HOME, RecordedError, StoreError, whole_stack
-from durable.events import Event, Listener
+from durable.events import Event, Json, Listener
 from durable.functions import Registry, policy_of
-from durable.journal import Cancelled, EventHeld, EventSkipped, Journal, Ledger, Record, RunClosed, State
+from durable.journal import Cancelled, EventHeld, EventSkipped, Journal, Ledger, Record, RunClosed, State, Window
 from durable.stores import RationedLog, Store
-from durable.timers import Clock, on_a_line
+from durable.timers import Clock, after, on_a_line
 from durable.views import span
 
 _MESSAGE = 1_000  # characters
@@ -41,6 +41,7 @@ class Notices:
         self._journal = journal
         self._state = state
         self._functions = registry.functions
+        self._drops: dict[tuple[str, Json], _Drops] = {}
 
     # The engine.
 
@@ -182,6 +183,35 @@ class Notices:
         near = [*map(_near, bus.near_misses(what.name)), *map(_near_trigger, bus.triggered_by(what.name))]
         told = _named(near, "; ") or "nothing listens to this name"
         self._log.debug("event %r with the id %r led to nothing: %s", what.name, what.id, told)
+
+    def dropped(self, function: str, key: Json, limit: Window) -> None:
+        """Count an event that opened no run because of a rate limit; warn once in each of its periods (F3)."""
+        now = self._clock.now()
+        drops = self._drops.get((function, key))
+        if drops is not None and now < drops.until:
+            drops.count += 1
+            return
+        before = 0 if drops is None else drops.count
+        for place in [place for place, one in islice(self._drops.items(), 2) if one.until <= now]:
+            del self._drops[place]
+        self._drops[function, key] = _Drops(after(now, limit.period))
+        self._log.warning(
+            "an event opened no run of function %r: its rate_limit is %d in %s, key %s; more of these are only counted "
+            "for that long%s",
+            function,
+            limit.limit,
+            limit.period,
+            on_a_line(key),
+            f", as were {before:,} before" if before else "",
+        )
+
+
+@attrs.define
+class _Drops:
+    """The events that opened no run since the last warning of these, which holds until then."""
+
+    until: datetime
+    count: int = 0
 
 
 def _extra(ledger: Ledger, step: str | None, attempt: int, error: RecordedError | None) -> dict[str, object]:

@@ -157,7 +157,7 @@ def assembled(settings: Settings, registry: Registry) -> Parts:
     state = State(complain)
     journal, decisions = Journal(store, state, changes.event), Decisions(state, settings.limits)
     notices = Notices(logger, clock, journal, state, registry)
-    decisions.unheard = notices.unheard
+    decisions.unheard, decisions.openings.dropped = notices.unheard, notices.dropped
     return Parts(
         settings=settings,
         loop=loop,

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence, Sized
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -26,7 +26,6 @@ from durable.journal import (
     Err,
     Ledger,
     Ok,
-    ParkedRun,
     Record,
     RunClosed,
     RunOpened,
@@ -38,6 +37,7 @@ from durable.journal import (
 from durable.scheduler.calling import called
 from durable.scheduler.deadlines import Deadlines
 from durable.scheduler.execution import RunExecution
+from durable.scheduler.missing import Missing
 from durable.scheduler.outcome import Judge
 from durable.scheduler.pacing import Pace
 from durable.scheduler.parking import Parking
@@ -45,6 +45,7 @@ from durable.scheduler.parts import Parts
 from durable.scheduler.recovery import Recovery
 from durable.scheduler.resting import Resting
 from durable.scheduler.session import Session
+from durable.scheduler.starts import Starts
 from durable.scheduler.stopping import ClosingTime, end, has_left, stop
 from durable.scheduler.strays import CAN_LOOK, Strays
 
@@ -85,11 +86,13 @@ class Scheduler:
         self._leaving: set[str] = set()
         # Runs that are still to begin. Of those in `_starting` it is not known yet that their opening is durable.
         self.to_begin: Sequence[Sized] = (self._starting, self._begins)
-        self._told_missing: set[str] = set()
+        self.missing = Missing(self._functions, parts.logger)
         self.strays = Strays(parts.settings.engine, parts.loop, parts.logger, self._spawn)
         self.resting = Resting(parts, self.sessions, self.strays)
         self.parking = Parking(parts, self.sessions, self._begin_now, self._spawn, self.strays, self.resting.note)
         self.deadlines = Deadlines(parts, self._begin_when_durable, self._try_again)
+        self.starts = Starts(parts, self._begin_when_durable)
+        self._bounded = self.starts.rooms_of
         for follower in (self.deadlines, self, self.parking, parts.notices):
             parts.journal.follow(follower)
 
@@ -131,9 +134,13 @@ class Scheduler:
             self.deadlines.run_opened(record)
         if self._callers.call is not None:
             self._callers.opened(record.run)
-        self._begin_when_durable(record.run)
+        is_free = declaration is None or declaration.flow is None
+        if is_free or not self.starts.waits(self._parts.decisions.state.ledgers[record.run]):
+            self._begin_when_durable(record.run)
 
     def _run_retried(self, record: RunRetried) -> None:
+        if record.reopened and self.starts.waits(self._parts.decisions.state.ledgers[record.run]):
+            return
         if not self.deadlines.is_put_off(record.run):
             self._begin_when_durable(record.run)
 
@@ -141,7 +148,9 @@ class Scheduler:
         number = self._parts.journal.posted
         if self._is_timed(record.run):
             self.deadlines.run_closed(record)
-        self._told_missing.discard(record.run)
+        self.missing.told.discard(record.run)
+        if record.run in self._bounded:
+            self.starts.ended(record.run)
         if record.run in self._callers.of:
             self._callers.ended(record.run)
         session = self.sessions.pop(record.run, None)
@@ -209,12 +218,14 @@ class Scheduler:
         ledger = self._parts.decisions.state.ledgers.get(run)
         if ledger is None or run in self.sessions or run in self._leaving or self._closing:
             return
+        if run in self._bounded and self.starts.holds_back(run):
+            return
         if not ledger.is_whole or run in self.parking.leaving:
             self.parking.fetch(run)
             return
         function = self._functions.get(ledger.function)
         if function is None:
-            self._tell_missing(ledger)
+            self.missing.tell(ledger)
             return
         if ledger.due is not None and self.deadlines.is_put_off(run):
             return
@@ -240,21 +251,6 @@ class Scheduler:
         )
         session.main = main
         main.add_done_callback(partial(self._main_ended, session), context=self._parts.variables)
-
-    def tell_missing(self, runs: Iterable[Ledger | ParkedRun]) -> None:
-        """Name in the log the runs whose function is not registered (R25)."""
-        for run in runs:
-            if run.function not in self._functions:
-                self._tell_missing(run)
-
-    def _tell_missing(self, ledger: Ledger | ParkedRun) -> None:
-        if ledger.run not in self._told_missing:
-            self._told_missing.add(ledger.run)
-            self._parts.logger.warning(
-                "run %r stays parked: its function %r is not registered; pass it in Engine(functions=[...])",
-                ledger.run,
-                ledger.function,
-            )
 
     # Ending.
 
@@ -324,6 +320,7 @@ class Scheduler:
     def stop(self) -> None:
         """Refuse every step call, begin no try, and begin to cancel the functions."""
         self.resting.stop()
+        self.starts.stop()
         self._closing = True
         self._begins.clear()
         self._parts.threads.hold()
@@ -354,6 +351,7 @@ class Scheduler:
         return (
             self._begins.is_idle
             and self._stops.is_idle
+            and self.starts.is_idle
             and not self._starting
             and not self._endings
             and self.strays.is_idle
@@ -386,7 +384,8 @@ class Scheduler:
             return ledger.status, {}
         session = self.sessions.get(ledger.run)
         if session is None:
-            return ("waiting" if ledger.steps or ledger.attempt else "queued"), {}
+            has_begun = (ledger.steps or ledger.attempt) and not self.starts.holds_back(ledger.run)
+            return ("waiting" if has_begun else "queued"), {}
         running = {key: call.began for key, call in session.calls.items() if call is not None and call.is_trying}
         if running or not session.waits or session.delivery.is_delivering:
             return "running", running

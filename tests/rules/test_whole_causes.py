@@ -119,7 +119,12 @@ async def calls(ctx: Context) -> Any:
     return await asyncio.gather(*steps)
 
 
-FUNCTIONS = [parent, child, fails, tells, listens, calls]
+@durable.function("order", rate_limit=durable.RateLimit(3, "1d", key="event.data.id"))
+async def limited(ctx: Context) -> None:
+    await ctx.step.sleep("s", "1d")
+
+
+FUNCTIONS = [parent, child, fails, tells, listens, calls, limited]
 Act = Callable[[Lab], Awaitable[object]]
 ACTS: dict[str, Act] = {
     "events that open runs": lambda lab: lab.engine.send(
@@ -290,7 +295,8 @@ def _rests(state: State, at: datetime) -> list[Record]:
 
 def _living(drawn: dict[str, Any], last: Record) -> dict[str, Any]:
     """Leave out the keys that have run out: each fold forgets some of them, and nobody misses those."""
-    return {**drawn, "seen": {key: value for key, value in drawn["seen"].items() if value[1] > last.at}}
+    kept = {name: {key: one for key, one in drawn[name].items() if one[1] > last.at} for name in ("seen", "windows")}
+    return {**drawn, **kept}
 
 
 @pytest.mark.parametrize("parks", [False, True])

@@ -21,7 +21,12 @@ def picture(state: State) -> dict[str, Any]:
     return {
         name: _drawn(getattr(state, name))
         for name in ("ledgers", "parked", "ended", "scheduled", "coming", "seen", "signals", "parents")
-    } | {"bus": _bus(state)}
+    } | {"bus": _bus(state), "windows": _windows(state)}
+
+
+def _windows(state: State) -> dict[Any, Any]:
+    """The last instant that counts at each place, and until when."""
+    return {place: (seen.instants[-1], seen.until) for place, seen in state.windows._seen.items()}
 
 
 def _bus(state: State) -> dict[str, Any]:

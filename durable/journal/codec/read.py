@@ -24,6 +24,8 @@ from durable.journal.codec.values import decode
 from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed, Mode
 from durable.journal.records import (
     Cancelled,
+    Counted,
+    CountedAs,
     Ending,
     EngineClosed,
     Err,
@@ -37,6 +39,7 @@ from durable.journal.records import (
     Ok,
     Outcome,
     Record,
+    RunAdmitted,
     RunClosed,
     RunOpened,
     RunRested,
@@ -55,6 +58,7 @@ Head = dict[str, Any]
 
 _STEP_KINDS = {kind: kind for kind in get_args(StepKind)}
 _MODES = {mode: mode for mode in get_args(Mode)}
+_COUNTED = {way: way for way in get_args(CountedAs)}
 _ENDINGS = {ending: ending for ending in get_args(Ending)}
 OK = {"_type": "Ok"}
 _KEYS = frozenset({str})
@@ -185,6 +189,11 @@ def _key_claimed(head: Head, value: Json | None) -> KeyClaimed:
     return KeyClaimed(intern(head["function"]), _following(value), _text(head["run"]), _instant(head["at"]))
 
 
+def _counted(head: Head, value: Json | None) -> Counted:
+    function, way, at, until = intern(head["function"]), _COUNTED[head["counted_as"]], head["at"], head["until"]
+    return Counted(function, way, _following(value), _instant(at), _instant(until))
+
+
 def _message_taken(head: Head, value: Json | None) -> MessageTaken:
     _refuse_value(value)
     return MessageTaken(_text(head["id"]), _instant(head["at"]))
@@ -246,6 +255,11 @@ def _event_skipped(head: Head, value: Json | None) -> EventSkipped:
 def _run_resumed(head: Head, value: Json | None) -> RunResumed:
     _refuse_value(value)
     return RunResumed(_text(head["run"]), _whole(head["deaths"]), _truth(head["alone"]), _instant(head["at"]))
+
+
+def _run_admitted(head: Head, value: Json | None) -> RunAdmitted:
+    _refuse_value(value)
+    return RunAdmitted(_text(head["run"]), _instant(head["at"]))
 
 
 def _run_started(head: Head, value: Json | None) -> RunStarted:
@@ -336,10 +350,12 @@ READERS: dict[str, Callable[[Head, Json | None], Record]] = {
     "GroupClosed": _group_closed,
     "EventSkipped": _event_skipped,
     "KeyClaimed": _key_claimed,
+    "Counted": _counted,
     "MessageTaken": _message_taken,
     "EngineClosed": _engine_closed,
     "RunOpened": _run_opened,
     "RunResumed": _run_resumed,
+    "RunAdmitted": _run_admitted,
     "RunStarted": _run_started,
     "RunRetried": _run_retried,
     "RunRested": _run_rested,

@@ -27,6 +27,7 @@ from durable.journal.codec.tags import MARK, dumps, loads
 from durable.journal.codec.values import decode, encode
 from durable.journal.gathered import EventHeld
 from durable.journal.records import (
+    Counted,
     EventSent,
     ForEvent,
     Fork,
@@ -48,7 +49,13 @@ from durable.journal.records import (
 )
 
 _MEMBERS = frozenset((*get_args(Outcome), *get_args(Wait)))
-_APART = {Event: "data", Ok: "value", KeyClaimed: "key", RunClosed: "output"}  # what stands on a line of its own
+_APART = {
+    Event: "data",
+    Ok: "value",
+    KeyClaimed: "key",
+    Counted: "key",
+    RunClosed: "output",
+}  # what stands on a line of its own
 _NAMES: dict[type, list[str]] = {
     cls: [field.name for field in attrs.fields(cls) if field.name != _APART.get(cls)]
     for cls in (*get_args(Record), *_MEMBERS, Event, Fork, RecordedError)
@@ -130,7 +137,7 @@ def read(kind: str, body: str) -> Record:
 
 
 def _any(record: Record) -> Parts:
-    return dumps(_fields(record)), record.key if isinstance(record, KeyClaimed) else None
+    return dumps(_fields(record)), record.key if isinstance(record, KeyClaimed | Counted) else None
 
 
 # For the frequent kinds these return what `_any` would return, in half the time.

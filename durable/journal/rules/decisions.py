@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import chain, starmap
 
-from durable.errors import InvokeTimeoutError, RecordedError, SignalConflictError
+from durable.errors import InvokeTimeoutError, RateLimitedError, RecordedError, SignalConflictError
 from durable.events import (
     FAILED,
     LIFECYCLE,
@@ -277,20 +277,26 @@ class Decisions:
             # The step was cancelled in an earlier attempt, or its run was opened again (R32), which leaves no deadline.
             # The child is still running, and the step waits for it again.
             return iter((StepOpened(run, key, "invoke", ForChild(facts.wait.child, facts.wait.until or until), now),))
-        _, claimant = self.openings.claimed_by(function, event, now)
-        refusal = None
-        if function not in self.state.functions:
-            refusal = no_such_function(function, self.state.functions)
-        elif claimant is not None:
-            refusal = f"function {function!r} ran for the same idempotency key in the last 24 h, as run {claimant!r}"
-        elif (holder := self.openings.holder(function, event)) is not None:
-            refusal = f"function {function!r} is a singleton, and run {holder!r} holds the same key until it ends"
-        if refusal is not None:
-            error = RecordedError(LookupError.__name__, refusal, step_id=key)
-            return iter((ledger.closing(key, "invoke", Err(error), at=now, limits=self.limits),))
+        if (refusal := self._refusal(key, function, event, now)) is not None:
+            return iter((ledger.closing(key, "invoke", Err(refusal), at=now, limits=self.limits),))
         child = child_run(run, key, facts.openings if facts is not None else 0)
         opened = StepOpened(run, key, "invoke", ForChild(child, until), now)
         return chain((opened,), self.run_opens(function, child, event, now, place))
+
+    def _refusal(self, key: str, function: str, event: Event, now: datetime) -> RecordedError | None:
+        """Return why a step cannot invoke a function, or None."""
+        if function not in self.state.functions:
+            return RecordedError(LookupError.__name__, no_such_function(function, self.state.functions), step_id=key)
+        if (limited := self.openings.limited(function, event, now)) is not None:
+            return RecordedError(RateLimitedError.__name__, limited, step_id=key)
+        _, claimant = self.openings.claimed_by(function, event, now)
+        if claimant is not None:
+            because = f"function {function!r} ran for the same idempotency key in the last 24 h, as run {claimant!r}"
+        elif (holder := self.openings.holder(function, event)) is not None:
+            because = f"function {function!r} is a singleton, and run {holder!r} holds the same key until it ends"
+        else:
+            return None
+        return RecordedError(LookupError.__name__, because, step_id=key)
 
     def run_ended(
         self,

@@ -21,6 +21,7 @@ from durable.journal.records import (
     Fork,
     Ok,
     Outcome,
+    RunAdmitted,
     RunClosed,
     RunOpened,
     RunRecord,
@@ -103,6 +104,7 @@ class Ledger:
             to this process: turns that were read from the store are closed (see `delivery`).
         latest: the time of the latest record.
         fork: what the run was forked from, or None.
+        is_admitted: whether the run has had its turn, if its function bounds its runs.
         rested: the number of the last record that says that the run rests in one wait; later ones end the rest.
         parent: the run and the step that invoked this one, or None.
         singleton, group, others: as of `RunOpened`; of the others a run that was parked knows only `other_ids`.
@@ -135,6 +137,7 @@ class Ledger:
     count: int = 1
     rested: int = 0
     parent: Place | None = None
+    is_admitted: bool = False
     is_whole: bool = True
     fork: Fork | None = None
     singleton: Json | None = None
@@ -174,6 +177,12 @@ class Ledger:
         return self.reopened_at or self.opened_at
 
     @property
+    def has_begun(self) -> bool:
+        """Whether the function was called since the run was opened, or opened again, as far as records tell."""
+        was_called = self.steps or self.attempt or self.started_at is not None
+        return self.is_admitted or (not self.reopenings and self.fork is None and bool(was_called))
+
+    @property
     def rests_in(self) -> str | None:
         """The key of the step in which the run is recorded to rest, or None."""
         if self.rested != self.count:
@@ -199,6 +208,8 @@ class Ledger:
                 self._retry(record)
             case RunResumed():  # the one record that does not show that the run has outlived its process's death
                 self.deaths, self.alone, self.resumed_at = record.deaths, record.alone, record.at
+            case RunAdmitted():
+                self.is_admitted = True
             case RunStarted():
                 self.started_at = record.at
             case RunRested():
@@ -263,6 +274,7 @@ class Ledger:
 
     def _reopen(self, record: RunRetried) -> None:
         self.status = self.ended_at = self.output = self.reason = self.started_at = None
+        self.is_admitted = False
         self.reopenings += 1
         self.reopened_at = record.at
         for key, facts in self.steps.items():

@@ -12,17 +12,33 @@ from datetime import datetime
 from durable.events import Event, Json, Place, lacking, path_of, seen_by_filters
 from durable.journal.codec.values import encode
 from durable.journal.gathered import EventSkipped
-from durable.journal.records import KeyClaimed, Record, RunOpened
+from durable.journal.records import Counted, KeyClaimed, Record, RunOpened
 from durable.journal.rules.declaration import Declaration
 from durable.journal.rules.flow.gather import Occasion
 from durable.journal.rules.flow.keys import key_of
-from durable.journal.rules.flow.options import Sole
+from durable.journal.rules.flow.options import Sole, Window
 from durable.journal.rules.state import State
+from durable.timers import after
+
+
+def _ignore(function: str, key: Json, limit: Window) -> None:
+    """Do nothing."""
+
+
+def limit_reached(function: str, key: Json, limit: Window, until: datetime) -> str:
+    """Return the message for a run that does not open because of a rate limit."""
+    of_key = "" if limit.key is None else f" for the key {key}"
+    return (
+        f"function {function!r} opens at most {limit.limit:,} in {limit.period}{of_key}, by its rate_limit: the "
+        f"next run can open at {until:%Y-%m-%d %H:%M:%S} UTC"
+    )
 
 
 class Openings:
     """Openings apply the options of functions that bound or watch the opening of runs.
 
+    `dropped` is called for each event that opens no run because of a rate limit, with the function, the key and the
+    limit.
     `cancels` returns the records that cancel a run, for a reason.
     """
 
@@ -30,6 +46,7 @@ class Openings:
         self._state = state
         self._complain = state.bus.complain
         self._cancels = cancels
+        self.dropped: Callable[[str, Json, Window], None] = _ignore
 
     def claimed_by(self, function: str, event: Event, now: datetime) -> tuple[Json | None, str | None]:
         """Return an event's idempotency key for a function, and the run that has claimed it.
@@ -52,6 +69,21 @@ class Openings:
         claim = self._state.seen.get((function, key))
         return key, claim[0] if claim is not None and claim[1] > now else None
 
+    def limited(self, function: str, event: Event, now: datetime) -> str | None:
+        """Return why a function's rate limit opens no run for an event, or None if it opens one (F3)."""
+        if (limit := self._rate_limit(function)) is None:
+            return None
+        key = self._rate_key(function, limit, event)
+        until = self._state.windows.has_room_at((function, "opening", key), limit, now)
+        return None if until <= now else limit_reached(function, key, limit, until)
+
+    def _rate_limit(self, function: str) -> Window | None:
+        declaration = self._state.functions.get(function)
+        return None if declaration is None or declaration.flow is None else declaration.flow.rate_limit
+
+    def _rate_key(self, function: str, limit: Window, event: Event) -> Json:
+        return key_of(limit.key, event, self._complain, what=f"rate_limit of function {function!r}")
+
     def opens(
         self,
         declaration: Declaration,
@@ -63,28 +95,28 @@ class Openings:
         is_named: bool = False,
     ) -> Iterator[Record]:
         """Open a run of a function that declares a key or cancels: see `Decisions.run_opens`."""
-        event, key = occasion.event, None
+        event, key, rate = occasion.event, None, None
+        function, limit = declaration.id, self._rate_limit(declaration.id)
+        if limit is not None:
+            rate = self._rate_key(function, limit, event)
+            if self.limited(function, event, now) is not None:
+                self.dropped(function, rate, limit)
+                return
         if declaration.idempotency is not None and not is_named:
-            key, claimant = self.claimed_by(declaration.id, event, now)
+            key, claimant = self.claimed_by(function, event, now)
             if claimant is not None:
                 return
-        sole = self.sole_key(declaration.id, event)
+        sole = self.sole_key(function, event)
         if sole is not None and not (yield from self._takes(declaration, sole, run, event, now)):
             return
         if declaration.cancels:
             self._warn_of_cancels(declaration, run, event)
+        if limit is not None and rate is not None:
+            yield Counted(function, "opening", rate, now, after(now, limit.period))
         if key is not None:
-            yield KeyClaimed(declaration.id, key, run, now)
-        yield RunOpened(
-            run,
-            declaration.id,
-            event,
-            now,
-            parent,
-            singleton=sole,
-            group=occasion.group,
-            others=occasion.others,
-        )
+            yield KeyClaimed(function, key, run, now)
+        group, others = occasion.group, occasion.others
+        yield RunOpened(run, function, event, now, parent, singleton=sole, group=group, others=others)
 
     def holder(self, function: str, event: Event) -> str | None:
         """Return the unfinished run because of which this event would open no run of a function, or None (F7)."""

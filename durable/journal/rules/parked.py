@@ -148,6 +148,7 @@ class ParkedRun:
             reopenings=shape.reopenings,
             reopened_at=self._reopened_at,
             count=shape.records,
+            is_admitted=True,
             is_whole=False,
             singleton=self.singleton,
             other_ids=self.other_ids,

@@ -22,6 +22,7 @@ from durable.events import Place
 from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed
 from durable.journal.ids import cancel_place
 from durable.journal.records import (
+    Counted,
     EngineClosed,
     EventSent,
     ForChild,
@@ -30,6 +31,7 @@ from durable.journal.records import (
     KeyClaimed,
     MessageTaken,
     Record,
+    RunAdmitted,
     RunClosed,
     RunOpened,
     RunRested,
@@ -61,7 +63,7 @@ def retraction(state: State, record: Record) -> PutBack:
     match record:
         case StepClosed() | StepOpened() | StepRetried():  # first, since they are the most frequent
             return _of_step(state, record)
-        case RunOpened() | RunClosed() | RunRetried() | RunRested() | RunResumed() | RunStarted():
+        case RunOpened() | RunClosed() | RunRetried() | RunRested() | RunResumed() | RunStarted() | RunAdmitted():
             return _of_run(state, record)
         case EventSent():
             id, given = record.id, ("", record.event.id or "")
@@ -70,6 +72,8 @@ def retraction(state: State, record: Record) -> PutBack:
             return _entry(state.seen, (record.function, record.key))
         case EventHeld() | EventUnheld() | GroupClosed():
             return state.held.retraction(record.group)
+        case Counted():
+            return state.windows.retraction(record)
         case EventSkipped() | MessageTaken() | EngineClosed():
             return _nothing
         case _:
@@ -122,7 +126,9 @@ def _of_parked_step(state: State, run: str, parked: ParkedRun | None, record: Re
     return _all(_entry(state.ledgers, run), _entry(state.parked, run), *found)
 
 
-def _of_run(state: State, record: RunOpened | RunClosed | RunRetried | RunRested | RunResumed | RunStarted) -> PutBack:
+def _of_run(
+    state: State, record: RunOpened | RunClosed | RunRetried | RunRested | RunResumed | RunStarted | RunAdmitted
+) -> PutBack:
     run = record.run
     running, parked, ended = state.ledgers.get(run), state.parked.get(run), state.ended.get(run)
     ledger = running or ended

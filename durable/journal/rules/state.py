@@ -18,14 +18,17 @@ from durable.journal.codec.recorded import recorded_event
 from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed
 from durable.journal.ids import cancel_place
 from durable.journal.records import (
+    Counted,
     EngineClosed,
     EventSent,
+    Fact,
     ForChild,
     ForEvent,
     ForSignal,
     KeyClaimed,
     MessageTaken,
     Record,
+    RunAdmitted,
     RunClosed,
     RunOpened,
     RunRested,
@@ -40,6 +43,7 @@ from durable.journal.records import (
 )
 from durable.journal.rules.declaration import WAIT_NAMES, Declaration
 from durable.journal.rules.flow.held import HeldEvents
+from durable.journal.rules.flow.rates import Windows
 from durable.journal.rules.flow.singleton import Singletons
 from durable.journal.rules.ledger import Ledger
 from durable.journal.rules.parked import ParkedRun, rest_of
@@ -63,6 +67,7 @@ class State:
         flowing: the functions that declare flow control.
         held: the events that debounce and batch hold back.
         singletons: the unfinished runs that hold a singleton key.
+        windows: what counts towards the limits of periods.
     """
 
     def __init__(self, complain: Complaint) -> None:
@@ -78,6 +83,7 @@ class State:
         self.flowing: set[str] = set()
         self.held = HeldEvents()
         self.singletons = Singletons()
+        self.windows = Windows()
         self.bus = EventBus(complain)
 
     def declare(self, declaration: Declaration) -> None:
@@ -218,14 +224,6 @@ class State:
                 ledger.fold(record)
                 if (wait := ledger.steps[record.key].wait) is not None:
                     self._leave(record.run, record.key, wait)
-            case EventSent():
-                self._fold_event(record)
-            case KeyClaimed():
-                self._keep((record.function, record.key), record.run, record.at)
-            case EventHeld() | EventUnheld() | GroupClosed():
-                self.held.fold(record)
-            case EventSkipped() | MessageTaken() | EngineClosed():
-                pass
             case RunOpened():
                 run, declaration = record.run, self.functions.get(record.function)
                 if run in self.ledgers or run in self.parked:
@@ -246,8 +244,23 @@ class State:
                 self._listen(ledger, record.key, record.wait)
             case RunRested():
                 self._fold_rest(record)
-            case RunResumed() | RunStarted() | StepRetried():
+            case RunAdmitted() | RunResumed() | RunStarted() | StepRetried():
                 self._open(record.run).fold(record)
+            case _:
+                self._fold_fact(record)
+
+    def _fold_fact(self, record: Fact) -> None:
+        match record:
+            case EventSent():
+                self._fold_event(record)
+            case KeyClaimed():
+                self._keep((record.function, record.key), record.run, record.at)
+            case EventHeld() | EventUnheld() | GroupClosed():
+                self.held.fold(record)
+            case Counted():
+                self.windows.fold(record)
+            case EventSkipped() | MessageTaken() | EngineClosed():
+                pass
             case _:
                 assert_never(record)
 

@@ -166,6 +166,11 @@ async def resting(ctx: Context) -> None:
     await ctx.step.sleep("nap", "1d")
 
 
+@durable.function(throttle=durable.Throttle(1, "1h", key="event.data.user"))
+async def bounded(ctx: Context) -> None:
+    """A run that waits for its start."""
+
+
 HANGS = [True]
 
 
@@ -263,12 +268,19 @@ async def _lost(ctx: Context) -> None:
     await ctx.step.sleep("s", "1h")
 
 
+async def _story_of_bounded(lab: Lab) -> list[str]:
+    await lab.start(bounded, {"user": 1.0}, id="golden-first")
+    run = await lab.start(bounded, {"user": 1}, id="golden-bounded")
+    await lab.result(run)
+    return [run.id]
+
+
 async def tell() -> dict[str, str]:
     """Live all the stories; return the files that they make, by name."""
     files: dict[str, str] = {}
     store = DictStore()
-    async with Lab([values, kinds, failing, parked, resting], store=store) as lab:
-        for story in (_story_of_kinds, _story_of_failing, _story_of_parked, _story_of_resting):
+    async with Lab([values, kinds, failing, parked, resting, bounded], store=store) as lab:
+        for story in (_story_of_kinds, _story_of_failing, _story_of_parked, _story_of_resting, _story_of_bounded):
             for run in await story(lab):
                 info = await lab.engine.info(run)
                 files[f"{run.replace('/', '-')}.jsonl"] = write_lines(run, info.function_id, info.record)
@@ -278,7 +290,9 @@ async def tell() -> dict[str, str]:
         journal.post(MessageTaken("golden-message", lab.clock.now()))
         await journal.synced()
     await store.open()
-    facts = [entry async for entry in store.history("")]
+    kept = [entry async for entry in store.history("")]
+    facts = [entry for entry in kept if entry.kind != "Counted"]
+    files["counted.jsonl"] = write_lines("", "", [entry for entry in kept if entry.kind == "Counted"])
     runs = [row.id for row in await store.find(durable.RunQuery()) if row.id.startswith("durable/")]
     scheduled = [fact[1] for key in store.mapping if key.startswith("batch/") for fact in store.mapping[key]]
     for run in dict.fromkeys(one for one in [*runs, *scheduled] if one.startswith("durable/event/")):

@@ -25,6 +25,7 @@ FILES = {
     "golden-kinds-child.jsonl": golden_runs.values,
     "golden-failing.jsonl": golden_runs.failing,
     "golden-parked.jsonl": golden_runs.parked,
+    "golden-bounded.jsonl": golden_runs.bounded,
 }
 
 

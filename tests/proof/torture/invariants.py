@@ -276,7 +276,7 @@ def sizes(runtime: Runtime) -> dict[str, int]:
         "sessions": len(runtime.scheduler.sessions),
         "starting": len(runtime.scheduler._starting),
         "ending": len(runtime.scheduler._endings),
-        "missing": len(runtime.scheduler._told_missing),
+        "missing": len(runtime.scheduler.missing.told),
         "recovered": len(runtime.recovery.counts) + len(runtime.recovery._running) + len(runtime.recovery._suspects),
         "parking": len(runtime.scheduler.parking.leaving) + len(runtime.scheduler.parking._reading),
         "locks": len(runtime.starting),

@@ -65,6 +65,8 @@ any_json = st.recursive(
 all_records: st.SearchStrategy[Any] = st.one_of(
     st.builds(EventSent, words, events, instants, st.none() | instants),
     st.builds(KeyClaimed, words, json_texts, words, instants),
+    st.builds(records.Counted, words, st.sampled_from(get_args(records.CountedAs)), json_texts, instants, instants),
+    st.builds(records.RunAdmitted, words, instants),
     st.builds(records.MessageTaken, words, instants),
     st.builds(EngineClosed, instants),
     st.builds(
@@ -154,6 +156,8 @@ EXAMPLES: list[Record] = [
     gathered.EventUnheld("h", "i", NOW),
     gathered.GroupClosed("h", NOW),
     gathered.EventSkipped("i", "a", "f", "r", NOW),
+    records.Counted("f", "start", '"k"', NOW, NOW),
+    records.RunAdmitted("r", NOW),
 ]
 
 
@@ -183,6 +187,7 @@ def test_the_first_line_is_json_and_the_second_the_users_text_verbatim(record: A
     assert type(json.loads(head)) is dict
     texts = {EventSent: '{"n":1}', RunOpened: '{"n":1}', KeyClaimed: '"k"', RunClosed: "1", type(RESTED): '{"n":1}'}
     texts[gathered.EventHeld] = '{"n":1}'
+    texts[records.Counted] = '"k"'
     ok = record.outcome.value if type(record) is StepClosed and type(record.outcome) is Ok else ""
     assert value == texts.get(type(record), ok)
 

@@ -74,7 +74,8 @@ DECLARING: dict[str, Mistake] = {
     "an option that there is not": Mistake(
         declared(middleware=[]), "'middleware': its options are trigger, id, retries"
     ),
-    "an option of another library": Mistake(declared(debounce="1m"), "'debounce': its options are trigger, id"),
+    "an option of another library": Mistake(declared(max_retries=3), "'max_retries': write retries="),
+    "a limit as text": Mistake(declared(debounce="1m"), "debounce of function 'plain' must be a Debounce, not '1m'"),
     "a time for the function": Mistake(declared(timeout="1h"), "'timeout': write timeouts="),
     "timeouts as text": Mistake(declared(timeouts="1h"), "timeouts of function 'plain' must be a Timeouts, not '1h'"),
     "a timeout in words": Mistake(lambda: Timeouts(finish="soon"), "Timeouts(finish=...) cannot be 'soon': write"),  # type: ignore[arg-type]

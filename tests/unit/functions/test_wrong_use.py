@@ -188,7 +188,7 @@ def test_values_that_make_no_sense_are_refused_when_made(
 # Functions.
 
 
-@pytest.mark.parametrize("option", ["concurrency", "throttle", "rate_limit", "debounce", "batch", "priority", "typo"])
+@pytest.mark.parametrize("option", ["batch", "rate", "schedule", "queue", "typo"])
 def test_an_unknown_option_of_function_is_a_type_error(option: str) -> None:
     with pytest.raises(TypeError, match=f"unexpected keyword argument '{option}'"):
         durable.function("e", **{option: 1})  # type: ignore[call-overload]

@@ -35,11 +35,13 @@ from durable.journal import (
 from durable.stores import Entry, RunRow, write_lines
 from durable.timers import answering, on_a_line
 from durable.views.plain import brief, plainly
-from durable.views.timeline import Line, timeline
+from durable.views.timeline import Line, span, timeline
 
 # Defaults for all calls, never written to: a key would show in every run.
 _NOTHING: dict[str, datetime | None] = {}
 _UNTOLD: dict[str, Progress] = {}
+
+_INSTANT = "%Y-%m-%d %H:%M:%S %Z"
 
 StepStatus = Literal["running", "retrying", "waiting", "completed", "failed", "cancelled"]
 
@@ -138,11 +140,16 @@ class RunInfo:
         ends = [step.ended_at for step in self.steps.values() if step.ended_at is not None]
         until = self.ended_at or max([self.opened_at, *ends])
         names = f"run {on_a_line(self.id)} of {on_a_line(self.function_id)}"
-        head = f"{names}: {self.status}, opened {self.opened_at:%Y-%m-%d %H:%M:%S %Z}"
+        head = f"{names}: {self.status}, opened {self.opened_at:{_INSTANT}}{self._ended()}"
         lines = [self._line(step) for step in self.steps.values()]
         drawn = timeline(lines, began=self.opened_at, until=until)
         text = "\n".join(part for part in (head, drawn, *self._told()) if part)
         return "\n".join(map(on_a_line, text.split("\n")))
+
+    def _ended(self) -> str:
+        if self.ended_at is None:
+            return ""
+        return f", ended {self.ended_at:{_INSTANT}}, took {span(self.ended_at - self.opened_at)}"
 
     def _told(self) -> Iterator[str]:
         error = self.error
@@ -165,7 +172,10 @@ class RunInfo:
             note = f"{note}, {step.attempts} tries"
         if step.progress is not None:
             note = f"{note}, {step.progress}"
-        return Line(on_a_line(step.key), step.began_at or step.opened_at, step.ended_at, note)
+        began = step.began_at or step.opened_at
+        if step.ended_at is not None:
+            note = f"{note}, took {span(step.ended_at - began)}"
+        return Line(on_a_line(step.key), began, step.ended_at, note)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))

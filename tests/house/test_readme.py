@@ -24,6 +24,8 @@ import attrs
 import pytest
 
 import durable
+from durable.engine.command.main import VERBS
+from durable.engine.command.verb import Verb
 from durable.testing import Lab, torture
 from tests.proof.crashes import ENVIRONMENT, ROOT
 from tests.support.cells import cell
@@ -336,6 +338,14 @@ def test_a_block_is_found_whether_fenced_or_indented() -> None:
 
 
 # What stands between the blocks.
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=[verb.name for verb in VERBS])
+def test_a_verb_of_the_command_line_stands_in_the_table(verb: Verb) -> None:
+    section = README.partition("\n## At a terminal\n")[2].partition("\n## ")[0]
+    [row] = re.findall(rf"^\| `{verb.name}\b[^`]*` \| (.*) \|$", section, re.MULTILINE)
+    assert row.split(" | ")[-1] not in ("", "-"), "say what --json gives"
+
 
 RULES = re.findall(r"^- \*\*(R\d+[a-z]?)\*\* ", README, re.MULTILINE)
 

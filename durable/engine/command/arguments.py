@@ -79,16 +79,25 @@ def span(text: str) -> timedelta:
 
 
 def instant(text: str) -> datetime:
-    """Read an instant: ISO 8601, in UTC if it has no zone, or a duration, for so long ago."""
+    """Read an instant: ISO 8601, in UTC if it names no zone."""
     try:
         when = datetime.fromisoformat(text)
-    except ValueError:
-        try:
-            return datetime.now(UTC) - span(text)
-        except (ValueError, OverflowError) as error:
-            example = "an instant is written 2030-01-01T12:00, or 2h for two hours ago"
-            raise ArgumentTypeError(f"{shown(text)} is no instant: {example}") from error
+    except ValueError as error:
+        raise ArgumentTypeError(f"{shown(text)} is no instant, which is written 2030-01-01T12:00") from error
     return when.replace(tzinfo=when.tzinfo or UTC)
+
+
+def past(text: str) -> datetime:
+    """Read an instant, or a duration for so long ago."""
+    try:
+        return datetime.now(UTC) - span(text)
+    except (ValueError, OverflowError):
+        return instant(text)
+
+
+def add_run(parser: ArgumentParser) -> None:
+    """Add the argument for a run's id."""
+    parser.add_argument("run", metavar="RUN", type=named("run"), help="the run's id")
 
 
 def add_data(parser: ArgumentParser, default: str) -> None:

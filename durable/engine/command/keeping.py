@@ -11,7 +11,7 @@ from argparse import ArgumentParser, Namespace
 from datetime import UTC
 from pathlib import Path
 
-from durable.engine.command.arguments import instant
+from durable.engine.command.arguments import past
 from durable.engine.command.importing import imported
 from durable.engine.command.verb import Answer, Verb
 from durable.stores import FileReader, FileStore
@@ -37,7 +37,7 @@ def _text_of(file: str) -> str:
 
 def _add_age(parser: ArgumentParser) -> None:
     told = "forget the runs that ended so long ago, such as 30d, or before an instant"
-    parser.add_argument("--older", metavar="AGE", type=instant, required=True, help=told)
+    parser.add_argument("--older", metavar="AGE", type=past, required=True, help=told)
 
 
 async def _prune(options: Namespace) -> Answer:

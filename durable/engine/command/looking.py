@@ -1,4 +1,4 @@
-"""Look into a store: list runs, show one, give its result, export it.
+"""Look into a store: list runs, show one, say what it waits for, give its result, export it.
 
 Separate because these verbs change nothing and take no lock, whoever has the store open (R29).
 Leaves to `reader` the reading, to `views` the text about runs.
@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace
 from datetime import UTC, datetime
 from typing import get_args
 
-from durable.engine.command.arguments import named, read_by, span
+from durable.engine.command.arguments import add_run, named, read_by, span
 from durable.engine.command.output import json_of
 from durable.engine.command.verb import NOTHING, Answer, Verb
 from durable.engine.reader import Reader
@@ -18,10 +18,6 @@ from durable.errors import RunCancelled, RunFailed
 from durable.journal import RunStatus
 from durable.stores import write_lines
 from durable.views import table_of
-
-
-def _add_run(parser: ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", type=named("run"), help="the run's id")
 
 
 def _add_filters(parser: ArgumentParser) -> None:
@@ -44,8 +40,13 @@ async def _show(options: Namespace) -> Answer:
     return Answer(str(info), info.to_dict(), is_last=info.ended_at is not None)
 
 
+async def _why(options: Namespace) -> Answer:
+    why = await Reader(options.store).why(options.run)
+    return Answer(why.text, why.to_dict())
+
+
 def _add_result(parser: ArgumentParser) -> None:
-    _add_run(parser)
+    add_run(parser)
     told = "wait so long for the run's end, such as 30s; by default without limit, 0 looks once"
     parser.add_argument("--timeout", type=read_by(span), help=told)
 
@@ -73,7 +74,8 @@ async def _export(options: Namespace) -> Answer:
 
 VERBS = (
     Verb("runs", "list runs, newest first", _add_filters, _runs, is_watched=True),
-    Verb("show", "show one run as a timeline", _add_run, _show, is_watched=True),
+    Verb("show", "show one run as a timeline", add_run, _show, is_watched=True),
+    Verb("why", "say what a run waits for", add_run, _why),
     Verb("result", "wait for a run's end, and print what its function returned, as JSON", _add_result, _result),
-    Verb("export", "write a run's record to the standard output", _add_run, _export),
+    Verb("export", "write a run's record to the standard output", add_run, _export),
 )

@@ -17,7 +17,7 @@ from durable.engine.command.verb import DONE, NO_STORE, NOTHING, WRONG_USE, Answ
 from durable.engine.command.watching import watch
 from durable.errors import CodecError, LimitError, StoreError
 
-_VERBS = (*looking.VERBS, *steering.VERBS, *keeping.VERBS)
+VERBS = (*looking.VERBS, *steering.VERBS, *keeping.VERBS)
 _INTERRUPTED = 130
 
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     not be written. 2: an argument is wrong. 3: the store is missing, locked, damaged or none. After Ctrl-C it is 130,
     but 0 where that is the way to end: with `--watch`.
     """
-    options = parser_of(_VERBS).parse_args(arguments)
+    options = parser_of(VERBS).parse_args(arguments)
     is_watching = getattr(options, "watch", False)
     try:
         if is_watching:
@@ -36,8 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _told(options, asyncio.run(options.asked.answer(options)))
     except KeyboardInterrupt:
         return DONE if is_watching else _INTERRUPTED
-    except (Nothing, LookupError, TimeoutError) as error:
-        complain(str(error.args[0] if error.args else error))
+    except (Nothing, TimeoutError) as error:
+        complain(str(error))
+        return NOTHING
+    except LookupError as error:
+        complain(f"{error.args[0]}: `durable runs` lists those that there are")
         return NOTHING
     except StoreError as error:
         complain(str(error))

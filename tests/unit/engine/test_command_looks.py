@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,10 @@ def test_show_draws_a_run_with_its_errors(path: Path, command: Command) -> None:
     said = command("show", path, "failed")
     assert said.status == 0 and said.out.startswith("run failed of fails: failed, opened ")
     assert "charge" in said.out and "Traceback (most recent call last):" in said.out and "in charge" in said.out
-    assert all(line.isprintable() for line in said.out.splitlines())
+    head, look, *others = said.out.splitlines()
+    assert re.search(r", opened 20.* UTC, ended 20.* UTC, took [\d.]+ m?s$", head)
+    assert re.search(r"^  look    \|[ =]{32}\|  \+[\d.]+ m?s: run completed, took [\d.]+ m?s$", look)
+    assert all(line.isprintable() for line in others)
     value = command("show", path, "failed", "--json").value
     assert value["id"] == "failed" and value["steps"]["charge"]["error"]["name"] == "ValueError"
 
@@ -119,7 +123,7 @@ def test_all_of_it_works_beside_an_engine_that_has_the_store_open(tmp_path: Path
 def test_a_run_that_is_not_there_is_status_1(path: Path, command: Command, verb: str) -> None:
     said = command(verb, path, "no\x1b[2Jne")
     assert (said.status, said.out) == (1, "") and said.err.startswith(r"durable: there is no run 'no\x1b[2Jne'")
-    assert said.err.count("\n") == 1
+    assert said.err.endswith("`durable runs` lists those that there are\n") and said.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("verb", ["runs", "show", "result", "export"])

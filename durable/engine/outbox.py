@@ -19,7 +19,7 @@ import attrs
 
 from durable.engine.messages import Sent, SentEvents, SentSignal, SentUnsend, read_sent
 from durable.journal import scheduled_run
-from durable.stores import Entry, Glance, Inbox, Job, Message, StoreThread, check_taken, deliver, ring
+from durable.stores import Glance, Inbox, Job, Message, StoreThread, check_taken, deliver, ring
 
 T = TypeVar("T")
 
@@ -65,18 +65,19 @@ class Outbox:
         """
         await self._worker.post(_Putting((message,), format))
 
-    async def judged(self, run: str, judge: Callable[[Sequence[Entry]], T | None]) -> T | None:
-        """Return what `judge` makes of a run's entries, or None if they may soon be others.
+    async def seen(self, run: str, look: Callable[[Glance], T | None]) -> T | None:
+        """Return what a look into the store finds against a message about a run, or None.
 
-        None stands for what lets a message be sent.
+        None also if a message that stands before may change that.
 
         Raises:
             StoreCorruptError, StoreError: the run, or the inbox, cannot be read.
         """
-        read = partial(self._glance.history, run)
-        if judge(await self._worker.post(read)) is None or await self._worker.post(partial(self._is_awaited, run)):
-            return None
-        return judge(await self._worker.post(read))
+        found: T | None = await self._worker.post(partial(self._see, run, look))
+        return found
+
+    def _see(self, run: str, look: Callable[[Glance], T | None]) -> T | None:
+        return None if look(self._glance) is None or self._is_awaited(run) else look(self._glance)
 
     def _is_awaited(self, run: str) -> bool:
         """Return whether a message in the inbox may open the run, open it again or end it."""

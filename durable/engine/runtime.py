@@ -228,13 +228,12 @@ class Runtime:
         if (limited := self.decisions.openings.limited(function, event, now)) is not None:
             await self.journal.synced()
             raise RateLimitedError(limited)
-        claimant = None if is_named else self.decisions.openings.claimed_by(function, event, now)[1]
-        claimant = claimant or self.decisions.openings.holder(function, event)
-        if claimant is None:
+        other = self.decisions.openings.answers(function, event, now, is_named=is_named)
+        if other is None:
             with self.parts.callers.calling():
                 self.journal.post_all(self.decisions.run_opens(function, run, event, now, is_named=is_named))
         await self.journal.synced()
-        return claimant or run
+        return other or run
 
     async def ending(self, run: str, seconds: float | None) -> RunClosed:
         """Wait until the end of an unfinished run is durable, and return its record.

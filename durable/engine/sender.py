@@ -41,8 +41,20 @@ from durable.engine.owner import AsyncWith
 from durable.errors import checked_making
 from durable.events import Event
 from durable.functions import Function, check_not_in_function, checked_signal
-from durable.journal import Ids, Limits, accepted, check_signal, decode, ends_in, invoked, misplaced, scheduled_run
-from durable.stores import Entry, FileReader, Message
+from durable.journal import (
+    HELD,
+    Ids,
+    Limits,
+    accepted,
+    check_signal,
+    decode,
+    ends_in,
+    holds,
+    invoked,
+    misplaced,
+    scheduled_run,
+)
+from durable.stores import FileReader, Glance, Message
 from durable.timers import SystemClock, answering
 
 _INSTEAD = "ctx.step.run with a handler that calls it"
@@ -177,15 +189,15 @@ class Sender(AsyncWith):
         event = invoked(name, data, self._limits)
         run = self._ids.fresh(self._clock.now()) if id is None else checked_run_id(id)
 
-        def repeats(entries: Sequence[Entry]) -> bool | None:
-            opened, _ = ends_in(entries)
+        def repeats(store: Glance) -> bool | None:
+            opened, _ = ends_in(store.history(run))
             if opened is None:
                 return None
             check_same(opened, name, event)
             return True
 
         async with self._opened("start") as outbox:
-            if id is None or not await outbox.judged(run, repeats):
+            if id is None or not await outbox.seen(run, repeats):
                 asked = SentStart(self._clock.now(), name, run, decode(event.text), id is not None)
                 await outbox.put(self._message(asked), format=STEERING)
         return run
@@ -202,12 +214,12 @@ class Sender(AsyncWith):
         check_not_in_function("cancel", _INSTEAD)
         run, reason = looked_up(run_id), checked_reason(reason)
 
-        def has_ended(entries: Sequence[Entry]) -> bool | KeyError | None:
-            opened, closed = ends_in(entries)
+        def has_ended(store: Glance) -> bool | KeyError | None:
+            opened, closed = ends_in(store.history(run))
             return no_such_run(run, ()) if opened is None else True if closed is not None else None
 
         async with self._opened("cancel") as outbox:
-            refusal = await outbox.judged(run, has_ended)
+            refusal = await outbox.seen(run, has_ended)
             if isinstance(refusal, KeyError):
                 raise refusal
             if refusal is None:
@@ -227,8 +239,8 @@ class Sender(AsyncWith):
         check_not_in_function("retry", _INSTEAD)
         run = looked_up(run_id)
 
-        def refusal(entries: Sequence[Entry]) -> KeyError | ValueError | None:
-            opened, closed = ends_in(entries)
+        def refusal(store: Glance) -> KeyError | ValueError | None:
+            opened, closed = ends_in(store.history(run))
             try:
                 check_reopened(run, closed, is_unfinished=opened is not None and closed is None)
             except (KeyError, ValueError) as error:
@@ -236,12 +248,12 @@ class Sender(AsyncWith):
             return None
 
         async with self._opened("retry") as outbox:
-            if (error := await outbox.judged(run, refusal)) is not None:
+            if (error := await outbox.seen(run, refusal)) is not None:
                 raise error
             await outbox.put(self._message(SentRetry(self._clock.now(), run)), format=STEERING)
 
     async def unsend(self, event_id: str) -> bool:
-        """Take back an event that is still to come; return False if there is none: see `Engine.unsend`.
+        """Take back an event that is still to come, or held; return False if there is none: see `Engine.unsend`.
 
         If the event has been delivered when the engine takes this, nothing happens.
 
@@ -251,11 +263,13 @@ class Sender(AsyncWith):
         check_not_in_function("unsend", _INSTEAD)
         event = checked_event_id(event_id)
 
-        def is_gone(entries: Sequence[Entry]) -> bool | None:
-            return None if entries and not entries[-1].ends_run else True
+        def is_gone(store: Glance) -> bool | None:
+            entries = store.history(scheduled_run(event))
+            is_coming = bool(entries) and not entries[-1].ends_run
+            return None if is_coming or any(holds(store.history(group), event) for group in store.open(HELD)) else True
 
         async with self._opened("unsend") as outbox:
-            if await outbox.judged(scheduled_run(event), is_gone):
+            if await outbox.seen(scheduled_run(event), is_gone):
                 return False
             await outbox.put(self._message(SentUnsend(self._clock.now(), event)), format=STEERING)
         return True

@@ -57,11 +57,12 @@ async def retry(engine: Opened, run_id: str) -> Run[Any]:
 
 
 async def unsend(engine: Opened, event_id: str) -> bool:
-    """Take back an event that is still to come; return False if there is none.
+    """Take back an event that is still to come, or held; return False if there is none.
 
-    `event_id` is what `send` returned for an event with a `ts` in the future. On return it is durable that the event is
-    not delivered. An id that its sender gave it may be sent again at once (R21). False: the event was delivered or
-    taken back already, or there was none.
+    `event_id` is what `send` returned for an event with a `ts` in the future, or for one that a function's debounce or
+    batch holds. On return it is durable that no run opens for it. What it has already led to stays. An id that its
+    sender gave it may be sent again at once (R21). False: the event was delivered or taken back already, or there was
+    none.
 
     Raises:
         TypeError: not a text.

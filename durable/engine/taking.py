@@ -113,9 +113,13 @@ class Taking:
     def _open(self, message: Message, sent: SentStart, event: RecordedEvent) -> None:
         function, run, now = sent.function, sent.run, self._clock.now()
         event = stamped(event, run, min(sent.at, now))
-        claimant = None if sent.is_named else self._decisions.openings.claimed_by(function, event, now)[1]
-        if claimant is not None:
-            self._nothing(message, f"run {claimant!r} has claimed the idempotency key in place of run {run!r}")
+        openings = self._decisions.openings
+        other = openings.answers(function, event, now, is_named=sent.is_named)
+        if (limited := openings.limited(function, event, now)) is not None:
+            self._nothing(message, limited)
+            return
+        if other is not None:
+            self._nothing(message, f"run {other!r} has the key of function {function!r} in place of run {run!r}")
             return
         self._post(message, now, self._decisions.run_opens(function, run, event, now, is_named=sent.is_named))
 
@@ -126,7 +130,7 @@ class Taking:
             self._nothing(message, f"run {run!r} has ended, or there is none")
 
     def _unsend(self, message: Message, event: str, now: datetime) -> None:
-        if event in self._state.scheduled:
+        if event in self._state.scheduled or self._state.held.of_event(event):
             self._post(message, now, self._decisions.event_withdrawn(event, now))
         else:
             self._nothing(message, f"event {event!r} has been delivered, or there is none")
@@ -136,8 +140,7 @@ class Taking:
         async with family(run, self._state, self._history.ledger, self._starting) as ended:
             try:
                 check_reopened(run, ended.get(run), is_unfinished=self._state.is_unfinished(run))
+                with self._state.reopening(ended.values()):
+                    self._post(message, now := self._clock.now(), reopen(self._decisions, run, ended, now))
             except (KeyError, ValueError) as error:
                 self._nothing(message, f"{error.args[0]}")
-                return
-            with self._state.reopening(ended.values()):
-                self._post(message, now := self._clock.now(), reopen(self._decisions, run, ended, now))

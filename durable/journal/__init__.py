@@ -19,8 +19,8 @@ from durable.journal.codec.values import decode, encode, outline
 from durable.journal.codec.write import read, write
 from durable.journal.entries import Entries
 from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed
-from durable.journal.history import History, ends_in, ends_of, folded, ledger_of
-from durable.journal.ids import PREFIX_END, Ids, is_fresh, opened_run, scheduled_run, sent_event
+from durable.journal.history import History, ends_in, ends_of, folded, holds, ledger_of
+from durable.journal.ids import HELD, PREFIX_END, Ids, is_fresh, opened_run, scheduled_run, sent_event
 from durable.journal.records import (
     Cancelled,
     Ending,
@@ -80,6 +80,7 @@ __all__ = [
     "ABSENT",
     "FINAL",
     "FINAL_FOR_RUN",
+    "HELD",
     "KEPT",
     "PREFIX_END",
     "WAIT_NAMES",
@@ -162,6 +163,7 @@ __all__ = [
     "finished",
     "folded",
     "forked",
+    "holds",
     "invoked",
     "is_failed_call",
     "is_fresh",

@@ -17,6 +17,9 @@ from random import SystemRandom
 PREFIX_END = "»"
 """Ends a branch's prefix in a step's key, and begins places that are no step's key: no step id may hold it."""
 
+HELD = "durable/held/"
+"""Begins the runs as which groups of held events are kept."""
+
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _LENGTH = 26
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
@@ -75,7 +78,7 @@ def scheduled_run(event: str) -> str:
 
 def held_group(event: str, function: str) -> str:
     """Return the run as which a group of held events is kept until it opens; `event` is the first one's id."""
-    return f"durable/held/{event}/{part(function)}"
+    return f"{HELD}{event}/{part(function)}"
 
 
 def skipped_by(by: str) -> str:

@@ -60,6 +60,28 @@ async def test_its_own_id_is_free_again_at_once() -> None:
         assert await outputs(lab) == [3]
 
 
+@pytest.mark.parametrize(
+    "option",
+    [{"debounce": durable.Debounce("1h")}, {"batch_events": durable.Batch(5, "1h")}],
+    ids=["debounce", "batch"],
+)
+async def test_an_event_that_a_function_holds_opens_no_run_and_frees_its_id(option: dict[str, Any]) -> None:
+    """The first of a batch, alone in its group, and again after a crash."""
+
+    @durable.function("shop/due", id="gathers", **option)
+    async def gathers(ctx: Context) -> list[int]:
+        return [event.data["n"] for event in ctx.events]
+
+    async with Lab([gathers]) as lab:
+        [first] = await lab.engine.send("shop/due", {"n": 1}, id="mine")
+        assert await lab.engine.unsend(first) and not await lab.engine.unsend(first)
+        assert await lab.engine.send("shop/due", {"n": 2}, id="mine") != [first]
+        await lab.crash()
+        [third] = await lab.engine.send("shop/due", {"n": 3}, id="mine")  # a repeat
+        await lab.advance("2h")
+        assert await outputs(lab) == [[2]] and not await lab.engine.unsend(third)
+
+
 async def test_its_timer_is_dropped() -> None:
     async with Lab([due]) as lab:
         [id] = await lab.engine.send("shop/due", ts=_in(1))

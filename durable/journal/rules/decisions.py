@@ -129,9 +129,11 @@ class Decisions:
         return chain((EventSent(id, scheduled.event, now),), self.event_came(id, scheduled.event, now))
 
     def event_withdrawn(self, id: str, now: datetime) -> Iterable[Record]:
-        """Take back a scheduled event, so that it is never delivered."""
+        """Take back an event that is scheduled, or held by functions, so that no run opens for it."""
         scheduled = self.state.scheduled.get(id)
-        return () if scheduled is None else (EventSent(id, scheduled.event, now, withdrawn=True),)
+        if scheduled is not None:
+            return (EventSent(id, scheduled.event, now, withdrawn=True),)
+        return self.gathering.taken_back(id, now)
 
     def event_came(self, id: str, event: Event, now: datetime) -> Iterable[Record]:
         """Deliver an event: answer every matching wait, cancel runs, open a run per matching function."""

@@ -118,6 +118,11 @@ class Openings:
         group, others = occasion.group, occasion.others
         yield RunOpened(run, function, event, now, parent, singleton=sole, group=group, others=others)
 
+    def answers(self, function: str, event: Event, now: datetime, *, is_named: bool) -> str | None:
+        """Return the run that answers a start in place of a new one, or None: see `engine.start`."""
+        claimant = None if is_named else self.claimed_by(function, event, now)[1]
+        return claimant or self.holder(function, event)
+
     def holder(self, function: str, event: Event) -> str | None:
         """Return the unfinished run because of which this event would open no run of a function, or None (F7)."""
         option = self._singleton(function)

@@ -285,8 +285,10 @@ class State:
         self.scheduled.pop(record.id, None)
         if given is not None:
             self.coming.pop(given, None)
-        if given is not None and not record.withdrawn:
-            self._keep(("", given), record.id, record.at)
+            if record.withdrawn:
+                self.seen.pop(("", given), None)
+            else:
+                self._keep(("", given), record.id, record.at)
 
     def _keep(self, key: tuple[str, str], value: str, now: datetime) -> None:
         # Each new key forgets up to two old ones, the oldest first: so the work and the memory are both bounded.

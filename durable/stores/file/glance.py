@@ -26,10 +26,21 @@ class Glance:
             StoreCorruptError: the file is damaged, or a row of the run is.
             StoreError: there is no store, it cannot be read, or the file belongs to another program.
         """
+        return self._opened().history(run) if can_be_kept(run) else []
+
+    def open(self, prefix: str) -> list[str]:
+        """Return the ids of the runs that have not ended and begin so, which is plain ASCII.
+
+        Raises:
+            StoreCorruptError, StoreError: see `history`.
+        """
+        return self._opened().open_runs(prefix)
+
+    def _opened(self) -> Reader:
         if self._reader is None:
             self._connection.open()
             self._reader = Reader(self._connection)
-        return self._reader.history(run) if can_be_kept(run) else []
+        return self._reader
 
     def close(self) -> None:
         """Close the file; if it is not open, do nothing."""

@@ -125,6 +125,13 @@ class Reader:
         places = self._read(lambda connection: _places(connection, connection.execute(text, bound).fetchall()))
         return [row_of(place.id or "", place.fields) for place in places if place.fields is not None]
 
+    def open_runs(self, prefix: str) -> list[str]:
+        """Return the ids of the unfinished runs that begin with a prefix, plain ASCII, in the order of their rows."""
+        bounds = prefix, f"{prefix[:-1]}{chr(ord(prefix[-1]) + 1)}"
+        text = f"{_OPEN} AND id >= ? AND id < ? ORDER BY no"
+        places = self._read(lambda connection: _places(connection, connection.execute(text, bounds).fetchall()))
+        return [place.id for place in places if place.id]
+
     def prunable(self, before: int) -> list[int]:
         """Return the numbers of the runs that prune may delete, the oldest last: see `FileStore.prune`.
 

@@ -161,6 +161,26 @@ def test_an_event_that_is_still_to_come_is_taken_back_wherever_it_stands(path: P
     asyncio.run(story())
 
 
+def test_an_event_that_a_function_holds_is_taken_back_and_its_id_is_free(path: Path) -> None:
+    """Also after its store was shut; what else it has led to stays."""
+
+    @durable.function("job/asked", batch_events=durable.Batch(3, "1d"))
+    async def packs(ctx: Context) -> list[Any]:
+        return [event.data["n"] for event in ctx.events]
+
+    async def story() -> None:
+        async with Sender(path) as sender:
+            ids = [(await sender.send("job/asked", {"n": n}, id=f"e{n}"))[0] for n in (1, 2)]
+            assert list((await states(path, job, packs)).values()) == [2, 1]
+            assert await sender.unsend(ids[0])
+            await sender.send([durable.Event("job/asked", {"n": n}, id=f"e{n}") for n in (1, 2, 3)])  # 2 is a repeat
+            found = await states(path, packs)
+            assert [one for one in found.values() if isinstance(one, list)] == [[2, 1, 3]]
+            assert not any([await sender.unsend(id) for id in ids])
+
+    asyncio.run(story())
+
+
 def test_a_live_engine_does_it_at_once(path: Path) -> None:
     async def story() -> None:
         async with Engine([job], store=path) as engine, Sender(path) as sender:
@@ -339,7 +359,22 @@ def test_a_start_whose_key_another_run_has_claimed_opens_none_and_says_so(
             second = await sender.start(buys, {"cart": 7})
             await sender.start(buys, {"cart": 7}, id="mine")
         assert await states(path, buys) == {first: 1, "mine": 1}
-        assert f"run {first!r} has claimed the idempotency key in place of run {second!r}" in caplog.text
+        assert f"run {first!r} has the key of function 'buys' in place of run {second!r}" in caplog.text
+
+    asyncio.run(story())
+
+
+def test_a_start_beyond_a_rate_limit_opens_no_run_and_says_so(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    @durable.function(rate_limit=durable.RateLimit(1, "1d"))
+    async def seldom(ctx: Context) -> int:
+        return 1
+
+    async def story() -> None:
+        async with Sender(path) as sender:
+            for id in ("one", "two"):
+                await sender.start(seldom, id=id)
+        assert await states(path, seldom) == {"one": 1}
+        assert "(start) does nothing: function 'seldom'" in caplog.text
 
     asyncio.run(story())
 

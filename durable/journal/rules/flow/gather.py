@@ -18,7 +18,7 @@ import attrs
 from durable.events import Complaint, Event, Expression, Json, seen_by_filters, truthy
 from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed, Mode
 from durable.journal.ids import held_group, opened_run
-from durable.journal.records import Record
+from durable.journal.records import EventSent, Record
 from durable.journal.rules.flow.held import Group, length
 from durable.journal.rules.flow.keys import key_of
 from durable.journal.rules.flow.options import Batching, Debouncing, Flow
@@ -128,11 +128,15 @@ class Gathering:
 
     def taken_back(self, event: str, now: datetime) -> Iterator[Record]:
         """Hold an event no longer, and open nothing for it; `event` is the runtime's id."""
+        sent: Event | None = None
         for group in self._held.of_event(event):
+            sent = group.events[event]
             if len(group.events) > 1:
                 yield EventUnheld(group.id, event, now)
             else:
                 yield GroupClosed(group.id, now)
+        if sent is not None and sent.id != event:  # the id that its sender gave it is free again
+            yield EventSent(event, sent, now, withdrawn=True)
 
     def _key(self, function: str, mode: Mode, expression: Expression | None, event: Event) -> Json:
         return key_of(expression, event, self._complain, what=f"the {mode} of function {function!r}")

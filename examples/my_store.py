@@ -32,10 +32,8 @@ class ListStore:
             if entry.row is not None:
                 rows[entry.run] = entry.row
             elif (row := rows.get(entry.run)) is not None and not entry.ends_run:  # if it had ended, it is open again
-                rows[entry.run] = RunRow(row.id, row.function, row.event, row.opened_at)
-        found = [row for row in reversed(rows.values()) if query.status in (None, row.status or "open")]
-        found = [row for row in found if query.function in (None, row.function) and query.event in (None, row.event)]
-        return found[: query.limit]
+                rows[entry.run] = RunRow(row.id, row.function, row.event, row.opened_at, event_ids=row.event_ids)
+        return query.choose(reversed(rows.values()))
 
     async def prune(self, ended_before: datetime) -> int:
         gone = {r.id for r in await self.find(RunQuery(limit=10**9)) if (r.ended_at or ended_before) < ended_before}

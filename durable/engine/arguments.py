@@ -86,17 +86,31 @@ def looked_up(run_id: object) -> str:
     return plain(run_id)
 
 
-def checked_query(status: object, function: object, event: object, limit: object) -> RunQuery:
+def checked_query(
+    *,
+    status: object = None,
+    function: object = None,
+    event: object = None,
+    event_id: object = None,
+    parent: object = None,
+    opened_after: object = None,
+    opened_before: object = None,
+    before: object = None,
+    limit: object = 100,
+) -> RunQuery:
     """Return the query for `engine.runs`.
 
     Its status may be one that no store knows: "queued", "running" and "waiting" are all open to a store.
 
     Raises:
         TypeError, ValueError: see `RunQuery`; also for an unknown status.
+        KeyError: `before` is a text that no run has as its id.
     """
     word = None if status is None else checked_choice(status, STATUSES, "status")
     id = function.id if isinstance(function, Function) else function
-    return RunQuery(word, id, event, limit)  # type: ignore[arg-type]
+    last = None if before is None else looked_up(before)
+    asked: Any = (word, id, event, limit, event_id, parent, opened_after, opened_before, last)
+    return RunQuery(*asked)
 
 
 def checked_function(function: object, what: str) -> str:

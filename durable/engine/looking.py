@@ -7,6 +7,7 @@ Leaves to `views` the pictures, to `answers` the words for a run that is not the
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -41,15 +42,41 @@ async def runs(
     status: RunStatus | None = None,
     function: Function[Any] | str | None = None,
     event: str | None = None,
+    event_id: str | None = None,
+    parent: str | None = None,
+    opened_after: datetime | None = None,
+    opened_before: datetime | None = None,
+    before: str | None = None,
     limit: int = 100,
 ) -> list[RunInfo]:
     """Return the runs that fit every given condition, newest first, at most `limit`.
 
+    Args:
+        status: "queued", "running", "waiting", "completed", "failed" or "cancelled".
+        function, event: a function or its id, and the name of the event that opened the run.
+        event_id: the id of that event: what `send` returned, or the id that the sender gave it. Runs that an earlier
+            release has opened are found by what `send` returned.
+        parent: the id of the run that invoked it.
+        opened_after, opened_before: aware datetimes; it was opened at the first or later, and before the second.
+        before: a run's id: the list goes on behind that run, as the next page.
+
     Raises:
-        TypeError, ValueError: an unknown status, a negative limit, a name that is not a string.
+        TypeError, ValueError: an unknown status, a negative limit, a name or id that is not a string, an instant that
+            is no aware datetime.
+        KeyError: `before` is the id of no run.
     """
     runtime = inside(engine, "runs")
-    query = checked_query(status, function, event, limit)
+    query = checked_query(
+        status=status,
+        function=function,
+        event=event,
+        event_id=event_id,
+        parent=parent,
+        opened_after=opened_after,
+        opened_before=opened_before,
+        before=before,
+        limit=limit,
+    )
     await runtime.journal.synced()
     return await listed(runtime.store, query, runtime.scheduler.status_of, engine.info)
 

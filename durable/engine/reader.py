@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from functools import partial
 from typing import Any, Self
 
@@ -88,15 +89,31 @@ class Reader(AsyncWith):
         status: RunStatus | None = None,
         function: Function[Any] | str | None = None,
         event: str | None = None,
+        event_id: str | None = None,
+        parent: str | None = None,
+        opened_after: datetime | None = None,
+        opened_before: datetime | None = None,
+        before: str | None = None,
         limit: int = 100,
     ) -> list[RunInfo]:
         """Return the runs that fit every given condition, newest first: see `Engine.runs`.
 
         Raises:
-            TypeError, ValueError: an unknown status, a negative limit, a name that is not a string.
+            TypeError, ValueError: as for `Engine.runs`.
+            KeyError: `before` is the id of no run.
             StoreError: see `open`.
         """
-        query = checked_query(status, function, event, limit)
+        query = checked_query(
+            status=status,
+            function=function,
+            event=event,
+            event_id=event_id,
+            parent=parent,
+            opened_after=opened_after,
+            opened_before=opened_before,
+            before=before,
+            limit=limit,
+        )
         async with self._file() as file:
             live = live_of(await file.live())
             return await listed(file, query, None, partial(_info, file, live))

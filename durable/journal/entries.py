@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import attrs
 
+from durable.events import RESERVED, Event, can_be_kept
 from durable.journal.codec.write import write
 from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed
 from durable.journal.ids import scheduled_run, skipped_by
@@ -53,7 +54,8 @@ class Entries:
             case StepClosed() | StepOpened():  # first, since they are the most frequent
                 return entry_of(record.run, type(record).__name__, write(record))
             case RunOpened():
-                row = _row(record.run, record.function, record.event.name, record.at)
+                event = record.event
+                row = _row(record.run, record.function, event.name, record.at, event_ids=_ids(record.run, event))
                 return entry_of(record.run, "RunOpened", write(record), row)
             case RunClosed():
                 return self._of_ending(record)
@@ -79,7 +81,9 @@ class Entries:
                 return entry_of(record.run, "RunRested", write(record), sums_up=True)
             case RunRetried() if record.reopened:
                 ledger = self._known(record.run)
-                row = RunRow(record.run, ledger.function, ledger.event.name, ledger.opened_at)
+                event = ledger.event
+                ids = _ids(record.run, event)
+                row = RunRow(record.run, ledger.function, event.name, ledger.opened_at, event_ids=ids)
                 return Entry(record.run, "RunRetried", write(record), row=row)
             case _:
                 return Entry(record.run, type(record).__name__, write(record))
@@ -88,8 +92,8 @@ class Entries:
         ledger = self._state.ledgers.get(record.run) or self._known(record.run)
         said = str(record.error) if record.error is not None else record.reason
         error = None if said is None else keepable(said)  # an error's message may hold text that no store can keep
-        name, opened_at = ledger.event.name, ledger.opened_at
-        row = _row(record.run, ledger.function, name, opened_at, record.at, record.status, error)
+        event, opened_at, ids = ledger.event, ledger.opened_at, _ids(record.run, ledger.event)
+        row = _row(record.run, ledger.function, event.name, opened_at, record.at, record.status, error, ids)
         return entry_of(record.run, "RunClosed", write(record), row, ends_run=True)
 
     def _of_event(self, record: EventSent) -> Entry:
@@ -121,7 +125,9 @@ def _setters(of: type) -> list[Callable[[object, object], None]]:
 
 _new = object.__new__
 _put_run, _put_kind, _put_body, _put_ends_run, _put_keep_until, _put_row, _put_sums_up = _setters(Entry)
-_put_id, _put_function, _put_event, _put_opened_at, _put_ended_at, _put_status, _put_error = _setters(RunRow)
+_put_id, _put_function, _put_event, _put_opened_at, _put_ended_at, _put_status, _put_error, _put_event_ids = _setters(
+    RunRow
+)
 
 
 def entry_of(
@@ -149,13 +155,14 @@ def _row(
     ended_at: datetime | None = None,
     status: str | None = None,
     error: str | None = None,
+    event_ids: tuple[str, ...] = (),
 ) -> RunRow:
     is_plain = run.isascii() and function.isascii() and event.isascii() and (error is None or error.isascii())
     is_exact = type(opened_at) is datetime and opened_at.tzinfo is UTC
     if ended_at is not None:
         is_exact = is_exact and type(ended_at) is datetime and ended_at.tzinfo is UTC
-    if not (is_plain and is_exact):
-        return RunRow(run, function, event, opened_at, ended_at, status, error)
+    if event_ids or not (is_plain and is_exact):
+        return RunRow(run, function, event, opened_at, ended_at, status, error, event_ids)
     row = _new(RunRow)
     _put_id(row, run)
     _put_function(row, function)
@@ -164,4 +171,13 @@ def _row(
     _put_ended_at(row, ended_at)
     _put_status(row, status)
     _put_error(row, error)
+    _put_event_ids(row, ())
     return row
+
+
+def _ids(run: str, event: Event) -> tuple[str, ...]:
+    """Return the ids by which a run's event is known and which the run's own id does not show."""
+    id = event.id
+    if id is None or (run.startswith(id) and run.startswith("/", len(id))) or event.name.startswith(RESERVED):
+        return ()
+    return (id,) if id.isascii() or can_be_kept(id) else ()  # an earlier release has let in what no row can hold

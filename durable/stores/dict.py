@@ -13,17 +13,18 @@ from typing import Any
 from durable.errors import StoreCorruptError, StoreError, checked_making
 from durable.events import plain
 from durable.stores.rows import Fields, fields_of, instant, micros, reopened, row_of
-from durable.stores.store import Entry, RunQuery, RunRow
+from durable.stores.store import Entry, RunQuery, RunRow, derives_from, no_run_before
 from durable.timers import shown
 
 _BATCH = "batch/"
 _GENERATION = "generation"
 _OF_A_MAPPING = ("keys", "__getitem__", "__setitem__", "__delitem__", "__iter__", "__len__")
 
-_Fact = tuple[int, str, str, str, bool, int | None, Fields | None, *tuple[bool, ...]]
+_Fact = tuple[int, str, str, str, bool, int | None, Fields | None, *tuple[Any, ...]]
 """An entry as the mapping holds it: number, run, kind, body, ends_run, keep_until in microseconds, row.
 
-One that sums up its run has an eighth item: earlier releases, which would not know its kind, refuse it.
+One that sums up its run has an eighth item: earlier releases, which would not know its kind, refuse it. One whose row
+has ids of events has an eighth, too, which is False, and these as its ninth.
 """
 
 
@@ -90,8 +91,8 @@ class DictStore:
                 for number, entry in enumerate(entries, self._number + 1)
             ]
         )
-        if any([entry.sums_up for entry in entries]):  # noqa: C419
-            batch = tuple([(*fact, True) if one.sums_up else fact for fact, one in zip(batch, entries, strict=True)])
+        if any([entry.sums_up or (entry.row is not None and entry.row.event_ids) for entry in entries]):  # noqa: C419
+            batch = tuple([(*fact, *_more(entry)) for fact, entry in zip(batch, entries, strict=True)])
         try:
             self.mapping[f"{_BATCH}{batch[0][0]}"] = batch
         except Exception as error:
@@ -124,12 +125,20 @@ class DictStore:
         """Return the rows that the query finds, newest run first.
 
         The newest run is the one whose first entry came last.
+
+        Raises:
+            KeyError: the query's `before` is no run that can be found.
         """
         self._check_open()
         found: list[RunRow] = []
-        for run, facts in reversed(self._runs.items()):
+        runs = reversed(self._runs.items())
+        if query.before is not None and not any(run == query.before and _fields(facts) for run, facts in runs):
+            raise no_run_before(query.before)
+        for run, facts in runs:
             if len(found) >= query.limit:
                 break
+            if not _is_of(run, facts[0], query):
+                continue
             fields = _fields(facts)
             if fields is not None and _matches(fields, query):
                 found.append(row_of(run, fields))
@@ -231,8 +240,14 @@ def _checked(mapping: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     return mapping
 
 
+def _more(entry: Entry) -> tuple[Any, ...]:
+    if entry.row is not None and entry.row.event_ids:
+        return entry.sums_up, entry.row.event_ids
+    return (True,) if entry.sums_up else ()
+
+
 def _sums_up(fact: _Fact) -> bool:
-    return len(fact) > 7
+    return len(fact) > 7 and fact[7]
 
 
 def _entry(fact: _Fact) -> Entry:
@@ -255,12 +270,22 @@ def _fields(facts: list[_Fact]) -> Fields | None:
 
 
 def _matches(fields: Fields, query: RunQuery) -> bool:
-    function, event, _, _, status, _ = fields
+    function, event, opened_at, _, status, _ = fields
     return (
         (query.function is None or query.function == function)
         and (query.event is None or query.event == event)
         and (query.status is None or query.status == (status or "open"))
+        and (query.opened_after is None or micros(query.opened_after) <= opened_at)
+        and (query.opened_before is None or opened_at < micros(query.opened_before))
     )
+
+
+def _is_of(run: str, first: _Fact, query: RunQuery) -> bool:
+    """Return whether a run, which has this first fact, is of the event and the parent that a query asks for."""
+    if query.parent is not None and not derives_from(run, query.parent):
+        return False
+    id = query.event_id
+    return id is None or derives_from(run, id) or (len(first) > 8 and id in first[8])
 
 
 def _past(fact: _Fact, before: int) -> bool:

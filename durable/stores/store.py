@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Protocol
 
 import attrs
@@ -19,7 +20,7 @@ from durable.timers import aware, shown
 Kept = Callable[[Exception | None], None]
 """Called with None when a batch is durable, or with the error because of which it may not be."""
 
-_ANY = 1 << 62  # no limit: an older store may hold longer names than are accepted now
+_ANY = 1 << 62  # no limit on names, since an older store may hold longer ones than are accepted now; nor on runs
 
 
 @attrs.frozen
@@ -27,6 +28,8 @@ class RunRow:
     """A run row is what `Store.find` tells about a run.
 
     `status` and `ended_at` are None while the run has not ended. `opened_at` and `ended_at` are aware datetimes in UTC.
+    `event_ids` are ids of events that opened the run, from which its own id does not derive. A run's first row brings
+    them, and its later ones repeat them; a row that is found may lack them.
 
     Raises:
         TypeError, ValueError: at the call, as for an `Entry`.
@@ -39,6 +42,7 @@ class RunRow:
     ended_at: datetime | None = None
     status: str | None = None
     error: str | None = None
+    event_ids: tuple[str, ...] = attrs.field(default=(), eq=False)
 
     def __attrs_post_init__(self) -> None:
         # One condition for the usual case: texts that are plain and ASCII, instants that are exact. There is a row for
@@ -57,6 +61,10 @@ class RunRow:
             what = f"the row of run {shown(self.id)}"
             _put_texts(self, ("id", "function", "event", "status", "error"), what)
             _put_instants(self, ("opened_at", "ended_at"), what)
+        if self.event_ids:
+            what = f"an id of the events of run {shown(self.id)}"
+            ids = tuple([checked_text(id, what, most=_ANY) for id in self.event_ids])
+            object.__setattr__(self, "event_ids", ids)
 
 
 @attrs.frozen
@@ -123,26 +131,77 @@ def _put_instants(made: RunRow | Entry, fields: Iterable[str], what: str) -> Non
 class RunQuery:
     """A run query says which runs to find.
 
-    Every condition that is not None must hold. `status` is "completed", "failed", "cancelled", or "open" for runs that
-    have not ended. At most `limit` runs are found.
+    Every condition that is not None must hold. Runs stand in the order in which they were opened, the newest first.
+
+    Attributes:
+        status: "completed", "failed", "cancelled", or "open" for runs that have not ended.
+        function, event: the function's id, and the name of the event that opened the run.
+        limit: at most so many runs are found.
+        event_id: the run's id is this, "/" and one more name without a "/"; or the id is among its `event_ids`.
+        parent: the run's id is this, "/" and one more name without a "/".
+        opened_after, opened_before: aware datetimes; the run was opened at the first or later, and before the second.
+        before: the id of a run; only runs that stand behind it are found.
 
     Raises:
         TypeError, ValueError: at the call, for a condition that is not a string, or that no store can hold; for a limit
-            that is not an int, or is negative.
+            that is not an int, or is negative; for an instant that is no datetime, or has no time zone.
     """
 
     status: str | None = None
     function: str | None = None
     event: str | None = None
     limit: int = 100
+    event_id: str | None = None
+    parent: str | None = None
+    opened_after: datetime | None = None
+    opened_before: datetime | None = None
+    before: str | None = None
 
     def __attrs_post_init__(self) -> None:
         put = object.__setattr__
-        for field in ("status", "function", "event"):
+        for field in ("status", "function", "event", "event_id", "parent", "before"):
             asked = getattr(self, field)
             if asked is not None:
                 put(self, field, checked_text(asked, f"the {field} of runs to find", most=_ANY))
+        for field in ("opened_after", "opened_before"):
+            when = getattr(self, field)
+            if when is not None:
+                put(self, field, aware(when, what=f"the {field} of runs to find"))
         put(self, "limit", checked_count(self.limit, "the limit of runs to find"))
+
+    def choose(self, rows: Iterable[RunRow]) -> list[RunRow]:
+        """Return the rows that the query finds among those of all runs, which come newest first.
+
+        For a store that has them at hand; one with an index finds them in its own way.
+
+        Raises:
+            KeyError: `before` is the id of none of these runs.
+        """
+        left = iter(rows)
+        if self.before is not None and not any(row.id == self.before for row in left):
+            raise no_run_before(self.before)
+        return list(islice(filter(self._fits, left), min(self.limit, _ANY)))
+
+    def _fits(self, row: RunRow) -> bool:
+        return (
+            self.function in (None, row.function)
+            and self.event in (None, row.event)
+            and self.status in (None, row.status or "open")
+            and (self.opened_after is None or self.opened_after <= row.opened_at)
+            and (self.opened_before is None or row.opened_at < self.opened_before)
+            and (self.parent is None or derives_from(row.id, self.parent))
+            and (self.event_id is None or self.event_id in row.event_ids or derives_from(row.id, self.event_id))
+        )
+
+
+def derives_from(run: str, id: str) -> bool:
+    """Return whether a run's id is another one, "/" and one more name."""
+    return run.startswith(id) and run.startswith("/", len(id)) and "/" not in run[len(id) + 1 :]
+
+
+def no_run_before(run: str) -> KeyError:
+    """Return the error for a query whose `before` is the id of no run."""
+    return KeyError(f"there is no run {shown(run)} in this store, before which others could stand")
 
 
 class Store(Protocol):
@@ -189,7 +248,11 @@ class Store(Protocol):
         """Yield every entry of one run in append order, ended or not."""
 
     async def find(self, query: RunQuery) -> list[RunRow]:
-        """Return the rows of the runs that the query finds, newest first."""
+        """Return the rows of the runs that the query finds, newest first.
+
+        Raises:
+            KeyError: the query's `before` is no run that can be found.
+        """
 
     async def prune(self, ended_before: datetime) -> int:
         """Delete runs that ended before an instant; return how many.

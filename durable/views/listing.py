@@ -11,6 +11,7 @@ from typing import Protocol
 
 import attrs
 
+from durable.events import FAILED
 from durable.journal import RunStatus
 from durable.stores import RunQuery, RunRow
 from durable.views.info import RunInfo, row_info
@@ -51,24 +52,27 @@ async def listed(
             one = await info(row.id)
         except Exception as error:  # the others can be shown all the same
             one = row_info(row, None if status_of is None else status_of(row.id), error)
-        if query.status in (None, one.status):  # it may have gone on while it was read
+        if query.status in (None, one.status) and _is_of(one, query):  # it may have gone on while it was read
             found.append(one)
     return found
 
 
 async def _named(store: Finding, query: RunQuery) -> AsyncIterator[RunRow]:
-    """Yield the rows that a query names.
+    """Yield the rows that a query names, and where these are not known to a store, the rows of more runs.
 
-    For "queued", "running" and "waiting", which no row holds, yield the rows of all runs that have not ended.
+    For "queued", "running" and "waiting", which no row holds, these are all runs that have not ended. Which run has
+    invoked a run, or only has an id that begins alike, no row says either.
     """
-    if query.status not in LIVE:
+    is_live = query.status in LIVE
+    if not is_live and query.parent is None and query.event_id is None:
         for row in await store.find(query):
             yield row
         return
     seen: set[str] = set()
     limit = max(query.limit, _ROWS_AT_FIRST)
+    asked = attrs.evolve(query, status="open") if is_live else query
     while query.limit:
-        rows = await store.find(attrs.evolve(query, status="open", limit=limit))
+        rows = await store.find(attrs.evolve(asked, limit=limit))
         for row in rows:
             if row.id not in seen:  # runs opened since the last look come first and push known ones down
                 seen.add(row.id)
@@ -76,3 +80,14 @@ async def _named(store: Finding, query: RunQuery) -> AsyncIterator[RunRow]:
         if len(rows) < limit:
             return
         limit *= 4
+
+
+def _is_of(one: RunInfo, query: RunQuery) -> bool:
+    """Return whether the run asked for as a parent has invoked a run, and whether its event is the one asked for."""
+    if query.parent is not None and one.parent != query.parent:
+        return False
+    if query.event_id is None:
+        return True
+    # A run may have the id that is asked for: what it has invoked, and its failure handler, are not of the event.
+    is_below = one.parent == query.event_id
+    return not is_below and not (one.event.name == FAILED and one.event.data.get("run_id") == query.event_id)

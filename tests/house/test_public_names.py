@@ -64,8 +64,8 @@ MEMBERS = {
     "Run": "id result info cancel",
     "RunInfo": "id function_id status event events output error reason attempt opened_at ended_at steps waiting_for "
     "record parent forked_from to_dict export",
-    "RunQuery": "status function event limit",
-    "RunRow": "id function event opened_at ended_at status error",
+    "RunQuery": "status function event limit event_id parent opened_after opened_before before choose",
+    "RunRow": "id function event opened_at ended_at status error event_ids",
     "Sender": "path open close send send_signal start cancel retry unsend",
     "Signal": "name data",
     "Singleton": "mode key",

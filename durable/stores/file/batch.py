@@ -14,6 +14,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from durable.errors import StoreCorruptError
+from durable.stores.file import schema
 from durable.stores.file.checksums import ENTRY_COLUMNS, RUN_COLUMNS, BareRow, EntryRow, Place, RunRecord, seal_run
 
 _SIZES = (64, 8, 1)
@@ -24,6 +25,7 @@ _TURN_RUN = (
     "UPDATE runs SET open = ?, last = ?, function = ?, event = ?, opened_at = ?, ended_at = ?, status = ?, error = ?, "
     "crc = ? WHERE no = ?"
 )
+_OPENED_BY = f"INSERT OR IGNORE INTO {schema.BY_EVENT} (event, run) VALUES (?, ?)"
 _FIND_RUNS = f"SELECT {RUN_COLUMNS} FROM runs WHERE id IN (?"
 
 _T = TypeVar("_T")
@@ -59,16 +61,18 @@ class Batch:
         bare, rows: rows of the journal; nearly all are bare.
         turned: by number, the runs that open, end, or are opened again.
         before: the highest number of a run before this.
+        openers: ids of events that have opened runs, with the numbers of these.
         format: the least format of a store that may hold the rows.
     """
 
-    __slots__ = ("bare", "before", "format", "rows", "turned")
+    __slots__ = ("bare", "before", "format", "openers", "rows", "turned")
 
     def __init__(self, before: int) -> None:
         self.bare: list[BareRow] = []
         self.rows: list[EntryRow] = []
         self.turned: dict[int, Place] = {}
         self.before = before
+        self.openers: list[tuple[str, int]] = []
         self.format = 0
 
     def needs(self, format: int) -> None:
@@ -88,3 +92,6 @@ class Batch:
         known = [(*record[2:], record[0]) for record in records if record[0] <= self.before]
         if known and connection.executemany(_TURN_RUN, known).rowcount != len(known):
             raise StoreCorruptError("the row of a run is not there any more: restore a copy")
+        if self.openers:
+            schema.make_later_tables(connection)
+            connection.executemany(_OPENED_BY, self.openers)

@@ -36,6 +36,7 @@ from durable.stores.file.checksums import (
     unseal,
 )
 from durable.stores.file.inbox import Inbox, message_of
+from durable.stores.file.queries import matching
 from durable.stores.file.reading import ReadConnection
 from durable.stores.file.witness import place_in, values_in
 from durable.stores.rows import row_of
@@ -110,19 +111,10 @@ class Reader:
         return None if record is None else place_in(connection, record)
 
     def find(self, query: RunQuery) -> list[RunRow]:
-        """Return the rows that match a query, the highest number first."""
+        """Return the rows that match a query, the highest number first; see `queries.matching`."""
         if query.limit <= 0:
             return []
-        conditions, values = ["function IS NOT NULL"], []
-        for column, value in (("function", query.function), ("event", query.event), ("status", query.status)):
-            if column == "status" and value == "open":
-                conditions.append("status IS NULL")
-            elif value is not None:
-                conditions.append(f"{column} = ?")
-                values.append(value)
-        text = f"SELECT {RUN_COLUMNS} FROM runs WHERE {' AND '.join(conditions)} ORDER BY no DESC LIMIT ?"
-        bound = *values, min(query.limit, 1 << 62)
-        places = self._read(lambda connection: _places(connection, connection.execute(text, bound).fetchall()))
+        places = self._read(lambda connection: _places(connection, matching(connection, query)))
         return [row_of(place.id or "", place.fields) for place in places if place.fields is not None]
 
     def open_runs(self, prefix: str) -> list[str]:

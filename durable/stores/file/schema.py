@@ -47,6 +47,13 @@ _TABLES = {
     "mark": "CREATE TABLE mark (one INTEGER PRIMARY KEY, last INTEGER NOT NULL, pruned INTEGER NOT NULL, "
     "runs INTEGER NOT NULL, forgotten INTEGER NOT NULL, crc INTEGER NOT NULL)",
 }
+BY_EVENT = "runs_by_event"
+# Tables that a store gets when it first needs them, in a transaction that raises its format.
+_LATER_TABLES = {
+    BY_EVENT: f"CREATE TABLE {BY_EVENT} (event TEXT NOT NULL, run INTEGER NOT NULL, PRIMARY KEY (event, run)) "
+    "WITHOUT ROWID",
+    f"{BY_EVENT}_run": f"CREATE INDEX {BY_EVENT}_run ON {BY_EVENT} (run)",
+}
 _CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _KEPT_OUT = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 _SHARING = frozenset(
@@ -144,6 +151,18 @@ def raise_format(connection: sqlite3.Connection, format: int) -> None:
     connection.execute(f"PRAGMA user_version = {format:d}")
 
 
+def has_table(connection: sqlite3.Connection, name: str) -> bool:
+    """Return whether there is a table or an index of this name."""
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone() is not None
+
+
+def make_later_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables that not every store has, unless they are there, inside the open transaction."""
+    if not has_table(connection, BY_EVENT):
+        for table in _LATER_TABLES.values():
+            connection.execute(table)
+
+
 def configure(connection: sqlite3.Connection, path: str, synchronous: int) -> None:
     """Make the settings on which durability depends, and read them back.
 
@@ -176,6 +195,8 @@ def check_tables(connection: sqlite3.Connection, path: str, wanted: Mapping[str,
         StoreCorruptError: one of ours is missing, or another than it was made.
         StoreError: a table of ours has a foreign trigger or index.
     """
+    if wanted is _TABLES and has_table(connection, BY_EVENT):
+        wanted = _TABLES | _LATER_TABLES
     found: dict[str, object] = {}
     for kind, name, table, sql in connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"):
         kind, name, table, sql = text(kind), text(name), text(table), text(sql)

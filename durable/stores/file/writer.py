@@ -243,6 +243,9 @@ class Writer:
             else:
                 fields = None if entry.row is None else fields_of(entry.row)
                 rows.append(seal(entry, fields, last, place.no, place.last))
+                if not place.last and entry.row is not None and entry.row.event_ids:
+                    batch.openers += [(id, place.no) for id in entry.row.event_ids]
+                    batch.needs(schema.LATER)
                 self._turn(place, fields, ends=entry.ends_run)
                 batch.turned[place.no] = place
             place.last = last
@@ -321,6 +324,8 @@ class Writer:
         taken = self._delete(connection, "run = ?", no, room)
         if taken < room:
             connection.execute("DELETE FROM runs WHERE no = ?", (no,))
+            if schema.has_table(connection, schema.BY_EVENT):
+                connection.execute(f"DELETE FROM {schema.BY_EVENT} WHERE run = ?", (no,))
             self._forgotten += 1
             return taken + 1, known
         place.id = place.fields = None

@@ -38,6 +38,7 @@ import attrs
 
 from durable.stores import Entry, RunQuery
 from durable.testing.contract.of_entries import OF_ENTRIES
+from durable.testing.contract.of_finding import OF_FINDING
 from durable.testing.contract.of_loss import OF_DAMAGE, OF_DEATHS, Damage, ReopenAfterDeath
 from durable.testing.contract.of_runs import OF_RUNS
 from durable.testing.contract.of_text import of_text
@@ -104,7 +105,7 @@ def store_contract(
 
 
 def _checks() -> Iterator[tuple[str, Promise]]:
-    for body in (*OF_ENTRIES, *OF_RUNS, *OF_WAYS):
+    for body in (*OF_ENTRIES, *OF_RUNS, *OF_FINDING, *OF_WAYS):
         yield body.__name__, body
     yield from of_text()
     for name, text in _TEXTS.items():

@@ -28,6 +28,10 @@ TEXTS: dict[str, Callable[[Any], Any]] = {
     "error": lambda text: attrs.evolve(ROW, error=text).error,
     "status of a query": lambda text: RunQuery(status=text).status,
     "function of a query": lambda text: RunQuery(function=text).function,
+    "event_id of a query": lambda text: RunQuery(event_id=text).event_id,
+    "parent of a query": lambda text: RunQuery(parent=text).parent,
+    "before of a query": lambda text: RunQuery(before=text).before,
+    "id of the events": lambda text: attrs.evolve(ROW, event_ids=(text,)).event_ids[0],
     "event of a query": lambda text: RunQuery(event=text).event,
 }
 
@@ -60,6 +64,8 @@ def test_a_text_that_must_be_there_may_not_be_missing(field: str) -> None:
 
 INSTANTS: dict[str, Callable[[Any], Any]] = {
     "keep_until": lambda when: Entry("", "k", "b", keep_until=when).keep_until,
+    "opened_after": lambda when: RunQuery(opened_after=when).opened_after,
+    "opened_before": lambda when: RunQuery(opened_before=when).opened_before,
     "opened_at": lambda when: attrs.evolve(ROW, opened_at=when).opened_at,
     "ended_at": lambda when: attrs.evolve(ROW, ended_at=when).ended_at,
 }

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
-from durable import Entry, FileStore
+from durable import Entry, FileStore, RunRow, StoreError
 from durable.journal.records import Record
 from durable.stores.file import schema
 
@@ -67,3 +68,29 @@ def test_a_later_kind_raises_the_format_wherever_its_entry_stands(tmp_path: Path
 def test_a_rest_alone_raises_it_to_2(tmp_path: Path) -> None:
     entries = [Entry("r", "StepClosed", "{}"), Entry("r", "RunRested", "{}", sums_up=True)]
     assert formats_after(tmp_path / "s.db", *entries) == [1, 2]
+
+
+def opened(run: str, *event_ids: str) -> Entry:
+    row = RunRow(run, "f", "e", datetime(2030, 1, 1, tzinfo=UTC), event_ids=event_ids)
+    return Entry(run, "RunOpened", "{}", row=row)
+
+
+def test_a_run_that_is_found_by_an_id_of_its_event_raises_it_too(tmp_path: Path) -> None:
+    entries = opened("r"), opened("s", "order-7"), opened("t"), opened("u", "order-8")
+    assert formats_after(tmp_path / "s.db", *entries) == [1, 3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (f"CREATE TRIGGER theirs AFTER INSERT ON {schema.BY_EVENT} BEGIN SELECT 1; END", "foreign trigger 'theirs'"),
+        (f"DROP INDEX {schema.BY_EVENT}_run", f"lacks its index '{schema.BY_EVENT}_run'"),
+        (f"ALTER TABLE {schema.BY_EVENT} ADD COLUMN theirs", "has another table"),
+    ],
+)
+def test_the_table_of_these_ids_must_be_as_it_was_made(tmp_path: Path, change: str, said: str) -> None:
+    formats_after(tmp_path / "s.db", opened("s", "order-7"))
+    with closing(sqlite3.connect(tmp_path / "s.db")) as connection:
+        connection.execute(change)
+    with pytest.raises(StoreError, match=said):
+        asyncio.run(FileStore(tmp_path / "s.db").open())

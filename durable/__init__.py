@@ -38,7 +38,8 @@ _NAMES = {
     "SignalConflictError StepError StoreCorruptError StoreError StoreLockedError",
     "events": "EvaluationError Event Signal expressions",
     "functions": "Batch Cancel Concurrency Context CurrentStep Debounce Function Group Priority Progress RateLimit "
-    "Singleton Step StepOptions Throttle Timeouts TriggerEvent current_context current_step function progress",
+    "Singleton Step StepOptions Throttle Timeouts TriggerCron TriggerEvent TriggerEvery "
+    "current_context current_step function progress",
     "journal": "Backoff Limits converter",
     "stores": "DictStore Entry FileStore RunQuery RunRow Store",
     "timers": "Clock Duration",

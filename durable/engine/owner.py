@@ -187,6 +187,7 @@ class Owner:
             self._has_recovered = True
             self._parts.notices.opened(self._parts.settings.store)
             await runtime.scheduler.deadlines.recover()  # last: if opening fails, nothing may have come due
+            await runtime.scheduler.ticker.recover(runtime.clock.now() if runtime.was_closed else None)
             await self._serve()
             if (drained := self._parts.settings.drained) is not None:
                 await drained(runtime)

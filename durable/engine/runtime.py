@@ -54,7 +54,7 @@ class Runtime:
         )
         self.ids = Ids()
         self.starting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self.is_drained = self.is_abandoned = False
+        self.is_drained = self.is_abandoned = self.was_closed = False
         self._stopping: asyncio.Task[None] | None = None
         self.journal.on_failure = self._fail
         parts.registry.declared = self.declare
@@ -132,7 +132,8 @@ class Runtime:
         for declaration in self.state.functions.values():
             self.state.unpark_unstarted(declaration)
         ledgers = list(self.state.ledgers.values())
-        self.recovery.recover(ledgers, was_clean=last is None or isinstance(last, EngineClosed))
+        self.was_closed = isinstance(last, EngineClosed)
+        self.recovery.recover(ledgers, was_clean=last is None or self.was_closed)
         for number, ledger in enumerate(ledgers):
             ledger.close_turns()
             self.scheduler.starts.recovered(ledger)
@@ -156,6 +157,7 @@ class Runtime:
         self.state.unpark_unstarted(self.state.functions[function.id])
         self.scheduler.deadlines.arm_groups(function.id)
         self.scheduler.starts.declared(self.state.functions[function.id])
+        self.scheduler.ticker.declare(self.state.functions[function.id])
         for run in [run for run in self.state.unfinished() if run.function == function.id]:
             self.scheduler.deadlines.arm_timeouts(run)
             self.scheduler.begin(run.run)

@@ -34,6 +34,9 @@ FAILED = "durable/function.failed"
 CANCELLED = "durable/function.cancelled"
 
 
+TIMER = "durable/scheduled.timer"
+
+
 LIFECYCLE = frozenset({FINISHED, FAILED, CANCELLED})
 
 

@@ -8,6 +8,7 @@ Leaves to `scheduler` the carrying out of requests.
 
 from durable.functions.annotations import return_type
 from durable.functions.context import Context, Group, current_context
+from durable.functions.crons import TriggerCron, TriggerEvery, checked_rule
 from durable.functions.current import (
     BODY,
     CURRENT,
@@ -67,7 +68,9 @@ __all__ = [
     "StepOptions",
     "Throttle",
     "Timeouts",
+    "TriggerCron",
     "TriggerEvent",
+    "TriggerEvery",
     "Trying",
     "WaitForEventRequest",
     "WaitForSignalRequest",
@@ -77,6 +80,7 @@ __all__ = [
     "check_not_nested",
     "check_outside",
     "checked_handler",
+    "checked_rule",
     "checked_signal",
     "checked_step_id",
     "current_context",

@@ -17,6 +17,7 @@ import attrs
 
 from durable.events import Expression, checked_name, is_str, plain
 from durable.functions.context import Context
+from durable.functions.crons import TriggerCron, TriggerEvery, rule_of_ticks
 from durable.functions.flow import Batch, Concurrency, Debounce, Priority, RateLimit, Singleton, Throttle, flow_of
 from durable.functions.handler import Declared
 from durable.functions.options import Timeouts
@@ -31,6 +32,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 Code = Callable[[Context], Coroutine[Any, Any, T]]
+AnyTrigger = TriggerEvent | TriggerCron | TriggerEvery
 
 
 @answering(start="engine.start(function, data)", invoke="engine.invoke(function, data)", run="durable.run(function)")
@@ -44,7 +46,7 @@ class Function(Declared, Generic[T_co]):
 
     id: str = attrs.field(converter=plain)
     code: Code[T_co] = attrs.field()
-    triggers: tuple[TriggerEvent, ...] = ()
+    triggers: tuple[AnyTrigger, ...] = ()
     _policy: Policy = attrs.field(factory=Policy)
     on_failure: Function[Any] | None = None
     cancel: tuple[Cancel, ...] = ()
@@ -78,13 +80,14 @@ def declaration_of(function: Function[Any]) -> Declaration:
     """Return a function as the engine's rules use it, with its expressions parsed."""
     return Declaration(
         function.id,
-        tuple(trigger_of(function.id, one) for one in function.triggers),
+        tuple(trigger_of(function.id, one) for one in function.triggers if isinstance(one, TriggerEvent)),
         tuple(map(rule_of, function.cancel)),
         function.idempotency,
         None if function.on_failure is None else function.on_failure.id,
         function.timeouts.start,
         function.timeouts.finish,
         _flow_of(function),
+        tuple(rule_of_ticks(one) for one in function.triggers if not isinstance(one, TriggerEvent)),
     )
 
 
@@ -124,19 +127,23 @@ def _checked_name(id: object, code: object) -> str:
     return checked_name(named, "the name of a function's code, which is its id,")
 
 
-def _checked_triggers(trigger: object, *, what: str) -> tuple[TriggerEvent, ...]:
+def _checked_triggers(trigger: object, *, what: str) -> tuple[AnyTrigger, ...]:
     given = () if trigger is None else trigger
-    if isinstance(given, str | TriggerEvent):
+    if isinstance(given, str | AnyTrigger):
         given = (given,)
     if not isinstance(given, Sequence):
         raise TypeError(
-            f"the trigger of {what} must be an event's name, a TriggerEvent or a sequence, not {shown(given)}"
+            f"the trigger of {what} must be an event's name, a TriggerEvent, a TriggerCron, a TriggerEvery or a "
+            f"sequence, not {shown(given)}"
         )
-    triggers = []
+    triggers: list[AnyTrigger] = []
     for one in given:
-        if not isinstance(one, str | TriggerEvent):
-            raise TypeError(f"a trigger of {what} must be an event's name or a TriggerEvent, not {shown(one)}")
-        triggers.append(one if isinstance(one, TriggerEvent) else TriggerEvent(one))
+        if not isinstance(one, str | AnyTrigger):
+            raise TypeError(
+                f"a trigger of {what} must be an event's name, a TriggerEvent, a TriggerCron or a TriggerEvery, not "
+                f"{shown(one)}"
+            )
+        triggers.append(TriggerEvent(one) if isinstance(one, str) else one)
     return tuple(triggers)
 
 
@@ -215,7 +222,7 @@ def function(trigger: Code[T]) -> Function[T]: ...
 
 @overload
 def function(
-    trigger: str | TriggerEvent | Sequence[str | TriggerEvent] | None = None,
+    trigger: str | AnyTrigger | Sequence[str | AnyTrigger] | None = None,
     *,
     id: str | None = None,
     retries: int = 4,
@@ -262,8 +269,8 @@ def function(
     It registers nothing: give the function to an engine.
 
     Args:
-        trigger: the events that open a run: a name, a pattern, a TriggerEvent, or a sequence of these. None: the
-            function runs only when it is started or invoked.
+        trigger: the events and ticks that open a run: a name, a pattern, a TriggerEvent, a TriggerCron, a TriggerEvery,
+            or a sequence of these. None: the function runs only when it is started or invoked.
         id: the id under which the function is recorded; default: the code's name. A new id makes a new function:
             unfinished runs under the old id stay parked.
         retries: how often the function is called again after an error of its own; finished steps then answer from the

@@ -20,7 +20,18 @@ from durable.journal.codec.write import read, write
 from durable.journal.entries import Entries
 from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed
 from durable.journal.history import History, ends_in, ends_of, folded, holds, ledger_of
-from durable.journal.ids import HELD, PREFIX_END, Ids, is_fresh, opened_run, scheduled_run, sent_event
+from durable.journal.ids import (
+    HELD,
+    PREFIX_END,
+    Ids,
+    cron_runs,
+    is_fresh,
+    opened_run,
+    schedule_runs,
+    scheduled_run,
+    sent_event,
+    tick_run,
+)
 from durable.journal.records import (
     Cancelled,
     Ending,
@@ -73,7 +84,17 @@ from durable.journal.rules.retries import (
     checked_retries,
     chosen_errors,
 )
+from durable.journal.rules.schedules.ticking import Ticking, table_made, table_of
+from durable.journal.rules.schedules.timetable import CronRule, Moved, Timetable
 from durable.journal.rules.state import KEPT, State
+from durable.journal.schedule_records import (
+    FunctionPaused,
+    FunctionResumed,
+    Missed,
+    ScheduleEnded,
+    ScheduleMade,
+    TicksPassed,
+)
 from durable.journal.writer import Journal
 
 __all__ = [
@@ -90,6 +111,7 @@ __all__ = [
     "CancelRule",
     "Cancelled",
     "Choice",
+    "CronRule",
     "Debouncing",
     "Decisions",
     "Declaration",
@@ -106,6 +128,8 @@ __all__ = [
     "ForEvent",
     "ForSignal",
     "Fork",
+    "FunctionPaused",
+    "FunctionResumed",
     "GroupClosed",
     "History",
     "Ids",
@@ -113,6 +137,8 @@ __all__ = [
     "Ledger",
     "Limits",
     "MessageTaken",
+    "Missed",
+    "Moved",
     "Ok",
     "Outcome",
     "ParkedRun",
@@ -132,6 +158,8 @@ __all__ = [
     "RunRetried",
     "RunStarted",
     "RunStatus",
+    "ScheduleEnded",
+    "ScheduleMade",
     "SlotRoom",
     "Slots",
     "Sole",
@@ -141,6 +169,9 @@ __all__ = [
     "StepKind",
     "StepOpened",
     "StepRetried",
+    "Ticking",
+    "TicksPassed",
+    "Timetable",
     "Until",
     "Verdict",
     "Wait",
@@ -155,6 +186,7 @@ __all__ = [
     "checked_retries",
     "chosen_errors",
     "converter",
+    "cron_runs",
     "decode",
     "enclose",
     "encode",
@@ -182,10 +214,14 @@ __all__ = [
     "reopen",
     "rest_of",
     "run_too_large",
+    "schedule_runs",
     "scheduled_run",
     "sent_event",
     "set_trace",
     "stamped",
+    "table_made",
+    "table_of",
+    "tick_run",
     "told",
     "too_many_steps",
     "trace_of",

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import assert_never
 
 import attrs
 
 from durable.events import RESERVED, Event, can_be_kept
 from durable.journal.codec.write import write
 from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed
-from durable.journal.ids import scheduled_run, skipped_by
+from durable.journal.ids import pause_fact, schedule_fact, scheduled_run, skipped_by, ticks_fact
 from durable.journal.records import (
     Counted,
     EngineClosed,
@@ -22,15 +23,28 @@ from durable.journal.records import (
     KeyClaimed,
     MessageTaken,
     Record,
+    RunAdmitted,
     RunClosed,
     RunOpened,
     RunRested,
+    RunResumed,
     RunRetried,
+    RunStarted,
     StepClosed,
     StepOpened,
+    StepRetried,
 )
 from durable.journal.rules.ledger import Ledger
 from durable.journal.rules.state import KEPT, State
+from durable.journal.schedule_records import (
+    FunctionPaused,
+    FunctionResumed,
+    ScheduleEnded,
+    ScheduleMade,
+    ScheduleRecord,
+    TicksPassed,
+    TicksReplaced,
+)
 from durable.stores import Entry, RunRow, message_run
 from durable.timers import after, keepable
 
@@ -85,8 +99,10 @@ class Entries:
                 ids = _ids(record.run, event)
                 row = RunRow(record.run, ledger.function, event.name, ledger.opened_at, event_ids=ids)
                 return Entry(record.run, "RunRetried", write(record), row=row)
-            case _:
+            case RunAdmitted() | RunResumed() | RunStarted() | RunRetried() | StepRetried():
                 return Entry(record.run, type(record).__name__, write(record))
+            case _:
+                return _of_schedules(record)
 
     def _of_ending(self, record: RunClosed) -> Entry:
         ledger = self._state.ledgers.get(record.run) or self._known(record.run)
@@ -113,6 +129,27 @@ class Entries:
         if ledger is None:
             raise KeyError(f"there is no run {run!r} that has not ended")
         return ledger
+
+
+def _of_schedules(record: ScheduleRecord) -> Entry:
+    # Each is kept as a run of its own, of which the last record is enough. It ends with what replaces the fact.
+    kind, body = type(record).__name__, write(record)
+    match record:
+        case TicksPassed():
+            return Entry(ticks_fact(record.of, record.number), kind, body)
+        case TicksReplaced():
+            return Entry(ticks_fact(record.of, record.number), kind, body, ends_run=True)
+        case ScheduleMade():
+            return Entry(schedule_fact(record.id), kind, body, sums_up=True)
+        case ScheduleEnded():
+            return Entry(schedule_fact(record.id), kind, body, ends_run=True)
+        case FunctionPaused():
+            return Entry(pause_fact(record.function), kind, body, sums_up=True)
+        case FunctionResumed():
+            is_over = not record.spans
+            return Entry(pause_fact(record.function), kind, body, ends_run=is_over, sums_up=not is_over)
+        case _:
+            assert_never(record)
 
 
 # These make the frequent entries in a quarter of the time, without the constructor's checks: the parts were made or

@@ -30,7 +30,7 @@ def folded(entries: Iterable[Entry]) -> Ledger | None:
         if isinstance(record, RunOpened) and ledger is None:
             ledger = Ledger.opened(record)
         elif not isinstance(record, RunRecord):
-            return None  # a scheduled or held event or a message, which is kept as a run of its own
+            return None  # a fact that is kept as a run of its own
         elif ledger is None:
             raise StoreCorruptError(f"a {entry.kind} of run {entry.run!r} is recorded, but not its opening")
         else:

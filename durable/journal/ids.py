@@ -86,6 +86,36 @@ def skipped_by(by: str) -> str:
     return f"durable/skipped/{by}"
 
 
+def cron_runs(function: str) -> str:
+    """Return how the ids of the runs begin that a function's own cron triggers open."""
+    return f"cron/{part(function)}"
+
+
+def schedule_runs(schedule: str) -> str:
+    """Return how the ids of the runs begin that a schedule opens."""
+    return f"schedule/{part(schedule)}"
+
+
+def tick_run(of: str, tick: datetime) -> str:
+    """Return the id of the run that a tick opens; `of` is how the ids of its timetable begin."""
+    return f"{of}/{tick.replace(tzinfo=None).isoformat()}Z"
+
+
+def ticks_fact(of: str, number: int) -> str:
+    """Return the run as which it is kept how far the ticks of a timetable are done with."""
+    return f"durable/ticks/{of}/{number}"
+
+
+def schedule_fact(schedule: str) -> str:
+    """Return the run as which a schedule is kept, until it is taken back."""
+    return f"durable/schedule/{schedule}"
+
+
+def pause_fact(function: str) -> str:
+    """Return the run as which a function's pause is kept."""
+    return f"durable/pause/{function}"
+
+
 def _again(number: int) -> str:
     """Return the suffix of an id that is derived once more, or "".
 

@@ -18,6 +18,7 @@ import attrs
 from durable.errors import RecordedError
 from durable.events import Event, Json
 from durable.journal.gathered import EventSkipped, Gathered
+from durable.journal.schedule_records import ScheduleRecord
 
 RunStatus = Literal["queued", "running", "waiting", "completed", "failed", "cancelled"]
 
@@ -382,7 +383,7 @@ RunRecord = (
 )
 
 
-Fact = EventSent | Gathered | EventSkipped | KeyClaimed | Counted | MessageTaken | EngineClosed
+Fact = EventSent | Gathered | EventSkipped | KeyClaimed | Counted | MessageTaken | EngineClosed | ScheduleRecord
 
 
 Record = Fact | RunRecord

@@ -48,6 +48,7 @@ from durable.scheduler.session import Session
 from durable.scheduler.starts import Starts
 from durable.scheduler.stopping import ClosingTime, end, has_left, stop
 from durable.scheduler.strays import CAN_LOOK, Strays
+from durable.scheduler.ticker import Ticker
 
 # In one turn of the loop. A run that begins takes up to 96 rounds until its first outcome is delivered: with more at a
 # time, thousands of them would be half way at once.
@@ -93,7 +94,8 @@ class Scheduler:
         self.deadlines = Deadlines(parts, self._begin_when_durable, self._try_again)
         self.starts = Starts(parts, self._begin_when_durable)
         self._bounded = self.starts.rooms_of
-        for follower in (self.deadlines, self, self.parking, parts.notices):
+        self.ticker = Ticker(parts, self._spawn)
+        for follower in (self.deadlines, self, self.parking, self.ticker, parts.notices):
             parts.journal.follow(follower)
 
     # Records.

@@ -17,7 +17,7 @@ import attrs
 
 from durable.engine import Runtime
 from durable.events import Event, Listener, at_path, same_value, seen_by_filters
-from durable.functions import Function
+from durable.functions import Function, TriggerEvent
 from durable.scheduler import Session
 from durable.testing.source_lines import UNKNOWN, awaited_line
 from durable.views import RunInfo
@@ -138,7 +138,12 @@ def unheard(functions: Iterable[Function[Any]], bus: Any, sent: Sent, now: datet
         return f"event {name!r} comes at {sent.at}: move the clock with lab.advance"
     if bus.is_heard(name):
         return ""
-    triggers = {trigger.event: function.id for function in functions for trigger in function.triggers}
+    triggers = {
+        trigger.event: function.id
+        for function in functions
+        for trigger in function.triggers
+        if isinstance(trigger, TriggerEvent)
+    }
     waits = {listener.event: _who(listener) for listener in bus.listeners()}
     whose = {**{event: f"function {function!r}" for event, function in triggers.items()}, **waits}
     like = get_close_matches(name, whose, 1, 0.6)

@@ -5,6 +5,7 @@ Leaves to `scheduler` the consequences of a deadline that is due.
 """
 
 from durable.timers.clock import Clock, Handle, SystemClock, exact
+from durable.timers.cron import EveryTicks, Ticks, brought_in, cron_ticks, is_tick, last_tick
 from durable.timers.durations import Duration, after, aware, duration, span_or_instant
 from durable.timers.loop import asyncio_loop
 from durable.timers.names import answering, explained, lack_of
@@ -15,19 +16,25 @@ from durable.timers.wheel import TimerWheel
 __all__ = [
     "Clock",
     "Duration",
+    "EveryTicks",
     "Handle",
     "SystemClock",
+    "Ticks",
     "TimerWheel",
     "after",
     "answering",
     "asyncio_loop",
     "aware",
+    "brought_in",
+    "cron_ticks",
     "duration",
     "exact",
     "explained",
     "few",
+    "is_tick",
     "keepable",
     "lack_of",
+    "last_tick",
     "on_a_line",
     "retry_after_of",
     "shown",

@@ -76,9 +76,11 @@ MEMBERS = {
     "Throttle": "limit period key burst counts",
     "Timeouts": "start finish",
     "TortureReport": "function ending steps batches crashes rebuilds orders endings",
+    "TriggerCron": "cron tz jitter missed",
     "TriggerEvent": "event if_exp",
     "Wait": "step kind event signal filter until run queue position",
     "Why": "text waits to_dict",
+    "TriggerEvery": "every jitter missed",
     "VirtualClock": "now call_at next_due advance advance_to",
 }
 # Internals that are shown nevertheless. This may only become less.

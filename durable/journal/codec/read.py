@@ -343,6 +343,10 @@ def _run_closed(head: Head, value: Json | None) -> RunClosed:
     return RunClosed(_text(head["run"]), status, at, value, error, reason)
 
 
+# What the readers of other records need, too.
+text, whole, listed, instant, instant_or_none = _text, _whole, _list, _instant, _instant_or_none
+following, refuse_value = _following, _refuse_value
+
 READERS: dict[str, Callable[[Head, Json | None], Record]] = {
     "EventSent": _event_sent,
     "EventHeld": _event_held,

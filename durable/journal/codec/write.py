@@ -22,6 +22,7 @@ import attrs
 from durable.errors import CodecError, RecordedError, StoreCorruptError
 from durable.events import Event, Json
 from durable.journal.codec.read import OK, READERS
+from durable.journal.codec.read_schedules import SCHEDULE_READERS
 from durable.journal.codec.recorded import RecordedEvent, recorded_event
 from durable.journal.codec.tags import MARK, dumps, loads
 from durable.journal.codec.values import decode, encode
@@ -47,6 +48,7 @@ from durable.journal.records import (
     Until,
     Wait,
 )
+from durable.journal.schedule_records import FunctionPaused, FunctionResumed, ScheduleMade
 
 _MEMBERS = frozenset((*get_args(Outcome), *get_args(Wait)))
 _APART = {
@@ -55,6 +57,7 @@ _APART = {
     KeyClaimed: "key",
     Counted: "key",
     RunClosed: "output",
+    ScheduleMade: "data",
 }  # what stands on a line of its own
 _NAMES: dict[type, list[str]] = {
     cls: [field.name for field in attrs.fields(cls) if field.name != _APART.get(cls)]
@@ -71,6 +74,9 @@ _LATER: dict[type, tuple[str, ...]] = {
     ForSignal: ("ask",),
     RunRested: ("started_at", "reopenings", "since", "singleton", "other_ids"),
     EventHeld: ("replaces",),
+    ScheduleMade: ("jitter",),
+    FunctionPaused: ("spans",),
+    FunctionResumed: ("spans",),
 }  # written only if they are set: most are not, or earlier releases did not have these fields
 Parts = tuple[str, Json | None]  # a record's own fields as JSON, and the text of the user's value that follows them
 
@@ -114,7 +120,7 @@ def read(kind: str, body: str) -> Record:
     Raises:
         StoreCorruptError: the kind is not known, a field is missing or is not what it must be, or the text is cut.
     """
-    reader = READERS.get(kind)
+    reader = READERS.get(kind) or SCHEDULE_READERS.get(kind)
     if reader is None:
         raise StoreCorruptError(
             f"the store holds a record of the kind {kind!r}, which this version does not know: "
@@ -137,7 +143,8 @@ def read(kind: str, body: str) -> Record:
 
 
 def _any(record: Record) -> Parts:
-    return dumps(_fields(record)), record.key if isinstance(record, KeyClaimed | Counted) else None
+    apart = _APART.get(type(record))
+    return dumps(_fields(record)), None if apart is None else getattr(record, apart)
 
 
 # For the frequent kinds these return what `_any` would return, in half the time.

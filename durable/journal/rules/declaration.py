@@ -14,6 +14,7 @@ import attrs
 
 from durable.events import Expression, Trigger
 from durable.journal.rules.flow.options import Flow
+from durable.journal.rules.schedules.timetable import CronRule
 
 WAIT_NAMES = ("event", "async")
 
@@ -45,6 +46,7 @@ class Declaration:
     start_timeout: timedelta | None = None
     finish_timeout: timedelta | None = None
     flow: Flow | None = None
+    crons: tuple[CronRule, ...] = ()
     opens_freely: bool = attrs.field(init=False)
 
     @opens_freely.default

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping
 from functools import partial
 from operator import attrgetter
-from typing import Any, TypeVar, assert_never
+from typing import Any, TypeVar
 
 import attrs
 
@@ -77,7 +77,7 @@ def retraction(state: State, record: Record) -> PutBack:
         case EventSkipped() | MessageTaken() | EngineClosed():
             return _nothing
         case _:
-            assert_never(record)
+            return state.standing.retraction(record)
 
 
 def _of_step(state: State, record: StepClosed | StepOpened | StepRetried) -> PutBack:

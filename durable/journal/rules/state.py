@@ -47,6 +47,7 @@ from durable.journal.rules.flow.rates import Windows
 from durable.journal.rules.flow.singleton import Singletons
 from durable.journal.rules.ledger import Ledger
 from durable.journal.rules.parked import ParkedRun, rest_of
+from durable.journal.rules.schedules.standing import Standing
 from durable.timers import after
 
 KEPT = timedelta(hours=24)
@@ -68,6 +69,7 @@ class State:
         held: the events that debounce and batch hold back.
         singletons: the unfinished runs that hold a singleton key.
         windows: what counts towards the limits of periods.
+        standing: how far ticks are done with, the schedules, the pauses.
     """
 
     def __init__(self, complain: Complaint) -> None:
@@ -84,6 +86,7 @@ class State:
         self.held = HeldEvents()
         self.singletons = Singletons()
         self.windows = Windows()
+        self.standing = Standing()
         self.bus = EventBus(complain)
 
     def declare(self, declaration: Declaration) -> None:
@@ -262,7 +265,7 @@ class State:
             case EventSkipped() | MessageTaken() | EngineClosed():
                 pass
             case _:
-                assert_never(record)
+                self.standing.fold(record)
 
     def _keep_flow(self, ledger: Ledger, record: RunOpened) -> None:
         ledger.keep_flow(record)

@@ -32,7 +32,10 @@ LATER = 3  # the format of a store with records of the kinds below
 FORMATS = (FORMAT, SUMMED, LATER)
 # The kinds of records that came after format 2. The first of them raises the format of its store, in its own write: a
 # release that does not know them refuses such a store, and reads all others.
-LATER_KINDS = frozenset({"Counted", "EventHeld", "EventSkipped", "EventUnheld", "GroupClosed", "RunAdmitted"})
+LATER_KINDS = frozenset(
+    "Counted RunAdmitted EventHeld EventSkipped EventUnheld GroupClosed "
+    "TicksPassed TicksReplaced ScheduleMade ScheduleEnded FunctionPaused FunctionResumed".split()
+)
 SYNCHRONOUS = {"power": 2, "process": 1, "none": 0}
 
 _TABLES = {

@@ -23,12 +23,21 @@ import durable
 from durable import Backoff, Context, DictStore, Event, RunFailed, StepError, StepOptions
 from durable.engine.opened import inside
 from durable.journal import rest_of, scheduled_run
-from durable.journal.records import MessageTaken
+from durable.journal.records import MessageTaken, Record
+from durable.journal.schedule_records import (
+    FunctionPaused,
+    FunctionResumed,
+    ScheduleEnded,
+    ScheduleMade,
+    TicksPassed,
+    TicksReplaced,
+)
 from durable.stores.file.inbox import message_run
 from durable.stores.jsonl import write_lines
 from durable.testing import Lab
 
 GOLDEN = Path(__file__).parent
+SCHEDULES = ("durable/ticks/", "durable/schedule/", "durable/pause/")
 PLAIN: list[Any] = [
     "text \u00fc \u2028 \U0001f600 \ud800 ~ \" \\ \n", "\ud83d\ude00",
     0, -1, 2**53 + 1, 2**3000, 1.5, -0.0, 1e300, float("inf"), float("-inf"), True, False, None,
@@ -275,6 +284,22 @@ async def _story_of_bounded(lab: Lab) -> list[str]:
     return [run.id]
 
 
+def _of_schedules(now: datetime) -> list[Record]:
+    nine = ("0 9 * * *", "Europe/Berlin", now)
+    return [
+        TicksPassed("cron/values", 0, (nine,), None, now),
+        TicksReplaced("cron/values", 0, now),
+        TicksPassed("cron/values", 1, (nine, ("every 90m", "UTC", now)), now, now),
+        ScheduleMade("acme", "values", "@daily", "UTC", "last", '{"tenant":"acme"}', now),
+        ScheduleMade("acme", "values", "@hourly", "Asia/Tokyo", "all", "{}", now, 90.5),
+        ScheduleEnded("acme", now),
+        FunctionPaused("values", now),
+        FunctionResumed("values", now, ((now, now),)),
+        FunctionPaused("values", now, ((now, now),)),
+        FunctionResumed("values", now),
+    ]
+
+
 async def tell() -> dict[str, str]:
     """Live all the stories; return the files that they make, by name."""
     files: dict[str, str] = {}
@@ -288,6 +313,7 @@ async def tell() -> dict[str, str]:
         await lab.engine.unsend(withdrawn)
         journal = inside(lab.engine, "golden").journal
         journal.post(MessageTaken("golden-message", lab.clock.now()))
+        journal.post_all(_of_schedules(lab.clock.now()))
         await journal.synced()
     await store.open()
     kept = [entry async for entry in store.history("")]
@@ -301,6 +327,8 @@ async def tell() -> dict[str, str]:
     taken_back = [entry async for entry in store.history(scheduled_run(withdrawn))]
     files["withdrawn.jsonl"] = write_lines("", "", taken_back)
     files["inbox.jsonl"] = write_lines("", "", messages)
+    schedules = [run for run in dict.fromkeys(scheduled) if run.startswith(SCHEDULES)]
+    files["schedules.jsonl"] = write_lines("", "", [one for run in schedules async for one in store.history(run)])
     files["facts.jsonl"] = write_lines("", "", facts)
     files["held.jsonl"] = await held()
     return files

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from durable.errors import CodecError, RecordedError, StoreCorruptError
 from durable.events.event import Event
 from durable.journal import gathered, records
+from durable.journal import schedule_records as schedules
 from durable.journal.codec import write as bodies
 from durable.journal.codec.tags import dumps
 from durable.journal.codec.values import encode
@@ -62,6 +63,8 @@ any_json = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
     max_leaves=4,
 )
+marks = st.lists(st.tuples(words, words, instants), max_size=2).map(tuple)
+spans = st.lists(st.tuples(instants, instants), max_size=2).map(tuple)
 all_records: st.SearchStrategy[Any] = st.one_of(
     st.builds(EventSent, words, events, instants, st.none() | instants),
     st.builds(KeyClaimed, words, json_texts, words, instants),
@@ -131,6 +134,22 @@ all_records: st.SearchStrategy[Any] = st.one_of(
         st.none() | errors,
         st.none() | words,
     ),
+    st.builds(schedules.TicksPassed, words, small, marks, st.none() | instants, instants),
+    st.builds(schedules.TicksReplaced, words, small, instants),
+    st.builds(
+        schedules.ScheduleMade,
+        words,
+        words,
+        words,
+        words,
+        st.sampled_from(get_args(schedules.Missed)),
+        json_texts,
+        instants,
+        st.none() | st.floats(0.001, 1e6),
+    ),
+    st.builds(schedules.ScheduleEnded, words, instants),
+    st.builds(schedules.FunctionPaused, words, instants, spans),
+    st.builds(schedules.FunctionResumed, words, instants, spans),
 )
 RESTED = records.RunRested(
     "r", "f", "k", "sleep", Until(NOW), Event("a", {"n": 1}, "id", NOW), NOW, NOW, turn=2, size=5, count=4
@@ -158,6 +177,12 @@ EXAMPLES: list[Record] = [
     gathered.EventSkipped("i", "a", "f", "r", NOW),
     records.Counted("f", "start", '"k"', NOW, NOW),
     records.RunAdmitted("r", NOW),
+    schedules.TicksPassed("cron/f", 3, (("@daily", "UTC", NOW),), NOW, NOW),
+    schedules.TicksReplaced("cron/f", 2, NOW),
+    schedules.ScheduleMade("s", "f", "@daily", "UTC", "last", '{"a":1}', NOW, 1.5),
+    schedules.ScheduleEnded("s", NOW),
+    schedules.FunctionPaused("f", NOW, ((NOW, NOW),)),
+    schedules.FunctionResumed("f", NOW),
 ]
 
 
@@ -188,6 +213,7 @@ def test_the_first_line_is_json_and_the_second_the_users_text_verbatim(record: A
     texts = {EventSent: '{"n":1}', RunOpened: '{"n":1}', KeyClaimed: '"k"', RunClosed: "1", type(RESTED): '{"n":1}'}
     texts[gathered.EventHeld] = '{"n":1}'
     texts[records.Counted] = '"k"'
+    texts[schedules.ScheduleMade] = '{"a":1}'
     ok = record.outcome.value if type(record) is StepClosed and type(record.outcome) is Ok else ""
     assert value == texts.get(type(record), ok)
 

@@ -79,7 +79,7 @@ def test_an_event_stands_in_place_of_the_one_that_answered() -> None:
     asyncio.run(story())
 
 
-def test_a_fork_has_nothing_to_do_with_the_children_of_the_old_run() -> None:
+def test_a_fork_has_nothing_to_do_with_the_children_of_the_old_run(caplog: pytest.LogCaptureFixture) -> None:
     """R24, R32: a fork that fails and is opened again opens its own."""
 
     @durable.function(retries=0)
@@ -100,7 +100,9 @@ def test_a_fork_has_nothing_to_do_with_the_children_of_the_old_run() -> None:
             with pytest.raises(RunFailed):
                 await lab.result(old)
             record = (await lab.engine.info("old/child")).record
+            caplog.clear()
             new = await lab.engine.fork("old", before="last", id="new")
+            assert "child" not in caplog.text, "it was told of the old run"
             with pytest.raises(RunFailed):
                 await lab.result(new)
             assert (await new.info()).steps["child"].status == "failed" and len(

@@ -114,7 +114,7 @@ def test_where_an_outcome_is_replaced_the_code_need_not_cancel_again(
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("asked", [{"data": {"way": "join"}}, {}])
+@pytest.mark.parametrize("asked", [{"data": {"way": "join"}, "before": "last"}, {}])
 def test_where_the_data_are_replaced_or_a_failure_is_left_out_no_cancelling_is_kept(asked: dict[str, Any]) -> None:
     """S5: as where an outcome is replaced."""
 
@@ -128,6 +128,7 @@ def test_where_the_data_are_replaced_or_a_failure_is_left_out_no_cancelling_is_k
         winner = await ctx.step.run("winner", work, 1)
         if way == "cancel":
             loser.cancel()
+            await ctx.step.sleep("gap", 1)
             return way, winner, await ctx.step.run("last", broken)
         return way, winner, await loser
 
@@ -139,6 +140,63 @@ def test_where_the_data_are_replaced_or_a_failure_is_left_out_no_cancelling_is_k
             run = await lab.engine.fork("old", **asked)
             assert await lab.result(run) == (asked.get("data", {}).get("way", "mended"), 1, "won after all")
             assert calls.count("winner") == 1
+
+    asyncio.run(story())
+
+
+def test_what_a_fork_does_anew_comes_after_all_that_it_begins_with() -> None:
+    """S5: however fast it is now; else two would win a race that one has won."""
+    rounds = [600]
+
+    async def slower() -> None:
+        for _ in range(rounds[0]):
+            await asyncio.sleep(0)
+
+    @durable.function
+    async def racing_later(ctx: Context) -> list[str]:
+        async def fast() -> None:
+            for _ in range(3):
+                await ctx.step.run("fast", work, 1)
+
+        tasks = [asyncio.create_task(fast()), asyncio.create_task(ctx.step.run("slow", slower))]
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks)
+        return [name for name, task in zip(("fast", "slow"), tasks, strict=True) if task in done]
+
+    async def story() -> None:
+        async with Lab([racing_later]) as lab:
+            old = await lab.start(racing_later, id="old")
+            assert await lab.result(old) == ["fast"]
+            rounds[0] = 0
+            [slow] = [key for key in (await old.info()).steps if key.endswith("slow")]
+            assert await lab.result(await lab.engine.fork("old", before=slow)) == ["fast"]
+
+    asyncio.run(story())
+
+
+def test_a_step_begins_with_its_first_record_of_any_kind() -> None:
+    """S5: what ended between its first try and its end is not copied."""
+
+    async def flaky() -> str:
+        calls.append("flaky")
+        if current_step().attempt == 0:
+            raise OSError("try again")
+        return "mended"
+
+    @durable.function(backoff=Backoff("10s", jitter=0))
+    async def beside(ctx: Context) -> Any:
+        first = asyncio.create_task(ctx.step.run("flaky", flaky))
+        await ctx.step.sleep("nap", "5s")
+        return await ctx.step.run("between", work, 1), await first
+
+    async def story() -> None:
+        async with Lab([beside]) as lab:
+            result = await lab.result(await lab.start(beside, id="old"))
+            calls.clear()
+            assert await lab.result(await lab.engine.fork("old", before="flaky")) == result
+            assert calls == ["flaky", "between", "flaky"]
+            assert await lab.result(await lab.engine.fork("old", before="between")) == result
+            assert calls.count("flaky") == 4 and calls.count("between") == 2
 
     asyncio.run(story())
 

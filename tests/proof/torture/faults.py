@@ -15,6 +15,7 @@ from tests.proof.torture.faults_at_doors import AT_DOORS
 from tests.proof.torture.faults_odd import ODD_FAULTS
 from tests.proof.torture.faults_of_causes import OF_CAUSES
 from tests.proof.torture.faults_of_errors import OF_ERRORS
+from tests.proof.torture.faults_of_forking import OF_FORKING
 from tests.proof.torture.faults_of_reopening import OF_REOPENING
 from tests.proof.torture.faults_of_resting import OF_RESTING
 from tests.proof.torture.faults_of_steering import OF_STEERING
@@ -278,6 +279,7 @@ FAULTS = [
         "is_silent = False",
         ("tests/rules/test_runs.py",),
     ),
+    *OF_FORKING,
     *OF_REOPENING,
     *OF_STEERING,
     Fault(

@@ -21,7 +21,7 @@ from durable.engine.arguments import (
     checked_events,
     checked_run_id,
 )
-from durable.engine.equipment import checked_clock, checked_limits, checked_logger, checked_store
+from durable.engine.equipment import checked_clock, checked_limits, checked_logger, checked_retention, checked_store
 from durable.engine.neighbours import IfOpen, checked_if_open, make_way, move_in, place_of, usual
 from durable.engine.opened import asked, known
 from durable.engine.owner import AsyncWith, Owner
@@ -55,6 +55,8 @@ class Engine(AsyncWith):
         threads: how many blocking handlers run at once; others wait for a thread.
         if_open: what to do if another engine of this process and loop has the same file open: "error", or "replace",
             which closes that engine first. Default: "replace" in IPython, where cells are run again, else "error".
+        retention: how long runs are kept after their end, a duration; None for ever. Older ones are forgotten in the
+            background, at the opening and once an hour, as `prune` does it.
         grace: how long `close` waits for running handlers, a duration.
         logger: default: the logger "durable".
 
@@ -72,6 +74,7 @@ class Engine(AsyncWith):
         max_crashes: int = 10,
         resident: int = RESIDENT,
         threads: int = 40,
+        retention: Duration | None = None,
         if_open: IfOpen | None = None,
         grace: Duration = 0,
         logger: logging.Logger | None = None,
@@ -86,6 +89,7 @@ class Engine(AsyncWith):
             max_crashes=checked_count(max_crashes, "max_crashes", least=1),
             resident=checked_count(resident, "resident"),
             threads=checked_count(threads, "threads", least=1),
+            retention=checked_retention(retention),
             grace=duration(grace, what="grace").total_seconds(),
         )
         self._if_open = checked_if_open(if_open)
@@ -253,7 +257,7 @@ class Engine(AsyncWith):
     run, runs, result = looking.run, looking.runs, looking.result
     info, why = looking.info, looking.why
     cancel, retry, fork = steering.cancel, steering.retry, forking.fork
-    unsend, settled = steering.unsend, steering.settled
+    unsend, prune, settled = steering.unsend, steering.prune, steering.settled
 
 
 def set_up(engine: Engine, **settings: Any) -> None:

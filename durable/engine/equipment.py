@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable
+from datetime import timedelta
 
 from durable.journal import Limits
 from durable.stores import DictStore, FileStore, Store
-from durable.timers import Clock, SystemClock, exact, shown
+from durable.timers import Clock, Duration, SystemClock, duration, exact, shown
 
 _OF_A_STORE = ("open", "append", "unfinished", "history", "find", "prune", "close")
 _OF_A_CLOCK = ("now", "call_at")
@@ -58,6 +59,20 @@ def checked_limits(limits: object) -> Limits:
     if not isinstance(limits, Limits):
         raise TypeError(f"limits must be a Limits, not {shown(limits)} ({type(limits).__name__}): write Limits(...)")
     return limits
+
+
+def checked_retention(retention: Duration | None) -> timedelta | None:
+    """Return how long ended runs are kept, or None.
+
+    Raises:
+        TypeError, ValueError: not a duration, or none at all, which would forget a result before it is asked for.
+    """
+    if retention is None:
+        return None
+    span = duration(retention, what="retention")
+    if not span:
+        raise ValueError("retention must be longer than 0, or nobody could ask for a result: None keeps runs for ever")
+    return span
 
 
 def checked_logger(logger: object) -> logging.Logger:

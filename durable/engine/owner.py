@@ -230,6 +230,7 @@ class Owner:
         runtime = self.runtime
         self._parts.registry.declared = None
         hurry(runtime.store)
+        await runtime.pruning.close()
         await runtime.receiver.close()
         await runtime.scheduler.close()
         self._parts.spare.close()

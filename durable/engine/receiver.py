@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, MutableMapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import TypeVar
@@ -44,12 +44,18 @@ T = TypeVar("T")
 class Receiver:
     """A receiver takes messages from other processes into an engine on a `FileStore`.
 
-    On another store, or in a `Lab`, it does nothing. `starting` is as for `Taking`.
+    On another store, or in a `Lab`, it does nothing. `starting` and `still` are as for `Taking`.
     """
 
-    def __init__(self, parts: Parts, store: Store, starting: MutableMapping[str, asyncio.Lock]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        store: Store,
+        starting: MutableMapping[str, asyncio.Lock],
+        still: Callable[[], AbstractAsyncContextManager[None]],
+    ) -> None:
         self._parts = parts
-        self._taken = Taking(parts, starting)
+        self._taken = Taking(parts, starting, still)
         self._store = store
         self._inbox: Inbox | None = None
         self._bell: Bell | None = None

@@ -12,6 +12,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from durable.engine.beacon import Beacon
+from durable.engine.pruning import Pruning
 from durable.engine.receiver import Receiver
 from durable.engine.settling import settled
 from durable.errors import RateLimitedError, StoreCorruptError, StoreError
@@ -59,7 +60,8 @@ class Runtime:
         self.journal.on_failure = self._fail
         parts.registry.declared = self.declare
         self.recovery = Recovery(parts, parts.settings.max_crashes)
-        self.receiver = Receiver(parts, parts.store, self.starting)
+        self.pruning = Pruning(parts)
+        self.receiver = Receiver(parts, parts.store, self.starting, self.pruning.still)
         self.scheduler = Scheduler(parts, self.recovery)
         self.beacon = Beacon(parts, self.scheduler)
         self.admission = Admission(self.journal, self.scheduler.to_begin)
@@ -69,6 +71,7 @@ class Runtime:
         self.is_abandoned = True
         self.journal.abandon()
         self.beacon.drop()
+        await self.pruning.close()
         await self.scheduler.close()
         self.timers.close()
         owner = self.parts.life.owner
@@ -96,6 +99,7 @@ class Runtime:
         self.scheduler.missing.tell_all(self.state.parked.values())
         self.parts.notices.still_held()
         self.beacon.begin()
+        self.pruning.begin()
 
     def park_all(self) -> None:
         """Tell all callers that wait for a run's end that the run is parked.

@@ -1,4 +1,4 @@
-"""Steer an open engine: cancel runs, open them again, take events back, wait until all is still.
+"""Steer an open engine: cancel runs, open them again, forget them, take events back, wait until all is still.
 
 Separate because these methods act on what exists. `Engine` lists them as its own.
 Leaves to `decisions` and `reopening` what follows from each.
@@ -6,14 +6,17 @@ Leaves to `decisions` and `reopening` what follows from each.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from durable.engine.arguments import check_reopened, checked_event_id, checked_reason, looked_up
 from durable.engine.family import family
 from durable.engine.opened import Opened, asked, found, inside
+from durable.engine.pruning import earlier
 from durable.engine.run import Run
 from durable.functions import check_outside
 from durable.journal import reopen
+from durable.timers import Duration, span_or_instant
 
 
 async def cancel(engine: Opened, run_id: str, reason: str | None = None) -> bool:
@@ -48,7 +51,8 @@ async def retry(engine: Opened, run_id: str) -> Run[Any]:
     """
     runtime, run_id = asked(engine, "retry", "a step whose handler calls it"), looked_up(run_id)
     await runtime.journal.synced()  # R31: what it is now may not be recorded yet
-    async with family(run_id, runtime.state, runtime.history.ledger, runtime.starting) as ended:
+    locks, load = runtime.starting, runtime.history.ledger
+    async with runtime.pruning.still(), family(run_id, runtime.state, load, locks) as ended:
         check_reopened(run_id, ended.get(run_id), is_unfinished=runtime.state.is_unfinished(run_id))
         with runtime.state.reopening(ended.values()):
             runtime.journal.post_all(reopen(runtime.decisions, run_id, ended, runtime.clock.now()))
@@ -71,6 +75,23 @@ async def unsend(engine: Opened, event_id: str) -> bool:
     records = runtime.journal.post_all(runtime.decisions.event_withdrawn(event_id, runtime.clock.now()))
     await runtime.journal.synced()
     return bool(records)
+
+
+async def prune(engine: Opened, ended_before: Duration | datetime) -> int:
+    """Forget the runs that ended before an instant, with all their records; return how many.
+
+    `ended_before` is an aware datetime, or a duration before now. The engine goes on meanwhile, and the file gives
+    their space back. An id that is forgotten is free again. No run that has not ended is touched, and no key or event's
+    id that is still in force. If the process dies half way, or the call is cancelled, the next prune goes on.
+
+    Raises:
+        TypeError, ValueError: neither a duration nor an aware datetime.
+        StoreError: the store has failed.
+    """
+    runtime = asked(engine, "prune", "a step whose handler calls it")
+    before = span_or_instant(ended_before, what="ended_before")
+    await runtime.journal.synced()
+    return await runtime.pruning.prune(before if isinstance(before, datetime) else earlier(runtime.clock.now(), before))
 
 
 async def settled(engine: Opened) -> None:

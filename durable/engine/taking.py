@@ -13,7 +13,8 @@ can be seen, it begins when the function is there, and a sender cannot know the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from itertools import chain
 from typing import assert_never
@@ -40,10 +41,16 @@ from durable.timers import on_a_line
 class Taking:
     """Taking turns messages into records of an open engine.
 
-    `starting` holds the locks of runs that somebody reads in order to open them.
+    `starting` holds the locks of runs that somebody reads in order to open them. While what `still()` returns is
+    entered, no run is forgotten.
     """
 
-    def __init__(self, parts: Parts, starting: MutableMapping[str, asyncio.Lock]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        starting: MutableMapping[str, asyncio.Lock],
+        still: Callable[[], AbstractAsyncContextManager[None]],
+    ) -> None:
         self._clock = parts.clock
         self._journal = parts.journal
         self._history = parts.history
@@ -51,6 +58,7 @@ class Taking:
         self._state = parts.decisions.state
         self._logger = parts.logger
         self._starting = starting
+        self._still = still
 
     async def take(self, message: Message) -> None:
         """Post that a message was taken, and all that follows from it, in one write.
@@ -137,7 +145,7 @@ class Taking:
 
     async def _retry(self, message: Message, run: str) -> None:
         await self._journal.synced()
-        async with family(run, self._state, self._history.ledger, self._starting) as ended:
+        async with self._still(), family(run, self._state, self._history.ledger, self._starting) as ended:
             try:
                 check_reopened(run, ended.get(run), is_unfinished=self._state.is_unfinished(run))
                 with self._state.reopening(ended.values()):

@@ -39,6 +39,7 @@ class Settings:
         resident: how many waiting runs keep their coroutine.
         rests_after: how long a run is parked until it is recorded that it rests.
         threads: how many blocking handlers run at once.
+        retention: how long runs are kept after their end, or None for ever.
         grace: the seconds for which a closing engine lets handlers go on.
         stand_in: replaces handlers in tests, or None.
         exits: whether a SystemExit in a blocking handler ends the process.
@@ -58,6 +59,7 @@ class Settings:
     resident: int = RESIDENT
     rests_after: timedelta = timedelta(minutes=10)  # younger waits are not worth a record: most are over by then
     threads: int = 40
+    retention: timedelta | None = None
     grace: float = 0.0
     stand_in: StandIn | None = None
     exits: bool = False

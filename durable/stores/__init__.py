@@ -19,7 +19,7 @@ from durable.stores.opening import begin_writing, hurry, opening_of
 from durable.stores.rationed import RationedLog
 from durable.stores.stderr import say
 from durable.stores.store import Entry, Kept, RunQuery, RunRow, Store
-from durable.stores.ways import Appending, keeping, submitting
+from durable.stores.ways import Appending, keeping, pruning, submitting
 
 __all__ = [
     "MESSAGES",
@@ -51,6 +51,7 @@ __all__ = [
     "message_run",
     "opening_of",
     "perform_each",
+    "pruning",
     "read_lines",
     "read_live",
     "read_runs",

@@ -18,6 +18,8 @@ from durable.timers import shown
 
 _BATCH = "batch/"
 _GENERATION = "generation"
+_AT_ONCE = 1_000  # runs that are looked at, or facts that are deleted, in one piece of a prune
+_UNTOLD = -1 << 62
 _OF_A_MAPPING = ("keys", "__getitem__", "__setitem__", "__delitem__", "__iter__", "__len__")
 
 _Fact = tuple[int, str, str, str, bool, int | None, Fields | None, *tuple[Any, ...]]
@@ -145,23 +147,78 @@ class DictStore:
         return found
 
     async def prune(self, ended_before: datetime) -> int:
-        """Delete the runs that ended before an instant: see `FileStore.prune`."""
+        """Delete the runs that ended before an instant: see `FileStore.prune`. This never suspends."""
+        return sum([count async for count in self.prunes(ended_before)])
+
+    async def prunes(self, ended_before: datetime, rows: int = _AT_ONCE) -> AsyncIterator[int]:
+        """Do what `prune` does piece by piece, of so many rows; yield after each how many runs it has deleted.
+
+        Of each run the last entry goes last: what is left of it, if the process dies, has still ended.
+        """
         self._check_open()
-        before = micros(ended_before)
-        named, unnamed = self._ended(before)
-        gone = {*named, *unnamed}
-        for key in tuple(self._keys()):
-            batch = self.mapping[key]
-            left = tuple([fact for fact in batch if fact[1] not in gone and not _past(fact, before)])
-            if not left:
-                del self.mapping[key]
-            elif len(left) < len(batch):
+        before, named, unnamed = micros(ended_before), list[str](), list[str]()
+        runs = list(self._runs)
+        for begin in range(0, len(runs), _AT_ONCE):
+            self._check_open()
+            for run in runs[begin : begin + _AT_ONCE]:
+                if (ended := self._ended_at(run)) is not None and ended < before:
+                    (unnamed if ended == _UNTOLD else named).append(run)
+            yield 0
+        gone: list[_Fact] = []
+        count = newest = 0
+        for run in (*named, *unnamed):
+            self._check_open()
+            ended = self._ended_at(run)  # it may have been opened again since
+            if ended is None or ended >= before or (ended == _UNTOLD and self._runs[run][-1][0] >= newest):
+                continue
+            gone += self._runs.pop(run)
+            if ended != _UNTOLD:
+                newest, count = max(newest, gone[-1][0]), count + 1
+            if len(gone) >= rows:
+                self._drop(gone)
+                yield count
+                gone, count = [], 0
+        past = [fact for fact in self._runs.get("", ()) if fact[5] is not None and fact[5] <= before]
+        if past:
+            self._runs[""] = [fact for fact in self._runs[""] if fact[5] is None or fact[5] > before]
+        self._drop(gone + past)
+        yield count
+
+    def _ended_at(self, run: str) -> int | None:
+        """Return when a run ended, as its row says, `_UNTOLD` if there is none; None if it has not."""
+        facts = self._runs.get(run)
+        if not run or not facts or not facts[-1][4]:
+            return None
+        fields = _fields(facts)
+        return _UNTOLD if fields is None or fields[3] is None else fields[3]
+
+    def _drop(self, facts: list[_Fact]) -> None:
+        """Delete facts from the mapping, batch by batch in their order."""
+        numbers = {fact[0] for fact in facts}
+        starts: list[int] = []
+        for number in sorted(numbers, reverse=True):
+            if not starts or number < starts[-1]:
+                starts.append(self._start(number))
+        for start in reversed(starts):
+            key = f"{_BATCH}{start}"
+            left = tuple([fact for fact in self.mapping[key] if fact[0] not in numbers])
+            if left:
                 self.mapping[key] = left
-        number, self._runs, self._kept = self._number, {}, []
-        for batch in self._batches():
-            self._index(batch)
-        self._number = number
-        return len(named)
+            else:
+                del self.mapping[key]
+        if any([fact[5] is not None for fact in facts]):  # noqa: C419
+            self._kept = [fact for fact in self._kept if fact[0] not in numbers]
+
+    def _start(self, number: int) -> int:
+        """Return the number of the batch that holds a fact: that of its first fact when it was written."""
+        while number > 0:
+            try:
+                self.mapping[f"{_BATCH}{number}"]
+            except KeyError:
+                number -= 1
+            else:
+                break
+        return number
 
     async def close(self) -> None:
         """Close the store; the mapping keeps its content.
@@ -212,23 +269,6 @@ class DictStore:
             self._number = batch[-1][0]
         except (IndexError, TypeError) as error:
             raise StoreCorruptError(f"the mapping has an item that no DictStore wrote: {batch!r:.200}") from error
-
-    def _ended(self, before: int) -> tuple[list[str], list[str]]:
-        """Return the runs that ended before an instant.
-
-        They come in two lists: those whose row says when they ended, and those known only by their place.
-        """
-        named, unknown, newest = [], [], 0
-        for run, facts in self._runs.items():
-            if not run or not facts[-1][4]:
-                continue
-            fields = _fields(facts)
-            if fields is None or fields[3] is None:
-                unknown.append(run)
-            elif fields[3] < before:
-                named.append(run)
-                newest = max(newest, facts[-1][0])
-        return named, [run for run in unknown if self._runs[run][-1][0] < newest]
 
 
 def _checked(mapping: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -286,7 +326,3 @@ def _is_of(run: str, first: _Fact, query: RunQuery) -> bool:
         return False
     id = query.event_id
     return id is None or derives_from(run, id) or (len(first) > 8 and id in first[8])
-
-
-def _past(fact: _Fact, before: int) -> bool:
-    return not fact[1] and fact[5] is not None and fact[5] <= before

@@ -68,7 +68,7 @@ class Opening:
 
     async def append(self, entries: Sequence[Entry]) -> None:
         """Append, if this is the newest opening."""
-        self._check()
+        self.check()
         await self.store.append(entries)
 
     def guarded(self, way: Callable[_P, None]) -> Callable[_P, None]:
@@ -76,29 +76,29 @@ class Opening:
 
         def checked(*args: _P.args, **keywords: _P.kwargs) -> None:
             if self.store.generation != self.generation:
-                self._check()
+                self.check()
             way(*args, **keywords)
 
         return checked
 
     def unfinished(self, now: datetime) -> AsyncIterator[Entry]:
         """Yield the entries that recovery reads, if this is the newest opening."""
-        self._check()
+        self.check()
         return self.store.unfinished(now)
 
     def history(self, run: str) -> AsyncIterator[Entry]:
         """Yield one run's entries, if this is the newest opening."""
-        self._check()
+        self.check()
         return self.store.history(run)
 
     async def find(self, query: RunQuery) -> list[RunRow]:
         """Find rows, if this is the newest opening."""
-        self._check()
+        self.check()
         return await self.store.find(query)
 
     async def prune(self, ended_before: datetime) -> int:
         """Delete ended runs, if this is the newest opening."""
-        self._check()
+        self.check()
         return await self.store.prune(ended_before)
 
     async def close(self) -> None:
@@ -106,7 +106,12 @@ class Opening:
         if self.store.generation == self.generation:
             await self.store.close()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Check that this is the newest opening.
+
+        Raises:
+            StoreError: the store has been opened again since.
+        """
         if self.store.generation != self.generation:
             raise StoreError(
                 "another engine has opened the same store since, and goes on with its runs: this one is out of date, "

@@ -221,6 +221,10 @@ class Store(Protocol):
     kept, `told(error)`. It is called once, on the loop on which the batch was submitted, and never within `submit`. The
     engine submits a batch when the one before has been told, and none after an error. If `submit` itself raises, the
     batch was not taken, and `told` is not called.
+
+    `prunes(ended_before, rows)`: an async iterator that does what `prune` does piece by piece. It yields after each how
+    many runs it has deleted. A piece has about so many rows, by default as many as the store likes. The engine goes on
+    between the pieces. A subclass that overrides `prune` gets `prune`.
     """
 
     async def open(self) -> None:

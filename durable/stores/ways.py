@@ -1,13 +1,14 @@
-"""Find the fastest way into a store.
+"""Find the fastest way into a store, and the one out of it that holds nobody up.
 
-Separate because any store works with `append` alone, and the journal should not care what else one has.
+Separate because any store works with `append` and `prune` alone, and nobody should care what else one has.
 Leaves to `opening` the check that no other engine has taken the store over, to `journal` the batches.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -25,7 +26,7 @@ def keeping(store: Store) -> Keep:
     """
     if isinstance(store, Opening):
         return store.guarded(keeping(store.store))
-    keep: Keep | None = _beside_append(store, "keep")
+    keep: Keep | None = _beside(store, "keep", "append")
     return keep or partial(_append_in_place, store)
 
 
@@ -34,8 +35,30 @@ def submitting(store: Store) -> Submit | None:
     if isinstance(store, Opening):
         submit = submitting(store.store)
         return None if submit is None else store.guarded(submit)
-    found: Submit | None = _beside_append(store, "submit")
+    found: Submit | None = _beside(store, "submit", "append")
     return found
+
+
+async def pruning(store: Store, ended_before: datetime, *rows: int) -> AsyncGenerator[int, None]:
+    """Forget runs that ended before an instant, and yield after each piece how many were forgotten.
+
+    A piece has so many rows, if this is given. A store without a `prunes` of its own forgets them all in one piece.
+
+    Raises:
+        StoreError: as `Store.prune`.
+    """
+    if isinstance(store, Opening):
+        store.check()
+        async for count in pruning(store.store, ended_before, *rows):
+            yield count
+            store.check()
+        return
+    prunes: Callable[..., AsyncIterator[int]] | None = _beside(store, "prunes", "prune")
+    if prunes is None:
+        yield await store.prune(ended_before)
+        return
+    async for count in prunes(ended_before, *rows):
+        yield count
 
 
 class Appending:
@@ -76,12 +99,12 @@ class Appending:
         return None
 
 
-def _beside_append(store: Store, name: str) -> Any:
-    # Whoever overrides `append` means that one: a way in of a class further up would pass it by.
+def _beside(store: Store, name: str, plain: str) -> Any:
+    # Whoever overrides `append` means that one: a way in of a class further up would pass it by. So with `prune`.
     for names in (getattr(store, "__dict__", {}), *map(vars, type(store).__mro__)):
         if name in names:
             return getattr(store, name)
-        if "append" in names:
+        if plain in names:
             return None
     return None
 

@@ -50,6 +50,8 @@ async def listed(
             continue
         try:
             one = await info(row.id)
+        except KeyError:  # it was forgotten since
+            continue
         except Exception as error:  # the others can be shown all the same
             one = row_info(row, None if status_of is None else status_of(row.id), error)
         if query.status in (None, one.status) and _is_of(one, query):  # it may have gone on while it was read

@@ -216,7 +216,7 @@ def pruning(text: str, place: Path) -> None:
         await is_waiting(place / "app.db", run)
         async with durable.Engine(store=place / "app.db") as engine:
             await engine.cancel(run)
-        await cell(text.replace("days=30", "days=-1"), names)
+        await cell(text.replace("7d", "0s"), names)
         assert names["forgotten"] == 1
 
     asyncio.run(story())
@@ -300,7 +300,7 @@ SURROUNDINGS: dict[str, Callable[[str, Path], None]] = {
     "async def add_up(": a_function,
     "engine = durable.Engine(": a_notebook,
     "await engine.send(": a_daemon,
-    "store.prune(": pruning,
+    "engine.prune(": pruning,
     "refunded():": a_test,
     "anyio_mode": a_test,
     "def anyio_backend(": a_test,

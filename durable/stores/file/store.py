@@ -23,12 +23,13 @@ from typing import Literal, TypeVar
 from durable.errors import StoreError, StoreLockedError, checked_making
 from durable.events import can_be_kept, checked_choice, plain
 from durable.stores.file.live import read_live
+from durable.stores.file.pruning import pieces
 from durable.stores.file.reader import Reader
 from durable.stores.file.reading import ReadConnection
 from durable.stores.file.schema import SYNCHRONOUS
 from durable.stores.file.thread import StoreThread, perform_each
 from durable.stores.file.waking import Waker
-from durable.stores.file.writer import Writer
+from durable.stores.file.writer import PRUNE_ROWS, Writer
 from durable.stores.log import Log
 from durable.stores.rows import micros
 from durable.stores.store import Entry, Kept, RunQuery, RunRow
@@ -282,22 +283,12 @@ class FileStore:
         are deleted between two commits, so that appends go on meanwhile. Then the file shrinks, in steps. If its
         auto_vacuum has been switched off by a VACUUM, it does not shrink, and the log says so.
         """
-        before = micros(ended_before)
-        runs = await self._reader.prunable(ended_before)
-        forgotten = 0
-        while runs:
-            forgotten += await self._open_worker().post(partial(self._writer.forget, runs))
-        while await self._open_worker().post(partial(self._writer.forget_facts, before)):
-            continue
-        while await self._open_worker().post(self._writer.vacuum):
-            continue
-        if not await self._open_worker().post(self._writer.gives_back):
-            _LOG.warning(
-                "prune gives no space of store %r back: its auto_vacuum is off since somebody's VACUUM: close it and "
-                "run `PRAGMA auto_vacuum = 2; VACUUM` on it",
-                self.path,
-            )
-        return forgotten
+        return sum([count async for count in self.prunes(ended_before)])
+
+    def prunes(self, ended_before: datetime, rows: int = PRUNE_ROWS) -> AsyncIterator[int]:
+        """Do what `prune` does piece by piece, of so many rows; yield after each how many runs it has deleted."""
+        chosen = partial(self._reader.prunable, ended_before)
+        return pieces(chosen, micros(ended_before), rows, self._writer, lambda task: self._open_worker().post(task))
 
     async def close(self) -> None:
         """Commit the queued entries, copy the `-wal` into the file and release the lock.

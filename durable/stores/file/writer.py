@@ -41,8 +41,8 @@ _NUMBERED = f"SELECT {RUN_COLUMNS} FROM runs WHERE no = ?"
 _PLACES = 20_000
 _COMMIT_BYTES = 2 * 4096
 _ROW_BYTES = 100
-_PRUNE_ROWS = 250  # an append waits until all of these are deleted, which takes as long as a few commits
-_VACUUM_PAGES = 500
+PRUNE_ROWS = 250  # an append waits until all of these are deleted, which takes as long as a few commits
+_PAGES_A_ROW = 2  # that are given back, in about the time that a row takes
 
 
 def _nobody() -> None:
@@ -296,15 +296,15 @@ class Writer:
 
     # Pruning.
 
-    def forget(self, runs: list[int]) -> int:
-        """Delete the last of these ended runs, at most 250 rows, and shorten the list.
+    def forget(self, runs: list[int], most: int = PRUNE_ROWS) -> int:
+        """Delete the last of these ended runs, at most so many rows, and shorten the list.
 
         A run with more rows first loses its id, so that no reader finds it any more. If the process crashes then, the
         next prune deletes the rest. Returns how many runs known to `find` are deleted.
         """
 
         def some(connection: sqlite3.Connection) -> int:
-            forgotten, room = 0, _PRUNE_ROWS
+            forgotten, room = 0, most
             while runs and room > 0:
                 taken, known = self._forget_run(connection, runs[-1], room)
                 forgotten += known
@@ -338,11 +338,9 @@ class Writer:
         self._pruned += taken
         return taken
 
-    def forget_facts(self, before: int) -> int:
-        """Delete at most 250 facts whose time has passed, and return their number."""
-        return self._change(
-            lambda connection: self._delete(connection, "run = 0 AND keep_until <= ?", before, _PRUNE_ROWS)
-        )
+    def forget_facts(self, before: int, most: int = PRUNE_ROWS) -> int:
+        """Delete at most so many facts whose time has passed, and return their number."""
+        return self._change(lambda connection: self._delete(connection, "run = 0 AND keep_until <= ?", before, most))
 
     def _change(self, act: Callable[[sqlite3.Connection], int]) -> int:
         self._check()
@@ -355,26 +353,26 @@ class Writer:
         except Exception as error:
             self._fail(error)
             raise
-        begun.grew(_PRUNE_ROWS * 4 * _ROW_BYTES)
+        begun.grew(PRUNE_ROWS * 4 * _ROW_BYTES)
         return done
 
     def _check(self) -> None:
         if self.failure is not None:
             raise type(self.failure)(str(self.failure))
 
-    def vacuum(self) -> bool:
-        """Return up to 500 free pages to the file system, and whether there are more."""
+    def vacuum(self, rows: int = PRUNE_ROWS) -> bool:
+        """Return free pages to the file system, in the time that so many rows take, and whether there are more."""
         self._check()
         try:
             begun = self.begin()
             if not self.gives_back() or not schema.pragma(begun.connection, "freelist_count"):
                 return False
             # It must be a script: as a statement, Python 3.11 ends this pragma after its first page.
-            begun.script(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
+            begun.script(f"PRAGMA incremental_vacuum({rows * _PAGES_A_ROW})")
         except Exception as error:
             self._fail(error)
             raise
-        begun.grew(_VACUUM_PAGES * 1024)
+        begun.grew(rows * _PAGES_A_ROW * 1024)
         return bool(schema.pragma(begun.connection, "freelist_count"))
 
     def gives_back(self) -> bool:

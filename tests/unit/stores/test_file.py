@@ -422,9 +422,9 @@ def test_pages_are_given_back_by_the_hundred_and_appends_go_on_between(tmp_path:
         free = lambda: schema.pragma(connection, "freelist_count")  # noqa: E731
         vacuum = store._writer.vacuum
 
-        def counted() -> bool:
+        def counted(rows: int) -> bool:
             before = free()
-            more = vacuum()
+            more = vacuum(rows)
             freed.append(before - free())
             return more
 

@@ -1,0 +1,334 @@
+"""S6: what ended long ago is forgotten, by itself or when asked, beside an engine that goes on; nothing else is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import durable
+from durable.stores import FileReader, RunQuery
+from durable.testing import VirtualClock
+from tests.support.places import ROOT
+
+pytestmark = pytest.mark.anyio
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+Make = Callable[[], durable.Store]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(params=["dict", "file"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+    mapping: dict[str, Any] = {}
+    return lambda: durable.DictStore(mapping) if request.param == "dict" else durable.FileStore(tmp_path / "x.db")
+
+
+@durable.function("begin")
+async def quick(ctx: durable.Context) -> str:
+    await ctx.step.run("a", str)
+    return "done"
+
+
+@durable.function
+async def sleeper(ctx: durable.Context) -> None:
+    await ctx.step.sleep("years", "900d")
+
+
+async def ids(engine: durable.Engine) -> set[str]:
+    return {run.id for run in await engine.runs(limit=1_000)}
+
+
+async def test_what_ended_before_is_forgotten_and_what_goes_on_stays(make: Make) -> None:
+    clock = VirtualClock(NOON)
+    async with durable.Engine([quick, sleeper], store=make(), clock=clock) as engine:
+        await engine.start(sleeper, id="asleep")
+        for number in range(3):
+            await engine.invoke(quick, id=f"old{number}")
+        clock.advance(10 * DAY)
+        await engine.invoke(quick, id="young")
+        assert await engine.prune("11d") == 0
+        assert await engine.prune(timedelta(days=9)) == 3
+        assert await ids(engine) == {"asleep", "young"}
+        for call in (engine.info("old0"), engine.run("old0"), engine.result("old0"), engine.retry("old0")):
+            with pytest.raises(KeyError, match="old0"):
+                await call
+        assert (await engine.start(quick, {"other": 1}, id="old0")).id == "old0"  # the id is free again
+        await engine.settled()
+        clock.advance("1s")
+        assert await engine.prune(NOON + 20 * DAY) == 2  # of what is to end until then nothing has
+        assert await ids(engine) == {"asleep"}
+    async with durable.Engine([quick, sleeper], store=make(), clock=clock) as engine:
+        assert [run.status for run in await engine.runs()] == ["waiting"]
+
+
+async def test_keys_and_ids_that_are_in_force_outlive_the_runs_that_they_opened(make: Make) -> None:
+    """R21: whatever instant is given."""
+
+    @durable.function("paid", idempotency="event.data.cart")
+    async def pay(ctx: durable.Context) -> None: ...
+
+    clock = VirtualClock(NOON)
+    async with durable.Engine([pay], store=make(), clock=clock) as engine:
+        [first] = await engine.send("paid", {"cart": 1}, id="e1")
+        await engine.settled()
+        clock.advance("1s")
+        assert await engine.prune(NOON + 900 * DAY) == 1
+        assert await engine.send("paid", {"cart": 2}, id="e1") == [first]
+        await engine.send("paid", {"cart": 1})
+        await engine.settled()
+        assert await engine.runs() == []
+    async with durable.Engine([pay], store=make(), clock=clock) as engine:
+        assert await engine.send("paid", {"cart": 2}, id="e1") == [first]
+        clock.advance(2 * DAY)
+        await engine.prune(0)  # their time is over
+        await engine.send("paid", {"cart": 1}, id="e1")
+        await engine.settled()
+        assert len(await engine.runs()) == 1
+
+
+async def test_a_parent_that_goes_on_keeps_what_its_forgotten_child_returned_and_begins_a_failed_one_anew(
+    make: Make,
+) -> None:
+    calls: list[str] = []
+
+    @durable.function(retries=0)
+    async def child(ctx: durable.Context) -> str:
+        calls.append(ctx.run_id)
+        if ctx.event.data["fails"] and len(calls) < 3:
+            raise OSError("not yet")
+        return "of the child"
+
+    @durable.function(retries=0)
+    async def parent(ctx: durable.Context) -> list[str]:
+        good = await ctx.step.invoke("good", function=child, data={"fails": False})
+        try:
+            return [good, await ctx.step.invoke("bad", function=child, data={"fails": True})]
+        except durable.StepError:
+            await ctx.step.sleep("days", 10 * DAY)
+            raise
+
+    clock = VirtualClock(NOON)
+    async with durable.Engine([parent, child], store=make(), clock=clock) as engine:
+        run = await engine.start(parent, id="p")
+        await engine.settled()
+        clock.advance(6 * DAY)
+        assert await engine.prune("5d") == 2  # the parent sleeps
+    async with durable.Engine([parent, child], store=make(), clock=clock) as engine:
+        clock.advance(6 * DAY)
+        with pytest.raises(durable.RunFailed, match="not yet"):
+            await engine.result(run.id)
+        assert await (await engine.retry(run.id)).result() == ["of the child", "of the child"]
+        assert calls[:2] == ["p/good", "p/bad"] and len(calls) == 3
+
+
+async def test_a_run_that_is_opened_again_is_never_forgotten_meanwhile(make: Make) -> None:
+    """It is forgotten, and the retry finds none; or it is opened again, and is there as a whole."""
+    fails = True
+
+    @durable.function(retries=0)
+    async def flaky(ctx: durable.Context) -> str:
+        await ctx.step.run("a", str)
+        if fails:
+            raise OSError("not yet")
+        return "done"
+
+    async def later(turns: int, call: Any) -> Any:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        try:
+            return await call
+        except KeyError:
+            return None
+
+    clock, reopened = VirtualClock(NOON), 0
+    async with durable.Engine([flaky], store=make(), clock=clock) as engine:
+        for number in range(24):
+            fails = True
+            run = await engine.start(flaky, id=f"f{number}")
+            with pytest.raises(durable.RunFailed):
+                await run.result()
+            fails = False
+            clock.advance("1s")
+            pruning = asyncio.ensure_future(engine.prune(0))
+            again = await later(number, engine.retry(run.id))
+            await pruning
+            if again is not None:
+                reopened += 1
+                assert await again.result() == "done"
+                assert (await run.info()).steps["a"].status == "completed"
+            assert await engine.prune(0) == 0
+            clock.advance("1s")
+            assert await engine.prune(0) == (again is not None)
+    async with durable.Engine([flaky], store=make(), clock=clock) as engine:
+        assert await engine.runs() == []
+    assert reopened < 24
+
+
+async def test_a_list_that_is_made_meanwhile_shows_no_run_that_is_gone(make: Make) -> None:
+    clock = VirtualClock(NOON)
+    async with durable.Engine([quick], store=make(), clock=clock) as engine:
+        await engine.send([durable.Event("begin", {"n": number}) for number in range(60)])
+        await engine.settled()
+        clock.advance(DAY)
+        listing = asyncio.ensure_future(engine.runs())
+        await engine.prune(0)
+        assert all(run.status == "completed" for run in await listing)
+        assert await engine.runs() == []
+
+
+async def test_a_retention_forgets_at_the_opening_and_every_hour(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    clock = VirtualClock(NOON)
+    async with durable.Engine([quick], store=make(), clock=clock) as engine:
+        await engine.invoke(quick, id="a")
+    clock.advance(2 * DAY)
+    with caplog.at_level(logging.INFO, "durable"):
+        async with durable.Engine([quick], store=make(), clock=clock, retention="1d") as engine:
+            await engine.invoke(quick, id="b")
+            began = clock.now()
+            while "a" in await ids(engine):
+                await asyncio.sleep(0.001)
+            while "b" in await ids(engine):
+                clock.advance("10m")
+                await asyncio.sleep(0.001)  # the file's threads know nothing of this clock
+            assert clock.now() - began >= DAY
+    told = [one for one in caplog.messages if "forgotten" in one]
+    assert told[0] == "1 run that ended before 2030-01-02 12:00:00+00:00 is forgotten"
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        (datetime(2030, 1, 1), ValueError),  # naive
+        ("30", ValueError),
+        ("soon", ValueError),
+        (-1, ValueError),
+        (float("nan"), ValueError),
+        (True, TypeError),
+        (None, TypeError),
+        ([], TypeError),
+    ],
+)
+async def test_what_is_no_duration_and_no_instant_is_refused_at_the_call(given: Any, error: type[Exception]) -> None:
+    async with durable.Engine([quick]) as engine:
+        with pytest.raises(error, match="ended_before"):
+            await engine.prune(given)
+    if given is not None:
+        with pytest.raises((TypeError, ValueError), match="retention"):
+            durable.Engine([quick], retention=given)
+
+
+def test_a_retention_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="retention must be longer than 0"):
+        durable.Engine([quick], retention=0)
+
+
+async def test_a_function_that_prunes_is_told_how_and_a_step_may() -> None:
+    forgotten: list[int] = []
+
+    @durable.function(retries=0)
+    async def cleans(ctx: durable.Context) -> None:
+        async def clean() -> None:
+            forgotten.append(await engine.prune("1d"))
+
+        await ctx.step.run("clean", clean)
+        await engine.prune("1d")
+
+    async with durable.Engine([cleans]) as engine:
+        with pytest.raises(durable.RunFailed, match="write a step whose handler calls it"):
+            await engine.invoke(cleans)
+    assert forgotten == [0]
+
+
+async def test_the_file_shrinks_and_a_close_in_between_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    async with durable.Engine([quick, sleeper], store=path) as engine:
+        await engine.start(sleeper, id="asleep")
+        await engine.send([durable.Event("begin", {"n": number, "text": "x" * 2_000}) for number in range(400)])
+        await engine.settled()
+    before = os.stat(path).st_size
+    async with durable.Engine([quick, sleeper], store=path, retention=0.000001) as engine:
+        await asyncio.sleep(0)  # it closes somewhere in between
+    async with durable.Engine([quick, sleeper], store=path) as engine:
+        assert "asleep" in await ids(engine)
+        await engine.prune(0)
+        assert await ids(engine) == {"asleep"}
+    assert os.stat(path).st_size < before / 4
+
+
+_PRUNES = """
+import asyncio, sys
+import durable
+from tests.unit.engine.test_pruning import quick, sleeper
+
+async def main():
+    async with durable.Engine([quick, sleeper], store=sys.argv[1]) as engine:
+        print("prunes", flush=True)
+        await engine.prune(0)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+async def fill(path: Path, rounds: int) -> None:
+    async with durable.Engine([quick, sleeper], store=path) as engine:
+        for number in range(3):
+            await engine.start(sleeper, id=f"asleep{number}")
+        for _ in range(rounds):
+            await engine.send([durable.Event("begin", {"n": number}) for number in range(200)])
+            await engine.settled()
+
+
+def killed_while_pruning(path: Path, seconds: float) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    child = subprocess.Popen([sys.executable, "-c", _PRUNES, str(path)], stdout=subprocess.PIPE, env=environment)
+    assert child.stdout is not None and child.stdout.readline() == b"prunes\n"
+    try:
+        child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        child.send_signal(signal.SIGKILL)
+    child.communicate()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9")
+def test_a_prune_that_is_killed_at_any_instant_leaves_a_store_that_opens_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    asyncio.run(fill(path, 3))
+    chance, left = random.Random(4), []
+    for _ in range(3):
+        killed_while_pruning(path, chance.uniform(0, 0.04))
+        left.append(asyncio.run(whole(path)))
+    assert left == sorted(left, reverse=True)
+    asyncio.run(cleaned(path))
+
+
+async def whole(path: Path) -> int:
+    """Return how many ended runs there are; each that is shown is whole, and what sleeps is there."""
+    async with FileReader(path) as reader:
+        rows = await reader.find(RunQuery(limit=10_000))
+        for row in rows[:20] + rows[-20:]:
+            assert [entry.kind async for entry in reader.history(row.id)]
+    assert sum(row.status is None for row in rows) == 3
+    return len(rows) - 3
+
+
+async def cleaned(path: Path) -> None:
+    async with durable.Engine([quick, sleeper], store=path) as engine:
+        await engine.prune(0)
+        assert await ids(engine) == {"asleep0", "asleep1", "asleep2"}

@@ -15,8 +15,9 @@ from typing import Any, assert_never
 
 import attrs
 
+from durable.engine.forks import Written
 from durable.errors import CodecError
-from durable.events import Event
+from durable.events import Event, Signal
 from durable.journal import decode, encode, recorded_event
 from durable.stores import MESSAGES
 
@@ -79,7 +80,23 @@ class SentUnsend:
     event: str
 
 
-Steering = SentStart | SentCancel | SentRetry | SentUnsend
+@attrs.frozen
+class SentFork:
+    """A message asks for a fork of the run `origin`, with the id `run`; `is_named` as for a start.
+
+    `steps` are Events, Signals and, for all other values, their text.
+    """
+
+    at: datetime
+    origin: str
+    run: str
+    before: str | None
+    data: Mapping[str, Any] | None
+    steps: Mapping[str, Event | Signal | Written]
+    is_named: bool
+
+
+Steering = SentStart | SentCancel | SentRetry | SentUnsend | SentFork
 Sent = SentEvents | SentSignal | Steering
 Body = dict[str, Any]
 
@@ -94,10 +111,7 @@ def write_sent(sent: Sent) -> tuple[str, str]:
     """
     match sent:
         case SentEvents(at, events):
-            written = [
-                {"name": event.name, "data": recorded_event(event).text, "id": event.id, "ts": event.ts, "v": event.v}
-                for _, event in events
-            ]
+            written = [_of_event(event) for _, event in events]
             return "events", encode({"at": at, "ids": [id for id, _ in events], "events": written})
         case SentSignal(at, signal, data):
             return "signal", encode({"at": at, "signal": signal, "data": encode(data)})
@@ -109,11 +123,30 @@ def write_sent(sent: Sent) -> tuple[str, str]:
             return "retry", _steering(sent)
         case SentUnsend():
             return "unsend", _steering(sent)
+        case SentFork(data=data, steps=steps):
+            given = None if data is None else encode(data)
+            return "fork", _steering(sent, data=given, steps={key: _of_value(value) for key, value in steps.items()})
         case _:
             assert_never(sent)
 
 
-def _steering(sent: Steering, **encoded: str) -> str:
+def _of_event(event: Event) -> dict[str, Any]:
+    return {"name": event.name, "data": recorded_event(event).text, "id": event.id, "ts": event.ts, "v": event.v}
+
+
+def _of_value(value: Event | Signal | Written) -> dict[str, Any]:
+    match value:
+        case Event():
+            return {"event": _of_event(value)}
+        case Signal(name, data):
+            return {"signal": name, "data": encode(data)}
+        case Written(text):
+            return {"value": text}
+        case _:
+            assert_never(value)
+
+
+def _steering(sent: Steering, **encoded: Any) -> str:
     return encode({"format": STEERING, **attrs.asdict(sent, recurse=False), **encoded})
 
 
@@ -138,8 +171,12 @@ def read_sent(kind: str, body: str) -> Sent:
 
 
 def _events(found: Body, at: datetime) -> SentEvents:
-    events = [Event(**{**event, "data": decode(event["data"])}) for event in found["events"]]
+    events = map(_event, found["events"])
     return SentEvents(at, tuple(zip(map(_text, found["ids"]), events, strict=True)))
+
+
+def _event(found: Body) -> Event:
+    return Event(**{**found, "data": decode(found["data"])})
 
 
 def _signal(found: Body, at: datetime) -> SentSignal:
@@ -163,6 +200,21 @@ def _unsend(found: Body, at: datetime) -> SentUnsend:
     return SentUnsend(at, _text(found["event"]))
 
 
+def _fork(found: Body, at: datetime) -> SentFork:
+    before = None if found["before"] is None else _text(found["before"])
+    data = None if found["data"] is None else decode(_text(found["data"]))
+    steps = {_text(key): _value(value) for key, value in found["steps"].items()}
+    return SentFork(at, _text(found["origin"]), _text(found["run"]), before, data, steps, found["is_named"] is True)
+
+
+def _value(found: Body) -> Event | Signal | Written:
+    if "event" in found:
+        return _event(found["event"])
+    if "signal" in found:
+        return Signal(_text(found["signal"]), decode(found["data"]))
+    return Written(_text(found["value"]))
+
+
 _READERS: dict[str, Callable[[Body, datetime], Sent]] = {
     "events": _events,
     "signal": _signal,
@@ -170,6 +222,7 @@ _READERS: dict[str, Callable[[Body, datetime], Sent]] = {
     "cancel": _cancel,
     "retry": _retry,
     "unsend": _unsend,
+    "fork": _fork,
 }
 
 

@@ -11,17 +11,15 @@ them may have been taken in between.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TypeVar
 
 import attrs
 
+from durable.engine.foresight import Found, Look
 from durable.engine.messages import Sent, SentEvents, SentSignal, SentUnsend, read_sent
 from durable.journal import scheduled_run
 from durable.stores import Glance, Inbox, Job, Message, StoreThread, check_taken, deliver, ring
-
-T = TypeVar("T")
 
 
 @attrs.frozen
@@ -65,7 +63,7 @@ class Outbox:
         """
         await self._worker.post(_Putting((message,), format))
 
-    async def seen(self, run: str, look: Callable[[Glance], T | None]) -> T | None:
+    async def seen(self, run: str, look: Look) -> Found:
         """Return what a look into the store finds against a message about a run, or None.
 
         None also if a message that stands before may change that.
@@ -73,10 +71,10 @@ class Outbox:
         Raises:
             StoreCorruptError, StoreError: the run, or the inbox, cannot be read.
         """
-        found: T | None = await self._worker.post(partial(self._see, run, look))
+        found: Found = await self._worker.post(partial(self._see, run, look))
         return found
 
-    def _see(self, run: str, look: Callable[[Glance], T | None]) -> T | None:
+    def _see(self, run: str, look: Look) -> Found:
         return None if look(self._glance) is None or self._is_awaited(run) else look(self._glance)
 
     def _is_awaited(self, run: str) -> bool:

@@ -13,10 +13,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Self
 
-from durable.engine.answers import no_such_run
 from durable.engine.arguments import (
-    check_reopened,
-    check_same,
     checked_event_id,
     checked_events,
     checked_function,
@@ -25,36 +22,28 @@ from durable.engine.arguments import (
     looked_up,
 )
 from durable.engine.equipment import checked_limits
+from durable.engine.foresight import Look, of_cancel, of_fork, of_retry, of_start, of_unsend
+from durable.engine.forks import NO_STEPS, checked_wanted, written
 from durable.engine.messages import (
     STEERING,
     Sent,
     SentCancel,
     SentEvents,
+    SentFork,
     SentRetry,
     SentSignal,
     SentStart,
     SentUnsend,
+    Steering,
     write_sent,
 )
 from durable.engine.outbox import Outbox
 from durable.engine.owner import AsyncWith
 from durable.errors import checked_making
-from durable.events import Event
+from durable.events import Event, Signal
 from durable.functions import Function, check_not_in_function, checked_signal
-from durable.journal import (
-    HELD,
-    Ids,
-    Limits,
-    accepted,
-    check_signal,
-    decode,
-    ends_in,
-    holds,
-    invoked,
-    misplaced,
-    scheduled_run,
-)
-from durable.stores import FileReader, Glance, Message
+from durable.journal import Ids, Limits, accepted, check_signal, decode, invoked, misplaced, scheduled_run
+from durable.stores import FileReader, Message
 from durable.timers import SystemClock, answering
 
 _INSTEAD = "ctx.step.run with a handler that calls it"
@@ -177,8 +166,8 @@ class Sender(AsyncWith):
         """Open a run of a function; return its id, which is known before the run is.
 
         A given `id` starts once: a run of it that is there, ended or not, is left as it is. None is a fresh id. If the
-        engine lacks the function, the run stays parked until it has it. If the function's `idempotency` finds that
-        another run has come before, none is opened, and the log says so.
+        engine lacks the function, the run stays parked until it has it. If another run has the key of the
+        function's `idempotency` or `singleton`, or its `rate_limit` is reached, none is opened, and the log says so.
 
         Raises:
             TypeError, ValueError: an id with "/", or one that belongs to another function or other data.
@@ -188,18 +177,8 @@ class Sender(AsyncWith):
         name = checked_function(function, "start")
         event = invoked(name, data, self._limits)
         run = self._ids.fresh(self._clock.now()) if id is None else checked_run_id(id)
-
-        def repeats(store: Glance) -> bool | None:
-            opened, _ = ends_in(store.history(run))
-            if opened is None:
-                return None
-            check_same(opened, name, event)
-            return True
-
-        async with self._opened("start") as outbox:
-            if id is None or not await outbox.seen(run, repeats):
-                asked = SentStart(self._clock.now(), name, run, decode(event.text), id is not None)
-                await outbox.put(self._message(asked), format=STEERING)
+        asked = SentStart(self._clock.now(), name, run, decode(event.text), id is not None)
+        await self._ask("start", run, (lambda _: None) if id is None else of_start(run, name, event), asked)
         return run
 
     async def cancel(self, run_id: str, reason: str | None = None) -> bool:
@@ -213,18 +192,7 @@ class Sender(AsyncWith):
         """
         check_not_in_function("cancel", _INSTEAD)
         run, reason = looked_up(run_id), checked_reason(reason)
-
-        def has_ended(store: Glance) -> bool | KeyError | None:
-            opened, closed = ends_in(store.history(run))
-            return no_such_run(run, ()) if opened is None else True if closed is not None else None
-
-        async with self._opened("cancel") as outbox:
-            refusal = await outbox.seen(run, has_ended)
-            if isinstance(refusal, KeyError):
-                raise refusal
-            if refusal is None:
-                await outbox.put(self._message(SentCancel(self._clock.now(), run, reason)), format=STEERING)
-        return refusal is None
+        return await self._ask("cancel", run, of_cancel(run), SentCancel(self._clock.now(), run, reason))
 
     async def retry(self, run_id: str) -> None:
         """Open a failed or cancelled run again when the engine takes this: see `Engine.retry`.
@@ -238,19 +206,39 @@ class Sender(AsyncWith):
         """
         check_not_in_function("retry", _INSTEAD)
         run = looked_up(run_id)
+        await self._ask("retry", run, of_retry(run), SentRetry(self._clock.now(), run))
 
-        def refusal(store: Glance) -> KeyError | ValueError | None:
-            opened, closed = ends_in(store.history(run))
-            try:
-                check_reopened(run, closed, is_unfinished=opened is not None and closed is None)
-            except (KeyError, ValueError) as error:
-                return error
-            return None
+    async def fork(
+        self,
+        run_id: str,
+        *,
+        before: str | None = None,
+        data: Mapping[str, Any] | None = None,
+        steps: Mapping[str, Any] = NO_STEPS,
+        id: str | None = None,
+    ) -> str:
+        """Begin a new run with what another has finished, when the engine takes this: see `Engine.fork`.
 
-        async with self._opened("retry") as outbox:
-            if (error := await outbox.seen(run, refusal)) is not None:
-                raise error
-            await outbox.put(self._message(SentRetry(self._clock.now(), run)), format=STEERING)
+        Return the id of the new run, which is known before the run is. A run that is not finished may have come
+        further by then.
+
+        Raises:
+            KeyError: there is no such run, it has no record of the step `before`, or no outcome for a key of `steps`.
+            TypeError, ValueError, CodecError, LimitError: as for `Engine.fork`, as far as the store shows.
+            RuntimeError, StoreError: as for `send`.
+        """
+        check_not_in_function("fork", _INSTEAD)
+        origin, now = looked_up(run_id), self._clock.now()
+        wanted = checked_wanted(before, data, steps)
+        given = None if data is None else decode(invoked(origin, data, self._limits).text)
+        values = {
+            key: value if isinstance(value, Event | Signal) else written(value) for key, value in wanted.steps.items()
+        }
+        run = self._ids.fresh(now) if id is None else checked_run_id(id)
+        asked = SentFork(now, origin, run, wanted.before, given, values, id is not None)
+        look = of_fork(origin, wanted, run, self._limits, now, is_named=id is not None)
+        await self._ask("fork", origin, look, asked)
+        return run
 
     async def unsend(self, event_id: str) -> bool:
         """Take back an event that is still to come, or held; return False if there is none: see `Engine.unsend`.
@@ -262,17 +250,17 @@ class Sender(AsyncWith):
         """
         check_not_in_function("unsend", _INSTEAD)
         event = checked_event_id(event_id)
+        return await self._ask("unsend", scheduled_run(event), of_unsend(event), SentUnsend(self._clock.now(), event))
 
-        def is_gone(store: Glance) -> bool | None:
-            entries = store.history(scheduled_run(event))
-            is_coming = bool(entries) and not entries[-1].ends_run
-            return None if is_coming or any(holds(store.history(group), event) for group in store.open(HELD)) else True
-
-        async with self._opened("unsend") as outbox:
-            if await outbox.seen(scheduled_run(event), is_gone):
-                return False
-            await outbox.put(self._message(SentUnsend(self._clock.now(), event)), format=STEERING)
-        return True
+    async def _ask(self, what: str, run: str, look: Look, sent: Steering) -> bool:
+        """Send what steers a run, unless the store shows that nothing is left to do; return whether it was sent."""
+        async with self._opened(what) as outbox:
+            found = await outbox.seen(run, look)
+            if isinstance(found, Exception):
+                raise found
+            if found is None:
+                await outbox.put(self._message(sent), format=STEERING)
+        return found is None
 
     def _message(self, sent: Sent) -> Message:
         return Message(self._ids.fresh(sent.at), *write_sent(sent))

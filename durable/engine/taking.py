@@ -19,9 +19,20 @@ from datetime import datetime
 from itertools import chain
 from typing import assert_never
 
-from durable.engine.arguments import check_reopened, check_same, checked_run_id
+from durable.engine.answers import no_such_run
+from durable.engine.arguments import check_reopened, check_same, check_same_fork, checked_run_id
 from durable.engine.family import family
-from durable.engine.messages import SentCancel, SentEvents, SentRetry, SentSignal, SentStart, SentUnsend, read_sent
+from durable.engine.forks import begun, check_free, checked_wanted, past
+from durable.engine.messages import (
+    SentCancel,
+    SentEvents,
+    SentFork,
+    SentRetry,
+    SentSignal,
+    SentStart,
+    SentUnsend,
+    read_sent,
+)
 from durable.events import checked_name, checked_text
 from durable.journal import (
     MessageTaken,
@@ -86,6 +97,8 @@ class Taking:
                 await self._retry(message, run)
             case SentUnsend(_, event_id):
                 self._unsend(message, event_id, now)
+            case SentFork():
+                await self._fork(message, sent)
             case _:
                 assert_never(sent)
 
@@ -152,3 +165,25 @@ class Taking:
                     self._post(message, now := self._clock.now(), reopen(self._decisions, run, ended, now))
             except (KeyError, ValueError) as error:
                 self._nothing(message, f"{error.args[0]}")
+
+    async def _fork(self, message: Message, sent: SentFork) -> None:
+        run = checked_run_id(sent.run)
+        wanted = checked_wanted(sent.before, sent.data, sent.steps)
+        records = past(await self._history.entries(sent.origin))
+        async with self._starting.setdefault(run, asyncio.Lock()):  # as for a start
+            known = await self._history.ledger(run) if sent.is_named else None
+            known, now = self._state.whole(run) or known, self._clock.now()
+            try:
+                if not records:
+                    raise no_such_run(sent.origin, ())
+                decisions = self._decisions
+                cause = begun(decisions.limits, wanted, records, run, now, decisions.openings.sole_key)
+                if known is not None:
+                    check_same_fork(known, cause)
+                    cause = []
+                else:
+                    check_free(self._state, cause)
+            except (KeyError, TypeError, ValueError) as error:
+                self._nothing(message, f"{error.args[0]}")
+            else:
+                self._post(message, now, cause)

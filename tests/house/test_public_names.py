@@ -67,7 +67,7 @@ MEMBERS = {
     "record parent forked_from to_dict export",
     "RunQuery": "status function event limit event_id parent opened_after opened_before before choose",
     "RunRow": "id function event opened_at ended_at status error event_ids",
-    "Sender": "path open close send send_signal start cancel retry unsend",
+    "Sender": "path open close send send_signal start cancel retry fork unsend",
     "Signal": "name data",
     "Singleton": "mode key",
     "Step": "run sleep sleep_until wait_for_event wait_for_signal send_event send_signal invoke",

@@ -107,7 +107,7 @@ AT_DOORS = [
     ),
     Fault(
         "ask for the idempotency of a start with an id",
-        "engine/runtime.py",
+        "journal/rules/openings.py",
         "claimant = None if is_named else",
         "claimant = None if False else",
         USE,

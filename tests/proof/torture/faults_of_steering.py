@@ -16,8 +16,8 @@ OF_STEERING = [
     Fault(
         "keep the id of an event that was taken back",
         "journal/rules/state.py",
-        "if given is not None and not record.withdrawn:",
-        "if given is not None:",
+        "            if record.withdrawn:\n",
+        "            if False:\n",
         UNSEND,
     ),
     Fault(
@@ -30,10 +30,8 @@ OF_STEERING = [
     Fault(
         "begin runs before what waits in the inbox is done",
         "engine/runtime.py",
-        "        await self.receiver.begin()\n        for run in list(self.state.ledgers):\n"
-        "            self.scheduler.begin(run)\n",
-        "        for run in list(self.state.ledgers):\n"
-        "            self.scheduler.begin(run)\n"
+        "        await self.receiver.begin()\n",
+        "        for run in list(self.state.ledgers):\n            self.scheduler.begin(run)\n"
         "        await asyncio.sleep(0.2)\n        await self.receiver.begin()\n",
         OUTSIDE,
     ),
@@ -47,8 +45,8 @@ OF_STEERING = [
     Fault(
         "believe a store that a message before will change",
         "engine/outbox.py",
-        " is None or await self._worker.post(partial(self._is_awaited, run)):",
-        " is None:",
+        " is None or self._is_awaited(run) else",
+        " is None else",
         OUTSIDE,
     ),
     Fault(

@@ -140,7 +140,7 @@ ON_DISK = [
     Fault(
         "skip the lock",
         "stores/file/lock.py",
-        "            _lock(file)\n",
+        "            lock(file)\n",
         "            pass\n",
         ("tests/unit/stores/test_lock.py", "tests/proof/crashes/test_processes.py"),
     ),

@@ -7,10 +7,12 @@ from typing import get_args
 
 import pytest
 
+from durable.engine.forks import Written
 from durable.engine.messages import (
     Sent,
     SentCancel,
     SentEvents,
+    SentFork,
     SentRetry,
     SentSignal,
     SentStart,
@@ -18,7 +20,7 @@ from durable.engine.messages import (
     read_sent,
     write_sent,
 )
-from durable.events import Event
+from durable.events import Event, Signal
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)
 _AT = '{"~datetime":"2030-01-01T00:00:00+00:00"}'
@@ -38,6 +40,18 @@ GOLDEN: list[tuple[Sent, str, str]] = [
     ),
     (SentCancel(AT, "r", "why"), "cancel", f'{{"format":2,"at":{_AT},"run":"r","reason":"why"}}'),
     (SentRetry(AT, "r"), "retry", f'{{"format":2,"at":{_AT},"run":"r"}}'),
+    (
+        SentFork(AT, "r", "new", "ship", {"n": 1}, {"w": Event("a", {"n": 1}, "mine", AT)}, is_named=True),
+        "fork",
+        f'{{"format":2,"at":{_AT},"origin":"r","run":"new","before":"ship","data":"{{\\"n\\":1}}","steps":{{"w":'
+        f'{{"event":{{"name":"a","data":"{{\\"n\\":1}}","id":"mine","ts":{_AT},"v":null}}}}}},"is_named":true}}',
+    ),
+    (
+        SentFork(AT, "r", "x", None, None, {"s": Signal("go", (1, 2)), "v": Written("[7]")}, is_named=False),
+        "fork",
+        f'{{"format":2,"at":{_AT},"origin":"r","run":"x","before":null,"data":null,"steps":{{"s":{{"signal":"go","data":'
+        '"{\\"~tuple\\":[1,2]}"},"v":{"value":"[7]"}},"is_named":false}',
+    ),
     (SentUnsend(AT, "id1"), "unsend", f'{{"format":2,"at":{_AT},"event":"id1"}}'),
 ]
 

@@ -39,6 +39,7 @@ STEERING: dict[str, Call] = {
     "start with an id": lambda s: s.start(waits, id="new"),
     "cancel": lambda s: s.cancel("one"),
     "retry": lambda s: s.retry("gone"),
+    "fork": lambda s: s.fork("gone"),
     "unsend": lambda s: s.unsend(_events[0]),
 }
 _events: list[str] = []

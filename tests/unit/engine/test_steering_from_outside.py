@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 import durable
@@ -181,6 +182,83 @@ def test_an_event_that_a_function_holds_is_taken_back_and_its_id_is_free(path: P
     asyncio.run(story())
 
 
+@attrs.frozen
+class Box:
+    size: int
+
+
+@durable.function
+async def packs(ctx: Context) -> Any:
+    box = await ctx.step.run("box", _box)
+    event = await ctx.step.wait_for_event("w", event="e", timeout="1h")
+    signal = await ctx.step.wait_for_signal("s", signal="s", timeout="1h")
+    return [ctx.event.data.get("n"), box.size, event and event.data, signal and signal.data]
+
+
+def _box() -> Box:
+    return Box(1)
+
+
+def test_a_run_is_forked_with_values_of_all_kinds(path: Path) -> None:
+    async def story() -> None:
+        async with Engine([packs], store=path, clock=VirtualClock(LATER)) as engine:
+            await engine.start(packs, {"n": 1}, id="one")
+            await engine.settled()
+            await engine.send("e", {"x": 1})
+            await engine.settled()
+            await engine.send_signal("s", 1)
+            await engine.settled()
+        steps = {"box": Box(2), "w": durable.Event("e", {"x": LATER}), "s": durable.Signal("s", (1, 2))}
+        async with Sender(path) as sender:
+            fresh = await sender.fork("one", steps=steps)
+            for _ in range(2):
+                assert await sender.fork("one", before="s", data={"n": 2}, steps={"w": None}, id="mine") == "mine"
+            found = await states(path, packs)
+            assert found == {"one": [1, 1, {"x": 1}, 1], fresh: [1, 2, {"x": LATER}, (1, 2)], "mine": "waiting"}
+            assert await sender.fork("one", before="s", data={"n": 2}, steps={"w": None}, id="mine") == "mine"
+            await sender.send_signal("s", 7)
+            assert (await states(path, packs))["mine"] == [2, 1, None, 7]
+        async with opened(path, packs) as engine:
+            assert (await engine.info("mine")).forked_from == "one"
+
+    asyncio.run(story())
+
+
+def test_what_no_fork_can_be_is_refused_at_the_call(path: Path) -> None:
+    async def story() -> None:
+        await have(path, one={"fails": "x"}, two={"n": 1})
+        async with Sender(path) as sender:
+            for options, error, said in (
+                ({"run_id": "nobody"}, KeyError, "there is no run 'nobody'"),
+                ({"before": "ship"}, KeyError, "has no record of step 'ship': there are 'fail'"),
+                ({"steps": {"ship": 1}}, KeyError, "has no outcome of step 'ship' to replace: there are 'fail'"),
+                ({"steps": {"fail": object()}}, durable.CodecError, "object"),
+                ({"steps": ["fail"]}, TypeError, "steps must map step keys to values"),
+                ({"data": [1]}, TypeError, "must be a mapping"),
+                ({"id": "two"}, ValueError, "run 'two' exists and is not this fork"),
+                ({"id": "a/b"}, ValueError, "must not be empty or hold '/'"),
+            ):
+                with pytest.raises(error, match=said):
+                    await sender.fork(**{"run_id": "one", **options})  # type: ignore[arg-type]
+        assert waiting(path) == []
+
+    asyncio.run(story())
+
+
+def test_a_fork_of_a_run_that_is_on_its_way_is_judged_by_the_engine(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        async with Sender(path) as sender:
+            await sender.start(job, {"n": 1}, id="one")
+            await sender.fork("one", id="two")
+            await sender.fork("one", before="ship", id="three")
+        assert await states(path) == {"one": 1, "two": 1}
+        assert "(fork) does nothing: run 'one' has no record of step 'ship': there is none yet" in caplog.text
+
+    asyncio.run(story())
+
+
 def test_a_live_engine_does_it_at_once(path: Path) -> None:
     async def story() -> None:
         async with Engine([job], store=path) as engine, Sender(path) as sender:
@@ -275,7 +353,7 @@ def test_a_function_is_told_to_use_a_step(path: Path) -> None:
     @durable.function(retries=0)
     async def sends(ctx: Context) -> list[str]:
         sender, said = Sender(path), []
-        for call in (sender.start("f"), sender.cancel("r"), sender.retry("r"), sender.unsend("e")):
+        for call in (sender.start("f"), sender.cancel("r"), sender.retry("r"), sender.unsend("e"), sender.fork("r")):
             try:
                 await call
             except RuntimeError as error:
@@ -286,7 +364,7 @@ def test_a_function_is_told_to_use_a_step(path: Path) -> None:
         async with Engine([sends]) as engine:
             return await engine.invoke(sends)
 
-    for name, said in zip(("start", "cancel", "retry", "unsend"), asyncio.run(story()), strict=True):
+    for name, said in zip(("start", "cancel", "retry", "unsend", "fork"), asyncio.run(story()), strict=True):
         assert name in said and "ctx.step.run with a handler that calls it" in said
 
 

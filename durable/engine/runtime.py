@@ -93,7 +93,7 @@ class Runtime:
     async def begin(self) -> None:
         """Post the oldest messages of the inbox, then begin the recovered runs."""
         await self.receiver.begin()
-        self.scheduler.starts.admit()
+        self.scheduler.starts.turnstile.admit()
         for run in list(self.state.ledgers):
             self.scheduler.begin(run)
         self.scheduler.missing.tell_all(self.state.parked.values())

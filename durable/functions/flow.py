@@ -270,7 +270,7 @@ _OPTIONS: dict[str, tuple[type, Any, str]] = {
     "singleton": (Singleton, _sole, "singleton"),
 }
 # What stands in a declaration, but is not done yet.
-_MISSING = {"concurrency", "priority"}
+_MISSING = {"priority"}
 
 
 def flow_of(given: Mapping[str, object], *, has_cancel: bool, what: str) -> Flow | None:

@@ -64,7 +64,7 @@ from durable.journal.records import (
 from durable.journal.rules.acceptance import accepted, check_signal, invoked, stamped
 from durable.journal.rules.decisions import Acting, Decisions
 from durable.journal.rules.declaration import WAIT_NAMES, CancelRule, Declaration, no_such_function
-from durable.journal.rules.flow.options import Batching, Debouncing, Flow, Slots, Sole, Window
+from durable.journal.rules.flow.options import Batching, Counts, Debouncing, Flow, Slots, Sole, Window
 from durable.journal.rules.flow.queue import Queue, Room
 from durable.journal.rules.flow.rooms import PeriodRoom, Rooms, SlotRoom
 from durable.journal.rules.forking import finished, forked
@@ -111,6 +111,7 @@ __all__ = [
     "CancelRule",
     "Cancelled",
     "Choice",
+    "Counts",
     "CronRule",
     "Debouncing",
     "Decisions",

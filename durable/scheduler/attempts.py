@@ -35,13 +35,14 @@ from durable.journal import (
     told,
     trace_of,
 )
-from durable.scheduler.arguments import watched
 from durable.scheduler.bounds import Bounds, last_word
 from durable.scheduler.calls import StepCall
 from durable.scheduler.deadlines import StepDue
 from durable.scheduler.eager import Suspended, raising
 from durable.scheduler.overtime import Overtime
+from durable.scheduler.stubbed import stood_in
 from durable.scheduler.threads import Call
+from durable.scheduler.turns import Turn
 from durable.scheduler.undocumented import without_loop
 
 
@@ -65,6 +66,7 @@ class Attempts:
         "_thread",
         "_timed_out",
         "_trying",
+        "_turn",
         "is_running",
     )
 
@@ -72,24 +74,21 @@ class Attempts:
         handler = call.handler
         assert handler is not None
         self.is_running = False
-        self._session = call.session
-        self._parts = call.session.parts
-        self._step = call
-        self._handler = handler
+        self._session, self._parts = call.session, call.session.parts
+        self._step, self._handler = call, handler
         self._context = copy_context()
-        self._attempt = 0
+        self._attempt = self._recorded = 0
         self._bounds = (
             None if handler.timeout is None and handler.within is None else Bounds(handler.timeout, handler.within)
         )
         self._overtime = None if self._bounds is None else Overtime(self._parts)
         self._has_begun = False  # whether this try's handler was called; before that, the try may wait for a thread
-        self._recorded = 0
-        self._stopped = False
-        self._timed_out = False
+        self._stopped = self._timed_out = False
         self._task: asyncio.Task[None] | None = None
         self._calling: Awaitable[Any] | None = None
         self._thread: Call[Any] | None = None
         self._trying: Trying | None = None
+        self._turn: Turn | None = None
 
     @property
     def is_in_thread(self) -> bool:
@@ -118,6 +117,15 @@ class Attempts:
         self._admit()
 
     def _admit(self) -> None:
+        turns = self._session.turns
+        if turns is None or self._step.kind != "run":
+            self._pass_gate()
+        elif self._turn is None and not self._stopped:
+            self._turn, self._has_begun = turns.ask(self._pass_gate), False
+            self._arm()  # all tries together may be over before this one has its turn
+            turns.admit()
+
+    def _pass_gate(self) -> None:
         # R26: a recovered run must be admitted before it calls handlers.
         if self._session.gate is None:
             self._try()
@@ -126,7 +134,9 @@ class Attempts:
 
     def come_due(self) -> None:
         """Begin the next try, or stop the running one: the step's timer is due."""
-        if not self.is_running:
+        if not self.is_running and self._turn is not None and self._bounds is not None:
+            self._run_out(self._bounds)  # it still waits for its turn
+        elif not self.is_running:
             # The wait before a try is recorded before the try begins: a crash must not give it back (R11).
             self._parts.journal.tell(self._recorded, lambda error: None if error else self._admit())
         elif self._task is not None and self._overtime is not None:  # else the try that was due is already running
@@ -138,6 +148,8 @@ class Attempts:
     def stop(self) -> None:
         """Cancel the running try, and begin no other."""
         self._stopped = True
+        if not self.is_running:
+            self._end_turn()
         if self._trying is not None and (self._step.was_dropped or self._session.ledger.status is not None):
             self._trying.is_cancelled = True
         if self._task is not None and (self._step.was_dropped or not self.is_in_thread):  # an awaited thread goes on
@@ -155,6 +167,7 @@ class Attempts:
                 self._calling.close()
 
     def _give_over(self) -> None:
+        self._end_turn(self._task)
         self._task = self._trying = None  # the handler goes on, and stays inside its step
         self._end(None, None)
 
@@ -167,6 +180,8 @@ class Attempts:
 
     def _try(self) -> None:
         if self._stopped or self.is_running or self._session.refused:  # while an engine closes, no try begins
+            if not self.is_running:
+                self._end_turn()
             return
         self.is_running = True
         self._timed_out = self._has_begun = False
@@ -177,8 +192,7 @@ class Attempts:
                 self._session.ledger.run, self._step.key, self._attempt, self._parts.settings.engine
             )
             if self._bounds is not None and self._bounds.is_past(self._parts.clock.now()):
-                self._timed_out = self._bounds.is_last = True
-                self._end(None, None)
+                self._run_out(self._bounds)
                 return
             context = self._context.copy()
             context.run(CURRENT.set, trying)
@@ -186,6 +200,10 @@ class Attempts:
             self._start(self._call(context), context)
         except Exception as error:  # whoever lets a try begin has others to serve
             self._end(error, None)
+
+    def _run_out(self, bounds: Bounds) -> None:
+        self._timed_out = bounds.is_last = True
+        self._end(None, None)
 
     def _start(self, calling: Awaitable[Any], context: Context) -> None:
         # Not loop.create_task: an eager task factory would run the handler before its task is known here.
@@ -284,6 +302,12 @@ class Attempts:
             self._trying.is_over = True
             if self._trying.thread is not None:  # the thread may run longer than its try
                 self._trying.is_cancelled |= self._trying.is_running
+        self._end_turn()
+
+    def _end_turn(self, task: asyncio.Task[None] | None = None) -> None:
+        if (turn := self._turn) is not None:
+            self._turn = None
+            turn.end(self._thread, task)
 
     def _end(self, error: BaseException | None, value: Any, *, inline: bool = False, is_again: bool = False) -> None:
         """Judge and record a try; an error in doing so is logged, and fails the step."""
@@ -373,25 +397,4 @@ class Attempts:
 
     def _close(self, outcome: Outcome, *, inline: bool = False) -> None:
         self._session.works.pop(self, None)
-        tries = self._attempt + self._has_begun
-        self._step.record(outcome, tries=tries, inline=inline)
-
-
-def attempts_of(call: StepCall) -> Attempts:
-    """Return new attempts of a step's handler, which its session knows from now on."""
-    attempts = call.work = Attempts(call)
-    session = call.session
-    if not session.works:
-        session.works = {}  # other sessions share the empty one
-    session.works[attempts] = None
-    if session.parts.changes.begun is not None:
-        session.parts.changes.begun()
-    return attempts
-
-
-def stood_in(call: StepCall, handler: Handler) -> Handler:
-    """Return what is to be called for a handler: a test's stub, and what watches it in debug mode."""
-    parts = call.session.parts
-    if parts.stand_in is not None:
-        handler = parts.stand_in.handler(call.step_id, handler)
-    return watched(handler, parts.logger, call.label) if parts.is_debugging else handler
+        self._step.record(outcome, tries=self._attempt + self._has_begun, inline=inline)

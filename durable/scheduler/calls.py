@@ -39,6 +39,7 @@ from durable.scheduler.branches import Branches
 from durable.scheduler.delivery import Delivery
 from durable.scheduler.parts import Parts
 from durable.scheduler.refusals import Refusals
+from durable.scheduler.turns import Turns
 from durable.scheduler.unawaited import Unawaited
 from durable.scheduler.undocumented import current_task, running_loop
 from durable.scheduler.works import Work
@@ -60,6 +61,7 @@ class Caller(Protocol):
     branches: Branches
     delivery: Delivery
     gate: Callable[[Callable[[], None]], None] | None
+    turns: Turns | None
     calls: dict[str, StepCall | None]
     works: dict[Work, None]
 

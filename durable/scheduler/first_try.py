@@ -14,9 +14,10 @@ from typing import Any
 
 from durable.functions import CURRENT, Trying
 from durable.journal import Ok, Whose, encode
-from durable.scheduler.attempts import attempts_of, stood_in
+from durable.scheduler.attempts import Attempts
 from durable.scheduler.calls import StepCall
 from durable.scheduler.eager import Suspended
+from durable.scheduler.stubbed import stood_in
 from durable.scheduler.undocumented import without_loop
 
 _IN_THREAD = object()
@@ -27,10 +28,10 @@ def begin_handler(call: StepCall) -> None:
     session, handler = call.session, call.handler
     parts, caller = session.parts, call.awaited_by
     assert handler is not None
-    is_first = call.key not in session.ledger.steps and session.gate is None
+    is_first = call.key not in session.ledger.steps and session.gate is None and session.turns is None
     is_bounded = handler.timeout is not None or handler.within is not None
     if caller is None or not is_first or is_bounded or not parts.spare.is_ready:
-        attempts_of(call).begin()
+        _attempts_of(call).begin()
         return
     trying: Trying | None = None
     try:
@@ -48,15 +49,15 @@ def begin_handler(call: StepCall) -> None:
         else:
             value = _IN_THREAD
     except BaseException as error:
-        attempts_of(call).end_in_place(trying, error, None)
+        _attempts_of(call).end_in_place(trying, error, None)
         return
     if value is _IN_THREAD:
-        attempts_of(call).call_in_thread(trying, context, handler)
+        _attempts_of(call).call_in_thread(trying, context, handler)
     elif type(value) is Suspended or (not handler.is_async and isawaitable(value)):
-        attempts_of(call).go_on(trying, context, value)
+        _attempts_of(call).go_on(trying, context, value)
     else:
         if trying.nested is not None or not _closed(call, value):
-            attempts_of(call).end_in_place(trying, None, value)
+            _attempts_of(call).end_in_place(trying, None, value)
         trying.is_over = True
 
 
@@ -86,3 +87,15 @@ def _closed(call: StepCall, value: Any) -> bool:
         del session.calls[call.key]
         call.outcome = ok
     return True
+
+
+def _attempts_of(call: StepCall) -> Attempts:
+    """Return new attempts of a step's handler, which its session knows from now on."""
+    attempts = call.work = Attempts(call)
+    session = call.session
+    if not session.works:
+        session.works = {}  # other sessions share the empty one
+    session.works[attempts] = None
+    if session.parts.changes.begun is not None:
+        session.parts.changes.begun()
+    return attempts

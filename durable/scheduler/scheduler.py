@@ -49,6 +49,7 @@ from durable.scheduler.starts import Starts
 from durable.scheduler.stopping import ClosingTime, end, has_left, stop
 from durable.scheduler.strays import CAN_LOOK, Strays
 from durable.scheduler.ticker import Ticker
+from durable.scheduler.turns import Tries
 
 # In one turn of the loop. A run that begins takes up to 96 rounds until its first outcome is delivered: with more at a
 # time, thousands of them would be half way at once.
@@ -93,6 +94,7 @@ class Scheduler:
         self.parking = Parking(parts, self.sessions, self._begin_now, self._spawn, self.strays, self.resting.note)
         self.deadlines = Deadlines(parts, self._begin_when_durable, self._try_again)
         self.starts = Starts(parts, self._begin_when_durable)
+        self.tries = Tries(parts)
         self._bounded = self.starts.rooms_of
         self.ticker = Ticker(parts, self._spawn)
         for follower in (self.deadlines, self, self.parking, self.ticker, parts.notices):
@@ -236,6 +238,8 @@ class Scheduler:
         variables = self._callers.of.get(run, self._parts.variables).copy()
         variables.run(BODY.set, session)
         declaration = self._parts.decisions.state.functions[ledger.function]
+        if declaration.flow is not None:
+            session.turns = self.tries.of(ledger)
         session.tells_start = (declaration.start_timeout or declaration.finish_timeout) is not None
         self.sessions[run] = session
         if self._parts.changes.begun is not None:
@@ -322,7 +326,8 @@ class Scheduler:
     def stop(self) -> None:
         """Refuse every step call, begin no try, and begin to cancel the functions."""
         self.resting.stop()
-        self.starts.stop()
+        self.starts.turnstile.stop()
+        self.tries.turnstile.stop()
         self._closing = True
         self._begins.clear()
         self._parts.threads.hold()
@@ -353,7 +358,8 @@ class Scheduler:
         return (
             self._begins.is_idle
             and self._stops.is_idle
-            and self.starts.is_idle
+            and self.starts.turnstile.is_idle
+            and self.tries.turnstile.is_idle
             and not self._starting
             and not self._endings
             and self.strays.is_idle

@@ -21,6 +21,7 @@ from durable.scheduler.delivery import Delivery
 from durable.scheduler.drift import tell_late, tell_unasked
 from durable.scheduler.parts import Parts
 from durable.scheduler.refusals import Refusals
+from durable.scheduler.turns import Turns
 from durable.scheduler.works import Work
 
 # Shared by all sessions that have nothing to put there: a hundred thousand of them may wait. Never write to these: with
@@ -45,6 +46,7 @@ class Session:
         tells_start: whether the first step call records that the run has started.
         fault: the error that ends the run even if the function catches it.
         gate: delays handlers until the run may call them (R26), or None.
+        turns: those of its tries, or None if the function does not bound them.
         now: the time of the last delivered outcome.
     """
 
@@ -68,6 +70,7 @@ class Session:
         "parts",
         "refused",
         "tells_start",
+        "turns",
         "works",
     )
 
@@ -87,6 +90,7 @@ class Session:
         self.works = _NO_WORKS
         self.calls: dict[str, StepCall | None] = {}
         self.gate: Callable[[Callable[[], None]], None] | None = None
+        self.turns: Turns | None = None
         self.branches = Branches()
         self.behind = set(ledger.steps) if ledger.steps else _LEVEL
         self.delivery = Delivery(ledger, parts.journal, parts.rounds, self)

@@ -50,6 +50,7 @@ class Call(Generic[T]):
         ended: set, together with `result`, when no thread runs the function any more, or ever will.
         running: whether a thread has been given the function and has not finished it.
         begun: called when a thread is given the function.
+        over: called when the thread has ended the function.
     """
 
     label: str
@@ -59,6 +60,7 @@ class Call(Generic[T]):
     ended: asyncio.Event = attrs.field(factory=asyncio.Event)
     running: bool = False
     begun: Callable[[], None] | None = None
+    over: Callable[[], None] | None = None
 
 
 _Inbox = SimpleQueue[Call[Any] | None]
@@ -172,6 +174,8 @@ class HandlerThreads:
         call.ended.set()
         if not call.result.done():
             _settle(call.result, value, error)
+        if call.over is not None:
+            call.over()
         if not self._running:
             self._quiet.set()
         self._reuse(inbox)

@@ -1,0 +1,413 @@
+"""F1 and F2 with counts="steps": so many tries of handlers run at a time, or begin in a period; the others wait."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import durable
+from durable import Concurrency, Context, DictStore, RunFailed, StepOptions, Throttle
+from durable.testing import Lab
+from durable.testing.lab import START
+from tests.support.lives import Snapshots, records, rounds
+
+pytestmark = pytest.mark.anyio
+
+
+class Work:
+    """Handlers that run until they are told to end; who runs, and the most at a time."""
+
+    def __init__(self) -> None:
+        self.running: dict[Any, asyncio.Future[Any]] = {}
+        self.order: list[Any] = []
+        self.most = 0
+
+    async def __call__(self, name: Any) -> Any:
+        future = self.running[name] = asyncio.get_running_loop().create_future()
+        self.order.append(name)
+        self.most = max(self.most, len(self.running))
+        try:
+            return await future
+        finally:
+            del self.running[name]
+
+    async def end(self, *names: Any) -> None:
+        for name in names:
+            self.running[name].set_result(name)
+        await rounds()
+
+
+async def crashed(lab: Lab) -> None:
+    """Crash while handlers run, which no crash of a lab waits for."""
+    crash = asyncio.ensure_future(lab.crash())
+    await rounds()
+    crash.cancel()
+    await asyncio.wait([crash])
+    await rounds()
+
+
+def worker(work: Work, **options: Any) -> durable.Function[Any]:
+    @durable.function("work", id="worker", retries=0, **options)
+    async def function(ctx: Context) -> Any:
+        return await ctx.step.run("work", work, ctx.event.data["n"])
+
+    return function
+
+
+async def test_so_many_handlers_run_at_a_time_and_the_others_begin_in_the_order_of_opening() -> None:
+    work = Work()
+    async with durable.Engine([worker(work, concurrency=2)]) as engine:
+        for n in range(5):
+            await engine.send("work", {"n": n})
+        await rounds()
+        assert list(work.running) == [0, 1]
+        await work.end(1)
+        assert list(work.running) == [0, 2]
+        await work.end(0, 2)
+        assert list(work.running) == [3, 4]
+        await work.end(3, 4)
+        await engine.settled()
+        assert work.order == [0, 1, 2, 3, 4] and work.most == 2
+
+
+async def test_what_sleeps_waits_or_stands_before_its_next_try_holds_no_slot() -> None:
+    tried: list[Any] = []
+
+    async def handler(n: int) -> int:
+        tried.append(n)
+        if tried.count(n) == 1:
+            raise durable.RetryAfterError("later", "1h")
+        return n
+
+    @durable.function("work", concurrency=1)
+    async def function(ctx: Context) -> Any:
+        n = ctx.event.data["n"]
+        await ctx.step.sleep("s", "1m")
+        await ctx.step.run("work", handler, n)
+        return await ctx.step.wait_for_event("e", event="never", timeout="1d")
+
+    async with Lab([function]) as lab:
+        for n in range(3):
+            await lab.send("work", {"n": n})
+        assert tried == []
+        await lab.advance("1m")
+        assert tried == [0, 1, 2]
+        await lab.advance("1h")
+        assert tried == [0, 1, 2, 0, 1, 2]
+
+
+async def test_keys_have_slots_of_their_own_and_do_not_hold_each_other_up() -> None:
+    work = Work()
+    async with durable.Engine([worker(work, concurrency=Concurrency(1, key="event.data.k"))]) as engine:
+        for n, k in enumerate(["a", "a", "b", 1, "1", None, None, 1.0]):
+            await engine.send("work", {"n": n, "k": k})
+        await rounds()
+        assert list(work.running) == [0, 2, 3, 4, 5]
+        await work.end(0, 3)
+        assert sorted(work.running) == [1, 2, 4, 5, 7]
+
+
+async def test_two_limits_must_both_have_room() -> None:
+    work = Work()
+    limits = [Concurrency(3), Concurrency(1, key="event.data.k")]
+    async with durable.Engine([worker(work, concurrency=limits)]) as engine:
+        for n, k in enumerate("aabbbcd"):
+            await engine.send("work", {"n": n, "k": k})
+        await rounds()
+        assert list(work.running) == [0, 2, 5]
+        await work.end(5)
+        assert list(work.running) == [0, 2, 6]
+        await work.end(2)
+        assert list(work.running) == [0, 6, 3]
+        await work.end(0, 6)
+        assert list(work.running) == [3, 1]
+
+
+async def test_functions_that_spell_the_same_key_share_the_slots_of_the_engine() -> None:
+    work = Work()
+    shared = Concurrency(2, key='"api"', scope="engine")
+
+    def named(id: str, concurrency: Any) -> durable.Function[Any]:
+        @durable.function(id=id, concurrency=concurrency)
+        async def function(ctx: Context) -> Any:
+            return await ctx.step.run("work", work, (id, ctx.event.data["n"]))
+
+        return function
+
+    functions = [named("one", shared), named("two", shared), named("three", Concurrency(2, key='"api"'))]
+    async with durable.Engine(functions) as engine:
+        for n in range(2):
+            for function in functions:
+                await engine.start(function, {"n": n})
+        await rounds()
+        assert sorted(work.running) == [("one", 0), ("three", 0), ("three", 1), ("two", 0)]
+        await work.end(("one", 0))
+        assert ("one", 1) in work.running and ("two", 1) not in work.running
+
+
+async def test_functions_may_share_slots_under_different_limits() -> None:
+    work = Work()
+
+    def named(id: str, limit: int) -> durable.Function[Any]:
+        @durable.function(id=id, concurrency=Concurrency(limit, key='"api"', scope="engine"))
+        async def function(ctx: Context) -> Any:
+            return await ctx.step.run("work", work, (id, ctx.event.data["n"]))
+
+        return function
+
+    narrow, wide = named("narrow", 1), named("wide", 3)
+    async with durable.Engine([narrow, wide]) as engine:
+        for n in range(2):
+            for function in (narrow, wide):
+                await engine.start(function, {"n": n})
+        await rounds()
+        assert list(work.running) == [("narrow", 0), ("wide", 0), ("wide", 1)]
+        await work.end(("wide", 0), ("wide", 1))
+        assert list(work.running) == [("narrow", 0)]
+        await work.end(("narrow", 0))
+        assert list(work.running) == [("narrow", 1)]
+
+
+async def test_the_branches_of_one_run_wait_in_the_order_of_their_calls() -> None:
+    work = Work()
+
+    @durable.function(concurrency=1)
+    async def fans(ctx: Context) -> Any:
+        return await ctx.group.parallel([lambda n=n: ctx.step.run(f"s{n}", work, n) for n in range(3)])
+
+    async with durable.Engine([fans]) as engine:
+        run = await engine.start(fans)
+        for n in range(3):
+            await rounds()
+            assert list(work.running) == [n]
+            await work.end(n)
+        assert list(await run.result()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("how", ["cancelled run", "cancelled step", "failed try", "timed out", "ended in time"])
+async def test_a_slot_is_free_when_the_handler_has_ended_in_whatever_way(how: str) -> None:
+    work = Work()
+
+    @durable.function("work", retries=0, concurrency=1)
+    async def function(ctx: Context) -> Any:
+        n = ctx.event.data["n"]
+        timeout = "1m" if how == "timed out" and n == 0 else None
+        step = asyncio.ensure_future(ctx.step.run(StepOptions("work", timeout=timeout), work, n))
+        if how == "cancelled step" and n == 0:
+            await ctx.step.sleep("s", "1m")
+            step.cancel()
+            await asyncio.wait([step])
+            return await ctx.step.sleep("t", "1d")
+        return await step
+
+    async with Lab([function]) as lab:
+        first = await lab.engine.start(function, {"n": 0})
+        second = await lab.engine.start(function, {"n": 1})
+        await rounds()
+        assert list(work.running) == [0]
+        if how == "cancelled run":
+            await first.cancel()
+        elif how == "failed try":
+            work.running[0].set_exception(ValueError("no"))
+        elif how == "ended in time":
+            work.running[0].set_result(0)
+        else:
+            lab.clock.advance("1m")
+        await rounds()
+        assert list(work.running) == [1]
+        await work.end(1)
+        assert await second.result() == 1
+
+
+async def test_a_thread_holds_its_slot_until_it_has_really_ended() -> None:
+    going, entered, ran = threading.Event(), threading.Event(), []
+
+    def blocks(n: int) -> int:
+        ran.append(n)
+        if n == 0:
+            entered.set()
+            going.wait(10)
+        return n
+
+    @durable.function("work", retries=0, concurrency=1)
+    async def function(ctx: Context) -> Any:
+        return await ctx.step.run("work", blocks, ctx.event.data["n"])
+
+    async with durable.Engine([function]) as engine:
+        first = await engine.start(function, {"n": 0})
+        second = await engine.start(function, {"n": 1})
+        await asyncio.to_thread(entered.wait, 10)
+        assert await first.cancel()
+        await rounds()
+        assert ran == [0]
+        going.set()
+        assert await second.result() == 1 and ran == [0, 1]
+
+
+async def test_a_cancelled_run_that_waits_for_a_slot_leaves_the_queue() -> None:
+    work = Work()
+    async with durable.Engine([function := worker(work, concurrency=1)]) as engine:
+        runs = [await engine.start(function, {"n": n}) for n in range(3)]
+        await rounds()
+        assert await runs[1].cancel("not now")
+        await rounds()
+        await work.end(0)
+        assert list(work.running) == [2]
+
+
+async def test_a_try_that_waits_for_a_slot_has_not_begun_and_writes_nothing() -> None:
+    work, mapping = Work(), Snapshots()
+    async with durable.Engine([function := worker(work, concurrency=1)], store=DictStore(mapping)) as engine:
+        await engine.start(function, {"n": 0})
+        run = await engine.start(function, {"n": 1})
+        await rounds()
+        info = await run.info()
+        assert info.status == "waiting" and "work" not in info.steps
+        assert [type(one).__name__ for one in records(mapping)] == ["RunOpened", "RunOpened"]
+        await work.end(0)
+        await work.end(1)
+        await run.result()
+        assert {type(one).__name__ for one in records(mapping)} == {"RunOpened", "StepClosed", "RunClosed"}
+
+
+async def test_the_time_of_a_try_counts_from_its_beginning_and_that_of_all_tries_goes_on_while_it_waits() -> None:
+    work = Work()
+
+    @durable.function("work", retries=1, backoff=durable.Backoff("1m", 1.0, jitter=0), concurrency=1)
+    async def function(ctx: Context) -> Any:
+        n = ctx.event.data["n"]
+        return await ctx.step.run(StepOptions("work", timeout="10m", within="30m"), work, n)
+
+    async with Lab([function]) as lab:
+        run = await lab.engine.start(function, {"n": 0})
+        await rounds()
+        other = await lab.engine.start(function, {"n": 1})
+        await rounds()
+        work.running[0].set_exception(ValueError("no"))
+        await rounds()
+        assert list(work.running) == [1]  # it has waited 0 s; run 0 comes again in a minute
+        for _ in range(9):
+            lab.clock.advance("1m")
+            await rounds()
+        assert list(work.running) == [1]
+        work.running[1].set_result(1)
+        assert await other.result() == 1
+        await rounds()
+        assert list(work.running) == [0]  # its second try has waited for 8 minutes
+        lab.clock.advance("9m")
+        await rounds()
+        assert list(work.running) == [0]
+        await work.end(0)
+        assert await run.result() == 0
+
+
+async def test_a_try_whose_time_of_all_tries_is_over_while_it_waits_fails_with_its_last_error() -> None:
+    work = Work()
+
+    @durable.function("work", retries=1, backoff=durable.Backoff("1m", 1.0, jitter=0), concurrency=1)
+    async def function(ctx: Context) -> Any:
+        n = ctx.event.data["n"]
+        return await ctx.step.run(StepOptions("work", within="30m" if n == 0 else None), work, n)
+
+    async with Lab([function]) as lab:
+        run = await lab.engine.start(function, {"n": 0})
+        await rounds()
+        await lab.engine.start(function, {"n": 1})
+        await rounds()
+        work.running[0].set_exception(ValueError("no"))
+        await rounds()
+        lab.clock.advance("40m")
+        await rounds()
+        with pytest.raises(RunFailed) as failed:
+            await run.result()
+        assert failed.value.error.name == "ValueError" and list(work.running) == [1]
+        await work.end(1)
+
+
+async def test_a_slot_is_held_by_nobody_after_a_crash() -> None:
+    work = Work()
+    async with Lab([function := worker(work, concurrency=1)]) as lab:
+        for n in range(3):
+            await lab.engine.start(function, {"n": n}, id=f"r{n}")
+        await rounds()
+        assert list(work.running) == [0]
+        await crashed(lab)
+        assert list(work.running) == [0]
+        await work.end(0)
+        await work.end(1)
+        await work.end(2)
+        assert [await lab.engine.result(f"r{n}") for n in range(3)] == [0, 1, 2]
+
+
+async def test_a_handler_that_waits_for_a_slot_is_not_due_when_the_process_dies() -> None:
+    """R26: what only waits has not killed the process, however often that dies."""
+    work = Work()
+    async with Lab([function := worker(work, concurrency=1)]) as lab:
+        for n in range(2):
+            await lab.engine.start(function, {"n": n}, id=f"r{n}")
+        await rounds()
+        for _ in range(2):
+            await crashed(lab)
+        found = [one.run for one in records(lab._store.mapping) if type(one).__name__ == "RunResumed"]  # type: ignore[attr-defined]
+        assert found == ["r0", "r0"]
+        await work.end(0)
+        await work.end(1)
+
+
+async def test_tries_are_bounded_in_a_period_and_counted_before_the_handler_is_called() -> None:
+    mapping = Snapshots()
+    began: list[tuple[float, int]] = []
+    labs: list[Lab] = []
+
+    async def call() -> None:
+        counted = [one for one in records(mapping) if type(one).__name__ == "Counted"]
+        began.append(((labs[0].clock.now() - START) / timedelta(minutes=1), len(counted)))
+
+    @durable.function("work", throttle=Throttle(2, "1h", counts="steps"))
+    async def function(ctx: Context) -> Any:
+        await ctx.group.parallel([lambda n=n: ctx.step.run(f"s{n}", call) for n in range(5)])
+
+    labs[:] = [Lab([function], store=DictStore(mapping))]
+    async with labs[0] as lab:
+        await lab.result((await lab.send("work"))[0])
+    assert [minute for minute, _ in began] == [0, 0, 60, 60, 120]
+    assert all(counted > number for number, (_, counted) in enumerate(began))
+
+
+async def test_a_retried_try_is_one_more_call_in_its_period() -> None:
+    instants: list[float] = []
+    labs: list[Lab] = []
+
+    async def call() -> None:
+        instants.append((labs[0].clock.now() - START) / timedelta(minutes=1))
+        if len(instants) < 4:
+            raise ValueError("again")
+
+    @durable.function(
+        throttle=Throttle(2, "1h", counts="steps"), retries=5, backoff=durable.Backoff("1m", 1.0, jitter=0)
+    )
+    async def function(ctx: Context) -> Any:
+        await ctx.step.run("s", call)
+
+    labs[:] = [Lab([function])]
+    async with labs[0] as lab:
+        await lab.result(await lab.start(function))
+    assert instants == [0, 1, 60, 61]
+
+
+async def test_an_engine_that_closes_lets_no_waiting_try_begin() -> None:
+    work = Work()
+    store = DictStore()
+    function = worker(work, concurrency=1)
+    async with durable.Engine([function], store=store) as engine:
+        for n in range(50):
+            await engine.start(function, {"n": n})
+        await rounds()
+    assert work.order == [0] and not work.running
+    async with durable.Engine([function], store=store):
+        await rounds()
+        assert list(work.running) == [0]

@@ -14,7 +14,7 @@ import attrs
 
 from durable.events import RESERVED, Event, can_be_kept
 from durable.journal.codec.write import write
-from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed
+from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, Gathered, GroupClosed
 from durable.journal.ids import pause_fact, schedule_fact, scheduled_run, skipped_by, ticks_fact
 from durable.journal.records import (
     Counted,
@@ -75,14 +75,8 @@ class Entries:
                 return self._of_ending(record)
             case EventSent():
                 return self._of_event(record)
-            case EventHeld():  # of a debounce only the last event counts, whatever else the group has held
-                return Entry(record.group, "EventHeld", write(record), sums_up=record.mode == "debounce")
-            case EventUnheld():
-                return Entry(record.group, "EventUnheld", write(record))
-            case GroupClosed():
-                return Entry(record.group, "GroupClosed", write(record), ends_run=True)
-            case EventSkipped():  # a run of its own that has ended: recovery skips it, and its id finds it later
-                return Entry(skipped_by(record.by), "EventSkipped", write(record), ends_run=True)
+            case EventHeld() | EventUnheld() | GroupClosed() | EventSkipped():
+                return _of_gathered(record)
             case KeyClaimed():
                 return Entry("", "KeyClaimed", write(record), keep_until=after(record.at, KEPT))
             case Counted():
@@ -129,6 +123,20 @@ class Entries:
         if ledger is None:
             raise KeyError(f"there is no run {run!r} that has not ended")
         return ledger
+
+
+def _of_gathered(record: Gathered | EventSkipped) -> Entry:
+    match record:
+        case EventHeld():  # of a debounce only the last event counts, whatever else the group has held
+            return Entry(record.group, "EventHeld", write(record), sums_up=record.mode == "debounce")
+        case EventUnheld():
+            return Entry(record.group, "EventUnheld", write(record))
+        case GroupClosed():
+            return Entry(record.group, "GroupClosed", write(record), ends_run=True)
+        case EventSkipped():  # a run of its own that has ended: recovery skips it, and its id finds it later
+            return Entry(skipped_by(record.by), "EventSkipped", write(record), ends_run=True)
+        case _:
+            assert_never(record)
 
 
 def _of_schedules(record: ScheduleRecord) -> Entry:

@@ -1,4 +1,4 @@
-"""Say why an engine has no answer about a run: there is none of that id, or it has not ended in time.
+"""Say why there is no answer about a run or a step: there is none, or it has not ended in time.
 
 Separate because both come where a caller is lost, and the answer should show the way on.
 Leaves to `engine` the asking.
@@ -7,12 +7,15 @@ Leaves to `engine` the asking.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
+from itertools import islice
 
-from durable.journal import is_fresh, opened_run
+from durable.journal import Ledger, is_fresh, opened_run
 from durable.timers import shown
 from durable.views import RunInfo
 
 _MOST = 3
+_KEYS = 10
 
 
 def no_such_run(run_id: str, functions: Iterable[str]) -> KeyError:
@@ -27,13 +30,28 @@ def no_such_run(run_id: str, functions: Iterable[str]) -> KeyError:
     return KeyError(text)
 
 
-def late(info: RunInfo, seconds: float | None) -> TimeoutError:
-    """Return the error for a run that has not ended within a time; it says what the run does meanwhile."""
+def late(info: RunInfo, seconds: float | None, key: str | None = None) -> TimeoutError:
+    """Return the error for a run, or its step `key`, that has not ended in time; it says what the run does now."""
     doing = [f"step {key!r} waits for {what}{_after(info, key)}" for key, what in info.waiting_for.items()][:_MOST]
     if not doing and info.error is not None:
         doing = [f"it is called again after {info.error}"]
     goes_on = "; ".join(doing) or f"it is {info.status}"
-    return TimeoutError(f"run {info.id!r} has not ended within {seconds or 0:g} s; it goes on: {goes_on}")
+    what = f"run {info.id!r}" if key is None else f"step {key!r} of run {info.id!r}"
+    return TimeoutError(f"{what} has not ended within {seconds or 0:g} s; it goes on: {goes_on}")
+
+
+def without_step(ledger: Ledger, key: str) -> LookupError:
+    """Return the error for a step that a run which has ended never finished."""
+    like = get_close_matches(key, ledger.steps, 1)
+    has = f"did you mean {like[0]!r}?" if like else f"its steps are {', '.join(map(repr, islice(ledger.steps, _KEYS)))}"
+    if key in ledger.steps:
+        has = "the step was cancelled, or was still open"
+    ended = {"completed": "has completed", "failed": "has failed", "cancelled": "was cancelled"}[
+        ledger.status or "failed"
+    ]
+    return LookupError(
+        f"run {ledger.run!r} {ended} and never finished step {shown(key)}: {has if ledger.steps else 'it had no steps'}"
+    )
 
 
 def _after(info: RunInfo, key: str) -> str:

@@ -255,7 +255,7 @@ class Engine(AsyncWith):
 
     # The methods that look at runs and steer them stand, each with its contract, in modules of their own.
     run, runs, result = looking.run, looking.runs, looking.result
-    info, why = looking.info, looking.why
+    info, why, step = looking.info, looking.why, looking.step
     cancel, retry, fork = steering.cancel, steering.retry, forking.fork
     unsend, prune, settled = steering.unsend, steering.prune, steering.settled
 

@@ -13,15 +13,16 @@ from typing import Any
 
 import attrs
 
-from durable.engine.answers import late, no_such_run
+from durable.engine.answers import late, no_such_run, without_step
 from durable.engine.arguments import checked_query, looked_up
 from durable.engine.opened import Opened, found, inside
 from durable.engine.run import OF_A_RUN, Run, outcome
 from durable.engine.runtime import Runtime
+from durable.events import checked_text
 from durable.functions import Function, check_outside
-from durable.journal import Ledger, RunClosed, RunStatus
+from durable.journal import Err, Ledger, Ok, RunClosed, RunStatus, raised
 from durable.timers import Duration, duration
-from durable.views import RunInfo, Why, listed, near_misses, why_of
+from durable.views import RunInfo, Why, listed, near_misses, readable, why_of
 
 
 async def run(engine: Opened, run_id: str) -> Run[Any]:
@@ -145,3 +146,53 @@ async def _ended(engine: Opened, runtime: Runtime, run_id: str, seconds: float |
             raise no_such_run(run_id, engine._registry.functions)
         if closed is not None:
             return opened.function, closed
+
+
+async def step(engine: Opened, run_id: str, key: str, timeout: Duration | None = None) -> Any:
+    """Wait for the end of a run's step: see `Run.step`."""
+    runtime, run_id = inside(engine, "step"), looked_up(run_id)
+    check_outside(engine, "step")
+    key = checked_text(key, "the key of a step")
+    seconds = None if timeout is None else duration(timeout, what="the timeout of a step").total_seconds()
+    try:
+        async with asyncio.timeout(seconds):
+            outcome = await _finished(engine, runtime, run_id, key, seconds)
+    except TimeoutError:
+        raise late(await engine.info(run_id), seconds, key) from None
+    if isinstance(outcome, Ok):
+        return readable(outcome.value, object)
+    with OF_A_RUN:
+        raise raised(outcome.error, key)
+
+
+async def _finished(engine: Opened, runtime: Runtime, run_id: str, key: str, seconds: float | None) -> Ok | Err:
+    with runtime.ends.of(run_id) as moved:  # from before the first look, so that no end is missed
+        while True:
+            moved.clear()
+            ledger = await found(engine, run_id)
+            facts = ledger.steps.get(key)
+            if facts is not None and isinstance(facts.outcome, Ok | Err):
+                await runtime.journal.synced()  # R2
+                return facts.outcome
+            if ledger.status is not None:
+                await runtime.journal.synced()
+                raise without_step(ledger, key)
+            await _next(runtime, run_id, moved, seconds)
+
+
+async def _next(runtime: Runtime, run_id: str, moved: asyncio.Event, seconds: float | None) -> None:
+    """Wait until a step of a run has ended, or the run.
+
+    Raises:
+        RuntimeError, StoreError: as for the result of the run.
+    """
+    # Not create_task: a task factory may take these for tasks of a function.
+    waiting = [asyncio.Task(one, loop=runtime.loop) for one in (moved.wait(), runtime.ending(run_id, seconds))]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if not moved.is_set():
+            waiting[1].result()
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)

@@ -28,6 +28,9 @@ class Door(Protocol):
     async def info(self, run_id: str) -> RunInfo:
         """Return a picture of a run."""
 
+    async def step(self, run_id: str, key: str, timeout: Duration | None = None) -> Any:
+        """Wait for the end of a run's step."""
+
     async def cancel(self, run_id: str, reason: str | None = None) -> bool:
         """Cancel a run; return False if it had ended already."""
 
@@ -85,6 +88,23 @@ class Run(Generic[T]):
     async def info(self) -> RunInfo:
         """Return a picture of the run, made of durable records alone."""
         return await self._door.info(self.id)
+
+    async def step(self, key: str, timeout: Duration | None = None) -> Any:
+        """Wait until a step has finished, and return its value, in plain values where its type is not known here.
+
+        `key` is the step's key, as in `RunInfo.steps`; the step may be one that the run has yet to come to. `timeout`,
+        a duration in real time, bounds the wait; the run itself goes on. None: wait without limit. A step that the
+        code has cancelled has not finished.
+
+        Raises:
+            StepError: the step failed.
+            LookupError: the run has ended and never finished this step.
+            TimeoutError: the step has not finished in time.
+            KeyError: there is no such run.
+            RuntimeError, StoreError: as for `result`.
+        """
+        with OF_A_RUN:
+            return await self._door.step(self.id, key, timeout)
 
     async def cancel(self, reason: str | None = None) -> bool:
         """Cancel the run; return False if it had ended already.

@@ -12,6 +12,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from durable.engine.beacon import Beacon
+from durable.engine.ends import Ends
 from durable.engine.pruning import Pruning
 from durable.engine.receiver import Receiver
 from durable.engine.settling import settled
@@ -54,6 +55,7 @@ class Runtime:
             parts.decisions.state,
         )
         self.ids = Ids()
+        self.ends = Ends(parts.journal)
         self.starting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.is_drained = self.is_abandoned = self.was_closed = False
         self._stopping: asyncio.Task[None] | None = None

@@ -88,15 +88,17 @@ class Entries:
             case RunRested():
                 return entry_of(record.run, "RunRested", write(record), sums_up=True)
             case RunRetried() if record.reopened:
-                ledger = self._known(record.run)
-                event = ledger.event
-                ids = _ids(record.run, event)
-                row = RunRow(record.run, ledger.function, event.name, ledger.opened_at, event_ids=ids)
-                return Entry(record.run, "RunRetried", write(record), row=row)
+                return self._of_reopening(record)
             case RunAdmitted() | RunResumed() | RunStarted() | RunRetried() | StepRetried():
                 return Entry(record.run, type(record).__name__, write(record))
             case _:
                 return _of_schedules(record)
+
+    def _of_reopening(self, record: RunRetried) -> Entry:
+        ledger = self._known(record.run)
+        event, ids = ledger.event, _ids(record.run, ledger.event)
+        row = RunRow(record.run, ledger.function, event.name, ledger.opened_at, event_ids=ids)
+        return Entry(record.run, "RunRetried", write(record), row=row)
 
     def _of_ending(self, record: RunClosed) -> Entry:
         ledger = self._state.ledgers.get(record.run) or self._known(record.run)

@@ -59,9 +59,15 @@ class _Door:
     lab: Lab
 
     async def result(self, run_id: str, timeout: Duration | None) -> Any:
+        return await self._awaited(lambda engine: engine.result(run_id, timeout))
+
+    async def step(self, run_id: str, key: str, timeout: Duration | None = None) -> Any:
+        return await self._awaited(lambda engine: engine.step(run_id, key, timeout))
+
+    async def _awaited(self, question: Callable[[Engine], Awaitable[Any]]) -> Any:
         while True:
             try:
-                return await self.lab._ask(lambda engine: engine.result(run_id, timeout))
+                return await self.lab._ask(question)
             except _Restarted:
                 pass  # the run goes on in another engine
 
@@ -329,9 +335,10 @@ class Lab(AsyncWith):
         engine = self.engine
         try:
             await asyncio.wait([ending, watching], return_when=asyncio.FIRST_COMPLETED)
-            if not ending.done() and self._waits_outside():
-                await ended([ending], PART_SECONDS)
             await self._is_up.wait()
+            if self.engine is engine and not ending.done() and self._waits_outside():
+                await ended([ending], PART_SECONDS)
+                await self._is_up.wait()
             if self.engine is not engine:
                 raise _Restarted("the Lab has crashed while this was awaited: ask the new engine")
             if ending.done():

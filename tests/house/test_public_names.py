@@ -47,7 +47,7 @@ MEMBERS = {
     "Debounce": "period timeout key",
     "DictStore": f"{STORE} prunes keep mapping",
     "Dies": "when times",
-    "Engine": "open close send send_signal unsend start invoke run runs result info why cancel retry fork prune "
+    "Engine": "open close send send_signal unsend start invoke run runs result info why step cancel retry fork prune "
     "settled",
     "Entry": "run kind body ends_run keep_until row sums_up",
     "Event": "name data id ts v",
@@ -62,7 +62,7 @@ MEMBERS = {
     "RateLimit": "limit period key",
     "Reader": "path open close runs info record result why",
     "RecordedError": "name message stack step_id causes",
-    "Run": "id result info cancel",
+    "Run": "id result info step cancel",
     "RunInfo": "id function_id status event events output error reason attempt opened_at ended_at steps waiting_for "
     "record parent forked_from to_dict export",
     "RunQuery": "status function event limit event_id parent opened_after opened_before before choose",

@@ -51,7 +51,7 @@ from durable.functions import (
 from durable.journal import Backoff, Limits, converter
 from durable.stores import DictStore, Entry, FileStore, RunQuery, RunRow, Store
 from durable.timers import Clock, Duration
-from durable.views import RunInfo, StepInfo, Wait, Why
+from durable.views import Health, RunInfo, StepInfo, Wait, Why
 
 __all__ = [
     "Backoff",
@@ -75,6 +75,7 @@ __all__ = [
     "FileStore",
     "Function",
     "Group",
+    "Health",
     "Interrupted",
     "InvokeTimeoutError",
     "LimitError",

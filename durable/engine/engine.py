@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar, overload
 
 import attrs
 
-from durable.engine import forking, looking, steering
+from durable.engine import condition, forking, looking, steering
 from durable.engine.arguments import (
     check_same,
     checked_events,
@@ -255,7 +255,7 @@ class Engine(AsyncWith):
 
     # The methods that look at runs and steer them stand, each with its contract, in modules of their own.
     run, runs, result = looking.run, looking.runs, looking.result
-    info, why, step = looking.info, looking.why, looking.step
+    info, why, step, health = looking.info, looking.why, looking.step, condition.health
     cancel, retry, fork = steering.cancel, steering.retry, forking.fork
     unsend, prune, settled = steering.unsend, steering.prune, steering.settled
 

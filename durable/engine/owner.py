@@ -55,6 +55,11 @@ class Owner:
         return self._parts.life.closing.is_set() or self._task.done()
 
     @property
+    def has_opened(self) -> bool:
+        """Whether the engine has been opened, and unfinished runs go on."""
+        return self.runtime.opened_at is not None
+
+    @property
     def has_ended(self) -> bool:
         """Whether the engine has closed everything."""
         return self._task.done()
@@ -185,6 +190,7 @@ class Owner:
             if (folded := self._parts.settings.folded) is not None:
                 await folded(runtime)
             self._has_recovered = True
+            runtime.recovered = runtime.state.count
             self._parts.notices.opened(self._parts.settings.store)
             await runtime.scheduler.deadlines.recover()  # last: if opening fails, nothing may have come due
             await runtime.scheduler.ticker.recover(runtime.clock.now() if runtime.was_closed else None)
@@ -220,6 +226,7 @@ class Owner:
                 await runtime.begin()
                 group.start_soon(runtime.receiver.take)
                 self._opened.set_result(None)
+                runtime.opened_at = runtime.clock.now()
                 await self._parts.life.closing.wait()
             finally:
                 self._parts.life.closing.set()

@@ -146,6 +146,15 @@ class Receiver:
             await self._ended.wait()
         self._stop_worker()
 
+    def troubles(self) -> list[str]:
+        """Return what is wrong with the taking of messages, in words."""
+        refused = len(self._refused)
+        what = (
+            "1 message cannot be taken and stays" if refused == 1 else f"{refused:,} messages cannot be taken and stay"
+        )
+        told = [f"{what} in the inbox: the log says why"] if refused else []
+        return [*told, *([f"nothing is taken from the inbox: {self._complaint}"] if self._complaint else [])]
+
     def _look_later(self) -> None:
         self._parts.timers.set_span(LookDue(self._look_again), after(self._parts.clock.now(), LOOK_AGAIN))
 
@@ -165,6 +174,7 @@ class Receiver:
                 return
             stamp, now = _stamp(inbox), self._parts.clock.now().timestamp()
             found = await self._look(inbox)
+            self._complaint = ""
             if not found:
                 is_sure = stamp is not None and now - stamp[0] / 1e9 > _COARSE.total_seconds()
                 self._seen_empty = stamp if is_sure else None

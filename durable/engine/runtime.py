@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -57,6 +58,8 @@ class Runtime:
         self.ids = Ids()
         self.ends = Ends(parts.journal)
         self.starting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self.opened_at: datetime | None = None
+        self.recovered = 0
         self.is_drained = self.is_abandoned = self.was_closed = False
         self._stopping: asyncio.Task[None] | None = None
         self.journal.on_failure = self._fail

@@ -6,7 +6,7 @@ Leaves to `scheduler` the runs that can begin.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from durable.functions import Function
@@ -21,6 +21,11 @@ class Missing:
         self._functions = functions
         self._log = log
         self.told: set[str] = set()
+
+    def functions(self, known: Callable[[str], Ledger | ParkedRun | None]) -> list[str]:
+        """Return the functions that unfinished runs still lack, in order; `known` finds a run."""
+        runs = [run for one in self.told if (run := known(one)) is not None]
+        return sorted({run.function for run in runs} - self._functions.keys())
 
     def tell_all(self, runs: Iterable[Ledger | ParkedRun]) -> None:
         """Name those of the runs whose function is not registered."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence, Sized
 from datetime import datetime
 from functools import partial
@@ -60,8 +61,8 @@ STOPPED_AT_ONCE = 200
 class Scheduler:
     """A scheduler begins and ends the executions of runs.
 
-    `sessions` are the runs that have a coroutine. `endings` are the futures of callers that wait for a run's end, by
-    run: they are done once the end is durable.
+    `sessions` are the runs that have a coroutine, `ended` counts those that have ended. `endings` are the futures of
+    callers that wait for a run's end, by run: they are done once the end is durable.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Scheduler:
         self._functions = parts.registry.functions
         self._callers = parts.callers
         self._recovery = recovery
+        self.ended: Counter[RunStatus] = Counter()
         self.endings: dict[str, list[asyncio.Future[RunClosed]]] = {}
         self._closing = False
         self.time = ClosingTime(parts.loop)
@@ -152,6 +154,7 @@ class Scheduler:
         number = self._parts.journal.posted
         if self._is_timed(record.run):
             self.deadlines.run_closed(record)
+        self.ended[record.status] += 1
         self.missing.told.discard(record.run)
         if record.run in self._bounded:
             self.starts.ended(record.run)

@@ -11,6 +11,7 @@ from durable.stores.file.glance import Glance
 from durable.stores.file.holder import check_taken
 from durable.stores.file.inbox import MESSAGES, Inbox, Message, message_run
 from durable.stores.file.live import LiveFile, read_live
+from durable.stores.file.room import Room, room_of
 from durable.stores.file.store import FileReader, FileStore
 from durable.stores.file.thread import Job, StoreThread, deliver, perform_each
 from durable.stores.jsonl import read_lines, read_runs, write_lines
@@ -38,6 +39,7 @@ __all__ = [
     "Log",
     "Message",
     "RationedLog",
+    "Room",
     "RunQuery",
     "RunRow",
     "Store",
@@ -56,6 +58,7 @@ __all__ = [
     "read_live",
     "read_runs",
     "ring",
+    "room_of",
     "say",
     "submitting",
     "write_lines",

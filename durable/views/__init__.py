@@ -4,6 +4,7 @@ Separate because showing a run reads its ledger and changes nothing.
 Leaves to `engine` the choice of runs, and the output.
 """
 
+from durable.views.health import Health
 from durable.views.info import RunInfo, StepInfo, readable, run_info
 from durable.views.listing import listed
 from durable.views.live import Live, LiveStep, live_of, live_text
@@ -13,6 +14,7 @@ from durable.views.timeline import span
 from durable.views.why import Wait, Why, near_misses, why_of
 
 __all__ = [
+    "Health",
     "Live",
     "LiveStep",
     "RunInfo",

@@ -26,6 +26,7 @@ from durable.stores.file.live import read_live
 from durable.stores.file.pruning import pieces
 from durable.stores.file.reader import Reader
 from durable.stores.file.reading import ReadConnection
+from durable.stores.file.room import Room, room_of
 from durable.stores.file.schema import SYNCHRONOUS
 from durable.stores.file.thread import StoreThread, perform_each
 from durable.stores.file.waking import Waker
@@ -125,6 +126,14 @@ class FileReader:
     async def live(self) -> str | None:
         """Return what the process that has the store open tells of itself now, or None: see `read_live`."""
         return await self._ask(partial(read_live, self._connection.path))
+
+    async def room(self) -> Room:
+        """Return the room that the store takes on its disk, and what is left there.
+
+        Raises:
+            OSError: its folder cannot be asked.
+        """
+        return await self._ask(partial(room_of, self._connection.path))
 
     async def prunable(self, ended_before: datetime) -> list[int]:
         """Return the numbers of the runs that `FileStore.prune` would forget."""
@@ -273,6 +282,10 @@ class FileStore:
         The newest run is the one whose first entry came last.
         """
         return await self._reader.find(query)
+
+    async def room(self) -> Room:
+        """Return the room that the store takes on its disk: see `FileReader.room`."""
+        return await self._reader.room()
 
     async def prune(self, ended_before: datetime) -> int:
         """Delete the runs whose rows say that they ended before an instant.

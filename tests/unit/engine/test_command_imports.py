@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 
 import durable
 from durable.stores import FileReader
+from tests.proof.crashes import start
+from tests.proof.crashes.senders import DIES
 from tests.support.commands import ODD, Command, aside, command_of, opened, waits
 
 
@@ -205,6 +208,39 @@ def test_a_file_that_was_cut_or_changed_is_found_out_by_its_first_line(path: Pat
     )
     file.write_text(spaced, encoding="utf-8", newline="")  # other programs may write the same JSON otherwise
     assert command("import", other, file).status == 0
+
+
+_IMPORT = """
+from durable.engine.command import main
+counts = True
+sys.exit(main(["import", sys.argv[1], sys.argv[3]]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9")
+def test_an_import_that_is_killed_at_any_statement_is_there_as_a_whole_or_not_at_all(
+    path: Path, command: Command
+) -> None:
+    """R29, R30: the next one that opens the store finds it as it was, or with both runs."""
+    file = exported(command, path, "parent", "parent/child")
+    found = list[set[str]]()
+    for number in (5, 10, 11, 12, 99):  # those around the commit, and one that it does not come to
+        other = path.with_name(f"{number}.db")
+        opened(other, alone)
+        child = start(DIES + _IMPORT, other, number, file)
+        said, _ = child.communicate()
+        assert child.returncode == (0 if number == 99 else -9), said
+        opened(other, quiet)
+        found.append(set(rows(other)))
+    assert {frozenset(one) for one in found} == {frozenset({"alone"}), frozenset({"alone", "parent", "parent/child"})}
+
+
+async def alone(engine: durable.Engine) -> None:
+    await engine.start(waits, {}, id="alone")
+
+
+async def quiet(engine: durable.Engine) -> None:
+    await engine.settled()
 
 
 def test_wrong_files_are_told_in_a_line(path: Path, command: Command) -> None:

@@ -7,7 +7,7 @@ Separate because of its one law, `state == fold(journal)`: a run is the sum of i
 Leaves to `stores` the keeping of entries, to `scheduler` the tasks that act on records.
 """
 
-from durable.journal.adopting import adopt, check_at_home
+from durable.journal.adopting import adopt, check_at_home, claims_of
 from durable.journal.codec.classes import converter
 from durable.journal.codec.enclosing import enclose
 from durable.journal.codec.failures import raised, recorded
@@ -186,6 +186,7 @@ __all__ = [
     "check_signal",
     "checked_retries",
     "chosen_errors",
+    "claims_of",
     "converter",
     "cron_runs",
     "decode",

@@ -6,11 +6,12 @@ Leaves to `entries` what a store keeps beside a record's text, to `engine` the f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 
 from durable.errors import StoreCorruptError
+from durable.events import Json, Place
 from durable.journal.codec.write import read
 from durable.journal.entries import Entries
 from durable.journal.records import ForChild, ForSignal, RunOpened, RunRecord, Wait
@@ -50,26 +51,44 @@ def adopt(run: str, entries: Sequence[Entry], state: State) -> list[Entry]:
     return made
 
 
-def check_at_home(run: str, state: State, signals: dict[str, tuple[str, str]]) -> None:
-    """Check that an adopted run can go on in its new store.
+@attrs.frozen
+class Claims:
+    """Claims are what the unfinished runs of a store hold and no other run may have: signals and singleton keys."""
 
-    `signals` are the steps that waited for signals there before.
+    signals: Mapping[str, Place]
+    singletons: Mapping[tuple[str, Json], str]
+
+
+def claims_of(state: State) -> Claims:
+    """Return what the runs of a state hold, as it is now."""
+    return Claims(dict(state.signals), dict(state.singletons.runs))
+
+
+def check_at_home(run: str, state: State, claims: Claims) -> None:
+    """Check that an adopted run can go on in its new store, whose other runs hold `claims`.
 
     Raises:
-        ValueError: it waits for a run that is not unfinished there, or for a signal that another run waits for.
+        ValueError: it waits for a run that is not unfinished there, or for a signal that another run waits for; or
+            another run holds its singleton key.
     """
-    if not state.is_unfinished(run):
+    known = state.known(run) if state.is_unfinished(run) else None
+    if known is None:
         return
+    if known.singleton is not None and (holder := claims.singletons.get((known.function, known.singleton))):
+        raise ValueError(
+            f"run {run!r} holds a singleton key of function {known.function!r}, as run {holder!r} of this store does: "
+            "only one run may; let that one end first"
+        )
     for wait in _open_waits(run, state):
         if isinstance(wait, ForChild) and not state.is_unfinished(wait.child):
             raise ValueError(
                 f"run {run!r} waits for the end of run {wait.child!r}, which would never come here: import both "
                 "together, from one file with what export wrote of the one and of the other"
             )
-        if isinstance(wait, ForSignal) and wait.signal in signals:
+        if isinstance(wait, ForSignal) and wait.signal in claims.signals:
             raise ValueError(
-                f"run {run!r} waits for signal {wait.signal!r}, as run {signals[wait.signal][0]!r} of this store does: "
-                "only one run may; let that one end first"
+                f"run {run!r} waits for signal {wait.signal!r}, as run {claims.signals[wait.signal][0]!r} of this "
+                "store does: only one run may; let that one end first"
             )
 
 

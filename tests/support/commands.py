@@ -81,7 +81,12 @@ async def invokes(ctx: durable.Context) -> Any:
     return await ctx.step.invoke("child", function="naps")
 
 
-FUNCTIONS = [fails, counts, naps, waits, invokes]
+@durable.function(singleton=durable.Singleton())
+async def single(ctx: durable.Context) -> None:
+    await ctx.step.sleep("nap", "30d")
+
+
+FUNCTIONS = [fails, counts, naps, waits, invokes, single]
 
 
 async def filled(engine: durable.Engine) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from durable.engine.command.verb import Nothing
 from durable.errors import StoreCorruptError
-from durable.journal import EngineClosed, Entries, State, adopt, check_at_home, read
+from durable.journal import EngineClosed, Entries, State, adopt, check_at_home, claims_of, read
 from durable.stores import Entry, FileStore, read_runs
 
 
@@ -51,11 +51,11 @@ async def _entries(store: FileStore, runs: dict[str, list[Entry]], what: str) ->
             raise StoreCorruptError(f"the records of run {entry.run!r} contradict each other: {error}") from error
         was_clean = isinstance(record, EngineClosed)
     state.told_all()
-    signals = dict(state.signals)
+    claims = claims_of(state)
     try:
         entries = [entry for run, lines in runs.items() for entry in adopt(run, lines, state)]
         for run in runs:
-            check_at_home(run, state, signals)
+            check_at_home(run, state, claims)
     except ValueError as error:
         raise ValueError(f"{what} cannot be imported: {error}") from error
     if was_clean:  # the last word of a store that was closed in order must stay that: R26

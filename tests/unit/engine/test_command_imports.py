@@ -7,6 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import durable
 from durable.stores import FileReader
 from tests.proof.crashes import start
 from tests.proof.crashes.senders import DIES
-from tests.support.commands import ODD, Command, aside, command_of, opened, waits
+from tests.support.commands import ODD, Command, aside, command_of, opened, single, waits
 
 
 @pytest.fixture
@@ -123,6 +124,19 @@ def test_only_one_run_of_a_store_may_wait_for_a_signal(path: Path, command: Comm
     said = command("import", other, exported(command, path, "waiting"))
     assert said.status == 2 and "signal 'go', as run 'first' of this store does" in said.err
     assert set(rows(other)) == {"first"}
+
+
+def test_only_one_run_of_a_store_may_hold_a_singleton_key(path: Path, command: Command) -> None:
+    other = path.with_name("other.db")
+
+    async def alone(run: str, engine: durable.Engine) -> None:
+        await engine.start(single, {}, id=run)
+        await engine.settled()
+
+    opened(other, partial(alone, "first"))
+    opened(path, partial(alone, "second"))
+    said = command("import", other, exported(command, path, "second"))
+    assert said.status == 2 and "as run 'first' of this store does" in said.err and set(rows(other)) == {"first"}
 
 
 def test_a_run_that_is_there_is_refused_and_changes_nothing(path: Path, command: Command) -> None:

@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace
 from datetime import UTC, datetime
 from typing import get_args
 
-from durable.engine.command.arguments import add_run, named, read_by, span
+from durable.engine.command.arguments import add_run, named, past, read_by, span
 from durable.engine.command.output import json_of
 from durable.engine.command.verb import NOTHING, Answer, Verb
 from durable.engine.reader import Reader
@@ -24,20 +24,30 @@ def _add_filters(parser: ArgumentParser) -> None:
     parser.add_argument("--status", choices=get_args(RunStatus))
     parser.add_argument("--function", type=named("function"), help="the id of a function")
     parser.add_argument("--event", type=named("event"), help="the name of an event")
+    parser.add_argument("--event-id", type=named("event id"), help="what send printed, or the event's own id")
+    parser.add_argument("--parent", metavar="RUN", type=named("parent"), help="the run that invoked them")
+    parser.add_argument("--opened-after", metavar="INSTANT", type=past, help="2030-01-01T12:00, or 2h for 2 hours ago")
+    parser.add_argument("--opened-before", metavar="INSTANT", type=past, help="the same")
+    parser.add_argument("--before", metavar="RUN", type=named("run"), help="the page after this run")
     parser.add_argument("--limit", type=int, default=100, help="at most so many runs; 100 by default")
 
 
+_MOST_CHILDREN = 100
+_FILTERS = "status function event event_id parent opened_after opened_before before limit".split()
+
+
 async def _runs(options: Namespace) -> Answer:
-    infos = await Reader(options.store).runs(
-        status=options.status, function=options.function, event=options.event, limit=options.limit
-    )
+    infos = await Reader(options.store).runs(**{name: getattr(options, name) for name in _FILTERS})
     text = table_of(infos, datetime.now(UTC)) if infos else "no runs"
     return Answer(text, [info.to_dict() for info in infos])
 
 
 async def _show(options: Namespace) -> Answer:
-    info = await Reader(options.store).info(options.run)
-    return Answer(str(info), info.to_dict(), is_last=info.ended_at is not None)
+    async with Reader(options.store) as reader:
+        info = await reader.info(options.run)
+        children = await reader.runs(parent=options.run, limit=_MOST_CHILDREN)
+    below = f"\n\nthe runs that it invoked:\n{table_of(children, datetime.now(UTC))}" if children else ""
+    return Answer(f"{info}{below}", info.to_dict(), is_last=info.ended_at is not None)
 
 
 async def _why(options: Namespace) -> Answer:

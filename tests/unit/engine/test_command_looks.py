@@ -56,12 +56,36 @@ def test_runs_are_an_array_for_programs(path: Path, command: Command) -> None:
         (["--status", "failed"], ["failed"]),
         (["--function", "naps"], ["gone", "parent/child"]),
         (["--event", "durable/function.invoked", "--limit", "1"], ["gone"]),
+        (["--parent", "parent"], ["parent/child"]),
+        (["--event-id", "none"], []),
+        (["--opened-before", "1h"], []),
+        (["--opened-after", "1h", "--status", "cancelled"], ["gone"]),
+        (["--opened-before", "2020-01-01T12:00+01:00"], []),
+        (["--before", "waiting"], [ODD, "failed"]),
         (["--limit", "0"], []),
     ],
 )
 def test_runs_are_filtered(path: Path, command: Command, filters: list[str], ids: list[str]) -> None:
     found = [run["id"] for run in command("runs", path, "--json", *filters).value]
     assert sorted(found) == sorted(ids)
+
+
+def test_wrong_filters_are_told_in_a_line(path: Path, command: Command) -> None:
+    for filters in (
+        ["--opened-after", "soon"],
+        ["--limit", "-1"],
+        ["--limit", "x"],
+        ["--status", "open"],
+    ):
+        said = command("runs", path, *filters)
+        assert (said.status, said.err.count("\n")) == (2, 1), said
+    assert command("runs", path, "--before", "none").status == 1
+
+
+def test_show_lists_the_runs_that_a_run_has_invoked(path: Path, command: Command) -> None:
+    _, step, _, line, head, child = command("show", path, "parent").out.splitlines()
+    assert "  child  |" in step and "waits for the end of run 'parent/child'" in step
+    assert line == "the runs that it invoked:" and head.startswith("OPENED ") and "  parent/child  naps  " in child
 
 
 def test_show_draws_a_run_with_its_errors(path: Path, command: Command) -> None:

@@ -65,11 +65,7 @@ class Scheduler:
     callers that wait for a run's end, by run: they are done once the end is durable.
     """
 
-    def __init__(
-        self,
-        parts: Parts,
-        recovery: Recovery,
-    ) -> None:
+    def __init__(self, parts: Parts, recovery: Recovery) -> None:
         self.sessions: dict[str, Session] = {}
         self._parts = parts
         self._functions = parts.registry.functions

@@ -51,7 +51,7 @@ from durable.functions import (
 from durable.journal import Backoff, Limits, converter
 from durable.stores import DictStore, Entry, FileStore, RunQuery, RunRow, Store
 from durable.timers import Clock, Duration
-from durable.views import Health, RunInfo, StepInfo, Wait, Why
+from durable.views import Health, RunInfo, Schedule, StepInfo, Wait, Why
 
 __all__ = [
     "Backoff",
@@ -95,6 +95,7 @@ __all__ = [
     "RunInfo",
     "RunQuery",
     "RunRow",
+    "Schedule",
     "Sender",
     "Signal",
     "SignalConflictError",

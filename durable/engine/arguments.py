@@ -13,8 +13,19 @@ from datetime import datetime
 from typing import Any
 
 from durable.events import Event, can_be_kept, checked_choice, checked_name, checked_text, is_str, plain
-from durable.functions import Function
-from durable.journal import Ledger, ParkedRun, Record, RunClosed, RunOpened, StepClosed, enclose
+from durable.functions import Function, checked_rule
+from durable.journal import (
+    Ledger,
+    Limits,
+    ParkedRun,
+    Record,
+    RunClosed,
+    RunOpened,
+    ScheduleMade,
+    StepClosed,
+    enclose,
+    invoked,
+)
 from durable.stores import RunQuery
 from durable.timers import shown
 
@@ -206,3 +217,33 @@ def has_same_data(one: Event, other: Event) -> bool:
 def _in_order(event: Event) -> str:
     # Compare regardless of the order of keys, as dicts do, but as text, since True == 1 in Python.
     return json.dumps(json.loads(enclose(event.data)), sort_keys=True)
+
+
+_OF_A_TICK = ("cron", "tz", "scheduled_at", "fired_at")
+
+
+def checked_schedule(
+    function: str,
+    cron: object,
+    id: object,
+    data: object,
+    tz: object,
+    jitter: object,
+    missed: object,
+    *,
+    limits: Limits,
+    at: datetime,
+) -> ScheduleMade:
+    """Check what `engine.schedule` was given, and return the record of the schedule.
+
+    Raises:
+        TypeError, ValueError, CodecError, LimitError, ImportError: see `schedule`.
+    """
+    name = checked_name(id, "the id of a schedule")
+    what = f"schedule {name!r}"
+    rule = checked_rule(cron, tz, jitter, missed, what=what)
+    event = invoked(function, data, limits)
+    if clash := [key for key in _OF_A_TICK if key in event.data]:
+        raise ValueError(f"the data of {what} cannot have {clash[0]!r}: each tick puts its own there, give another key")
+    seconds = rule.jitter.total_seconds() or None
+    return ScheduleMade(name, function, rule.cron, rule.tz, rule.missed, event.text, at, seconds)

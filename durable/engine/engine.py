@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar, overload
 
 import attrs
 
-from durable.engine import condition, forking, looking, steering
+from durable.engine import condition, forking, looking, scheduling, steering
 from durable.engine.arguments import (
     check_same,
     checked_events,
@@ -258,6 +258,8 @@ class Engine(AsyncWith):
     info, why, step, health = looking.info, looking.why, looking.step, condition.health
     cancel, retry, fork = steering.cancel, steering.retry, forking.fork
     unsend, prune, settled = steering.unsend, steering.prune, steering.settled
+    pause, resume, backfill = scheduling.pause, scheduling.resume, scheduling.backfill
+    schedule, unschedule, schedules = scheduling.schedule, scheduling.unschedule, scheduling.schedules
 
 
 def set_up(engine: Engine, **settings: Any) -> None:

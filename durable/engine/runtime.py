@@ -31,7 +31,7 @@ from durable.journal import (
     read,
     stamped,
 )
-from durable.scheduler import GRACE, Admission, Parts, Recovery, Scheduler
+from durable.scheduler import GRACE, Admission, Calendar, Parts, Recovery, Scheduler
 from durable.stores import Entry
 from durable.views import RunInfo, run_info
 
@@ -68,6 +68,7 @@ class Runtime:
         self.pruning = Pruning(parts)
         self.receiver = Receiver(parts, parts.store, self.starting, self.pruning.still)
         self.scheduler = Scheduler(parts, self.recovery)
+        self.calendar = Calendar(parts, self.scheduler.ticker, self.scheduler.sessions)
         self.beacon = Beacon(parts, self.scheduler)
         self.admission = Admission(self.journal, self.scheduler.to_begin)
 

@@ -66,7 +66,7 @@ from durable.journal.rules.decisions import Acting, Decisions
 from durable.journal.rules.declaration import WAIT_NAMES, CancelRule, Declaration, no_such_function
 from durable.journal.rules.flow.options import Batching, Counts, Debouncing, Flow, Slots, Sole, Window
 from durable.journal.rules.flow.queue import Queue, Room
-from durable.journal.rules.flow.rooms import PeriodRoom, Rooms, SlotRoom
+from durable.journal.rules.flow.rooms import PauseRoom, PeriodRoom, Rooms, SlotRoom
 from durable.journal.rules.forking import finished, forked
 from durable.journal.rules.ledger import Ledger, StepFacts
 from durable.journal.rules.limits import Limits, output_too_large, run_too_large, too_many_steps
@@ -84,6 +84,7 @@ from durable.journal.rules.retries import (
     checked_retries,
     chosen_errors,
 )
+from durable.journal.rules.schedules.pausing import pauses, resumes
 from durable.journal.rules.schedules.ticking import Ticking, table_made, table_of
 from durable.journal.rules.schedules.timetable import CronRule, Moved, Timetable
 from durable.journal.rules.state import KEPT, State
@@ -143,6 +144,7 @@ __all__ = [
     "Ok",
     "Outcome",
     "ParkedRun",
+    "PauseRoom",
     "PeriodRoom",
     "Policy",
     "Queue",
@@ -209,12 +211,14 @@ __all__ = [
     "opened_run",
     "outline",
     "output_too_large",
+    "pauses",
     "raised",
     "read",
     "recorded",
     "recorded_event",
     "reopen",
     "rest_of",
+    "resumes",
     "run_too_large",
     "schedule_runs",
     "scheduled_run",

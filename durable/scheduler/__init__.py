@@ -5,6 +5,7 @@ Leaves to `journal` the records and their consequences, to `engine` the methods 
 """
 
 from durable.scheduler.arguments import changes, given
+from durable.scheduler.calendar import Calendar
 from durable.scheduler.deadlines import LookDue
 from durable.scheduler.delivery import QUIET
 from durable.scheduler.pacing import Admission
@@ -21,6 +22,7 @@ __all__ = [
     "QUIET",
     "RESIDENT",
     "Admission",
+    "Calendar",
     "Call",
     "LookDue",
     "Parts",

@@ -16,6 +16,8 @@ from durable.errors import StoreError
 from durable.journal import (
     EventHeld,
     EventSent,
+    FunctionPaused,
+    FunctionResumed,
     GroupClosed,
     Ledger,
     ParkedRun,
@@ -104,6 +106,8 @@ class Deadlines:
             RunRetried: self._run_retried,
             RunStarted: self._run_started,
             EventSent: self._event_sent,
+            FunctionPaused: self._paused_or_resumed,
+            FunctionResumed: self._paused_or_resumed,
             EventHeld: self._event_held,
             GroupClosed: self._group_closed,
         }
@@ -156,6 +160,10 @@ class Deadlines:
         if function in self._state.functions:
             for group in self._state.held.of_function(function):
                 self._timers.set(GroupDue(group.id), group.due)
+
+    def _paused_or_resumed(self, record: FunctionPaused | FunctionResumed) -> None:
+        for run in [run for run in self._state.unfinished() if run.function == record.function]:
+            self._arm_start(run)
 
     def is_put_off(self, run: str) -> bool:
         """Return whether the timer for a run's next attempt is still set."""
@@ -221,7 +229,11 @@ class Deadlines:
     def _arm_start(self, run: Ledger | ParkedRun) -> None:
         declaration = self._state.functions.get(run.function)
         if declaration is not None and declaration.start_timeout is not None and run.started_at is None:
-            self._timers.set(RunDue(run.run, What.START), after(run.since, declaration.start_timeout))
+            due = self._state.standing.put_off(run.function, run.since, declaration.start_timeout)
+            if due is None:
+                self._timers.drop(RunDue(run.run, What.START))
+            else:
+                self._timers.set(RunDue(run.run, What.START), due)
 
     def _arm_finish(self, run: Ledger | ParkedRun) -> None:
         # A started run has met START, and FINISH may be set anew below; one that has not started has no FINISH yet.

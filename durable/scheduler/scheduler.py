@@ -95,7 +95,7 @@ class Scheduler:
         self.tries = Tries(parts)
         self._bounded = self.starts.rooms_of
         self.ticker = Ticker(parts, self._spawn)
-        for follower in (self.deadlines, self, self.parking, self.ticker, parts.notices):
+        for follower in (self.deadlines, self, self.parking, self.starts, self.ticker, parts.notices):
             parts.journal.follow(follower)
 
     # Records.
@@ -136,7 +136,7 @@ class Scheduler:
             self.deadlines.run_opened(record)
         if self._callers.call is not None:
             self._callers.opened(record.run)
-        is_free = declaration is None or declaration.flow is None
+        is_free = (declaration is None or declaration.flow is None) and record.function not in state.standing.paused
         if is_free or not self.starts.waits(self._parts.decisions.state.ledgers[record.run]):
             self._begin_when_durable(record.run)
 

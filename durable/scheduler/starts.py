@@ -9,10 +9,23 @@ a start is counted exactly, and after a restart the runs that have begun are kno
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from typing import Any
 
-from durable.journal import Declaration, Ledger, ParkedRun, PeriodRoom, Record, Room, RunAdmitted, SlotRoom
+from durable.journal import (
+    Declaration,
+    FunctionPaused,
+    FunctionResumed,
+    Ledger,
+    ParkedRun,
+    PauseRoom,
+    PeriodRoom,
+    Record,
+    Room,
+    RunAdmitted,
+    SlotRoom,
+)
 from durable.scheduler.parts import Parts
 from durable.scheduler.turnstile import Turnstile
 
@@ -65,8 +78,27 @@ class Starts:
                 self.recovered(run)
         self.turnstile.admit()
 
+    def follows(self) -> Mapping[type[Record], Callable[[Any], None]]:
+        """Return the functions to call for records of pauses."""
+        return {FunctionPaused: self._paused, FunctionResumed: self._resumed}
+
+    def _paused(self, record: FunctionPaused) -> None:
+        for run in list(self._state.ledgers.values()):
+            if run.function == record.function and not run.has_begun:
+                self.turnstile.leave(run.run, self.rooms_of.pop(run.run, ()))
+                self._joins(run)
+        self.turnstile.admit()
+
+    def _resumed(self, record: FunctionResumed) -> None:
+        self.turnstile.freed(PauseRoom(record.function, self._state.standing.paused))
+
+    def _wanted(self, run: Ledger | ParkedRun) -> tuple[Room, ...]:
+        paused = self._state.standing.paused
+        pause = (PauseRoom(run.function, paused),) if run.function in paused else ()
+        return (*pause, *self.turnstile.wanted(run.function, run.event))
+
     def _joins(self, ledger: Ledger) -> bool:
-        rooms = self.turnstile.wanted(ledger.function, ledger.event)
+        rooms = self._wanted(ledger)
         if ledger.reopenings:  # R32 is no start
             rooms = tuple([room for room in rooms if not isinstance(room, PeriodRoom)])
         if not rooms:
@@ -76,8 +108,7 @@ class Starts:
         return True
 
     def _enter(self, run: Ledger | ParkedRun) -> None:
-        wanted = self.turnstile.wanted(run.function, run.event)
-        slots = [room for room in wanted if isinstance(room, SlotRoom)]
+        slots = [room for room in self._wanted(run) if isinstance(room, SlotRoom)]
         for room in slots:
             room.enter(run.run)
         if slots:

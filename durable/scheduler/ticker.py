@@ -11,7 +11,7 @@ cannot say whether the tick has a run (see `ticking`), the store is asked first,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
 from heapq import heappop, heappush
 from typing import Any
@@ -21,6 +21,7 @@ from durable.journal import (
     Declaration,
     FunctionPaused,
     FunctionResumed,
+    Moved,
     Record,
     ScheduleEnded,
     ScheduleMade,
@@ -49,7 +50,7 @@ class Ticker:
 
     def __init__(self, parts: Parts, spawn: Spawn) -> None:
         self.ticking = Ticking(parts.decisions)
-        self.tables: dict[str, Timetable] = {}
+        self.tables: dict[str, Timetable] = {}  # those that can open runs here
         self.asking = asyncio.Lock()
         self._parts = parts
         self._state = parts.decisions.state
@@ -122,9 +123,13 @@ class Ticker:
                 self._wait(of)
 
     def _declare(self, declaration: Declaration, idle_until: datetime | None) -> None:
-        table = self.tables[cron_runs(declaration.id)] = table_of(declaration)
+        table = table_of(declaration)
+        self._forget(table.of)
         if not self.ticking.is_seen(table):
             self._parts.journal.post_all(self.ticking.seen(table, self._parts.clock.now()))
+        if not table.rules:
+            return
+        self.tables[table.of] = table
         if idle_until is not None:
             self._idle_until[table.of] = idle_until
         self._wait(table.of)
@@ -140,6 +145,11 @@ class Ticker:
     def _forget(self, of: str) -> None:
         self.tables.pop(of, None)
         self._stop_waiting(of)
+
+    def next_tick(self, schedule: str, now: datetime) -> datetime | None:
+        """Return the next tick of a schedule, or None if its expression cannot be read here."""
+        table = self.tables.get(schedule_runs(schedule))
+        return None if table is None else table.next_tick(now)
 
     # Waiting.
 
@@ -194,14 +204,18 @@ class Ticker:
 
     # Ticks.
 
+    def moved(self, table: Timetable, now: datetime, idle_until: datetime | None) -> Moved:
+        """Return which ticks of a timetable open runs now."""
+        return table.moved(self.ticking.marks(table), now, idle_until)
+
     def _move(self, table: Timetable, now: datetime) -> int:
         """Open the runs of the ticks that are due, and return how many there are."""
-        moved = table.moved(self.ticking.marks(table), now, self._idle_until.get(table.of))
+        moved = self.moved(table, now, self._idle_until.get(table.of))
         if self.ticking.unsure(table, moved.ticks):
             self._busy.add(table.of)
             self._spawn(self._ask(table.of))
         else:
-            self._parts.journal.post_all(self.ticking.moves(table, moved, set(), now))
+            self._parts.journal.post_all(self.ticking.moves(table, moved, (), now))
             self._caught_up(table, now)
         return len(moved.ticks)
 
@@ -212,21 +226,15 @@ class Ticker:
 
     async def _ask(self, of: str) -> None:
         """Ask the store which ticks of a timetable have runs, then move on."""
-        opened: set[datetime] = set()
-        asked: set[datetime] = set()
+        asked = Asked(self)
         try:
             async with self.asking:
                 while (table := self.tables.get(of)) is not None and self._may_open(table):
                     now = self._parts.clock.now()
-                    moved = table.moved(self.ticking.marks(table), now, self._idle_until.get(of))
-                    unsure = [tick for tick in self.ticking.unsure(table, moved.ticks) if tick not in asked]
-                    if not unsure:
-                        self._parts.journal.post_all(self.ticking.moves(table, moved, opened, now))
+                    moved = self.moved(table, now, self._idle_until.get(of))
+                    if not await asked.about([(table, tick) for tick in moved.ticks]):
+                        self._parts.journal.post_all(self.ticking.moves(table, moved, asked.opened, now))
                         break
-                    for tick in unsure:
-                        asked.add(tick)
-                        if await self.has_run(table, tick):
-                            opened.add(tick)
         except StoreError:
             return  # the engine stops
         finally:
@@ -234,11 +242,33 @@ class Ticker:
         if of in self.tables:
             self._caught_up(self.tables[of], self._parts.clock.now())
 
-    async def has_run(self, table: Timetable, tick: datetime) -> bool:
-        """Return whether a tick has a run, ended or not.
+    async def has_run(self, run: str) -> bool:
+        """Return whether there is a run, ended or not.
 
         Raises:
             StoreError: the store has failed.
         """
-        run = tick_run(table.of, tick)
         return self._state.known(run) is not None or (await self._parts.history.ends(run))[0] is not None
+
+
+class Asked:
+    """What the store was asked about ticks, and has said; `opened` are the runs that there are."""
+
+    def __init__(self, ticker: Ticker) -> None:
+        self.opened: set[str] = set()
+        self._lacking: set[str] = set()
+        self._ticker = ticker
+
+    async def about(self, ticks: Iterable[tuple[Timetable, datetime]]) -> bool:
+        """Ask about the ticks of which neither this nor the state is sure; return whether there were any.
+
+        Meanwhile others may have opened runs: decide anew, and ask again.
+
+        Raises:
+            StoreError: the store has failed.
+        """
+        unsure = [tick_run(table.of, tick) for table, tick in ticks if self._ticker.ticking.unsure(table, (tick,))]
+        new = [run for run in unsure if run not in self.opened and run not in self._lacking]
+        for run in new:
+            (self.opened if await self._ticker.has_run(run) else self._lacking).add(run)
+        return bool(new)

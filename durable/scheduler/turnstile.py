@@ -66,6 +66,11 @@ class Turnstile(Generic[K]):
                 for freed in self._rooms.left(room, who):
                     self._queue.freed(freed)
 
+    def freed(self, room: Room) -> None:
+        """Let in those for whom a room is free that nobody has left."""
+        self._queue.freed(room)
+        self.admit()
+
     def stop(self) -> None:
         """Let nobody in any more."""
         self._is_stopped = True

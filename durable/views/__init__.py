@@ -9,6 +9,7 @@ from durable.views.info import RunInfo, StepInfo, readable, run_info
 from durable.views.listing import listed
 from durable.views.live import Live, LiveStep, live_of, live_text
 from durable.views.plain import plainly
+from durable.views.schedule import Schedule
 from durable.views.table import table_of
 from durable.views.timeline import span
 from durable.views.why import Wait, Why, near_misses, why_of
@@ -18,6 +19,7 @@ __all__ = [
     "Live",
     "LiveStep",
     "RunInfo",
+    "Schedule",
     "StepInfo",
     "Wait",
     "Why",

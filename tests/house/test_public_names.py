@@ -48,7 +48,7 @@ MEMBERS = {
     "DictStore": f"{STORE} prunes keep mapping",
     "Dies": "when times",
     "Engine": "open close send send_signal unsend start invoke run runs result info why step cancel retry fork prune "
-    "health settled",
+    "health settled pause resume backfill schedule unschedule schedules",
     "Entry": "run kind body ends_run keep_until row sums_up",
     "Event": "name data id ts v",
     "FailingStore": f"{STORE} store appends",
@@ -68,6 +68,7 @@ MEMBERS = {
     "record parent forked_from to_dict export",
     "RunQuery": "status function event limit event_id parent opened_after opened_before before choose",
     "RunRow": "id function event opened_at ended_at status error event_ids",
+    "Schedule": "id function_id cron tz data next_at to_dict",
     "Sender": "path open close send send_signal start cancel retry fork unsend",
     "Signal": "name data",
     "Singleton": "mode key",

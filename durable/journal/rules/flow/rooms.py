@@ -6,7 +6,7 @@ Leaves to `queue` the order of who waits, to `rates` the arithmetic of periods.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Container, Hashable
 from datetime import datetime
 
 import attrs
@@ -74,6 +74,21 @@ class PeriodRoom:
     def counted(self, now: datetime) -> Counted:
         """Return the record of one more that has come."""
         return Counted(self.function, self.counted_as, self.key, now, after(now, self._window.period))
+
+
+@attrs.frozen(repr=False)
+class PauseRoom:
+    """A pause room has room for all while its function is not paused, and for nobody while it is."""
+
+    function: str
+    _paused: Container[str] = attrs.field(eq=False)
+
+    def free_at(self, now: datetime) -> datetime | None:
+        """Return `now` if the function is not paused, else None."""
+        return None if self.function in self._paused else now
+
+    def enter(self, who: Hashable) -> None:
+        """Do nothing: whoever may enter may all enter."""
 
 
 class Rooms:

@@ -10,7 +10,7 @@ have ended and be forgotten: the clock was set back, or a backfill has opened it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -67,10 +67,6 @@ class Ticking:
         marks = [(rule.cron, rule.tz, passed.get((rule.cron, rule.tz), now)) for rule in table.rules]
         return self._passed(table.of, marks, (), now)
 
-    def begun_anew(self, table: Timetable, now: datetime) -> Iterable[Record]:
-        """Record that a schedule was replaced, and begins now."""
-        return self._passed(table.of, [(rule.cron, rule.tz, now) for rule in table.rules], (), now)
-
     def over(self, of: str, now: datetime) -> Iterable[Record]:
         """Record that a schedule was taken back; only if the clock was set back its last tick is still of use."""
         return self._passed(of, (), (), now)
@@ -94,29 +90,29 @@ class Ticking:
         known = self._decisions.state.known
         return [tick for tick in ticks if tick <= latest and known(tick_run(table.of, tick)) is None]
 
-    def moves(self, table: Timetable, moved: Moved, opened: set[datetime], now: datetime) -> Iterator[Record]:
-        """Open the runs of ticks, but not of those that were `opened`, and record how far all are done with."""
+    def moves(self, table: Timetable, moved: Moved, opened: Collection[str], now: datetime) -> Iterator[Record]:
+        """Open the runs of ticks, but not those that were `opened`, and record how far all are done with."""
         yield from self._passed(table.of, moved.marks, moved.ticks, now)
-        for tick in moved.ticks:
-            if tick not in opened:
-                yield from self.opens(table, table.first(tick), tick, now)
+        yield from self._open_all(table, moved.ticks, opened, now)
 
-    def opens(self, table: Timetable, rule: CronRule, tick: datetime, now: datetime) -> Iterable[Record]:
-        """Open the run of a tick, unless there is one."""
-        run = tick_run(table.of, tick)
-        if self._decisions.state.known(run) is not None:
-            return ()
+    def backfills(
+        self, table: Timetable, ticks: Sequence[datetime], opened: Collection[str], now: datetime
+    ) -> Iterator[Record]:
+        """Open the runs of ticks, but not those that were `opened`, and record the last if it is later than all."""
+        known = self._standing.passed[table.of]
+        if known.latest is None or ticks[-1] > known.latest:
+            yield from self._passed(table.of, known.marks, ticks, now)
+        yield from self._open_all(table, ticks, opened, now)
+
+    def _open_all(
+        self, table: Timetable, ticks: Sequence[datetime], opened: Collection[str], now: datetime
+    ) -> Iterator[Record]:
+        for tick in ticks:
+            if (run := tick_run(table.of, tick)) not in opened and self._decisions.state.known(run) is None:
+                yield from self._open(table, run, tick, now)
+
+    def _open(self, table: Timetable, run: str, tick: datetime, now: datetime) -> Iterable[Record]:
+        rule = table.first(tick)
         data: dict[str, Any] = {} if table.data is None else decode(table.data)
         data |= {"cron": rule.cron, "tz": rule.tz, "scheduled_at": tick, "fired_at": now}
         return self._decisions.run_opens(table.function, run, RecordedEvent(TIMER, enclose(data), run, now), now)
-
-    def backfills(self, table: Timetable, ticks: Sequence[datetime], now: datetime) -> Iterator[Record]:
-        """Open the runs of ticks that have none, and record the last of them."""
-        yield from self._passed(table.of, self.marks(table), ticks, now)
-        for tick in ticks:
-            yield from self.opens(table, table.first(tick), tick, now)
-
-    @staticmethod
-    def since(table: Timetable, after: datetime) -> datetime:
-        """Return from when on a backfill opens runs of a timetable: of a schedule not before it was made."""
-        return after if table.since is None else max(after, table.since)

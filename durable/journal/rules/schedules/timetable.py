@@ -82,9 +82,9 @@ class Timetable:
                 dues.append(self.due(rule, tick))
         return min(dues, default=None)
 
-    def next_tick(self, marks: Sequence[Mark]) -> datetime | None:
-        """Return the next tick, or None if there is none."""
-        ticks = [rule.ticks.after(passed) for rule, (_, _, passed) in zip(self.rules, marks, strict=True)]
+    def next_tick(self, after: datetime) -> datetime | None:
+        """Return the first tick later than an instant, or None if there is none."""
+        ticks = [rule.ticks.after(after) for rule in self.rules]
         return min([tick for tick in ticks if tick is not None], default=None)
 
     def moved(self, marks: Sequence[Mark], now: datetime, idle_until: datetime | None) -> Moved:

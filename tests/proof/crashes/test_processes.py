@@ -16,7 +16,7 @@ import pytest
 import durable
 from durable.stores.file.store import FileReader
 from durable.stores.store import RunQuery
-from tests.proof.crashes import end, hear, run, start
+from tests.proof.crashes import end, hear, run, start, steering
 from tests.proof.crashes.stories import rounds
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -27,6 +27,12 @@ def test_nothing_acknowledged_runs_again_after_kill_9_at_random_instants(tmp_pat
     """R1, R2, R11, R22, R25, R30; the long form is `python -m tests.proof.crashes --rounds 200`."""
     kinds, total = rounds(tmp_path, ROUNDS, seed=datetime.now(UTC).toordinal())
     assert kinds.total() == ROUNDS and total["executions"]
+
+
+def test_what_steers_runs_is_done_once_after_kill_9_of_the_engine_and_of_senders(tmp_path: Path) -> None:
+    """The long form is `python -m tests.proof.crashes.steering --rounds 100`."""
+    kills, done = steering.rounds(tmp_path, 4, seed=datetime.now(UTC).toordinal())
+    assert kills.total() >= 4 and done.total()
 
 
 # Two processes, one store.

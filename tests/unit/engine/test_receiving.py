@@ -91,6 +91,19 @@ def test_two_processes_that_send_at_once_both_reach_a_live_engine(path: Path) ->
 
 # Exactly once.
 
+
+@durable.function(retries=0)
+async def fails(ctx: durable.Context) -> None:
+    raise durable.NonRetriableError("always")
+
+
+def retries(path: Path, run: str) -> int:
+    async def story() -> int:
+        return len([entry for entry in await durable.Reader(path).record(run) if entry.kind == "RunRetried"])
+
+    return asyncio.run(story())
+
+
 _TAKER = """
 import asyncio, os, durable
 
@@ -98,8 +111,12 @@ import asyncio, os, durable
 async def paid(ctx):
     return ctx.event.data["n"]
 
+@durable.function(retries=0)
+async def fails(ctx):
+    raise durable.NonRetriableError("always")
+
 async def main():
-    async with durable.Engine([paid], store=sys.argv[1]):
+    async with durable.Engine([paid, fails], store=sys.argv[1]):
         while durable.stores.Inbox(sys.argv[1]).look():
             await asyncio.sleep(0)
 
@@ -109,14 +126,31 @@ asyncio.run(main())
 
 @posix
 def test_an_engine_killed_at_any_instant_takes_every_message_exactly_once(path: Path) -> None:
-    """It dies before each statement that writes to the store or to the inbox, and is opened again days later."""
+    """It dies before each statement that writes to the store or to the inbox, and is opened again days later.
+
+    Events, and what needs a run read from the store: a start with an id, a retry and a fork.
+    """
+
+    async def ask() -> str:
+        async with durable.Engine([paid, fails], store=path) as engine:
+            await engine.start(paid, {"n": 4}, id="four")
+            await engine.start(fails, id="failed")
+            await engine.settled()
+        async with durable.Sender(path) as sender:
+            await sender.start(paid, {"n": 5}, id="five")
+            await sender.retry("failed")
+            return await sender.fork("four")
+
+    listen()
     number, later = 1, VirtualClock(datetime.now(UTC) + timedelta(days=3))
+    fork = asyncio.run(ask())
     ids = sent(path, events(1, 2), *events(3))
     while True:
         store = copied(path, f"{number}.db")
         is_over = not died(_TAKER, store, number) or not waiting(store)  # commits are shared now so, now so
-        assert asyncio.run(reopened(store, clock=later)) == [1, 2, 3]
-        assert openings(store) == {f"{id}/paid": 1 for id in ids}
+        assert asyncio.run(reopened(store, clock=later)) == [1, 2, 3, 4, 4, 5]
+        assert openings(store) == {**{f"{id}/paid": 1 for id in ids}, "four": 1, "five": 1, "failed": 1, fork: 1}
+        assert retries(store, "failed") == 1
         if is_over:
             break
         number += 1

@@ -40,6 +40,13 @@ def _matching(path: str, own: Mapping[str, Any]) -> str:
 
 def missed(listener: Listener, event: Event, at: datetime) -> str:
     """Return why an event of a listener's name, which came at an instant, did not answer it."""
+    try:
+        return _missed(listener, event, at)
+    except Exception:  # a value of a user's class may raise anything; also where the stack is nearly full
+        return "its filter says no"
+
+
+def _missed(listener: Listener, event: Event, at: datetime) -> str:
     if listener.until is not None and at >= listener.until:
         return "it came when the time for it was over"
     own, seen = listener.own or {}, seen_by_filters(event)
@@ -58,7 +65,7 @@ def missed(listener: Listener, event: Event, at: datetime) -> str:
         except EvaluationError as error:
             return f"{told} cannot be evaluated: {error}"
         return f"{told} said no{_values([part[begin:end] for begin, end in paths(part, 'async')], seen)}"
-    return "it came before the step began to wait"
+    return "it came before the wait began"
 
 
 def _values(asked: list[str], seen: Mapping[str, Any]) -> str:

@@ -14,13 +14,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import attrs
 
 from durable.errors import HOME, RecordedError, StoreError, whole_stack
-from durable.events import Event, Json, Listener
+from durable.events import Event, Json, Listener, missed
 from durable.functions import Registry, policy_of
 from durable.journal import Cancelled, EventHeld, EventSkipped, Journal, Ledger, Record, RunClosed, State, Window
 from durable.stores import RationedLog, Store
@@ -180,9 +180,11 @@ class Notices:
             self._log.debug("signal %r led to nothing: no run waits for it", what)
             return
         bus = self._state.bus
-        near = [*map(_near, bus.near_misses(what.name)), *map(_near_trigger, bus.triggered_by(what.name))]
+        at = self._clock.now()
+        waits = (_near(listener, what, at) for listener in bus.near_misses(what.name))
+        near = chain(waits, map(_near_trigger, bus.triggered_by(what.name)))
         told = _named(near, "; ") or "nothing listens to this name"
-        self._log.debug("event %r with the id %r led to nothing: %s", what.name, what.id, told)
+        self._log.debug("event %r with the id %r led to nothing: %s", what.name, what.id, on_a_line(told))
 
     def dropped(self, function: str, key: Json, limit: Window) -> None:
         """Count an event that opened no run because of a rate limit; warn once in each of its periods (F3)."""
@@ -258,10 +260,10 @@ def _named(names: Iterable[str], between: str = ", ") -> str:
     return between.join(first[:_NAMED]) + (f"{between}and more" if len(first) > _NAMED else "")
 
 
-def _near(listener: Listener) -> str:
+def _near(listener: Listener, event: Event, at: datetime) -> str:
     run, key = listener.place
     what = f"a Cancel of run {run!r}" if listener.cancels else f"step {key!r} of run {run!r}"
-    return f"{what} waits for this name, but its filter says no"
+    return f"{what} waits for this name, but {missed(listener, event, at)}"
 
 
 def _near_trigger(function: str) -> str:

@@ -8,7 +8,7 @@ Leaves to `lab` the decision that a run is stuck.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from durable.engine import Runtime
-from durable.events import Event, Listener, at_path, same_value, seen_by_filters
+from durable.events import Event, Listener, missed
 from durable.functions import Function, TriggerEvent
 from durable.scheduler import Session
 from durable.testing.source_lines import UNKNOWN, awaited_line
@@ -86,7 +86,7 @@ def _near(runtime: Runtime, recent: Sequence[Sent]) -> list[str]:
         name = sent.event.name
         listeners = bus.near_misses(name)
         for listener in listeners[:MOST]:
-            texts.append(f"event {name!r} did not answer {_who(listener)}: {_why(listener, sent)}")
+            texts.append(f"event {name!r} did not answer {_who(listener)}: {missed(listener, sent.event, sent.at)}")
         like = [] if listeners else get_close_matches(name, names, 1, 0.8)
         texts += [f"event {name!r} was sent, but {_who(names[one])} is for event {one!r}" for one in like]
     return texts
@@ -99,30 +99,6 @@ def _awaited(runtime: Runtime) -> dict[str, Listener]:
 def _who(listener: Listener) -> str:
     run, key = listener.place
     return f"the Cancel of run {run!r}" if listener.cancels else f"step {key!r} of run {run!r}"
-
-
-def _why(listener: Listener, sent: Sent) -> str:
-    seen = seen_by_filters(sent.event)
-    if listener.path is not None:
-        path = ".".join(listener.path)
-        mine, theirs = at_path(listener.own, listener.path), at_path(seen, listener.path)
-        missing = [whose for whose, value in (("the run's event", mine), ("it", theirs)) if type(value) is object]
-        if missing:
-            return f"{' and '.join(missing)} has no {path}"
-        if not same_value(mine, theirs):
-            return f"its {path} is {theirs!r}, in the run's event it is {mine!r}"
-    if not _hears(listener, seen, sent.at):
-        late = listener.until is not None and sent.at >= listener.until
-        expression = listener.expression
-        return "it came too late" if late or expression is None else f"if_exp {expression.source!r} is not true for it"
-    return "it was sent before that began to wait"
-
-
-def _hears(listener: Listener, seen: Mapping[str, Any], at: datetime) -> bool:
-    try:
-        return listener.hears(seen, at)
-    except Exception:  # the log told the error when the event was sent
-        return False
 
 
 # An event that opened no run.

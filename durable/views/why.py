@@ -14,6 +14,7 @@ import attrs
 
 from durable.events import Event, Listener, filter_of, missed
 from durable.journal import ForChild, ForEvent, ForSignal, Ledger, StepFacts, StepKind, Until, recorded_event
+from durable.timers import on_a_line
 from durable.views.info import RunInfo, StepInfo, readable
 from durable.views.plain import brief, plainly
 
@@ -80,7 +81,7 @@ def why_of(ledger: Ledger, info: RunInfo, now: datetime, near: Near = _nothing, 
     """
     name = f"run {info.id!r} of function {info.function_id!r}"
     if (ended_at := info.ended_at) is not None:
-        return Why(f"{name} {_ended(info)}, at {_instant(ended_at)}")
+        return Why(on_a_line(f"{name} {_ended(info)}, at {_instant(ended_at)}"))
     waits: list[Wait] = []
     lines = [*notes, *_again(ledger, now)]
     for key, step in info.steps.items():
@@ -94,7 +95,7 @@ def why_of(ledger: Ledger, info: RunInfo, now: datetime, near: Near = _nothing, 
             lines += [f"  {line}" for line in near(key)]
     if not lines:
         lines = ["its function has yet to be called" if info.status == "queued" else "its code runs, in no step"]
-    return Why("\n".join([f"{name} is {info.status}:", *(f"  {line}" for line in lines)]), tuple(waits))
+    return Why("\n".join([f"{name} is {info.status}:", *(f"  {on_a_line(line)}" for line in lines)]), tuple(waits))
 
 
 def _ended(info: RunInfo) -> str:

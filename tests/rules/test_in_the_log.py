@@ -223,7 +223,7 @@ def test_what_led_to_nothing_is_told_at_debug(caplog: pytest.LogCaptureFixture) 
     debug: list[str] = []
     runs: list[str] = []
     in_a_lab(story, waits, ticks, sends)
-    [run], no = runs, "waits for this name, but its filter says no"
+    [run], no = runs, "waits for this name, but async.data.id == 7 said no: async.data.id is 8"
     assert debug == [
         "event 'unknown' with the id 'e1' led to nothing: nothing listens to this name",
         f"event 'paid' with its id led to nothing: step 'w' of run {run!r} {no}",

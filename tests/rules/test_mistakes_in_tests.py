@@ -106,12 +106,12 @@ MISTAKES: dict[str, Mistake] = {
         lambda lab: approved(lab, data={"id": 7}),
         "step 'approval' for event 'shop/order.approved', match 'data.order_id'",
         "event 'shop/order.approved' did not answer step 'approval'",
-        "it has no data.order_id",
+        "it has no 'data.order_id': there is 'id' in 'data'",
         stubs=STUBS,
     ),
     "an answer with another value": in_a_lab(
         lambda lab: approved(lab, data={"order_id": "7"}),
-        "its data.order_id is '7', in the run's event it is 7",
+        'async.data.order_id == 7 said no: async.data.order_id is "7"',
         stubs=STUBS,
     ),
     "an answer mistyped": in_a_lab(

@@ -160,9 +160,10 @@ def test_a_stuck_error_says_which_events_came_near_and_why_they_did_not_match() 
             "run 'p' of function 'parent' waits: step 'child' for the end of run 'p/child'; the next deadline is at",
             "run 'p/child' of function 'absent' waits: step 's' for 2030-01-01 00:00:01+00:00; its function is not in",
             "run 'w' of function 'waiting' waits: step 'paid' for event 'shop/order.paid', match 'data.id'",
-            f"{paid} did not answer step 'paid' of run 'w': its data.id is 2, in the run's event it is 1",
-            f"{paid} did not answer step 'paid' of run 'w': it has no data.id",
-            f"{paid} did not answer the Cancel of run 'w': its data.id is 2, in the run's event it is 1",
+            f"{paid} did not answer step 'paid' of run 'w': async.data.id == 1 said no: async.data.id is 2",
+            f"{paid} did not answer step 'paid' of run 'w': async.data.id == 1 said no: it has no 'data.id': there is "
+            "nothing in 'data'",
+            f"{paid} did not answer the Cancel of run 'w': async.data.id == 1 said no: async.data.id is 2",
             "event 'shop/order.payed' was sent, but",
             "is for event 'shop/order.paid'",
         ]
@@ -185,9 +186,10 @@ def test_a_stuck_error_names_an_expression_and_an_event_that_came_too_early() ->
             await lab.advance("1h")
             await lab.send("big", {"sum": 10})
             text = await lab._stuck("w")
-        assert "event 'big' did not answer step 'big' of run 'w': it was sent before that began to wait" in text
+        assert "event 'big' did not answer step 'big' of run 'w': it came before the wait began" in text
         assert (
-            "event 'big' did not answer step 'big' of run 'w': if_exp 'async.data.sum > 10' is not true for it" in text
+            "event 'big' did not answer step 'big' of run 'w': async.data.sum > 10 said no: async.data.sum is 10"
+            in text
         )
 
     asyncio.run(story())

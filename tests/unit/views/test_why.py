@@ -172,7 +172,7 @@ async def test_an_event_that_came_before_the_wait_or_answered_another_is_told_as
         lines = (await why(lab, run)).text.split("\n")[2:]
         assert [line.partition("UTC: ")[2] for line in lines] == [
             "async.data.n == 2 said no: async.data.n is 1",
-            "it came before the step began to wait",
+            "it came before the wait began",
         ]
 
 
@@ -180,6 +180,28 @@ def test_an_event_that_came_too_late_is_told_as_such() -> None:
     """Between a deadline and its timer an event may come, which answers nobody (R19)."""
     late = Listener(("r", "paid"), "paid", NOON)
     assert missed(late, Event("paid"), NOON) == "it came when the time for it was over"
+
+
+def test_a_value_that_raises_does_no_harm() -> None:
+    """The log asks, too, while an event is being sent."""
+
+    class Odd(dict[str, Any]):
+        def __contains__(self, key: object) -> bool:
+            raise ValueError
+
+    odd = Listener(("r", "paid"), "paid", None, ("data", "id"), None, {"data": {"id": 1}})
+    assert missed(odd, Event("paid", {"id": 2}), NOON).endswith("async.data.id is 2")
+    event = Event("paid")
+    object.__setattr__(event, "data", Odd())
+    assert missed(odd, event, NOON) == "its filter says no"
+
+
+def test_a_filter_of_several_lines_stays_on_its_line() -> None:
+    async def story() -> Why:
+        return await asked({"id": 7}, if_exp="async.data.id == event.data.id &&\nasync.data.ok")
+
+    told = asyncio.run(story())
+    assert told.waits[0].filter == "async.data.id == 7 &&\nasync.data.ok" and len(told.text.split("\n")) == 2
 
 
 def test_events_of_a_name_that_nobody_waits_for_are_not_kept() -> None:

@@ -8,10 +8,15 @@ Leaves to `sender` the messages.
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from typing import Any
 
-from durable.engine.command.arguments import add_data, add_run, instant, named, parsed
+from durable.engine.command.arguments import add_data, add_run, instant, named, parsed, read_by
 from durable.engine.command.verb import Answer, Nothing, Verb
+from durable.engine.reader import Reader
 from durable.engine.sender import Sender
+from durable.events import Event, Signal, checked_text
+from durable.journal import StepKind
+from durable.timers import shown
 
 
 def _add_event(parser: ArgumentParser) -> None:
@@ -80,11 +85,52 @@ async def _retry(options: Namespace) -> Answer:
     return Answer("", {"id": options.run})
 
 
+def _add_fork(parser: ArgumentParser) -> None:
+    add_run(parser)
+    told = "the key of the step before which it begins; by default all steps that ended well are taken over"
+    parser.add_argument("--before", metavar="STEP", type=named("step"), help=told)
+    told = "another outcome of a step, as JSON; of a wait for an event its name and data; may be given often"
+    parser.add_argument("--set", metavar="STEP=JSON", type=read_by(_outcome), action="append", default=[], help=told)
+    parser.add_argument("--data", metavar="JSON", help="other data of the run's event")
+    parser.add_argument("--id", type=named("id"), help="the id of the new run")
+
+
+def _outcome(text: str) -> tuple[str, Any]:
+    """Read a step's key and its value: the first = after which there is JSON stands between them."""
+    at = text.find("=")
+    while at >= 0:
+        try:
+            return checked_text(text[:at], "step"), parsed(text[at + 1 :])
+        except ValueError:
+            at = text.find("=", at + 1)
+    raise ValueError(f"{shown(text)} is no STEP=JSON, such as 'charge={{\"paid\": true}}' or 'name=\"ann\"'")
+
+
+async def _fork(options: Namespace) -> Answer:
+    kinds = {key: step.kind for key, step in (await Reader(options.store).info(options.run)).steps.items()}
+    steps = {key: _as_received(value, kinds.get(key)) for key, value in options.set}
+    data = None if options.data is None else parsed(options.data)
+    try:
+        run = await Sender(options.store).fork(
+            options.run, before=options.before, data=data, steps=steps, id=options.id
+        )
+    except LookupError as error:
+        raise Nothing(error.args[0]) from error
+    return Answer(run, {"id": run, "forked_from": options.run})
+
+
+def _as_received(value: Any, kind: StepKind | None) -> Any:
+    """Return a value as a step of a kind gives it to its function."""
+    made = {"wait_for_event": Event, "wait_for_signal": Signal}.get(kind or "")
+    return made(**value) if made is not None and isinstance(value, dict) else value
+
+
 VERBS = (
     Verb("send", "send an event, now or when the store is opened next; print its id", _add_event, _send),
     Verb("signal", "send a signal to the run that waits for it", _add_signal, _signal),
     Verb("unsend", "take back an event that is still to come", _add_event_id, _unsend),
     Verb("start", "begin a run of a function; print its id", _add_start, _start),
     Verb("cancel", "cancel a run", _add_cancel, _cancel),
+    Verb("fork", "begin a run with what another has finished; print its id", _add_fork, _fork),
     Verb("retry", "open a failed or cancelled run again, with its finished steps", add_run, _retry),
 )

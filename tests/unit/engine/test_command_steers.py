@@ -9,7 +9,7 @@ import pytest
 
 import durable
 from tests.proof.crashes.senders import waiting
-from tests.support.commands import Command, Said, aside, command_of, filled, opened
+from tests.support.commands import ODD, Command, Said, aside, command_of, filled, opened
 
 
 @pytest.fixture
@@ -65,6 +65,9 @@ def test_an_engine_that_has_the_store_open_takes_it_at_once(tmp_path: Path, comm
         ("cancel none", "there is no run 'none'"),
         ("retry none", "there is no run 'none'"),
         ("why none", "there is no run 'none'"),
+        ("fork none", "there is no run 'none'"),
+        ("fork waiting --before none", "'none'"),
+        ("fork waiting --set none=1", "'none'"),
         ("unsend none", "no event 'none' is still to come"),
         ("cancel gone", "run 'gone' has ended already"),
         ("retry waiting", "has not ended"),
@@ -86,6 +89,10 @@ def test_what_the_store_shows_to_be_in_vain_is_status_1(path: Path, command: Com
         ("start waits {} --id gone", "gone"),
         ("start", "the following arguments are required: FUNCTION"),
         ("send a/b {} --ts soon", "'soon' is no instant"),
+        ("fork waiting --set ask", "is no STEP=JSON"),
+        ("fork waiting --set ask=x=y", "is no STEP=JSON"),
+        ("fork waiting --data 7", "7"),
+        ("fork waiting --id a/b", "'a/b'"),
         ("cancel", "the following arguments are required: RUN"),
     ],
 )
@@ -96,7 +103,7 @@ def test_wrong_use_is_status_2_and_sends_nothing(path: Path, command: Command, l
     assert waiting(path) == []
 
 
-@pytest.mark.parametrize("line", ["start f", "cancel r", "retry r", "unsend e", "send e", "signal s"])
+@pytest.mark.parametrize("line", ["start f", "cancel r", "retry r", "unsend e", "fork r", "send e", "signal s"])
 def test_a_store_that_is_none_is_status_3_and_is_not_made(tmp_path: Path, command: Command, line: str) -> None:
     verb, word = line.split()
     said = command(verb, tmp_path / "none.db", word)
@@ -126,6 +133,33 @@ def test_an_event_that_is_still_to_come_can_be_taken_back(path: Path, command: C
         assert (await aside(command, "unsend", path, id2, "--json")).value == {"id": id2}
 
     opened(path, story)
+
+
+def test_a_run_is_forked_with_other_outcomes(path: Path, command: Command) -> None:
+    command("cancel", path, "waiting")
+    begun = command("fork", path, "waiting", "--before", "answer", "--set", 'ask="="', "--id", "again")
+    assert begun == Said(0, "again\n", "")
+    line = [path, ODD, "--set", "count=8", "--set", "count=9", "--data", '{"n": 2}', "--json"]
+    other = command("fork", *line).value
+    assert other["forked_from"] == ODD
+
+    async def story(engine: durable.Engine) -> None:
+        await engine.settled()
+        info = await engine.info("again")
+        assert (info.forked_from, info.steps["ask"].output, info.status) == ("waiting", "=", "waiting")
+        assert (await engine.result(other["id"], 5))["count"] == 9  # the last one counts
+        assert (await engine.info(other["id"])).event.data == {"n": 2}
+        await engine.send_signal("go", 1)
+        assert await engine.result("again", 5) == 1
+
+    opened(path, story)
+    received = ["--set", 'answer={"name": "go", "data": "from here"}']
+    run = command("fork", path, "again", *received).out.strip()
+
+    async def ended(engine: durable.Engine) -> None:
+        assert await engine.result(run, 5) == "from here"
+
+    opened(path, ended)
 
 
 def test_why_says_what_a_run_waits_for(path: Path, command: Command) -> None:

@@ -176,7 +176,9 @@ class _Script(Generic[T]):
             await self._engine.open()
             self._runtime = inside(self._engine, "durable.run")
             self._run = await self._begun()
-            self._live.begin(asyncio.get_running_loop(), self._look(self._runtime, self._run.id))
+            look = self._look(self._runtime, self._run.id)
+            await look.learn()
+            self._live.begin(asyncio.get_running_loop(), look)
             value = await self._run.result(self._timeout)
             self._has_ended = True
             return value

@@ -14,7 +14,7 @@ import attrs
 from durable.engine.commands import answer
 from durable.engine.runtime import Runtime
 from durable.functions import progress_of
-from durable.journal import ForChild, ForEvent, ForSignal, Ledger, ParkedRun, Until, Wait
+from durable.journal import ForChild, ForEvent, ForSignal, Ledger, ParkedRun, Until, Wait, without_ask
 from durable.timers import on_a_line, shown
 from durable.views import readable
 
@@ -92,6 +92,20 @@ class Look:
         self._before = self._since
         self._answers: dict[tuple[str, str], tuple[Wait, str, str]] = {}
         self._known = self._answers
+        self._records: dict[str, Ledger] = {}
+
+    async def learn(self) -> None:
+        """Read the records of the runs that are parked now: what they ask, and have done, is not in memory."""
+        to_visit = [self._run]
+        for run in to_visit:
+            ledger = self._state.known(run)
+            if isinstance(ledger, ParkedRun) or (ledger is not None and not ledger.is_whole):
+                ledger = await self._runtime.history.ledger(run)
+                if ledger is not None:
+                    self._records[run] = ledger
+            for facts in () if ledger is None else ledger.steps.values():
+                if facts.is_waiting and isinstance(facts.wait, ForChild) and len(to_visit) < _VISITED:
+                    to_visit.append(facts.wait.child)
 
     def standing(self) -> Standing:
         """Return where the run stands now."""
@@ -109,7 +123,7 @@ class Look:
         for run, above in to_visit:
             known = self._state.known(run)
             if isinstance(known, ParkedRun) and known.wait is not None:
-                yield self._waiting(run, above, known.key, known.wait), False
+                yield self._waiting(run, above, known.key, self._recorded(run, known)), False
             if not isinstance(known, Ledger) or known.status is not None:
                 continue
             running = self._runtime.scheduler.status(known)[1]
@@ -129,6 +143,16 @@ class Look:
                     to_visit.append((facts.wait.child, f"{above}{key}/"))
                 elif facts.wait is not None:
                     yield self._waiting(run, above, key, facts.wait), False
+
+    def _recorded(self, run: str, parked: ParkedRun) -> Wait:
+        """Return the wait of a parked run, with what is asked where its record was read."""
+        ledger = self._records.get(run)
+        facts = None if ledger is None else ledger.steps.get(parked.key)
+        if ledger is not None and run == self._run:
+            self._counts = sum(one.outcome is not None for one in ledger.steps.values()), len(ledger.steps)
+        if facts is None or facts.wait is None or without_ask(facts.wait) != parked.wait:
+            return parked.wait
+        return facts.wait
 
     def _working(self, run: str, above: str, key: str, attempt: int) -> Part:
         now = self._runtime.loop.time()

@@ -60,6 +60,7 @@ from durable.journal.records import (
     StepRetried,
     Until,
     Wait,
+    without_ask,
 )
 from durable.journal.rules.acceptance import accepted, check_signal, invoked, stamped
 from durable.journal.rules.decisions import Acting, Decisions
@@ -231,5 +232,6 @@ __all__ = [
     "told",
     "too_many_steps",
     "trace_of",
+    "without_ask",
     "write",
 ]

@@ -107,6 +107,7 @@ def test_a_parked_run_still_shows_what_it_asks(kind: str) -> None:
             wait = state.parked[run.id].wait
             assert isinstance(wait, ForEvent | ForSignal) and wait.ask is None
             assert (await run.info()).waiting_for["w"].endswith("asks 'Ship?'")
+            assert (await engine.why(run.id)).text.endswith("asks 'Ship?'")
             await (engine.send("e") if kind == "event" else engine.send_signal("s"))
             assert (await run.result(5)) is not None
 

@@ -172,6 +172,25 @@ def test_the_command_answers_as_it_is_printed(
         assert durable.run(asks, {"signal": signal}, store=store) is None
 
 
+def test_a_run_that_was_left_at_rest_says_what_it_asks_and_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """R25: it goes on without being called, so that only its record knows."""
+    store = tmp_path / "x.db"
+
+    async def left() -> None:
+        async with durable.Engine([asks], store=store, resident=0) as engine:
+            await engine.start(asks, id="a")
+            await engine.settled()
+
+    def person(one: Terminal) -> None:
+        answered(one.hear(r"\rdurable: a: 0 of 1 step, waits for [^\r]*, asks 'Ship it\?': (.*? approve-7)")[1])
+
+    asyncio.run(left())
+    with terminal(monkeypatch, person, columns=400):
+        assert durable.run(asks, store=store, id="a") is None
+
+
 def test_a_command_that_does_not_fit_is_said_once_above(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def person(one: Terminal) -> None:
         line = one.hear(r"durable: asks: waits for signal 'approve-7' until .*, asks 'Ship it\?':\r\n(.*)\r\n")[1]

@@ -43,7 +43,7 @@ _NAMES = {
     "journal": "Backoff Limits converter",
     "stores": "DictStore Entry FileStore RunQuery RunRow Store",
     "timers": "Clock Duration",
-    "views": "Health RunInfo Schedule StepInfo Wait Why",
+    "views": "Health Held RunInfo Schedule StepInfo Wait Why",
 }
 _ROOM_OF = {name: room for room, names in _NAMES.items() for name in names.split()}
 _ROOMS = frozenset("timers errors events stores journal functions views scheduler engine testing".split())

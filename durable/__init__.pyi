@@ -51,7 +51,7 @@ from durable.functions import (
 from durable.journal import Backoff, Limits, converter
 from durable.stores import DictStore, Entry, FileStore, RunQuery, RunRow, Store
 from durable.timers import Clock, Duration
-from durable.views import Health, RunInfo, Schedule, StepInfo, Wait, Why
+from durable.views import Health, Held, RunInfo, Schedule, StepInfo, Wait, Why
 
 __all__ = [
     "Backoff",
@@ -76,6 +76,7 @@ __all__ = [
     "Function",
     "Group",
     "Health",
+    "Held",
     "Interrupted",
     "InvokeTimeoutError",
     "LimitError",

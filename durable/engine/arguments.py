@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from durable.errors import CodecError
 from durable.events import Event, can_be_kept, checked_choice, checked_name, checked_text, is_str, plain
 from durable.functions import Function, checked_rule
 from durable.journal import (
@@ -25,6 +26,7 @@ from durable.journal import (
     StepClosed,
     enclose,
     invoked,
+    key_text,
 )
 from durable.stores import RunQuery
 from durable.timers import shown
@@ -135,6 +137,18 @@ def checked_function(function: object, what: str) -> str:
     if not is_str(function):
         raise TypeError(f"{what} takes a Function or a function's id, not {shown(function)}")
     return checked_name(function, "the id of a function")
+
+
+def checked_key(key: Any) -> str | None:
+    """Return the text of a key; None stays None.
+
+    Raises:
+        TypeError: it is no value of an expression.
+    """
+    try:
+        return None if key is None else key_text(key)
+    except CodecError as error:
+        raise TypeError(f"the key of what is held must be a JSON value, as the expression gives it: {error}") from None
 
 
 def checked_event_id(event_id: object) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar, overload
 
 import attrs
 
-from durable.engine import condition, forking, looking, scheduling, steering
+from durable.engine import condition, forking, holding, looking, scheduling, steering
 from durable.engine.arguments import (
     check_same,
     checked_events,
@@ -260,6 +260,7 @@ class Engine(AsyncWith):
     unsend, prune, settled = steering.unsend, steering.prune, steering.settled
     pause, resume, backfill = scheduling.pause, scheduling.resume, scheduling.backfill
     schedule, unschedule, schedules = scheduling.schedule, scheduling.unschedule, scheduling.schedules
+    held, flush = holding.held, holding.flush
 
 
 def set_up(engine: Engine, **settings: Any) -> None:

@@ -16,8 +16,8 @@ from durable.engine.answers import no_such_run
 from durable.engine.arguments import check_reopened, check_same, check_same_fork
 from durable.engine.forks import Wanted, begun, past
 from durable.errors import DurableError
-from durable.events import Event
-from durable.journal import HELD, Limits, ends_in, folded, holds, scheduled_run
+from durable.events import Event, Json
+from durable.journal import HELD, Limits, ends_in, folded, held_in, holds, read, scheduled_run
 from durable.stores import Glance
 
 DONE: Final = "done"
@@ -76,6 +76,17 @@ def of_unsend(event: str) -> Look:
         entries = store.history(scheduled_run(event))
         is_coming = bool(entries) and not entries[-1].ends_run
         return None if is_coming or any(holds(store.history(group), event) for group in store.open(HELD)) else DONE
+
+    return look
+
+
+def of_flush(function: str, key: Json | None) -> Look:
+    """Look whether anything is held for a function, with this key if one is given."""
+
+    def look(store: Glance) -> Found:
+        entries = [entry for group in store.open(HELD) for entry in store.history(group)]
+        groups = held_in([read(entry.kind, entry.body) for entry in entries]).in_order(function)
+        return None if any(key in (None, group.key) for group in groups) else DONE
 
     return look
 

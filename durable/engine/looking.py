@@ -16,13 +16,14 @@ import attrs
 from durable.engine.answers import late, no_such_run, without_step
 from durable.engine.arguments import checked_query, looked_up
 from durable.engine.opened import Opened, found, inside
+from durable.engine.passed_over import passed_over
 from durable.engine.run import OF_A_RUN, Run, outcome
 from durable.engine.runtime import Runtime
 from durable.events import checked_text
 from durable.functions import Function, check_outside
 from durable.journal import Err, Ledger, Ok, RunClosed, RunStatus, raised
 from durable.timers import Duration, duration
-from durable.views import RunInfo, Why, listed, near_misses, readable, why_of
+from durable.views import RunInfo, Why, listed, near_misses, readable, why_of, with_lines
 
 
 async def run(engine: Opened, run_id: str) -> Run[Any]:
@@ -95,7 +96,8 @@ async def why(engine: Opened, run_id: str) -> Why:
     """Return why a run does not move: what each open step waits for, or how the run has ended.
 
     The text also tells of the last ten events of each name that is waited for, as far as this engine has seen them
-    since the first wait for the name: when one came, and which part of the filter said no, to which values.
+    since the first wait for the name: when one came, and which part of the filter said no, to which values. Below it
+    tells of events that opened no run because of this one: those that a debounce replaced or a singleton skipped.
 
     Raises:
         KeyError: there is no such run.
@@ -103,11 +105,10 @@ async def why(engine: Opened, run_id: str) -> Why:
     """
     runtime, run_id = inside(engine, "why"), looked_up(run_id)
     ledger = await found(engine, run_id)
-    told = why_of(
-        ledger, runtime.pictured(ledger), runtime.clock.now(), partial(_near, runtime, run_id), _notes(engine, ledger)
-    )
+    info, now = runtime.pictured(ledger), runtime.clock.now()
+    told = why_of(ledger, info, now, partial(_near, runtime, run_id), _notes(engine, ledger))
     await runtime.journal.synced()  # R31
-    return told
+    return with_lines(told, await passed_over(runtime.history.entries, ledger))
 
 
 def _near(runtime: Runtime, run_id: str, key: str) -> list[str]:

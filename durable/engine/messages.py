@@ -96,7 +96,16 @@ class SentFork:
     is_named: bool
 
 
-Steering = SentStart | SentCancel | SentRetry | SentUnsend | SentFork
+@attrs.frozen
+class SentFlush:
+    """A message asks to open what is held for a function; with the text of a key, only what has that key."""
+
+    at: datetime
+    function: str
+    key: str | None
+
+
+Steering = SentStart | SentCancel | SentRetry | SentUnsend | SentFork | SentFlush
 Sent = SentEvents | SentSignal | Steering
 Body = dict[str, Any]
 
@@ -126,6 +135,8 @@ def write_sent(sent: Sent) -> tuple[str, str]:
         case SentFork(data=data, steps=steps):
             given = None if data is None else encode(data)
             return "fork", _steering(sent, data=given, steps={key: _of_value(value) for key, value in steps.items()})
+        case SentFlush():
+            return "flush", _steering(sent)
         case _:
             assert_never(sent)
 
@@ -215,6 +226,11 @@ def _value(found: Body) -> Event | Signal | Written:
     return Written(_text(found["value"]))
 
 
+def _flush(found: Body, at: datetime) -> SentFlush:
+    key = found["key"]
+    return SentFlush(at, _text(found["function"]), None if key is None else _text(key))
+
+
 _READERS: dict[str, Callable[[Body, datetime], Sent]] = {
     "events": _events,
     "signal": _signal,
@@ -223,6 +239,7 @@ _READERS: dict[str, Callable[[Body, datetime], Sent]] = {
     "retry": _retry,
     "unsend": _unsend,
     "fork": _fork,
+    "flush": _flush,
 }
 
 

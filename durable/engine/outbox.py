@@ -17,7 +17,7 @@ from functools import partial
 import attrs
 
 from durable.engine.foresight import Found, Look
-from durable.engine.messages import Sent, SentEvents, SentSignal, SentUnsend, read_sent
+from durable.engine.messages import Sent, SentEvents, SentFlush, SentSignal, SentUnsend, read_sent
 from durable.journal import scheduled_run
 from durable.stores import Glance, Inbox, Job, Message, StoreThread, check_taken, deliver, ring
 
@@ -63,10 +63,10 @@ class Outbox:
         """
         await self._worker.post(_Putting((message,), format))
 
-    async def seen(self, run: str, look: Look) -> Found:
+    async def seen(self, run: str | None, look: Look) -> Found:
         """Return what a look into the store finds against a message about a run, or None.
 
-        None also if a message that stands before may change that.
+        None also if a message that stands before may change that; without a run, any message may.
 
         Raises:
             StoreCorruptError, StoreError: the run, or the inbox, cannot be read.
@@ -74,16 +74,16 @@ class Outbox:
         found: Found = await self._worker.post(partial(self._see, run, look))
         return found
 
-    def _see(self, run: str, look: Look) -> Found:
+    def _see(self, run: str | None, look: Look) -> Found:
         return None if look(self._glance) is None or self._is_awaited(run) else look(self._glance)
 
-    def _is_awaited(self, run: str) -> bool:
-        """Return whether a message in the inbox may open the run, open it again or end it."""
+    def _is_awaited(self, run: str | None) -> bool:
+        """Return whether a message in the inbox may open the run, open it again or end it; None is any run."""
         seen: list[str] = []
         while messages := self._inbox.look(seen):
             for message in messages:
                 try:
-                    if _is_about(read_sent(message.kind, message.body), run):
+                    if run is None or _is_about(read_sent(message.kind, message.body), run):
                         return True
                 except ValueError:  # of another version, or damaged: an engine that takes it may do anything
                     return True
@@ -121,7 +121,7 @@ class Outbox:
 
 def _is_about(sent: Sent, run: str) -> bool:
     match sent:
-        case SentSignal() | SentUnsend():
+        case SentSignal() | SentUnsend() | SentFlush():
             return False
         case SentEvents(_, events):
             return any(run.startswith(f"{id}/") or run == scheduled_run(id) for id, _ in events)

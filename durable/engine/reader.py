@@ -15,15 +15,16 @@ from functools import partial
 from typing import Any, Self
 
 from durable.engine.answers import late, no_such_run
-from durable.engine.arguments import checked_query, looked_up
+from durable.engine.arguments import checked_function, checked_query, looked_up
 from durable.engine.owner import AsyncWith
+from durable.engine.passed_over import passed_over
 from durable.engine.run import OF_A_RUN, outcome
 from durable.errors import checked_making
 from durable.functions import Function
-from durable.journal import RunClosed, RunStatus, ends_of, folded
+from durable.journal import HELD, RunClosed, RunStatus, ends_of, folded, held_in, read
 from durable.stores import Entry, FileReader
 from durable.timers import Duration, SystemClock, answering, duration
-from durable.views import Live, RunInfo, Why, listed, live_of, why_of
+from durable.views import Held, Live, RunInfo, Why, held_of, listed, live_of, why_of, with_lines
 
 LOOKS_EVERY = 1.0  # seconds, while a result is waited for
 
@@ -141,7 +142,21 @@ class Reader(AsyncWith):
         info = await self.info(run_id)
         ledger = folded(info.record)
         assert ledger is not None, "the picture was made from it"
-        return why_of(ledger, info, SystemClock().now())
+        async with self._file() as file:
+            below = await passed_over(partial(_entries, file), ledger)
+        return with_lines(why_of(ledger, info, SystemClock().now()), below)
+
+    async def held(self, function: Function[Any] | str | None = None) -> list[Held]:
+        """Return what debounce and batch hold back, of all functions or of one, as `Engine.held` does.
+
+        Raises:
+            TypeError, ValueError: neither a Function nor an id.
+            StoreError: see `open`.
+        """
+        name = None if function is None else checked_function(function, "held")
+        async with self._file() as file:
+            entries = await file.standing(HELD)
+        return [held_of(group) for group in held_in([read(one.kind, one.body) for one in entries]).in_order(name)]
 
     async def record(self, run_id: str) -> tuple[Entry, ...]:
         """Return the run's entries as the store holds them: what `RunInfo.export` writes.
@@ -180,6 +195,10 @@ class Reader(AsyncWith):
             return
         async with FileReader(self.path) as file:
             yield file
+
+
+async def _entries(file: FileReader, run: str) -> list[Entry]:
+    return [entry async for entry in file.history(run)]
 
 
 async def _info(file: FileReader, live: Live, run_id: str) -> RunInfo:

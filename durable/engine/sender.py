@@ -17,18 +17,20 @@ from durable.engine.arguments import (
     checked_event_id,
     checked_events,
     checked_function,
+    checked_key,
     checked_reason,
     checked_run_id,
     looked_up,
 )
 from durable.engine.equipment import checked_limits
-from durable.engine.foresight import Look, of_cancel, of_fork, of_retry, of_start, of_unsend
+from durable.engine.foresight import Look, of_cancel, of_flush, of_fork, of_retry, of_start, of_unsend
 from durable.engine.forks import NO_STEPS, checked_wanted, written
 from durable.engine.messages import (
     STEERING,
     Sent,
     SentCancel,
     SentEvents,
+    SentFlush,
     SentFork,
     SentRetry,
     SentSignal,
@@ -243,7 +245,7 @@ class Sender(AsyncWith):
     async def unsend(self, event_id: str) -> bool:
         """Take back an event that is still to come, or held; return False if there is none: see `Engine.unsend`.
 
-        If the event has been delivered when the engine takes this, nothing happens.
+        If the event has been delivered, or has opened a run, when the engine takes this, nothing happens.
 
         Raises:
             TypeError, RuntimeError, StoreError: as for `send`.
@@ -252,7 +254,20 @@ class Sender(AsyncWith):
         event = checked_event_id(event_id)
         return await self._ask("unsend", scheduled_run(event), of_unsend(event), SentUnsend(self._clock.now(), event))
 
-    async def _ask(self, what: str, run: str, look: Look, sent: Steering) -> bool:
+    async def flush(self, function: Function[Any] | str, key: Any = None) -> bool:
+        """Open what debounce and batch hold back for a function when the engine takes this: see `Engine.flush`.
+
+        Return False if nothing is held that it would open. If that has been opened by then, nothing happens.
+
+        Raises:
+            TypeError, ValueError: neither a Function nor an id, or a key that is no value of an expression.
+            RuntimeError, StoreError: as for `send`.
+        """
+        check_not_in_function("flush", _INSTEAD)
+        name, text = checked_function(function, "flush"), checked_key(key)
+        return await self._ask("flush", None, of_flush(name, text), SentFlush(self._clock.now(), name, text))
+
+    async def _ask(self, what: str, run: str | None, look: Look, sent: Steering) -> bool:
         """Send what steers a run, unless the store shows that nothing is left to do; return whether it was sent."""
         async with self._opened(what) as outbox:
             found = await outbox.seen(run, look)

@@ -26,6 +26,7 @@ from durable.engine.forks import begun, check_free, checked_wanted, past
 from durable.engine.messages import (
     SentCancel,
     SentEvents,
+    SentFlush,
     SentFork,
     SentRetry,
     SentSignal,
@@ -99,6 +100,8 @@ class Taking:
                 self._unsend(message, event_id, now)
             case SentFork():
                 await self._fork(message, sent)
+            case SentFlush():
+                self._flush(message, sent, now)
             case _:
                 assert_never(sent)
 
@@ -155,6 +158,14 @@ class Taking:
             self._post(message, now, self._decisions.event_withdrawn(event, now))
         else:
             self._nothing(message, f"event {event!r} has been delivered, or there is none")
+
+    def _flush(self, message: Message, sent: SentFlush, now: datetime) -> None:
+        function = checked_name(sent.function, "the id of a function")
+        if not self._post(message, now, self._decisions.gathering.flushed(function, sent.key, now)):
+            self._logger.warning(
+                "message %s from the inbox (flush) does nothing: nothing is held for function %r that it could open",
+                message.id, function,
+            )  # fmt: skip
 
     async def _retry(self, message: Message, run: str) -> None:
         await self._journal.synced()

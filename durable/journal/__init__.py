@@ -30,6 +30,7 @@ from durable.journal.ids import (
     schedule_runs,
     scheduled_run,
     sent_event,
+    skipped_by,
     tick_run,
 )
 from durable.journal.records import (
@@ -65,6 +66,8 @@ from durable.journal.records import (
 from durable.journal.rules.acceptance import accepted, check_signal, invoked, stamped
 from durable.journal.rules.decisions import Acting, Decisions
 from durable.journal.rules.declaration import WAIT_NAMES, CancelRule, Declaration, no_such_function
+from durable.journal.rules.flow.held import Group, held_in
+from durable.journal.rules.flow.keys import key_text
 from durable.journal.rules.flow.options import Batching, Counts, Debouncing, Flow, Slots, Sole, Window
 from durable.journal.rules.flow.queue import Queue, Room
 from durable.journal.rules.flow.rooms import PauseRoom, PeriodRoom, Rooms, SlotRoom
@@ -133,6 +136,7 @@ __all__ = [
     "Fork",
     "FunctionPaused",
     "FunctionResumed",
+    "Group",
     "GroupClosed",
     "History",
     "Ids",
@@ -200,11 +204,13 @@ __all__ = [
     "finished",
     "folded",
     "forked",
+    "held_in",
     "holds",
     "invoked",
     "is_failed_call",
     "is_fresh",
     "is_of",
+    "key_text",
     "ledger_of",
     "misplaced",
     "misuse",
@@ -225,6 +231,7 @@ __all__ = [
     "scheduled_run",
     "sent_event",
     "set_trace",
+    "skipped_by",
     "stamped",
     "table_made",
     "table_of",

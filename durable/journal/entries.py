@@ -68,8 +68,10 @@ class Entries:
             case StepClosed() | StepOpened():  # first, since they are the most frequent
                 return entry_of(record.run, type(record).__name__, write(record))
             case RunOpened():
-                event = record.event
-                row = _row(record.run, record.function, event.name, record.at, event_ids=_ids(record.run, event))
+                event, ids = record.event, _ids(record.run, record.event)
+                if record.others:
+                    ids += _ids_of_others(record)
+                row = _row(record.run, record.function, event.name, record.at, event_ids=ids)
                 return entry_of(record.run, "RunOpened", write(record), row)
             case RunClosed():
                 return self._of_ending(record)
@@ -220,6 +222,11 @@ def _row(
     _put_error(row, error)
     _put_event_ids(row, ())
     return row
+
+
+def _ids_of_others(record: RunOpened) -> tuple[str, ...]:
+    known = [id for event in record.others for id in _ids(record.run, event)]
+    return tuple(dict.fromkeys([*known, *record.member_ids]))
 
 
 def _ids(run: str, event: Event) -> tuple[str, ...]:

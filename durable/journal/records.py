@@ -203,6 +203,7 @@ class RunOpened:
         singleton: the key of the function's `singleton` that the run holds until its end, or None.
         group: the group of held events that the run was opened for, or None.
         others: the events of a batch after the first, which is `event`.
+        member_ids: the runtime's ids of `others`.
         fork: what a fork begins with, or None.
     """
 
@@ -215,6 +216,7 @@ class RunOpened:
     singleton: Json | None = None
     group: str | None = None
     others: tuple[Event, ...] = ()
+    member_ids: tuple[str, ...] = ()
 
 
 @attrs.frozen

@@ -156,10 +156,9 @@ class Deadlines:
         self._timers.drop(GroupDue(record.group))
 
     def arm_groups(self, function: str) -> None:
-        """Set the timers of what a function's debounce and batch hold; one that is not known leaves it held (F5)."""
-        if function in self._state.functions:
-            for group in self._state.held.of_function(function):
-                self._timers.set(GroupDue(group.id), group.due)
+        """Set the timers of what is held for a function that was not known: till then it stays held (F5)."""
+        for group in self._state.held.in_order(function):
+            self._timers.set(GroupDue(group.id), group.due)
 
     def _paused_or_resumed(self, record: FunctionPaused | FunctionResumed) -> None:
         for run in [run for run in self._state.unfinished() if run.function == record.function]:
@@ -183,8 +182,9 @@ class Deadlines:
         for scheduled in self._state.scheduled.values():
             if scheduled.due is not None:
                 self._timers.set(EventDue(scheduled.id), scheduled.due)
-        for function in self._state.functions:
-            self.arm_groups(function)
+        for group in self._state.held.groups.values():
+            if group.function in self._state.functions:
+                self._timers.set(GroupDue(group.id), group.due)
         for number, run in enumerate(list(self._state.unfinished()), 1):
             if isinstance(run, Ledger):
                 self._arm(run)

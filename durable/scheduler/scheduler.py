@@ -129,6 +129,8 @@ class Scheduler:
 
     def _run_opened(self, record: RunOpened) -> None:
         state = self._parts.decisions.state
+        if record.run not in state.ledgers:  # what followed from its opening has ended it, in the same write (F7)
+            return
         if record.fork is not None:
             state.ledgers[record.run].close_turns()  # new outcomes come after all that the fork begins with
         declaration = state.functions.get(record.function)
@@ -248,12 +250,7 @@ class Scheduler:
         if self._recovery.counts:
             self._recovery.watch(session)
         # Not loop.create_task: an eager task factory would run the function before the session knows its task.
-        main = asyncio.Task(
-            called(function, session.context),
-            loop=self._parts.loop,
-            name=run,
-            context=variables,
-        )
+        main = asyncio.Task(called(function, session.context), loop=self._parts.loop, name=run, context=variables)
         session.main = main
         main.add_done_callback(partial(self._main_ended, session), context=self._parts.variables)
 

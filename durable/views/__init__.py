@@ -5,6 +5,7 @@ Leaves to `engine` the choice of runs, and the output.
 """
 
 from durable.views.health import Health
+from durable.views.held import Held, held_of
 from durable.views.info import RunInfo, StepInfo, readable, run_info
 from durable.views.listing import listed
 from durable.views.live import Live, LiveStep, live_of, live_text
@@ -12,10 +13,11 @@ from durable.views.plain import plainly
 from durable.views.schedule import Schedule
 from durable.views.table import table_of
 from durable.views.timeline import span
-from durable.views.why import Wait, Why, near_misses, why_of
+from durable.views.why import Wait, Why, near_misses, why_of, with_lines
 
 __all__ = [
     "Health",
+    "Held",
     "Live",
     "LiveStep",
     "RunInfo",
@@ -23,6 +25,7 @@ __all__ = [
     "StepInfo",
     "Wait",
     "Why",
+    "held_of",
     "listed",
     "live_of",
     "live_text",
@@ -33,4 +36,5 @@ __all__ = [
     "span",
     "table_of",
     "why_of",
+    "with_lines",
 ]

@@ -98,6 +98,11 @@ def why_of(ledger: Ledger, info: RunInfo, now: datetime, near: Near = _nothing, 
     return Why("\n".join([f"{name} is {info.status}:", *(f"  {on_a_line(line)}" for line in lines)]), tuple(waits))
 
 
+def with_lines(why: Why, lines: Sequence[str]) -> Why:
+    """Return a why with lines below it, about what the run does not wait for."""
+    return attrs.evolve(why, text="\n".join([why.text, *(f"  {line}" for line in lines)]))
+
+
 def _ended(info: RunInfo) -> str:
     if info.status == "failed":
         return f"has failed: {info.error}"

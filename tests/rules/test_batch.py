@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import durable
-from durable import Batch, Context, Event, Limits
+from durable import Batch, Context, DictStore, Event, FileStore, Limits
 from durable.testing import Lab
 from tests.support.scenes import Moment, same_scenes, sent
 
@@ -171,5 +172,24 @@ def test_events_of_a_batch_are_the_runs_own_and_survive_its_reopening() -> None:
             await lab.advance("1s")
             assert await lab.engine.result(run.id) == [0, "changed"]
             assert [event.data["n"] for event in (await lab.engine.info(run.id)).events] == [0, 1]
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("kind", ["dict", "file"])
+def test_the_run_is_found_by_every_member(tmp_path: Path, kind: str) -> None:
+    """By what `send` has returned, and by the sender's own id."""
+
+    async def story() -> None:
+        store = DictStore() if kind == "dict" else FileStore(tmp_path / "s.db", durability="none")
+        async with Lab([_bulk(Batch(3, "10s"))], store=store) as lab:
+            ids = [(await lab.engine.send("row", {"n": n}, id=id))[0] for n, id in enumerate(["mine", None, "ours"])]
+            await lab.engine.send("row", {"n": 3})
+            await lab.settle()
+            for _ in range(2):
+                for id in [*ids, "mine", "ours"]:
+                    assert [run.id for run in await lab.engine.runs(event_id=id)] == [f"{ids[0]}/bulk"], id
+                assert await lab.engine.runs(event_id="other") == []
+                await lab.crash()
 
     asyncio.run(story())

@@ -82,10 +82,20 @@ async def _export(options: Namespace) -> Answer:
     return Answer(lines, {"id": info.id, "function_id": info.function_id, "lines": lines.split("\n")})
 
 
+def _add_held(parser: ArgumentParser) -> None:
+    parser.add_argument("--function", type=named("function"), help="the id of a function")
+
+
+async def _held(options: Namespace) -> Answer:
+    held = await Reader(options.store).held(options.function)
+    return Answer("\n".join(map(str, held)) or "nothing is held", [one.to_dict() for one in held])
+
+
 VERBS = (
     Verb("runs", "list runs, newest first", _add_filters, _runs, is_watched=True),
     Verb("show", "show one run as a timeline", add_run, _show, is_watched=True),
     Verb("why", "say what a run waits for", add_run, _why),
     Verb("result", "wait for a run's end, and print what its function returned, as JSON", _add_result, _result),
+    Verb("held", "list the events that debounce and batch hold back", _add_held, _held, is_watched=True),
     Verb("export", "write a run's record to the standard output", add_run, _export),
 )

@@ -125,10 +125,25 @@ def _as_received(value: Any, kind: StepKind | None) -> Any:
     return made(**value) if made is not None and isinstance(value, dict) else value
 
 
+def _add_flush(parser: ArgumentParser) -> None:
+    parser.add_argument("function", metavar="FUNCTION", type=named("function"), help="the id of a function")
+    parser.add_argument("--key", help="JSON: only what is held for this key; by default all")
+
+
+async def _flush(options: Namespace) -> Answer:
+    key = None if options.key is None else parsed(options.key)
+    if not await Sender(options.store).flush(options.function, key):
+        raise Nothing(
+            f"nothing is held for function {options.function!r} that this would open: `durable held` lists it"
+        )
+    return Answer("", {"function_id": options.function, "key": key})
+
+
 VERBS = (
     Verb("send", "send an event, now or when the store is opened next; print its id", _add_event, _send),
     Verb("signal", "send a signal to the run that waits for it", _add_signal, _signal),
     Verb("unsend", "take back an event that is still to come", _add_event_id, _unsend),
+    Verb("flush", "open now what debounce and batch hold back for a function", _add_flush, _flush),
     Verb("start", "begin a run of a function; print its id", _add_start, _start),
     Verb("cancel", "cancel a run", _add_cancel, _cancel),
     Verb("fork", "begin a run with what another has finished; print its id", _add_fork, _fork),

@@ -217,7 +217,8 @@ _GATHERED = frozenset({"singleton", "group", "others"})
 def _gathered(opened: RunOpened, head: Head) -> RunOpened:
     others = tuple([_event(one, _text(one["data"]), opened.at) for one in _list(head.get("others", []))])
     singleton, group = _text_or_none(head.get("singleton")), _text_or_none(head.get("group"))
-    return evolve(opened, singleton=singleton, group=group, others=others)
+    member_ids = tuple([_text(id) for id in head.get("member_ids", ())])
+    return evolve(opened, singleton=singleton, group=group, others=others, member_ids=member_ids)
 
 
 def _event_held(head: Head, value: Json | None) -> EventHeld:

@@ -115,8 +115,7 @@ class Openings:
             yield Counted(function, "opening", rate, now, after(now, limit.period))
         if key is not None:
             yield KeyClaimed(function, key, run, now)
-        group, others = occasion.group, occasion.others
-        yield RunOpened(run, function, event, now, parent, singleton=sole, group=group, others=others)
+        yield occasion.told(RunOpened(run, function, event, now, parent, singleton=sole))
 
     def answers(self, function: str, event: Event, now: datetime, *, is_named: bool) -> str | None:
         """Return the run that answers a start in place of a new one, or None: see `engine.start`."""

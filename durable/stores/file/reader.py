@@ -97,6 +97,10 @@ class Reader:
             _check_chain(run, place, rows)
         return entries
 
+    def standing(self, prefix: str) -> list[Entry]:
+        """Return every entry of each unfinished run whose id begins with a prefix in ASCII, run by run."""
+        return [entry for run in self.open_runs(prefix) for entry in self.history(run)]
+
     def _rows(self, run: str, connection: sqlite3.Connection) -> tuple[Place | None, list[EntryRow]]:
         place = self._place(connection, run)
         if place is None:

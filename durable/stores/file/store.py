@@ -103,6 +103,10 @@ class FileReader:
             for entry in await self._ask(partial(self._reader.history, plain(run))):
                 yield entry
 
+    async def standing(self, prefix: str) -> list[Entry]:
+        """Return every entry of each unfinished run whose id begins with a prefix in ASCII, run by run."""
+        return await self._ask(partial(self._reader.standing, prefix))
+
     async def unfinished(self, now: datetime) -> AsyncIterator[Entry]:
         """Yield, in append order, what recovery folds: see `Store.unfinished`.
 
@@ -117,10 +121,7 @@ class FileReader:
                 return
 
     async def find(self, query: RunQuery) -> list[RunRow]:
-        """Return the rows that the query finds, newest run first.
-
-        The newest run is the one whose first entry came last.
-        """
+        """Return the rows that the query finds, newest run first: that whose first entry came last."""
         return await self._ask(partial(self._reader.find, query))
 
     async def live(self) -> str | None:
@@ -140,10 +141,7 @@ class FileReader:
         return await self._ask(partial(self._reader.prunable, micros(ended_before)))
 
     async def close(self) -> None:
-        """Close the file; closing a reader that is not open does nothing.
-
-        Cancelling the caller does not stop the closing.
-        """
+        """Close the file, even if the caller is cancelled; closing a reader that is not open does nothing."""
         _check_process(self._pid, self.path)
         worker, self._worker = self._worker, None
         if worker is not None:

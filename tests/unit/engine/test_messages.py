@@ -12,6 +12,7 @@ from durable.engine.messages import (
     Sent,
     SentCancel,
     SentEvents,
+    SentFlush,
     SentFork,
     SentRetry,
     SentSignal,
@@ -52,6 +53,7 @@ GOLDEN: list[tuple[Sent, str, str]] = [
         f'{{"format":2,"at":{_AT},"origin":"r","run":"x","before":null,"data":null,"steps":{{"s":{{"signal":"go","data":'
         '"{\\"~tuple\\":[1,2]}"},"v":{"value":"[7]"}},"is_named":false}',
     ),
+    (SentFlush(AT, "job", '"k"'), "flush", f'{{"format":2,"at":{_AT},"function":"job","key":"\\"k\\""}}'),
     (SentUnsend(AT, "id1"), "unsend", f'{{"format":2,"at":{_AT},"event":"id1"}}'),
 ]
 

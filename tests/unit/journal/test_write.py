@@ -83,6 +83,7 @@ all_records: st.SearchStrategy[Any] = st.one_of(
         st.none() | json_texts,
         st.none() | names,
         st.lists(events, max_size=3).map(tuple),
+        st.lists(names, max_size=3).map(tuple),
     ),
     st.builds(
         gathered.EventHeld,

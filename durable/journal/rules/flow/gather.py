@@ -18,7 +18,7 @@ import attrs
 from durable.events import Complaint, Event, Expression, Json, seen_by_filters, truthy
 from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed, Mode
 from durable.journal.ids import held_group, opened_run
-from durable.journal.records import EventSent, Record
+from durable.journal.records import EventSent, Record, RunOpened
 from durable.journal.rules.flow.held import Group, length
 from durable.journal.rules.flow.keys import key_of
 from durable.journal.rules.flow.options import Batching, Debouncing, Flow
@@ -32,12 +32,19 @@ BATCH_BYTES = 10 * 1_024 * 1_024
 class Occasion:
     """An occasion is all for which a run is to open: an event, or those that a group has held.
 
-    `group` is the group's id, `others` are the events of a batch after the first.
+    `group` is the group's id, `others` are the events of a batch after the first, each with the runtime's id.
     """
 
     event: Event
     group: str | None = None
-    others: tuple[Event, ...] = ()
+    others: tuple[tuple[str, Event], ...] = ()
+
+    def told(self, opened: RunOpened) -> RunOpened:
+        """Return the record of the run's opening with what has led to it."""
+        if self.group is None:
+            return opened
+        others = tuple([event for _, event in self.others])
+        return attrs.evolve(opened, group=self.group, others=others, member_ids=tuple([id for id, _ in self.others]))
 
 
 Opens = Callable[[str, str, Occasion, datetime], Iterable[Record]]
@@ -112,7 +119,7 @@ class Gathering:
         most = len(events) if flow is None or flow.batch is None else flow.batch.max_size
         for first in range(0, len(events), most):  # several if the limit was lowered meanwhile
             (id, event), *others = events[first : first + most]
-            occasion = Occasion(event, group.id, tuple([other for _, other in others]))
+            occasion = Occasion(event, group.id, tuple(others))
             yield from self._opens(group.function, opened_run(id, group.function), occasion, now)
 
     def due(self, id: str, now: datetime) -> Iterator[Record]:
@@ -122,7 +129,7 @@ class Gathering:
 
     def flushed(self, function: str, key: Json | None, now: datetime) -> Iterator[Record]:
         """Open now what is held for a function; with a `key` only what has that key."""
-        for group in self._held.of_function(function):
+        for group in self._held.in_order(function):
             if key is None or group.key == key:
                 yield from self.opened(group, now)
 

@@ -7,7 +7,7 @@ Leaves to `gather` what is held and when it opens.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 import attrs
@@ -15,6 +15,7 @@ import attrs
 from durable.events import Event, Json
 from durable.journal.codec.recorded import recorded_event
 from durable.journal.gathered import EventHeld, EventUnheld, Gathered, GroupClosed, Mode
+from durable.journal.records import Record
 
 
 @attrs.define(eq=False, repr=False)
@@ -49,9 +50,10 @@ class HeldEvents:
         """Return the group of a function that holds events of a key, or None."""
         return self.groups.get(self._by_key.get((function, mode, key), ""))
 
-    def of_function(self, function: str) -> list[Group]:
-        """Return the groups of a function, in the order in which they began."""
-        return [group for group in self.groups.values() if group.function == function]
+    def in_order(self, function: str | None = None) -> list[Group]:
+        """Return the groups in the order in which they began, of one function or of all."""
+        groups = [group for group in self.groups.values() if function in (None, group.function)]
+        return sorted(groups, key=lambda group: (group.since, group.id))
 
     def of_event(self, event: str) -> list[Group]:
         """Return the groups that hold an event; `event` is the runtime's id."""
@@ -96,6 +98,15 @@ class HeldEvents:
                 self._by_key[_key(known)] = id
 
         return put_back
+
+
+def held_in(records: Iterable[Record]) -> HeldEvents:
+    """Return what is held after the records of groups; a group that has ended holds nothing."""
+    held = HeldEvents()
+    for record in records:
+        if isinstance(record, Gathered):
+            held.fold(record)
+    return held
 
 
 def length(event: Event) -> int:

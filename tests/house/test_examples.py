@@ -44,6 +44,11 @@ STORIES = {
     ],
     "sender.py": ["order 7 is sent, twice", "please pack order 7", "order 7 is shipped: Ann packed it"],
     "test_my_function.py": ["4 passed"],
+    "workers.py": [
+        "    a has the engine\n    b answers: order 7 is packed by a\n"
+        "    b has the engine\n    b answers: order 8 is packed by b\n"
+    ],
+    "wsgi.py": ["the engine is open\norder 7 is packed\n"],
 }
 FAILED_TRIES = {"fan_out.py": 4, "pages.py": 2, "saga.py": 2}  # R33: each is a warning
 

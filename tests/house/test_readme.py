@@ -252,6 +252,22 @@ def a_reader(text: str, place: Path) -> None:
     assert "order-8 TypeError" in out.getvalue()
 
 
+def a_worker(text: str, place: Path) -> None:
+    run = made(place / "app.db")
+
+    async def story() -> None:
+        await cell(text, names := {**shop(), "asyncio": asyncio})
+        workers = [asyncio.create_task(names["stand_by"]()) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(durable.StoreLockedError):
+            await durable.Engine(store=place / "app.db").open()
+        assert all(worker.cancel() for worker in workers)
+        await asyncio.wait(workers)
+        await is_waiting(place / "app.db", run)
+
+    asyncio.run(story())
+
+
 def looking(text: str, place: Path) -> None:
     run = made(place / "app.db")
     out = said(text.replace("RUN", run), place)
@@ -307,6 +323,7 @@ SURROUNDINGS: dict[str, Callable[[str, Path], None]] = {
     "import torture": a_test,
     "python -m durable runs": looking,
     "durable.Sender(": a_sender,
+    "async def stand_by(": a_worker,
     "durable.Reader(": a_reader,
     "python -m durable send": sending,
     "python -m tests.proof.replay": long_forms,  # by themselves they take minutes; the tests run their short forms

@@ -142,6 +142,10 @@ class Runtime:
         for declaration in self.state.functions.values():
             self.state.unpark_unstarted(declaration)
         ledgers = list(self.state.ledgers.values())
+        for number, parked in enumerate(list(self.state.parked.values()), 1):
+            self.scheduler.starts.recovered(parked)
+            if number % FOLDED_AT_ONCE == 0:
+                await asyncio.sleep(0)
         self.was_closed = isinstance(last, EngineClosed)
         self.recovery.recover(ledgers, was_clean=last is None or self.was_closed)
         for number, ledger in enumerate(ledgers):

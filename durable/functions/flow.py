@@ -269,8 +269,6 @@ _OPTIONS: dict[str, tuple[type, Any, str]] = {
     "priority": (Priority, _of_priority, "priority"),
     "singleton": (Singleton, _sole, "singleton"),
 }
-# What stands in a declaration, but is not done yet.
-_MISSING = {"priority"}
 
 
 def flow_of(given: Mapping[str, object], *, has_cancel: bool, what: str) -> Flow | None:
@@ -280,7 +278,6 @@ def flow_of(given: Mapping[str, object], *, has_cancel: bool, what: str) -> Flow
 
     Raises:
         TypeError: an option of another kind, or two that exclude each other.
-        NotImplementedError: an option that this release does not have yet.
     """
     options = {name: option for name, option in given.items() if option is not None}
     if not options:
@@ -295,8 +292,6 @@ def flow_of(given: Mapping[str, object], *, has_cancel: bool, what: str) -> Flow
             raise TypeError(f"{name} of {what} must be a {kind.__name__}, not {shown(option)}")
         found[field] = rule(option)
     _check_together(options.keys(), has_cancel=has_cancel, what=what)
-    for name in options.keys() & _MISSING:
-        raise NotImplementedError(f"{name} of {what}: this release does not have it yet, leave it out")
     return Flow(**found)
 
 

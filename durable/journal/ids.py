@@ -61,6 +61,12 @@ def child_run(run: str, key: str, openings: int) -> str:
     return f"{run}/{name}{_again(openings)}"
 
 
+def parent_run(run: str) -> str:
+    """Return the id of the run that must have invoked another, if any has: "" for an id that no invoke derives."""
+    above, _, name = run.rpartition("/")
+    return "" if "#" in name or name.partition("~r")[0] == "failure" else above
+
+
 def failure_run(run: str, reopenings: int) -> str:
     """Return the id of the run of a failed run's failure handler."""
     return f"{run}/failure{_again(reopenings)}"

@@ -205,6 +205,7 @@ class RunOpened:
         others: the events of a batch after the first, which is `event`.
         member_ids: the runtime's ids of `others`.
         fork: what a fork begins with, or None.
+        priority: by how many seconds the run goes before others, where it waits.
     """
 
     run: str
@@ -217,6 +218,7 @@ class RunOpened:
     group: str | None = None
     others: tuple[Event, ...] = ()
     member_ids: tuple[str, ...] = ()
+    priority: float = 0.0
 
 
 @attrs.frozen

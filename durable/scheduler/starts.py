@@ -25,6 +25,7 @@ from durable.journal import (
     Room,
     RunAdmitted,
     SlotRoom,
+    parent_run,
 )
 from durable.scheduler.parts import Parts
 from durable.scheduler.turnstile import Turnstile
@@ -55,11 +56,20 @@ class Starts:
         return True
 
     def recovered(self, run: Ledger | ParkedRun) -> None:
-        """Take in an unfinished run that was read from the store; nothing begins yet."""
-        if isinstance(run, ParkedRun) or run.has_begun:
-            self._enter(run)
-        else:
-            self._joins(run)
+        """Take in an unfinished run that was read from the store; nothing begins yet.
+
+        Those that have begun hold their slots, even beyond a limit; who invoked a run comes before it.
+        """
+        waiting = [run]
+        while (above := self._above(waiting[-1])) is not None and above.run not in self.rooms_of:
+            waiting.append(above)
+        for one in reversed(waiting):
+            if one.run in self.rooms_of:
+                continue
+            if isinstance(one, ParkedRun) or one.has_begun:
+                self._enter(one)
+            else:
+                self._joins(one)
 
     def ended(self, run: str) -> None:
         """Let a run that has ended wait no more, and give back what it holds."""
@@ -104,13 +114,34 @@ class Starts:
         if not rooms:
             return False
         self.rooms_of[ledger.run] = rooms
-        self.turnstile.join(ledger.run, order_of(ledger), rooms)
-        return True
+        left = tuple([room for room in rooms if not self._shares(ledger, room)])
+        if left:
+            self.turnstile.join(ledger.run, order_of(ledger), left)
+        return bool(left)
+
+    def _shares(self, run: Ledger | ParkedRun, room: Room) -> bool:
+        """Share the slot of a run above, if one holds it: else the two would wait for each other."""
+        above = self._above(run) if isinstance(room, SlotRoom) else None
+        while above is not None and isinstance(room, SlotRoom):
+            if room.holds(above.run):
+                room.enter(run.run, above.run)
+                return True
+            above = self._above(above)
+        return False
+
+    def _above(self, run: Ledger | ParkedRun) -> Ledger | ParkedRun | None:
+        """Return the unfinished run that has invoked another."""
+        if isinstance(run, Ledger) and run.is_whole:
+            above = "" if run.parent is None else run.parent[0]
+        else:  # a run that was parked has kept its id alone
+            above = parent_run(run.run)
+        return self._state.ledgers.get(above) or self._state.parked.get(above)
 
     def _enter(self, run: Ledger | ParkedRun) -> None:
         slots = [room for room in self._wanted(run) if isinstance(room, SlotRoom)]
         for room in slots:
-            room.enter(run.run)
+            if not self._shares(run, room):
+                room.enter(run.run)
         if slots:
             self.rooms_of[run.run] = tuple(slots)
 
@@ -128,4 +159,4 @@ class Starts:
 def order_of(ledger: Ledger) -> tuple[float, float]:
     """Return the place of a run among those that wait: see `queue.Order`."""
     opened = ledger.opened_at.timestamp()
-    return opened, opened
+    return opened - ledger.priority, opened

@@ -208,17 +208,18 @@ def _run_opened(head: Head, value: Json | None) -> RunOpened:
     at = _instant(head["at"])
     event, parent, fork = _event(head["event"], value, at), _parent(head.get("parent")), _fork(head.get("fork"))
     opened = RunOpened(_text(head["run"]), intern(head["function"]), event, at, parent, fork)
-    return opened if _GATHERED.isdisjoint(head) else _gathered(opened, head)
+    return opened if _OF_FLOW.isdisjoint(head) else _of_flow(opened, head)
 
 
-_GATHERED = frozenset({"singleton", "group", "others"})
+_OF_FLOW = frozenset({"singleton", "group", "others", "priority"})
 
 
-def _gathered(opened: RunOpened, head: Head) -> RunOpened:
+def _of_flow(opened: RunOpened, head: Head) -> RunOpened:
     others = tuple([_event(one, _text(one["data"]), opened.at) for one in _list(head.get("others", []))])
     singleton, group = _text_or_none(head.get("singleton")), _text_or_none(head.get("group"))
     member_ids = tuple([_text(id) for id in head.get("member_ids", ())])
-    return evolve(opened, singleton=singleton, group=group, others=others, member_ids=member_ids)
+    flow = evolve(opened, singleton=singleton, group=group, priority=float(head.get("priority", 0.0)))
+    return evolve(flow, others=others, member_ids=member_ids)
 
 
 def _event_held(head: Head, value: Json | None) -> EventHeld:

@@ -68,7 +68,7 @@ _LATER: dict[type, tuple[str, ...]] = {
     EventSent: ("withdrawn",),
     StepRetried: ("began",),
     StepClosed: ("began",),
-    RunOpened: ("fork", "singleton", "group", "others", "member_ids"),
+    RunOpened: ("fork", "singleton", "group", "others", "member_ids", "priority"),
     RunRetried: ("waits",),
     ForEvent: ("ask",),
     ForSignal: ("ask",),
@@ -195,6 +195,8 @@ def _run_opened(record: RunOpened) -> Parts:
         later = f'{later},"others":[{",".join(map(_whole_event, record.others))}]'
     if record.member_ids:
         later = f'{later},"member_ids":{dumps(record.member_ids)}'
+    if record.priority:
+        later = f'{later},"priority":{record.priority!r}'
     return (
         f'{{"run":{_quoted(record.run)},"function":{_quoted(record.function)},"event":{event},"at":"{at}",'
         f'"parent":{parent}{later}}}',

@@ -87,7 +87,8 @@ def forked(
     is_same = event.text == recorded_event(opened.event).text
     kept = _kept(ends.values(), replaced, keeps_errors=before is not None, is_same=is_same)
     turns = sorted({end.turn for end in kept if end.turn is not None and not isinstance(end.outcome, Cancelled)})
-    yield RunOpened(run, opened.function, event, now, fork=fork, singleton=singleton, others=opened.others)
+    others, priority = opened.others, opened.priority
+    yield RunOpened(run, opened.function, event, now, fork=fork, singleton=singleton, others=others, priority=priority)
     for end in kept:
         turn = None if end.turn is None else bisect_right(turns, end.turn)
         yield attrs.evolve(end, run=run, turn=turn)

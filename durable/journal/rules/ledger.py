@@ -107,7 +107,7 @@ class Ledger:
         is_admitted: whether the run has had its turn, if its function bounds its runs.
         rested: the number of the last record that says that the run rests in one wait; later ones end the rest.
         parent: the run and the step that invoked this one, or None.
-        singleton, group, others: as of `RunOpened`; of the others a run that was parked knows only `other_ids`.
+        singleton, group, others, priority: as of `RunOpened`; of the others a parked run knows only `other_ids`.
         is_whole: false after a run was parked. The ledger then knows the step that was open, and later records. The
             others are in the store.
     """
@@ -143,6 +143,7 @@ class Ledger:
     singleton: Json | None = None
     group: str | None = None
     others: tuple[Event, ...] = ()
+    priority: float = 0.0
     other_ids: tuple[str, ...] = ()
     latest: datetime = attrs.field(default=attrs.Factory(lambda ledger: ledger.opened_at, takes_self=True))
 
@@ -156,6 +157,7 @@ class Ledger:
     def keep_flow(self, record: RunOpened) -> None:
         """Keep what the record of the opening says of flow control."""
         self.singleton, self.group, self.others = record.singleton, record.group, record.others
+        self.priority = record.priority
         self.other_ids = tuple([event.id or "" for event in record.others])
 
     @property

@@ -15,7 +15,7 @@ from durable.journal.gathered import EventSkipped
 from durable.journal.records import Counted, KeyClaimed, Record, RunOpened
 from durable.journal.rules.declaration import Declaration
 from durable.journal.rules.flow.gather import Occasion
-from durable.journal.rules.flow.keys import key_of
+from durable.journal.rules.flow.keys import key_of, priority_of
 from durable.journal.rules.flow.options import Sole, Window
 from durable.journal.rules.state import State
 from durable.timers import after
@@ -115,7 +115,16 @@ class Openings:
             yield Counted(function, "opening", rate, now, after(now, limit.period))
         if key is not None:
             yield KeyClaimed(function, key, run, now)
-        yield occasion.told(RunOpened(run, function, event, now, parent, singleton=sole))
+        opened = RunOpened(
+            run, function, event, now, parent, singleton=sole, priority=self._priority(declaration, event)
+        )
+        yield occasion.told(opened)
+
+    def _priority(self, declaration: Declaration, event: Event) -> float:
+        """Return by how many seconds a run goes before others, where it waits (F6)."""
+        if declaration.flow is None or declaration.flow.priority is None:
+            return 0.0
+        return priority_of(declaration.flow.priority, event, self._complain, what=f"function {declaration.id!r}")
 
     def answers(self, function: str, event: Event, now: datetime, *, is_named: bool) -> str | None:
         """Return the run that answers a start in place of a new one, or None: see `engine.start`."""

@@ -233,7 +233,7 @@ class State:
                     raise ValueError(f"run {run!r} is opened twice")
                 name, event, at, parent = record.function, record.event, record.at, record.parent
                 ledger = self.ledgers[run] = Ledger(run, name, event, at, parent=parent, latest=at, fork=record.fork)
-                if record.singleton is not None or record.group is not None or record.others:
+                if record.singleton is not None or record.group is not None or record.others or record.priority:
                     self._keep_flow(ledger, record)
                 if declaration is not None and declaration.cancels:
                     self._listen_for_cancels(ledger)

@@ -84,6 +84,7 @@ all_records: st.SearchStrategy[Any] = st.one_of(
         st.none() | names,
         st.lists(events, max_size=3).map(tuple),
         st.lists(names, max_size=3).map(tuple),
+        st.floats(-600, 600),
     ),
     st.builds(
         gathered.EventHeld,

@@ -164,6 +164,7 @@ class Queue(Generic[K]):
             if line is not None:
                 self._expose(line)
             else:
+                self._come_back(gate, free, now)
                 gate.is_open = False
                 self._open.remove(gate)
         while self._ready:
@@ -176,12 +177,16 @@ class Queue(Generic[K]):
         for gate in line.gates:
             free = gate.room.free_at(now)
             if free is None or free > now:
-                if free is not None and gate.timed is None:
-                    gate.timed = free
-                    self._number += 1
-                    heappush(self._timed, (free, self._number, gate))
+                self._come_back(gate, free, now)
                 return gate
         return None
+
+    def _come_back(self, gate: Gate[K], free: datetime | None, now: datetime) -> None:
+        """Look at a gate again when it has room, if that is a matter of time."""
+        if free is not None and free > now and gate.timed is None:
+            gate.timed = free
+            self._number += 1
+            heappush(self._timed, (free, self._number, gate))
 
     def _served(self, line: Line[K]) -> K:
         _, who = heappop(line.waiting)

@@ -32,8 +32,19 @@ class SlotsOf:
     key: Json
 
 
-Inside = dict[SlotsOf, dict[Hashable, None]]
-"""Who holds which slots, in the order of entering."""
+@attrs.define(eq=False, repr=False)
+class Held:
+    """Slots are held by `whose`: each by somebody for themselves, or by the first of a family for all of it.
+
+    `count` says of each that holds a slot how many share it. The slot is free when all of these have left.
+    """
+
+    whose: dict[Hashable, Hashable] = attrs.field(factory=dict)
+    count: dict[Hashable, int] = attrs.field(factory=dict)
+
+
+Inside = dict[SlotsOf, Held]
+"""Who holds which slots."""
 
 
 @attrs.frozen(repr=False)
@@ -46,11 +57,33 @@ class SlotRoom:
 
     def free_at(self, now: datetime) -> datetime | None:
         """Return `now` if a slot is free, else None."""
-        return now if len(self._inside.get(self.of, ())) < self.limit else None
+        held = self._inside.get(self.of)
+        return now if held is None or len(held.count) < self.limit else None
 
-    def enter(self, who: Hashable) -> None:
-        """Take a slot; beyond the limit, too."""
-        self._inside.setdefault(self.of, {})[who] = None
+    def enter(self, who: Hashable, sharing: Hashable | None = None) -> None:
+        """Take a slot, beyond the limit, too; or share that of somebody who is inside."""
+        held = self._inside.setdefault(self.of, Held())
+        if who not in held.whose:
+            holder = who if sharing is None else held.whose[sharing]
+            held.whose[who] = holder
+            held.count[holder] = held.count.get(holder, 0) + 1
+
+    def holds(self, who: Hashable) -> bool:
+        """Return whether somebody is inside."""
+        held = self._inside.get(self.of)
+        return held is not None and who in held.whose
+
+    def leave(self, who: Hashable) -> None:
+        """Give up the slot, or one's share of it."""
+        held = self._inside.get(self.of)
+        if held is None or who not in held.whose:
+            return
+        holder = held.whose.pop(who)
+        held.count[holder] -= 1
+        if not held.count[holder]:
+            del held.count[holder]
+        if not held.count:
+            del self._inside[self.of]
 
 
 @attrs.frozen(repr=False)
@@ -60,8 +93,7 @@ class PeriodRoom:
     function: str
     counted_as: CountedAs
     key: Json
-    limit: int
-    _window: Window = attrs.field(eq=False)
+    _window: Window
     _windows: Windows = attrs.field(eq=False)
 
     def free_at(self, now: datetime) -> datetime:
@@ -106,7 +138,7 @@ class Rooms:
         throttle = flow.throttle
         if throttle is not None and throttle.counts == counts:
             key = key_of(throttle.key, event, self._complain, what=f"throttle of function {function!r}")
-            rooms.append(PeriodRoom(function, _COUNTED[counts], key, throttle.limit, throttle, self._windows))
+            rooms.append(PeriodRoom(function, _COUNTED[counts], key, throttle, self._windows))
         for slots in flow.concurrency:
             if slots.counts == counts:
                 key = key_of(slots.key, event, self._complain, what=f"concurrency of function {function!r}")
@@ -121,9 +153,6 @@ class Rooms:
 
     def left(self, room: SlotRoom, who: Hashable) -> list[SlotRoom]:
         """Give a slot back; return the rooms that may be free now, one for each limit on these slots."""
+        room.leave(who)
         of = room.of
-        inside = self._inside.get(of, {})
-        inside.pop(who, None)
-        if not inside:
-            self._inside.pop(of, None)
         return [SlotRoom(of, limit, self._inside) for limit in self._limits[of.function, of.counts, of.source]]

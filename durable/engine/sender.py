@@ -135,7 +135,7 @@ class Sender(AsyncWith):
 
         Raises:
             TypeError, ValueError, CodecError, LimitError: nothing was sent.
-            RuntimeError: the sender is not open, or was opened by another process.
+            RuntimeError: called in a function, or the sender was opened by another process.
             StoreError: it is not known whether the events were sent.
         """
         check_not_in_function("send", _INSTEAD)

@@ -129,23 +129,22 @@ class Scheduler:
 
     def _run_opened(self, record: RunOpened) -> None:
         state = self._parts.decisions.state
-        if record.run not in state.ledgers:  # what followed from its opening has ended it, in the same write (F7)
-            return
+        if (ledger := state.ledgers.get(record.run)) is None:
+            return  # what followed from its opening has ended it, in the same write (F7)
         if record.fork is not None:
-            state.ledgers[record.run].close_turns()  # new outcomes come after all that the fork begins with
+            ledger.close_turns()  # new outcomes come after all that the fork begins with
         declaration = state.functions.get(record.function)
         if declaration is not None and declaration.start_timeout is not None:
             self.deadlines.run_opened(record)
         if self._callers.call is not None:
             self._callers.opened(record.run)
         is_free = (declaration is None or declaration.flow is None) and record.function not in state.standing.paused
-        if is_free or not self.starts.waits(self._parts.decisions.state.ledgers[record.run]):
+        if is_free or not self.starts.waits(ledger):
             self._begin_when_durable(record.run)
 
     def _run_retried(self, record: RunRetried) -> None:
-        if record.reopened and self.starts.waits(self._parts.decisions.state.ledgers[record.run]):
-            return
-        if not self.deadlines.is_put_off(record.run):
+        waits = record.reopened and self.starts.waits(self._parts.decisions.state.ledgers[record.run])
+        if not waits and not self.deadlines.is_put_off(record.run):
             self._begin_when_durable(record.run)
 
     def _run_closed(self, record: RunClosed) -> None:

@@ -36,7 +36,7 @@ OF_FORKING = [
     Fault(
         "let what a fork does anew join what it begins with",
         "scheduler/scheduler.py",
-        "            state.ledgers[record.run].close_turns()",
+        "            ledger.close_turns()",
         "            pass",
         OF_RULES,
     ),

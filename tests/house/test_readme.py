@@ -310,6 +310,21 @@ def long_forms(text: str, _place: Path) -> None:
             assert option in help_of, f"python -m {module} has no {option}"
 
 
+def a_debounce(text: str, _place: Path) -> None:
+    indexed: list[str] = []
+
+    async def story() -> None:
+        names: dict[str, Any] = {"durable": durable, "index": indexed.append}
+        await cell(text, names)
+        async with Lab([names["reindex"]]) as lab:
+            for doc in "aab":
+                await lab.send("doc/edited", {"doc": doc})
+            await lab.advance("30s")
+
+    asyncio.run(story())
+    assert sorted(indexed) == ["a", "b"]
+
+
 SURROUNDINGS: dict[str, Callable[[str, Path], None]] = {
     "async def fulfil(": the_first_page,
     "durable.run(etl": a_script,
@@ -317,6 +332,7 @@ SURROUNDINGS: dict[str, Callable[[str, Path], None]] = {
     "engine = durable.Engine(": a_notebook,
     "await engine.send(": a_daemon,
     "engine.prune(": pruning,
+    "async def reindex(": a_debounce,
     "refunded():": a_test,
     "anyio_mode": a_test,
     "def anyio_backend(": a_test,

@@ -12,7 +12,7 @@ from itertools import islice
 
 from durable.journal import Ledger, is_fresh, opened_run
 from durable.timers import shown
-from durable.views import RunInfo
+from durable.views import RunInfo, waiter
 
 _MOST = 3
 _KEYS = 10
@@ -32,7 +32,7 @@ def no_such_run(run_id: str, functions: Iterable[str]) -> KeyError:
 
 def late(info: RunInfo, seconds: float | None, key: str | None = None) -> TimeoutError:
     """Return the error for a run, or its step `key`, that has not ended in time; it says what the run does now."""
-    doing = [f"step {key!r} waits for {what}{_after(info, key)}" for key, what in info.waiting_for.items()][:_MOST]
+    doing = [f"{waiter(key)} waits for {what}{_after(info, key)}" for key, what in info.waiting_for.items()][:_MOST]
     if not doing and info.error is not None:
         doing = [f"it is called again after {info.error}"]
     goes_on = "; ".join(doing) or f"it is {info.status}"

@@ -22,6 +22,7 @@ from durable.engine.runtime import Runtime
 from durable.events import checked_text
 from durable.functions import Function, check_outside
 from durable.journal import Err, Ledger, Ok, RunClosed, RunStatus, raised
+from durable.scheduler import lines_of
 from durable.timers import Duration, duration
 from durable.views import RunInfo, Why, listed, near_misses, readable, why_of, with_lines
 
@@ -106,7 +107,8 @@ async def why(engine: Opened, run_id: str) -> Why:
     runtime, run_id = inside(engine, "why"), looked_up(run_id)
     ledger = await found(engine, run_id)
     info, now = runtime.pictured(ledger), runtime.clock.now()
-    told = why_of(ledger, info, now, partial(_near, runtime, run_id), _notes(engine, ledger))
+    in_line = lines_of(runtime.scheduler, ledger, now)
+    told = why_of(ledger, info, now, partial(_near, runtime, run_id), _notes(engine, ledger), in_line)
     await runtime.journal.synced()  # R31
     return with_lines(told, await passed_over(runtime.history.entries, ledger))
 

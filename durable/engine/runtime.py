@@ -31,7 +31,7 @@ from durable.journal import (
     read,
     stamped,
 )
-from durable.scheduler import GRACE, Admission, Calendar, Parts, Recovery, Scheduler
+from durable.scheduler import GRACE, Admission, Calendar, Parts, Recovery, Scheduler, lines_of
 from durable.stores import Entry
 from durable.views import RunInfo, run_info
 
@@ -192,7 +192,11 @@ class Runtime:
         status, running = self.scheduler.status(ledger)
         told = {key: progress_of(self.parts.settings.engine, ledger.run, key) for key in running}
         progress = {key: one for key, one in told.items() if one is not None}
-        return run_info(ledger, status, running, progress, self.parts.registry.output_type(ledger.function))
+        lines, type_ = (
+            lines_of(self.scheduler, ledger, self.clock.now()),
+            self.parts.registry.output_type(ledger.function),
+        )
+        return run_info(ledger, status, running, progress, type_, lines=lines)
 
     # Calls from the parts.
 

@@ -8,6 +8,7 @@ from durable.scheduler.arguments import changes, given
 from durable.scheduler.calendar import Calendar
 from durable.scheduler.deadlines import LookDue
 from durable.scheduler.delivery import QUIET
+from durable.scheduler.lines import lines_of
 from durable.scheduler.pacing import Admission
 from durable.scheduler.parts import RESIDENT, Parts, Settings, assembled
 from durable.scheduler.recovery import Recovery
@@ -33,5 +34,6 @@ __all__ = [
     "assembled",
     "changes",
     "given",
+    "lines_of",
     "running_loop",
 ]

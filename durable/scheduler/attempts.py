@@ -66,8 +66,8 @@ class Attempts:
         "_thread",
         "_timed_out",
         "_trying",
-        "_turn",
         "is_running",
+        "turn",
     )
 
     def __init__(self, call: StepCall) -> None:
@@ -88,7 +88,7 @@ class Attempts:
         self._calling: Awaitable[Any] | None = None
         self._thread: Call[Any] | None = None
         self._trying: Trying | None = None
-        self._turn: Turn | None = None
+        self.turn: Turn | None = None
 
     @property
     def is_in_thread(self) -> bool:
@@ -120,8 +120,8 @@ class Attempts:
         turns = self._session.turns
         if turns is None or self._step.kind != "run":
             self._pass_gate()
-        elif self._turn is None and not self._stopped:
-            self._turn, self._has_begun = turns.ask(self._pass_gate), False
+        elif self.turn is None and not self._stopped:
+            self.turn, self._has_begun = turns.ask(self._pass_gate), False
             self._arm()  # all tries together may be over before this one has its turn
             turns.admit()
 
@@ -134,7 +134,7 @@ class Attempts:
 
     def come_due(self) -> None:
         """Begin the next try, or stop the running one: the step's timer is due."""
-        if not self.is_running and self._turn is not None and self._bounds is not None:
+        if not self.is_running and self.turn is not None and self._bounds is not None:
             self._run_out(self._bounds)  # it still waits for its turn
         elif not self.is_running:
             # The wait before a try is recorded before the try begins: a crash must not give it back (R11).
@@ -305,8 +305,8 @@ class Attempts:
         self._end_turn()
 
     def _end_turn(self, task: asyncio.Task[None] | None = None) -> None:
-        if (turn := self._turn) is not None:
-            self._turn = None
+        if (turn := self.turn) is not None:
+            self.turn = None
             turn.end(self._thread, task)
 
     def _end(self, error: BaseException | None, value: Any, *, inline: bool = False, is_again: bool = False) -> None:

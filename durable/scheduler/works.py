@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from durable.scheduler.turns import Turn
+
 
 class Work(Protocol):
-    """A work is the running handler of a step, as those see it who end it."""
+    """A work is the running handler of a step, as those see it who end it; `turn` is that of its try, if any."""
 
     is_running: bool
+    turn: Turn | None
 
     @property
     def is_in_thread(self) -> bool:

@@ -20,7 +20,7 @@ from durable.events import Event, Listener, missed
 from durable.functions import Function, TriggerEvent
 from durable.scheduler import Session
 from durable.testing.source_lines import UNKNOWN, awaited_line
-from durable.views import RunInfo
+from durable.views import RunInfo, waiter
 
 MOST = 10
 
@@ -50,7 +50,7 @@ def explain(
 
 
 def _waits(runtime: Runtime, info: RunInfo) -> str:
-    waits = [f"step {key!r} for {what}" for key, what in info.waiting_for.items()] or [_idle(runtime, info)]
+    waits = [f"{waiter(key)} for {what}" for key, what in info.waiting_for.items()] or [_idle(runtime, info)]
     if info.function_id not in runtime.parts.registry.functions:
         waits.append("its function is not in this Lab: give it to Lab([...])")
     return f"run {info.id!r} of function {info.function_id!r} waits: {'; '.join(waits)}"

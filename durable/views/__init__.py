@@ -6,6 +6,7 @@ Leaves to `engine` the choice of runs, and the output.
 
 from durable.views.health import Health
 from durable.views.held import Held, held_of
+from durable.views.in_line import ITSELF, InLine, waiter
 from durable.views.info import RunInfo, StepInfo, readable, run_info
 from durable.views.listing import listed
 from durable.views.live import Live, LiveStep, live_of, live_text
@@ -16,8 +17,10 @@ from durable.views.timeline import span
 from durable.views.why import Wait, Why, near_misses, why_of, with_lines
 
 __all__ = [
+    "ITSELF",
     "Health",
     "Held",
+    "InLine",
     "Live",
     "LiveStep",
     "RunInfo",
@@ -35,6 +38,7 @@ __all__ = [
     "run_info",
     "span",
     "table_of",
+    "waiter",
     "why_of",
     "with_lines",
 ]

@@ -34,12 +34,14 @@ from durable.journal import (
 )
 from durable.stores import Entry, RunRow, write_lines
 from durable.timers import answering, on_a_line
+from durable.views.in_line import Lines
 from durable.views.plain import brief, plainly
 from durable.views.timeline import Line, span, timeline
 
 # Defaults for all calls, never written to: a key would show in every run.
 _NOTHING: dict[str, datetime | None] = {}
 _UNTOLD: dict[str, Progress] = {}
+_NO_LINES: Lines = {}
 
 _INSTANT = "%Y-%m-%d %H:%M:%S %Z"
 
@@ -96,7 +98,8 @@ class RunInfo:
         attempt: how often the function was called again after an error, from 0.
         opened_at, ended_at: aware datetimes in UTC. `ended_at` is None while the run has not ended.
         steps: the recorded steps by key, in the order of their first records, then steps whose first try is running.
-        waiting_for: what each open step waits for, by key, in words.
+        waiting_for: what each open step waits for, by key, in words. A run that is queued by its function's options
+            has an entry for itself, with the key "".
         record: the run's entries as the store holds them, for `export`.
         parent: the id of the run that invoked this one, or None.
         forked_from: the id of the run from which this one was forked, or None.
@@ -237,11 +240,13 @@ def run_info(
     progress: Mapping[str, Progress] = _UNTOLD,
     output_type: object = object,
     record: tuple[Entry, ...] = (),
+    lines: Lines = _NO_LINES,
 ) -> RunInfo:
     """Return a picture of a run, made from its ledger.
 
     `running` maps the keys of steps whose handlers are running to the instants at which their first tries began, None
-    for one that waits for a thread; `progress` maps them to how far they say that they have come. Without `status` the
+    for one that waits for a thread; `progress` maps them to how far they say that they have come; `lines` are those in
+    which the run and its tries stand. Without `status` the
     picture shows only what is recorded, and a run that has not ended is "waiting".
     """
     steps = {
@@ -252,6 +257,7 @@ def run_info(
     for key, told in progress.items():
         steps[key] = attrs.evolve(steps[key], progress=told)
     waiting = {key: _waits_for(facts) for key, facts in ledger.steps.items() if _is_waiting(facts)}
+    waiting |= {key: str(line) for key, line in lines.items()}
     return RunInfo(
         ledger.run,
         ledger.function,

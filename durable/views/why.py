@@ -15,11 +15,13 @@ import attrs
 from durable.events import Event, Listener, filter_of, missed
 from durable.journal import ForChild, ForEvent, ForSignal, Ledger, StepFacts, StepKind, Until, recorded_event
 from durable.timers import on_a_line
+from durable.views.in_line import Lines, waiter
 from durable.views.info import RunInfo, StepInfo, readable
 from durable.views.plain import brief, plainly
 
 Near = Callable[[str], Sequence[str]]
 """Returns for a step's key what nearly answered its wait, each in a line."""
+_NO_LINES: Lines = {}
 
 
 @attrs.frozen
@@ -74,21 +76,32 @@ def _nothing(_key: str) -> Sequence[str]:
     return ()
 
 
-def why_of(ledger: Ledger, info: RunInfo, now: datetime, near: Near = _nothing, notes: Sequence[str] = ()) -> Why:
+def why_of(
+    ledger: Ledger,
+    info: RunInfo,
+    now: datetime,
+    near: Near = _nothing,
+    notes: Sequence[str] = (),
+    in_line: Lines = _NO_LINES,
+) -> Why:
     """Return why a run does not move, from its ledger and its picture at `now`.
 
-    `near` tells what nearly answered a step's wait. `notes` are lines about the run as a whole.
+    `near` tells what nearly answered a step's wait. `notes` are lines about the run as a whole. `in_line` are the
+    places of the run and of its tries before limits.
     """
     name = f"run {info.id!r} of function {info.function_id!r}"
     if (ended_at := info.ended_at) is not None:
         return Why(on_a_line(f"{name} {_ended(info)}, at {_instant(ended_at)}"))
     waits: list[Wait] = []
     lines = [*notes, *_again(ledger, now)]
+    for key, place in in_line.items():
+        waits.append(Wait(key or None, "run", until=place.until, queue=place.queue, position=place.position))
+        lines.append(f"{waiter(key)} waits for {place}")
     for key, step in info.steps.items():
         facts = ledger.steps.get(key)
         if step.status == "running":
             lines.append(f"step {key!r} {_running(step)}")
-        elif facts is not None and step.status in ("waiting", "retrying"):
+        elif facts is not None and step.status in ("waiting", "retrying") and key not in in_line:
             wait = _wait(key, facts, ledger)
             waits.append(wait)
             lines.append(f"step {key!r} {_told(wait, facts)}")

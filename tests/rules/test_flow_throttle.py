@@ -237,7 +237,7 @@ async def test_a_result_that_waits_for_a_start_says_so() -> None:
         labs.append(lab)
         await lab.start(function, {"n": 0})
         run = await lab.start(function, {"n": 1})
-        with pytest.raises(TimeoutError, match="queued"):
+        with pytest.raises(TimeoutError, match="its start waits for its turn before throttle"):
             await run.result(timeout=0)
 
 

@@ -11,6 +11,7 @@ one, the first first, until it is full. So a start costs a few looks at heaps, h
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Hashable, Iterator
 from datetime import datetime
 from heapq import heappop, heappush
@@ -74,7 +75,8 @@ class Queue(Generic[K]):
         self._ready: list[tuple[Order, Line[K]]] = []
         self._open: list[Gate[K]] = []
         self._timed: list[tuple[datetime, int, Gate[K]]] = []
-        self._number = 0
+        self._number = self._changes = 0
+        self._ranked: tuple[int, Gate[K], list[Order]] | None = None
 
     def __len__(self) -> int:
         return len(self._places)
@@ -87,6 +89,7 @@ class Queue(Generic[K]):
         gates = tuple([self._gates.get(room) or self._gates.setdefault(room, Gate(room)) for room in rooms])
         line = self._lines.get(gates) or self._lined(gates)
         self._number += 1
+        self._changes += 1
         whole = (*order, self._number)
         self._places[who] = whole, line
         heappush(line.waiting, (whole, who))
@@ -98,6 +101,7 @@ class Queue(Generic[K]):
         place = self._places.pop(who, None)
         if place is None:
             return
+        self._changes += 1
         line, was_first = place[1], place[1].waiting[0][1] == who
         self._drop_gone(line)
         if was_first and line.waiting:
@@ -134,8 +138,14 @@ class Queue(Generic[K]):
             return None
         order, line = place
         gate = line.waits_at or line.gates[0]
-        before = sum(other < order for other, its in self._places.values() if gate in its.gates)
-        return gate.room, before + 1
+        return gate.room, bisect_left(self._ranking(gate), order) + 1
+
+    def _ranking(self, gate: Gate[K]) -> list[Order]:
+        """Return the orders of all who wait for a gate; one look serves many who ask one after the other."""
+        if self._ranked is None or self._ranked[0] != self._changes or self._ranked[1] is not gate:
+            orders = sorted([order for order, line in self._places.values() if gate in line.gates])
+            self._ranked = self._changes, gate, orders
+        return self._ranked[2]
 
     def __iter__(self) -> Iterator[K]:
         return iter(self._places)
@@ -191,6 +201,7 @@ class Queue(Generic[K]):
     def _served(self, line: Line[K]) -> K:
         _, who = heappop(line.waiting)
         del self._places[who]
+        self._changes += 1
         for gate in line.gates:
             gate.room.enter(who)
         self._drop_gone(line)

@@ -13,7 +13,7 @@ import attrs
 
 from durable.events import Complaint, Event, Json
 from durable.journal.records import Counted, CountedAs
-from durable.journal.rules.flow.keys import key_of
+from durable.journal.rules.flow.keys import NO_KEY, key_of
 from durable.journal.rules.flow.options import Counts, Flow, Window
 from durable.journal.rules.flow.queue import Room
 from durable.journal.rules.flow.rates import Windows
@@ -68,6 +68,11 @@ class SlotRoom:
             held.whose[who] = holder
             held.count[holder] = held.count.get(holder, 0) + 1
 
+    def __str__(self) -> str:
+        """Return the limit in words."""
+        where = f"function {self.of.function!r}" if self.of.function else "the engine"
+        return f"concurrency {self.limit} of {where}, counted in {self.of.counts}{_of_key(self.of.key)}"
+
     def holds(self, who: Hashable) -> bool:
         """Return whether somebody is inside."""
         held = self._inside.get(self.of)
@@ -103,6 +108,11 @@ class PeriodRoom:
     def enter(self, who: Hashable) -> None:
         """Do nothing: see `counted`."""
 
+    def __str__(self) -> str:
+        """Return the limit in words."""
+        limit, what = self._window, "starts" if self.counted_as == "start" else "tries"
+        return f"throttle {limit.limit} {what} in {limit.period} of function {self.function!r}{_of_key(self.key)}"
+
     def counted(self, now: datetime) -> Counted:
         """Return the record of one more that has come."""
         return Counted(self.function, self.counted_as, self.key, now, after(now, self._window.period))
@@ -115,12 +125,20 @@ class PauseRoom:
     function: str
     _paused: Container[str] = attrs.field(eq=False)
 
+    def __str__(self) -> str:
+        """Return the limit in words."""
+        return f"the pause of function {self.function!r}"
+
     def free_at(self, now: datetime) -> datetime | None:
         """Return `now` if the function is not paused, else None."""
         return None if self.function in self._paused else now
 
     def enter(self, who: Hashable) -> None:
         """Do nothing: whoever may enter may all enter."""
+
+
+def _of_key(key: Json) -> str:
+    return "" if key == NO_KEY else f", key {key}"
 
 
 class Rooms:

@@ -10,6 +10,8 @@ import pytest
 
 import durable
 from durable import Batch, Context, DictStore, Event, FileStore, Limits
+from durable.engine import inside
+from durable.journal import rest_of
 from durable.testing import Lab
 from tests.support.scenes import Moment, same_scenes, sent
 
@@ -115,8 +117,8 @@ def test_what_is_held_opens_whole_at_its_time_if_the_option_is_gone() -> None:
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("is_parked", [False, True])
-def test_lifecycle_events_carry_the_first_event_and_the_ids_of_the_others(is_parked: bool) -> None:
+@pytest.mark.parametrize("how", ["live", "parked", "at rest"])
+def test_lifecycle_events_carry_the_first_event_and_the_ids_of_the_others(how: str) -> None:
     told: list[Any] = []
 
     @durable.function("row", id="bulk", batch_events=Batch(3, "10s"))
@@ -129,13 +131,18 @@ def test_lifecycle_events_carry_the_first_event_and_the_ids_of_the_others(is_par
 
     async def story() -> None:
         lab = Lab([bulk, listening])
-        if is_parked:
+        if how == "parked":
             durable.engine.set_up(lab.engine, resident=0)
         async with lab:
             for name in "abc":
                 await lab.send("row", {"n": 0}, id=name)
             run = (await lab.engine.runs())[0]
             assert [event.id for event in run.events] == ["a", "b", "c"]
+            if how == "at rest":
+                runtime = inside(lab.engine, "test")
+                runtime.journal.post(rest_of(runtime.state.ledgers[run.id], "s", lab.clock.now()))
+                await runtime.journal.synced()
+                await lab.crash()
             await lab.engine.cancel(run.id)
             await lab.settle()
 

@@ -10,6 +10,8 @@ import pytest
 
 import durable
 from durable import Context, Engine, Singleton, StepError
+from durable.engine import inside
+from durable.journal import rest_of
 from durable.testing import Lab
 from tests.support.scenes import Moment, same_scenes, sent
 
@@ -237,3 +239,22 @@ def test_a_run_that_is_cancelled_by_hand_frees_its_key() -> None:
 
     runs = same_scenes([one], [sent(0, "job", n=1), Moment(1, cancel), sent(2, "job", n=2)], 60)
     assert [(at, output) for _, at, _, _, output in runs] == [(0, "cancelled"), (2, 2)]
+
+
+def test_a_run_that_rests_holds_its_key_over_crashes() -> None:
+    """Recovery reads the record of its rest alone."""
+    sole = _sleeping("sole", Singleton(key=BY_KEY))
+
+    async def story() -> None:
+        async with Lab([sole]) as lab:
+            run = (await lab.send("job", {"k": 1}))[0]
+            runtime = inside(lab.engine, "test")
+            runtime.journal.post(rest_of(runtime.state.ledgers[run.id], "s", lab.clock.now()))
+            await runtime.journal.synced()
+            for _ in range(3):
+                await lab.crash()
+                assert await lab.send("job", {"k": 1}) == []
+            await run.cancel()
+            assert len(await lab.send("job", {"k": 1})) == 1
+
+    asyncio.run(story())

@@ -16,6 +16,7 @@ from tests.proof.torture.faults_odd import ODD_FAULTS
 from tests.proof.torture.faults_of_causes import OF_CAUSES
 from tests.proof.torture.faults_of_errors import OF_ERRORS
 from tests.proof.torture.faults_of_forking import OF_FORKING
+from tests.proof.torture.faults_of_gathering import OF_GATHERING
 from tests.proof.torture.faults_of_reopening import OF_REOPENING
 from tests.proof.torture.faults_of_resting import OF_RESTING
 from tests.proof.torture.faults_of_steering import OF_STEERING
@@ -426,6 +427,7 @@ FAULTS = [
     *AT_DOORS,
     *OF_CAUSES,
     *ON_DISK,
+    *OF_GATHERING,
     *OF_RESTING,
     *OF_TIME,
 ]

@@ -17,12 +17,29 @@ from durable.engine.arguments import check_reopened, check_same, check_same_fork
 from durable.engine.forks import Wanted, begun, past
 from durable.errors import DurableError
 from durable.events import Event, Json
-from durable.journal import HELD, Limits, ends_in, folded, held_in, holds, read, scheduled_run
+from durable.journal import (
+    HELD,
+    FunctionPaused,
+    Limits,
+    ends_in,
+    folded,
+    held_in,
+    holds,
+    pause_fact,
+    read,
+    schedule_fact,
+    scheduled_run,
+)
 from durable.stores import Glance
 
 DONE: Final = "done"
 Found = Exception | str | None
 Look = Callable[[Glance], Found]
+
+
+def nothing(store: Glance) -> Found:
+    """Look at nothing: the store cannot tell what speaks against it."""
+    return None
 
 
 def of_start(run: str, function: str, event: Event) -> Look:
@@ -87,6 +104,27 @@ def of_flush(function: str, key: Json | None) -> Look:
         entries = [entry for group in store.open(HELD) for entry in store.history(group)]
         groups = held_in([read(entry.kind, entry.body) for entry in entries]).in_order(function)
         return None if any(key in (None, group.key) for group in groups) else DONE
+
+    return look
+
+
+def of_pause(function: str, *, resumes: bool) -> Look:
+    """Look whether a function is paused, or with `resumes` whether it is not."""
+
+    def look(store: Glance) -> Found:
+        entries = store.history(pause_fact(function))
+        is_paused = bool(entries) and entries[-1].kind == FunctionPaused.__name__
+        return None if is_paused == resumes else DONE
+
+    return look
+
+
+def of_unschedule(schedule: str) -> Look:
+    """Look whether a schedule is there."""
+
+    def look(store: Glance) -> Found:
+        entries = store.history(schedule_fact(schedule))
+        return None if entries and not entries[-1].ends_run else DONE
 
     return look
 

@@ -105,9 +105,72 @@ class SentFlush:
     key: str | None
 
 
-Steering = SentStart | SentCancel | SentRetry | SentUnsend | SentFork | SentFlush
+@attrs.frozen
+class SentPause:
+    """A message asks to let no run of a function begin."""
+
+    at: datetime
+    function: str
+
+
+@attrs.frozen
+class SentResume:
+    """A message asks to let runs of a paused function begin again."""
+
+    at: datetime
+    function: str
+
+
+@attrs.frozen
+class SentBackfill:
+    """A message asks for a run for each tick of a function in a span."""
+
+    at: datetime
+    function: str
+    after: datetime
+    before: datetime
+
+
+@attrs.frozen
+class SentSchedule:
+    """A message asks for a schedule; `jitter` is in seconds."""
+
+    at: datetime
+    id: str
+    function: str
+    cron: str
+    tz: str
+    missed: str
+    data: Mapping[str, Any]
+    jitter: float | None
+
+
+@attrs.frozen
+class SentUnschedule:
+    """A message asks to take a schedule back."""
+
+    at: datetime
+    id: str
+
+
+Planning = SentPause | SentResume | SentBackfill | SentSchedule | SentUnschedule
+Steering = SentStart | SentCancel | SentRetry | SentFork | SentUnsend | SentFlush | Planning
 Sent = SentEvents | SentSignal | Steering
 Body = dict[str, Any]
+
+
+_KINDS: dict[type[Sent], str] = {
+    SentStart: "start",
+    SentCancel: "cancel",
+    SentRetry: "retry",
+    SentUnsend: "unsend",
+    SentFlush: "flush",
+    SentPause: "pause",
+    SentResume: "resume",
+    SentBackfill: "backfill",
+    SentSchedule: "schedule",
+    SentUnschedule: "unschedule",
+}
 
 
 def write_sent(sent: Sent) -> tuple[str, str]:
@@ -124,21 +187,13 @@ def write_sent(sent: Sent) -> tuple[str, str]:
             return "events", encode({"at": at, "ids": [id for id, _ in events], "events": written})
         case SentSignal(at, signal, data):
             return "signal", encode({"at": at, "signal": signal, "data": encode(data)})
-        case SentStart(data=data):
-            return "start", _steering(sent, data=encode(data))
-        case SentCancel():
-            return "cancel", _steering(sent)
-        case SentRetry():
-            return "retry", _steering(sent)
-        case SentUnsend():
-            return "unsend", _steering(sent)
+        case SentStart(data=data) | SentSchedule(data=data):
+            return _KINDS[type(sent)], _steering(sent, data=encode(data))
         case SentFork(data=data, steps=steps):
             given = None if data is None else encode(data)
             return "fork", _steering(sent, data=given, steps={key: _of_value(value) for key, value in steps.items()})
-        case SentFlush():
-            return "flush", _steering(sent)
         case _:
-            assert_never(sent)
+            return _KINDS[type(sent)], _steering(sent)
 
 
 def _of_event(event: Event) -> dict[str, Any]:
@@ -231,6 +286,27 @@ def _flush(found: Body, at: datetime) -> SentFlush:
     return SentFlush(at, _text(found["function"]), None if key is None else _text(key))
 
 
+def _pause(found: Body, at: datetime) -> SentPause:
+    return SentPause(at, _text(found["function"]))
+
+
+def _resume(found: Body, at: datetime) -> SentResume:
+    return SentResume(at, _text(found["function"]))
+
+
+def _backfill(found: Body, at: datetime) -> SentBackfill:
+    return SentBackfill(at, _text(found["function"]), _instant(found["after"]), _instant(found["before"]))
+
+
+def _schedule(found: Body, at: datetime) -> SentSchedule:
+    id, function, cron, tz, missed = [_text(found[name]) for name in ("id", "function", "cron", "tz", "missed")]
+    return SentSchedule(at, id, function, cron, tz, missed, decode(_text(found["data"])), found["jitter"])
+
+
+def _unschedule(found: Body, at: datetime) -> SentUnschedule:
+    return SentUnschedule(at, _text(found["id"]))
+
+
 _READERS: dict[str, Callable[[Body, datetime], Sent]] = {
     "events": _events,
     "signal": _signal,
@@ -240,6 +316,11 @@ _READERS: dict[str, Callable[[Body, datetime], Sent]] = {
     "unsend": _unsend,
     "fork": _fork,
     "flush": _flush,
+    "pause": _pause,
+    "resume": _resume,
+    "backfill": _backfill,
+    "schedule": _schedule,
+    "unschedule": _unschedule,
 }
 
 

@@ -17,8 +17,20 @@ from functools import partial
 import attrs
 
 from durable.engine.foresight import Found, Look
-from durable.engine.messages import Sent, SentEvents, SentFlush, SentSignal, SentUnsend, read_sent
-from durable.journal import scheduled_run
+from durable.engine.messages import (
+    Sent,
+    SentBackfill,
+    SentEvents,
+    SentFlush,
+    SentPause,
+    SentResume,
+    SentSchedule,
+    SentSignal,
+    SentUnschedule,
+    SentUnsend,
+    read_sent,
+)
+from durable.journal import cron_runs, pause_fact, schedule_fact, schedule_runs, scheduled_run
 from durable.stores import Glance, Inbox, Job, Message, StoreThread, check_taken, deliver, ring
 
 
@@ -112,9 +124,7 @@ class Outbox:
             if puttings:
                 self._inbox.put([message for job in puttings for message in job.task.messages])
         except Exception as error:
-            for (
-                job
-            ) in puttings:  # each caller gets an error of its own: a shared one would collect all their tracebacks
+            for job in puttings:  # each with an error of its own: a shared one would collect all their tracebacks
                 job.error = type(error)(*error.args)
                 job.error.__cause__ = error.__cause__
 
@@ -123,6 +133,12 @@ def _is_about(sent: Sent, run: str) -> bool:
     match sent:
         case SentSignal() | SentUnsend() | SentFlush():
             return False
+        case SentPause(_, function) | SentResume(_, function):
+            return run == pause_fact(function)
+        case SentBackfill(_, function):
+            return run.startswith(cron_runs(function))
+        case SentSchedule(id=id) | SentUnschedule(id=id):
+            return run == schedule_fact(id) or run.startswith(schedule_runs(id))
         case SentEvents(_, events):
             return any(run.startswith(f"{id}/") or run == scheduled_run(id) for id, _ in events)
         case _:

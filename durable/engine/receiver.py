@@ -21,8 +21,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, MutableMapping, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import TypeVar
@@ -44,18 +44,12 @@ T = TypeVar("T")
 class Receiver:
     """A receiver takes messages from other processes into an engine on a `FileStore`.
 
-    On another store, or in a `Lab`, it does nothing. `starting` and `still` are as for `Taking`.
+    On another store, or in a `Lab`, it does nothing. `taking` does what a message asks for.
     """
 
-    def __init__(
-        self,
-        parts: Parts,
-        store: Store,
-        starting: MutableMapping[str, asyncio.Lock],
-        still: Callable[[], AbstractAsyncContextManager[None]],
-    ) -> None:
+    def __init__(self, parts: Parts, store: Store, taking: Taking) -> None:
         self._parts = parts
-        self._taken = Taking(parts, starting, still)
+        self._does = taking
         self._store = store
         self._inbox: Inbox | None = None
         self._bell: Bell | None = None
@@ -190,7 +184,7 @@ class Receiver:
             if message.id in self._posted:
                 continue
             try:
-                await self._taken.take(message)
+                await self._does.take(message)
             except Exception as error:  # the messages behind it must not wait, whatever this one holds
                 is_damage = isinstance(error, StoreCorruptError) and self._parts.journal.failure is None
                 if isinstance(error, StoreError) and not is_damage:  # is_damage: of a run that it is about

@@ -17,6 +17,7 @@ from durable.engine.ends import Ends
 from durable.engine.pruning import Pruning
 from durable.engine.receiver import Receiver
 from durable.engine.settling import settled
+from durable.engine.taking import Taking
 from durable.errors import RateLimitedError, StoreCorruptError, StoreError
 from durable.events import Event
 from durable.functions import Function, declaration_of, progress_of
@@ -66,9 +67,10 @@ class Runtime:
         parts.registry.declared = self.declare
         self.recovery = Recovery(parts, parts.settings.max_crashes)
         self.pruning = Pruning(parts)
-        self.receiver = Receiver(parts, parts.store, self.starting, self.pruning.still)
         self.scheduler = Scheduler(parts, self.recovery)
         self.calendar = Calendar(parts, self.scheduler.ticker, self.scheduler.sessions)
+        taking = Taking(parts, self.starting, self.pruning.still, self.calendar)
+        self.receiver = Receiver(parts, parts.store, taking)
         self.beacon = Beacon(parts, self.scheduler)
         self.admission = Admission(self.journal, self.scheduler.to_begin)
 

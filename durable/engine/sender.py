@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Self
 
+from durable.engine import planning
 from durable.engine.arguments import (
     checked_event_id,
     checked_events,
@@ -23,7 +24,7 @@ from durable.engine.arguments import (
     looked_up,
 )
 from durable.engine.equipment import checked_limits
-from durable.engine.foresight import Look, of_cancel, of_flush, of_fork, of_retry, of_start, of_unsend
+from durable.engine.foresight import Look, nothing, of_cancel, of_flush, of_fork, of_retry, of_start, of_unsend
 from durable.engine.forks import NO_STEPS, checked_wanted, written
 from durable.engine.messages import (
     STEERING,
@@ -175,12 +176,11 @@ class Sender(AsyncWith):
             TypeError, ValueError: an id with "/", or one that belongs to another function or other data.
             CodecError, LimitError, RuntimeError, StoreError: as for `send`.
         """
-        check_not_in_function("start", _INSTEAD)
         name = checked_function(function, "start")
         event = invoked(name, data, self._limits)
         run = self._ids.fresh(self._clock.now()) if id is None else checked_run_id(id)
         asked = SentStart(self._clock.now(), name, run, decode(event.text), id is not None)
-        await self._ask("start", run, (lambda _: None) if id is None else of_start(run, name, event), asked)
+        await self._ask("start", run, nothing if id is None else of_start(run, name, event), asked)
         return run
 
     async def cancel(self, run_id: str, reason: str | None = None) -> bool:
@@ -192,7 +192,6 @@ class Sender(AsyncWith):
             KeyError: there is no such run.
             TypeError, ValueError, LimitError, RuntimeError, StoreError: as for `send`.
         """
-        check_not_in_function("cancel", _INSTEAD)
         run, reason = looked_up(run_id), checked_reason(reason)
         return await self._ask("cancel", run, of_cancel(run), SentCancel(self._clock.now(), run, reason))
 
@@ -206,7 +205,6 @@ class Sender(AsyncWith):
             ValueError: the run has completed, or has not ended.
             TypeError, RuntimeError, StoreError: as for `send`.
         """
-        check_not_in_function("retry", _INSTEAD)
         run = looked_up(run_id)
         await self._ask("retry", run, of_retry(run), SentRetry(self._clock.now(), run))
 
@@ -229,7 +227,6 @@ class Sender(AsyncWith):
             TypeError, ValueError, CodecError, LimitError: as for `Engine.fork`, as far as the store shows.
             RuntimeError, StoreError: as for `send`.
         """
-        check_not_in_function("fork", _INSTEAD)
         origin, now = looked_up(run_id), self._clock.now()
         wanted = checked_wanted(before, data, steps)
         given = None if data is None else decode(invoked(origin, data, self._limits).text)
@@ -250,7 +247,6 @@ class Sender(AsyncWith):
         Raises:
             TypeError, RuntimeError, StoreError: as for `send`.
         """
-        check_not_in_function("unsend", _INSTEAD)
         event = checked_event_id(event_id)
         return await self._ask("unsend", scheduled_run(event), of_unsend(event), SentUnsend(self._clock.now(), event))
 
@@ -263,12 +259,15 @@ class Sender(AsyncWith):
             TypeError, ValueError: neither a Function nor an id, or a key that is no value of an expression.
             RuntimeError, StoreError: as for `send`.
         """
-        check_not_in_function("flush", _INSTEAD)
         name, text = checked_function(function, "flush"), checked_key(key)
         return await self._ask("flush", None, of_flush(name, text), SentFlush(self._clock.now(), name, text))
 
+    pause, resume, backfill = planning.pause, planning.resume, planning.backfill
+    schedule, unschedule = planning.schedule, planning.unschedule
+
     async def _ask(self, what: str, run: str | None, look: Look, sent: Steering) -> bool:
         """Send what steers a run, unless the store shows that nothing is left to do; return whether it was sent."""
+        check_not_in_function(what, _INSTEAD)
         async with self._opened(what) as outbox:
             found = await outbox.seen(run, look)
             if isinstance(found, Exception):

@@ -20,17 +20,23 @@ from itertools import chain
 from typing import assert_never
 
 from durable.engine.answers import no_such_run
-from durable.engine.arguments import check_reopened, check_same, check_same_fork, checked_run_id
+from durable.engine.arguments import check_reopened, check_same, check_same_fork, checked_run_id, checked_schedule
 from durable.engine.family import family
 from durable.engine.forks import begun, check_free, checked_wanted, past
 from durable.engine.messages import (
+    Planning,
+    SentBackfill,
     SentCancel,
     SentEvents,
     SentFlush,
     SentFork,
+    SentPause,
+    SentResume,
     SentRetry,
+    SentSchedule,
     SentSignal,
     SentStart,
+    SentUnschedule,
     SentUnsend,
     read_sent,
 )
@@ -42,10 +48,11 @@ from durable.journal import (
     accepted,
     check_signal,
     invoked,
+    no_such_function,
     reopen,
     stamped,
 )
-from durable.scheduler import Parts
+from durable.scheduler import Calendar, Parts
 from durable.stores import Message
 from durable.timers import on_a_line
 
@@ -62,6 +69,7 @@ class Taking:
         parts: Parts,
         starting: MutableMapping[str, asyncio.Lock],
         still: Callable[[], AbstractAsyncContextManager[None]],
+        calendar: Calendar,
     ) -> None:
         self._clock = parts.clock
         self._journal = parts.journal
@@ -71,6 +79,7 @@ class Taking:
         self._logger = parts.logger
         self._starting = starting
         self._still = still
+        self._calendar = calendar
 
     async def take(self, message: Message) -> None:
         """Post that a message was taken, and all that follows from it, in one write.
@@ -102,6 +111,8 @@ class Taking:
                 await self._fork(message, sent)
             case SentFlush():
                 self._flush(message, sent, now)
+            case SentPause() | SentResume() | SentBackfill() | SentSchedule() | SentUnschedule():
+                await self._plan(message, sent, now)
             case _:
                 assert_never(sent)
 
@@ -110,9 +121,11 @@ class Taking:
 
     def _nothing(self, message: Message, why: str) -> None:
         self._post(message, self._clock.now())
-        self._logger.warning(
-            "message %s from the inbox (%s) does nothing: %s", message.id, message.kind, on_a_line(why)
-        )
+        self._tell_nothing(message, why)
+
+    def _tell_nothing(self, message: Message, why: str) -> None:
+        what = on_a_line(message.id), message.kind, on_a_line(why)
+        self._logger.warning("message %s from the inbox (%s) does nothing: %s", *what)
 
     async def _start(self, message: Message, sent: SentStart) -> None:
         function = checked_name(sent.function, "the id of a function")
@@ -162,10 +175,32 @@ class Taking:
     def _flush(self, message: Message, sent: SentFlush, now: datetime) -> None:
         function = checked_name(sent.function, "the id of a function")
         if not self._post(message, now, self._decisions.gathering.flushed(function, sent.key, now)):
-            self._logger.warning(
-                "message %s from the inbox (flush) does nothing: nothing is held for function %r that it could open",
-                message.id, function,
-            )  # fmt: skip
+            self._tell_nothing(message, f"nothing is held for function {function!r} that it could open")
+
+    async def _plan(self, message: Message, sent: Planning, now: datetime) -> None:
+        taken, calendar = [MessageTaken(message.id, now)], self._calendar  # each posts it with what follows
+        match sent:
+            case SentPause(_, function):
+                found: object = calendar.pause(function, taken)
+                nothing = f"function {function!r} is paused already"
+            case SentResume(_, function):
+                found, nothing = await calendar.resume(function, taken), f"function {function!r} is not paused"
+            case SentBackfill(_, function, after, before):
+                if function not in self._state.functions:  # which ticks there are, only the function tells
+                    raise LookupError(no_such_function(function, self._state.functions))
+                found = await calendar.backfill(function, after, before, taken)
+                nothing = f"function {function!r} has no tick from {after} to {before}"
+            case SentSchedule(_, id, function, cron, tz, missed, data, jitter):
+                given = cron, id, data, tz, jitter, missed
+                made = checked_schedule(function, *given, limits=self._decisions.limits, at=now)
+                calendar.schedule(made, taken)
+                found, nothing = True, ""
+            case SentUnschedule(_, id):
+                found, nothing = calendar.unschedule(id, taken), f"there is no schedule {id!r}"
+            case _:
+                assert_never(sent)
+        if not found:
+            self._tell_nothing(message, nothing)
 
     async def _retry(self, message: Message, run: str) -> None:
         await self._journal.synced()

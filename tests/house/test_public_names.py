@@ -70,7 +70,8 @@ MEMBERS = {
     "RunQuery": "status function event limit event_id parent opened_after opened_before before choose",
     "RunRow": "id function event opened_at ended_at status error event_ids",
     "Schedule": "id function_id cron tz data next_at to_dict",
-    "Sender": "path open close send send_signal start cancel retry fork unsend flush",
+    "Sender": "path open close send send_signal start cancel retry fork unsend flush pause resume backfill schedule "
+    "unschedule",
     "Signal": "name data",
     "Singleton": "mode key",
     "Step": "run sleep sleep_until wait_for_event wait_for_signal send_event send_signal invoke",

@@ -10,13 +10,18 @@ import pytest
 from durable.engine.forks import Written
 from durable.engine.messages import (
     Sent,
+    SentBackfill,
     SentCancel,
     SentEvents,
     SentFlush,
     SentFork,
+    SentPause,
+    SentResume,
     SentRetry,
+    SentSchedule,
     SentSignal,
     SentStart,
+    SentUnschedule,
     SentUnsend,
     read_sent,
     write_sent,
@@ -53,6 +58,20 @@ GOLDEN: list[tuple[Sent, str, str]] = [
         f'{{"format":2,"at":{_AT},"origin":"r","run":"x","before":null,"data":null,"steps":{{"s":{{"signal":"go","data":'
         '"{\\"~tuple\\":[1,2]}"},"v":{"value":"[7]"}},"is_named":false}',
     ),
+    (SentPause(AT, "job"), "pause", f'{{"format":2,"at":{_AT},"function":"job"}}'),
+    (SentResume(AT, "job"), "resume", f'{{"format":2,"at":{_AT},"function":"job"}}'),
+    (
+        SentBackfill(AT, "job", AT, AT),
+        "backfill",
+        f'{{"format":2,"at":{_AT},"function":"job","after":{_AT},"before":{_AT}}}',
+    ),
+    (
+        SentSchedule(AT, "nightly", "job", "0 1 * * *", "UTC", "last", {"n": 1}, 2.5),
+        "schedule",
+        f'{{"format":2,"at":{_AT},"id":"nightly","function":"job","cron":"0 1 * * *","tz":"UTC","missed":"last",'
+        '"data":"{\\"n\\":1}","jitter":2.5}',
+    ),
+    (SentUnschedule(AT, "nightly"), "unschedule", f'{{"format":2,"at":{_AT},"id":"nightly"}}'),
     (SentFlush(AT, "job", '"k"'), "flush", f'{{"format":2,"at":{_AT},"function":"job","key":"\\"k\\""}}'),
     (SentUnsend(AT, "id1"), "unsend", f'{{"format":2,"at":{_AT},"event":"id1"}}'),
 ]

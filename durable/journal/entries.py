@@ -148,9 +148,9 @@ def _of_schedules(record: ScheduleRecord) -> Entry:
     kind, body = type(record).__name__, write(record)
     match record:
         case TicksPassed():
-            return Entry(ticks_fact(record.of, record.number), kind, body)
+            return entry_of(ticks_fact(record.of, record.number), kind, body)
         case TicksReplaced():
-            return Entry(ticks_fact(record.of, record.number), kind, body, ends_run=True)
+            return entry_of(ticks_fact(record.of, record.number), kind, body, ends_run=True)
         case ScheduleMade():
             return Entry(schedule_fact(record.id), kind, body, sums_up=True)
         case ScheduleEnded():

@@ -60,6 +60,7 @@ class Ticker:
         self._heap: list[tuple[datetime, str]] = []  # with older dues, too
         self._idle_until: dict[str, datetime] = {}  # until all missed ticks are decided
         self._busy: set[str] = set()
+        self._is_looking = False  # a look arms the timer at its end
         self._told: set[str] = set()
 
     # Records.
@@ -168,7 +169,8 @@ class Ticker:
         elif self._dues.get(of) != due:
             self._dues[of] = due
             heappush(self._heap, (due, of))
-            self._arm()
+            if not self._is_looking:
+                self._arm()
 
     def _may_open(self, table: Timetable) -> bool:
         if table.function not in self._state.functions:
@@ -192,7 +194,7 @@ class Ticker:
 
     def _look(self) -> None:
         now = self._parts.clock.now()
-        room = RUNS_AT_ONCE
+        room, self._is_looking = RUNS_AT_ONCE, True
         try:
             while room > 0 and self._heap and self._heap[0][0] <= now:
                 due, of = heappop(self._heap)
@@ -200,6 +202,7 @@ class Ticker:
                     del self._dues[of]
                     room -= 1 + self._move(self.tables[of], now)
         finally:
+            self._is_looking = False
             self._arm()
 
     # Ticks.

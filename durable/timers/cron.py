@@ -110,9 +110,17 @@ class CronTicks:
         self._zone = zone
         self._is_plain = zone.key == "UTC"
         self._find: Callable[[datetime], datetime | None] = self._daily if is_daily else self._by_the_clock
+        self._last: tuple[datetime | None, datetime | None] = (None, None)  # the last answer: most are asked for again
 
     def after(self, when: datetime) -> datetime | None:
         """Return the first tick later than an instant in UTC, or None if a datetime cannot hold it."""
+        asked, tick = self._last
+        if asked != when:
+            tick = self._after(when)
+            self._last = (when, tick)
+        return tick
+
+    def _after(self, when: datetime) -> datetime | None:
         try:
             if self._is_plain:
                 return next(self._local(when.replace(tzinfo=None))).replace(tzinfo=UTC)

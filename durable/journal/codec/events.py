@@ -33,6 +33,15 @@ def event_text(event: Event, data: Json) -> Json | None:
     return f"{EVENT}{head}{data}{tail}}}"
 
 
+def tick_text(cron: str, tz: str, scheduled_at: datetime, fired_at: datetime) -> Json:
+    """Return what `encode` gives for the data of a tick's event; the instants are in UTC."""
+    at, fired = scheduled_at.isoformat(), fired_at.isoformat()
+    return (
+        f'{{"cron":{_quoted(cron)},"tz":{_quoted(tz)},"scheduled_at":{{"~datetime":"{at}"}},'
+        f'"fired_at":{{"~datetime":"{fired}"}}}}'
+    )
+
+
 def plain_event(written: Json, tree: Any) -> Event | None:
     """Return the event that a text holds, or None; `tree` is the text as JSON reads it."""
     if not written.startswith(EVENT) or written.count(MARK) != 2:  # the event's own tag and that of its time

@@ -48,7 +48,7 @@ from durable.journal.records import (
     Until,
     Wait,
 )
-from durable.journal.schedule_records import FunctionPaused, FunctionResumed, ScheduleMade
+from durable.journal.schedule_records import FunctionPaused, FunctionResumed, ScheduleMade, TicksPassed, TicksReplaced
 
 _MEMBERS = frozenset((*get_args(Outcome), *get_args(Wait)))
 _APART = {
@@ -215,6 +215,20 @@ def _event_held(record: EventHeld) -> Parts:
     )
 
 
+def _ticks_passed(record: TicksPassed) -> Parts:
+    marks = ",".join([f'[{_quoted(cron)},{_quoted(tz)},"{_instant(passed)}"]' for cron, tz, passed in record.marks])
+    latest = "null" if record.latest is None else f'"{_instant(record.latest)}"'
+    return (
+        f'{{"of":{_quoted(record.of)},"number":{record.number},"marks":[{marks}],"latest":{latest},'
+        f'"at":"{_instant(record.at)}"}}',
+        None,
+    )
+
+
+def _ticks_replaced(record: TicksReplaced) -> Parts:
+    return f'{{"of":{_quoted(record.of)},"number":{record.number},"at":"{_instant(record.at)}"}}', None
+
+
 def _whole_event(event: Event) -> str:
     fields, data = _event(event, None, "")
     return f'{fields[:-1]},"data":{_quoted(data)}}}'
@@ -255,6 +269,8 @@ _PARTS: dict[type, Callable[[Any], Parts]] = {
     RunRested: _run_rested,
     RunClosed: _run_closed,
     EventSent: _event_sent,
+    TicksPassed: _ticks_passed,
+    TicksReplaced: _ticks_replaced,
     EventHeld: _event_held,
 }
 

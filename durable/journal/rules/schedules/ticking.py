@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from durable.events import TIMER
 from durable.journal.codec.enclosing import enclose
+from durable.journal.codec.events import tick_text
 from durable.journal.codec.recorded import RecordedEvent
 from durable.journal.codec.values import decode
 from durable.journal.ids import cron_runs, schedule_runs, tick_run
@@ -113,6 +113,7 @@ class Ticking:
 
     def _open(self, table: Timetable, run: str, tick: datetime, now: datetime) -> Iterable[Record]:
         rule = table.first(tick)
-        data: dict[str, Any] = {} if table.data is None else decode(table.data)
-        data |= {"cron": rule.cron, "tz": rule.tz, "scheduled_at": tick, "fired_at": now}
-        return self._decisions.run_opens(table.function, run, RecordedEvent(TIMER, enclose(data), run, now), now)
+        text = tick_text(rule.cron, rule.tz, tick, now)
+        if table.data is not None:
+            text = enclose({**decode(table.data), **decode(text)})
+        return self._decisions.run_opens(table.function, run, RecordedEvent(TIMER, text, run, now), now)

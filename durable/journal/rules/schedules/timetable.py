@@ -72,11 +72,12 @@ class Timetable:
 
     def first(self, tick: datetime) -> CronRule:
         """Return the first declared rule that names a tick."""
-        return next(rule for rule in self.rules if is_tick(rule.ticks, tick))
+        rules = self.rules
+        return rules[0] if len(rules) == 1 else next(rule for rule in rules if is_tick(rule.ticks, tick))
 
     def next_due(self, marks: Sequence[Mark]) -> datetime | None:
         """Return when the next tick is due, or None if there is none."""
-        dues = []
+        dues: list[datetime] = []
         for rule, (_, _, passed) in zip(self.rules, marks, strict=True):
             if (tick := rule.ticks.after(passed)) is not None:
                 dues.append(self.due(rule, tick))
@@ -134,7 +135,8 @@ class _Look:
     def take_missed(self) -> None:
         """Choose among the ticks that are missed for certain."""
         ticks, until = self._rule.ticks, self._missed_until
-        if until <= self.passed:
+        first = ticks.after(self.passed)
+        if first is None or first > until:
             return
         if self._rule.missed == "last" and (last := last_tick(ticks, self.passed, until)) is not None:
             self.chosen.append(last)

@@ -25,8 +25,11 @@ from durable.timers import Clock, Duration, aware
 class Asking(Protocol):
     """The part of a sender that its methods use."""
 
-    _limits: Limits
-    _clock: Clock
+    @property
+    def _limits(self) -> Limits: ...
+
+    @property
+    def _clock(self) -> Clock: ...
 
     async def _ask(self, what: str, run: str | None, look: Look, sent: Steering) -> bool: ...
 

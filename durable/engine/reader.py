@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Self
 
@@ -21,10 +21,10 @@ from durable.engine.passed_over import passed_over
 from durable.engine.run import OF_A_RUN, outcome
 from durable.errors import checked_making
 from durable.functions import Function
-from durable.journal import HELD, RunClosed, RunStatus, ends_of, folded, held_in, read
+from durable.journal import HELD, SCHEDULES, TICKS, RunClosed, RunStatus, ends_of, folded, held_in, read
 from durable.stores import Entry, FileReader
 from durable.timers import Duration, SystemClock, answering, duration
-from durable.views import Held, Live, RunInfo, Why, held_of, listed, live_of, why_of, with_lines
+from durable.views import Held, Live, RunInfo, Schedule, Why, held_of, listed, live_of, schedules_in, why_of, with_lines
 
 LOOKS_EVERY = 1.0  # seconds, while a result is waited for
 
@@ -145,6 +145,16 @@ class Reader(AsyncWith):
         async with self._file() as file:
             below = await passed_over(partial(_entries, file), ledger)
         return with_lines(why_of(ledger, info, SystemClock().now()), below)
+
+    async def schedules(self) -> list[Schedule]:
+        """Return the schedules, and the triggers that an engine has seen, as `Engine.schedules` does.
+
+        Raises:
+            StoreCorruptError, StoreError: as for `runs`.
+        """
+        async with self._file() as file:
+            entries = [*await file.standing(TICKS), *await file.standing(SCHEDULES)]
+        return schedules_in([read(one.kind, one.body) for one in entries], datetime.now(UTC))
 
     async def held(self, function: Function[Any] | str | None = None) -> list[Held]:
         """Return what debounce and batch hold back, of all functions or of one, as `Engine.held` does.

@@ -18,6 +18,8 @@ PREFIX_END = "»"
 """Ends a branch's prefix in a step's key, and begins places that are no step's key: no step id may hold it."""
 
 HELD = "durable/held/"
+TICKS = "durable/ticks/"
+SCHEDULES = "durable/schedule/"
 """Begins the runs as which groups of held events are kept."""
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -92,6 +94,13 @@ def skipped_by(by: str) -> str:
     return f"durable/skipped/{by}"
 
 
+def cron_function(of: str) -> str | None:
+    """Return the function of which `cron_runs` gives this, or None."""
+    if not of.startswith("cron/"):
+        return None
+    return of[len("cron/") :].replace("~h", "#").replace("~s", "/").replace("~t", "~")
+
+
 def cron_runs(function: str) -> str:
     """Return how the ids of the runs begin that a function's own cron triggers open."""
     return f"cron/{part(function)}"
@@ -109,12 +118,12 @@ def tick_run(of: str, tick: datetime) -> str:
 
 def ticks_fact(of: str, number: int) -> str:
     """Return the run as which it is kept how far the ticks of a timetable are done with."""
-    return f"durable/ticks/{of}/{number}"
+    return f"{TICKS}{of}/{number}"
 
 
 def schedule_fact(schedule: str) -> str:
     """Return the run as which a schedule is kept, until it is taken back."""
-    return f"durable/schedule/{schedule}"
+    return f"{SCHEDULES}{schedule}"
 
 
 def pause_fact(function: str) -> str:

@@ -11,7 +11,7 @@ from durable.views.info import RunInfo, StepInfo, readable, run_info
 from durable.views.listing import listed
 from durable.views.live import Live, LiveStep, live_of, live_text
 from durable.views.plain import plainly
-from durable.views.schedule import Schedule
+from durable.views.schedule import Schedule, schedules_in
 from durable.views.table import table_of
 from durable.views.timeline import span
 from durable.views.why import Wait, Why, near_misses, why_of, with_lines
@@ -36,6 +36,7 @@ __all__ = [
     "plainly",
     "readable",
     "run_info",
+    "schedules_in",
     "span",
     "table_of",
     "waiter",

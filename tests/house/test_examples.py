@@ -38,12 +38,21 @@ STORIES = {
     "fan_out.py": ["charge: charged 20", "check_fraud: looks fine", "count: failed, the statistics are down"],
     "map_reduce.py": ["{'the': 6, 'and': 3, 'of': 3, 'they': 2}", "/count:3"],
     "my_store.py": ["kept: a_batch_is_in_order", "kept: ten_thousand_runs_are_kept"],
+    "nightly.py": [
+        "30 March 02:00 UTC: the process dies in the middle of the work",
+        "cron/report/2030-03-30T01:30:00Z: 30 March: 100 orders\n    cron/report/2030-03-31T01:00:00Z: 31 March",
+        "after six nights there are 3 runs; the last: 04 April: 100 orders",
+    ],
     "onboarding.py": ["04 January: the process crashes", "mails sent: {'welcome': 1, 'tip': 1, 'question': 1}"],
     "pages.py": ["page p2, try 2: 503 busy", "collected: ['ant', 'bee', 'cat', 'dog', 'eel']"],
     "race.py": ["Dunes: rejected: too dry", "Tides: accepted: it flows", "Winds: no answer in a week"],
     "rate_limited_api.py": [
         "calls for ada at 00:00, 00:00, 00:00, 00:10, 00:10, 00:10, 00:20, 00:20",
         "calls for bob at 00:00, 00:30, 00:30\n5 runs are in sync",
+    ],
+    "reminders.py": [
+        "reminder-bo: 30 7 * * MON-FRI in Asia/Tokyo, next at Tue 01 22:30 UTC",
+        "    Thu 03 22:30 UTC: a mail to bo\n    Fri 04 23:00 UTC: a mail to cleo\nmails sent: 6",
     ],
     "saga.py": [
         "Rome: booked flight, hotel, car",

@@ -62,7 +62,7 @@ MEMBERS = {
     "Priority": "run",
     "Progress": "done total note",
     "RateLimit": "limit period key",
-    "Reader": "path open close runs info record result why held",
+    "Reader": "path open close runs info record result why held schedules",
     "RecordedError": "name message stack step_id causes",
     "Run": "id result info step cancel",
     "RunInfo": "id function_id status event events output error reason attempt opened_at ended_at steps waiting_for "

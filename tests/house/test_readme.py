@@ -325,6 +325,15 @@ def a_debounce(text: str, _place: Path) -> None:
     assert sorted(indexed) == ["a", "b"]
 
 
+def schedules(text: str, place: Path) -> None:
+    """Run the program that makes a schedule, and see that it says so."""
+    script = f"import asyncio\nimport durable\n{text}\nasyncio.run(main())\n"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=place, env=ENVIRONMENT)
+    assert ended.returncode == 0, ended.stderr
+    for part in ("'report', cron='30 2 * * *'", "cron='every 90m'", "id='acme', function_id='sync'"):
+        assert part in ended.stdout
+
+
 SURROUNDINGS: dict[str, Callable[[str, Path], None]] = {
     "async def fulfil(": the_first_page,
     "durable.run(etl": a_script,
@@ -340,6 +349,7 @@ SURROUNDINGS: dict[str, Callable[[str, Path], None]] = {
     "python -m durable runs": looking,
     "durable.Sender(": a_sender,
     "async def stand_by(": a_worker,
+    "durable.TriggerCron(": schedules,
     "durable.Reader(": a_reader,
     "python -m durable send": sending,
     "python -m tests.proof.replay": long_forms,  # by themselves they take minutes; the tests run their short forms

@@ -47,7 +47,9 @@ def asked(engine: Opened, what: str, instead: str) -> Runtime:
     """
     if BODY.get() is not None:
         check_not_in_function(what, instead)
-    return inside(engine, what)
+    if (owner := engine._owner) is None:
+        raise not_open(what)
+    return owner.entered(what)
 
 
 async def found(engine: Opened, run_id: str) -> Ledger:

@@ -68,10 +68,8 @@ class Entries:
             case StepClosed() | StepOpened():  # first, since they are the most frequent
                 return entry_of(record.run, type(record).__name__, write(record))
             case RunOpened():
-                event, ids = record.event, _ids(record.run, record.event)
-                if record.others:
-                    ids += _ids_of_others(record)
-                row = _row(record.run, record.function, event.name, record.at, event_ids=ids)
+                others = _ids_of_others(record) if record.others else ()
+                row = _row(record.run, record.function, record.event, record.at, others=others)
                 return entry_of(record.run, "RunOpened", write(record), row)
             case RunClosed():
                 return self._of_ending(record)
@@ -106,8 +104,7 @@ class Entries:
         ledger = self._state.ledgers.get(record.run) or self._known(record.run)
         said = str(record.error) if record.error is not None else record.reason
         error = None if said is None else keepable(said)  # an error's message may hold text that no store can keep
-        event, opened_at, ids = ledger.event, ledger.opened_at, _ids(record.run, ledger.event)
-        row = _row(record.run, ledger.function, event.name, opened_at, record.at, record.status, error, ids)
+        row = _row(record.run, ledger.function, ledger.event, ledger.opened_at, record.at, record.status, error)
         return entry_of(record.run, "RunClosed", write(record), row, ends_run=True)
 
     def _of_event(self, record: EventSent) -> Entry:
@@ -199,23 +196,28 @@ def entry_of(
 def _row(
     run: str,
     function: str,
-    event: str,
+    event: Event,
     opened_at: datetime,
     ended_at: datetime | None = None,
     status: str | None = None,
     error: str | None = None,
-    event_ids: tuple[str, ...] = (),
+    others: tuple[str, ...] = (),
 ) -> RunRow:
-    is_plain = run.isascii() and function.isascii() and event.isascii() and (error is None or error.isascii())
+    id, name = event.id, event.name
+    if id is None or (run.startswith(id) and run.startswith("/", len(id))):  # as nearly always
+        event_ids = others
+    else:
+        event_ids = _ids(run, event) + others
+    is_plain = run.isascii() and function.isascii() and name.isascii() and (error is None or error.isascii())
     is_exact = type(opened_at) is datetime and opened_at.tzinfo is UTC
     if ended_at is not None:
         is_exact = is_exact and type(ended_at) is datetime and ended_at.tzinfo is UTC
     if event_ids or not (is_plain and is_exact):
-        return RunRow(run, function, event, opened_at, ended_at, status, error, event_ids)
+        return RunRow(run, function, name, opened_at, ended_at, status, error, event_ids)
     row = _new(RunRow)
     _put_id(row, run)
     _put_function(row, function)
-    _put_event(row, event)
+    _put_event(row, name)
     _put_opened_at(row, opened_at)
     _put_ended_at(row, ended_at)
     _put_status(row, status)

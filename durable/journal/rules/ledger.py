@@ -166,11 +166,6 @@ class Ledger:
         return self.run if self.fork is None else self.fork.seed
 
     @property
-    def first_now(self) -> datetime:
-        """The time that the function is told before its first outcome."""
-        return self.opened_at if self.fork is None else self.fork.now
-
-    @property
     def since(self) -> datetime:
         """The time at which the run was opened, or last opened again (R32).
 

@@ -32,7 +32,13 @@ OF_FORKING = [
     Fault(
         "draw other random numbers in a fork", FORKING, "tuple(replaced), origin.seed", "tuple(replaced), run", OF_RULES
     ),
-    Fault("begin a fork with its own time", "scheduler/session.py", "ledger.first_now", "ledger.opened_at", OF_RULES),
+    Fault(
+        "begin a fork with its own time",
+        "scheduler/session.py",
+        "if ledger.fork is None else ledger.fork.now",
+        "",
+        OF_RULES,
+    ),
     Fault(
         "let what a fork does anew join what it begins with",
         "scheduler/scheduler.py",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Literal
@@ -107,7 +108,9 @@ async def in_model(case: Case, random: Random) -> Seen:
         await model.time.advance_to(instant(move.at))
         match move.kind:
             case "start":
-                model.open(move.name, Event("durable/function.invoked", move.data), id=move.id or "")
+                event = Event("durable/function.invoked", move.data)
+                if model.doors.admits(model.functions[move.name], event):
+                    model.open(move.name, event, id=move.id or "")
             case "send":
                 model.send(case.event(move))
             case "signal":
@@ -116,7 +119,7 @@ async def in_model(case: Case, random: Random) -> Seen:
                 model.end(next(run for run in model.runs if run.id == move.name), "cancelled")
             case "retry":
                 run = next(run for run in model.runs if run.id == move.name)
-                if run.status in ("failed", "cancelled"):
+                if run.status in ("failed", "cancelled") and model.doors.may_open_again(run):
                     model.reopen(run)
         await model.time.settle()
     await model.time.advance_to(instant(case.seconds))
@@ -136,7 +139,7 @@ def _shown(info: RunInfo) -> str:
     ]
     error = info.error and (info.error.name, _message(info.error.name, info.error.message))
     status = info.status if info.ended_at else "open"
-    return _line(info.function_id, info.event, status, info.output, error, info.attempt, info.ended_at, steps)
+    return _line(info.function_id, info.events, status, info.output, error, info.attempt, info.ended_at, steps)
 
 
 def _modelled(run: ModelRun) -> str:
@@ -146,13 +149,24 @@ def _modelled(run: ModelRun) -> str:
         if fact.status in ("completed", "failed", "cancelled")
     ]
     error = run.error and (run.error[0], _message(*run.error))
-    return _line(run.function.id, run.event, run.status, run.output, error, run.attempt, run.ended_at, steps)
+    return _line(
+        run.function.id, [run.event, *run.others], run.status, run.output, error, run.attempt, run.ended_at, steps
+    )
 
 
 def _line(
-    function: str, event: Event, status: str, output: Any, error: Any, attempt: int, ended: datetime | None, steps: Any
+    function: str,
+    events: Sequence[Event],
+    status: str,
+    output: Any,
+    error: Any,
+    attempt: int,
+    ended: datetime | None,
+    steps: Any,
 ) -> str:
-    data = {} if event.name.startswith("durable/function.f") else dict(event.data)
+    event, *others = events
+    data: Any = {} if event.name.startswith("durable/function.f") else dict(event.data)
+    data = [data, *(dict(other.data) for other in others)] if others else data
     shown = [f"{key} {kind} {state} {value!r} {name} {_at(at)}" for key, kind, state, value, name, at in steps]
     head = f"{function} by {event.name} {data}: {status} {output!r} attempt {attempt} at {_at(ended)}"
     return "\n    ".join([f"{head} {error if status == 'failed' else ''}", *sorted(shown)])

@@ -58,6 +58,7 @@ class ModelRun:
     attempt: int = 0
     openings: int = 0
     is_started: bool = False
+    others: tuple[Event, ...] = ()
     ended_at: datetime | None = None
     steps: dict[str, Fact] = attrs.field(factory=dict)
     order: list[Fact] = attrs.field(factory=list)

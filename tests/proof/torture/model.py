@@ -31,6 +31,7 @@ from durable.functions.current import CURRENT, Trying
 from durable.journal.codec.failures import raised
 from durable.journal.rules.retries import FINAL, FINAL_FOR_RUN, is_final
 from durable.timers.durations import duration
+from tests.proof.torture.doors import Doors
 from tests.proof.torture.facts import Fact, ModelRun, Time, matches, named, rounds
 
 
@@ -188,6 +189,7 @@ class Model:
         self.runs: list[ModelRun] = []
         self.executions: dict[ModelRun, Execution] = {}
         self.ids: set[str] = set()
+        self.doors = Doors(self)
 
     def open(self, name: str, event: Event, parent: Fact | None = None, id: str = "") -> ModelRun:
         run = ModelRun(id or f"m{len(self.runs)}", self.functions[name], event, self.time.now, parent)
@@ -249,7 +251,11 @@ class Model:
         if fact.kind == "invoke" and fact.rule["function"] not in self.functions:
             self.close(fact, error=("LookupError", ""))
         elif fact.kind == "invoke" and (fact.child is None or fact.child.status != "open"):
-            fact.child = self.open(fact.rule["function"], Event("durable/function.invoked", fact.rule["data"]), fact)
+            event = Event("durable/function.invoked", fact.rule["data"])
+            if self.doors.admits(self.functions[fact.rule["function"]], event):
+                fact.child = self.open(fact.rule["function"], event, fact)
+            else:
+                self.close(fact, error=("LookupError", ""))
         elif fact.kind == "wait_for_signal":
             for holder in [one for one in self.waiters(fact.rule["signal"]) if one is not fact]:
                 replaces = fact.rule.get("on_conflict") == "replace"
@@ -292,7 +298,7 @@ class Model:
             self.end(run, "cancelled")
         for function in self.functions.values():
             if any(matches(attrs.asdict(one), event, event) for one in function.triggers):
-                self.open(function.id, event)
+                self.doors.come(function, event)
 
     def again(
         self, run: ModelRun, error: BaseException, attempt: int, final: tuple[type[BaseException], ...]

@@ -185,13 +185,13 @@ class Simulation:
         return sum(read(entry.kind, entry.body).reopened for entry in entries)  # type: ignore[union-attr]
 
     async def _acknowledged(self, move: Move) -> None:
-        await make(self.lab, self.case, move)
-        self._check_kept(move)  # at once: a moment later it may be there
+        made = await make(self.lab, self.case, move)
+        self._check_kept(move, made)  # at once: a moment later it may be there
 
-    def _check_kept(self, move: Move) -> None:
+    def _check_kept(self, move: Move, made: Any) -> None:
         match move.kind:
             case "start":
-                kept = any(entry.run == move.id and entry.kind == "RunOpened" for entry in self.store.disk)
+                kept = any(entry.run == made.id and entry.kind == "RunOpened" for entry in self.store.disk)
             case "send" if move.id is not None:
                 kept = any(entry.kind == "EventSent" and f'"{move.id}"' in entry.body for entry in self.store.disk)
             case "cancel":

@@ -18,11 +18,14 @@ from typing import Any
 
 from durable import (
     Backoff,
+    Batch,
     Cancel,
     Context,
+    Debounce,
     Event,
     Function,
     NonRetriableError,
+    Singleton,
     Step,
     Timeouts,
     TriggerEvent,
@@ -78,7 +81,8 @@ def random_case(seed: str) -> Case:
     """Return the case of a seed."""
     random = Random(seed)
     count = random.choice((1, 2, 3, 4))
-    functions = [_function(random, number, count) for number in range(count)]
+    flow = Random(f"{seed}/flow")
+    functions = [_function(random, flow, number, count) for number in range(count)]
     moves = [Move(0, "start", "f0", {"k": random.randrange(2), **_odd(random)}, id="r")]
     for number in range(random.randrange(8)):
         at, k = random.randrange(SECONDS), random.randrange(2)
@@ -106,7 +110,22 @@ def _check(data: Mapping[str, Any]) -> None:
         check_data(data["z"], data["odd"])
 
 
-def _function(random: Random, number: int, count: int) -> Function[Any]:
+def _flow(flow: Random, *, has_cancel: bool) -> dict[str, Any]:
+    """Options by which a function's events are held, skipped or replaced; most functions have none."""
+    kind, key = flow.choice(("", "", "", "debounce", "batch", "skip", "cancel")), flow.choice((None, "event.data.k"))
+    span, size = flow.randrange(1, SECONDS), flow.choice((1, 2, 3))
+    match kind:
+        case "debounce":
+            return {"debounce": Debounce(span, flow.choice((None, 2 * span)), key)}
+        case "batch" if not has_cancel:
+            return {"batch_events": Batch(size, span, key)}
+        case "skip" | "cancel":
+            return {"singleton": Singleton(kind, key)}  # type: ignore[arg-type]
+        case _:
+            return {}
+
+
+def _function(random: Random, flow: Random, number: int, count: int) -> Function[Any]:
     later = [*range(number + 1, count)] * 4 + [*range(count, EVENTS + 1)]  # nothing goes round for ever
     program = Part("sequence", "", 0, tuple(_part(random, random.choice((2, 4, 8)), later) for _ in range(2)))
     again = random.random() < 0.2
@@ -130,6 +149,7 @@ def _function(random: Random, number: int, count: int) -> Function[Any]:
         on_failure=failed if random.random() < 0.3 else None,
         cancel=cancel,
         timeouts=Timeouts(finish=random.randrange(6 * SECONDS) if random.random() < 0.2 else None),
+        **_flow(flow, has_cancel=bool(cancel)),
     )
     async def played(ctx: Context) -> Any:
         try:

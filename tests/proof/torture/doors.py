@@ -1,0 +1,131 @@
+"""Keep, for the reference engine, what its functions hold back and which of their runs stand alone.
+
+Separate because `model` is to be read on a few pages. It shares no code with the rules of the engine.
+Leaves to `model` the opening and the end of runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any, Protocol
+
+import attrs
+
+from durable import Event, Function
+from durable.functions import declaration_of
+from tests.proof.torture.facts import ModelRun, Time
+
+
+class Opening(Protocol):
+    """The part of a model that opens and ends runs."""
+
+    time: Time
+    runs: list[ModelRun]
+
+    def open(self, name: str, event: Event) -> ModelRun: ...
+    def end(self, run: ModelRun, status: str) -> None: ...
+
+
+@attrs.define(eq=False)
+class Group:
+    """Events that are held, till `due`."""
+
+    since: datetime
+    due: datetime
+    events: list[Event] = attrs.field(factory=list)
+
+
+def options_of(function: Function[Any]) -> Any:
+    """Return the flow control that a function declares, or None."""
+    return declaration_of(function).flow
+
+
+def _key(expression: Any, event: Event) -> str:
+    """The generator's only key is data.k, an int."""
+    return "all" if expression is None else repr(event.data.get("k"))
+
+
+class Doors:
+    """Every run that is not `on_failure`'s goes through these."""
+
+    def __init__(self, model: Opening) -> None:
+        self._model = model
+        self._held: dict[tuple[str, str], Group] = {}
+
+    def come(self, function: Function[Any], event: Event) -> None:
+        """Let an event open a run, or hold it."""
+        flow, now = options_of(function), self._model.time.now
+        if flow is not None and flow.debounce is not None:
+            place = function.id, _key(flow.debounce.key, event)
+            group = self._held.setdefault(place, Group(now, now))
+            group.due = now + flow.debounce.period
+            if flow.debounce.timeout is not None:
+                group.due = min(group.due, group.since + flow.debounce.timeout)
+            group.events = [event]
+            self._model.time.alarm(group.due, self._opener(function, place, group, group.due))
+        elif flow is not None and flow.batch is not None:
+            place = function.id, _key(flow.batch.key, event)
+            group = self._held.setdefault(place, Group(now, now + flow.batch.timeout))
+            group.events.append(event)
+            if len(group.events) == flow.batch.max_size:
+                self._open(function, place)
+            elif len(group.events) == 1:
+                self._model.time.alarm(group.due, self._opener(function, place, group, group.due))
+        elif self.admits(function, event):
+            self._model.open(function.id, event)
+
+    def _opener(
+        self, function: Function[Any], place: tuple[str, str], group: Group, due: datetime
+    ) -> Callable[[], None]:
+        def ring() -> None:
+            if self._held.get(place) is group and group.due == due:
+                self._open(function, place)
+
+        return ring
+
+    def _open(self, function: Function[Any], place: tuple[str, str]) -> None:
+        first, *others = self._held.pop(place).events
+        self._model.open(function.id, first).others = tuple(others)
+
+    def admits(self, function: Function[Any], event: Event) -> bool:
+        """Say whether a run may open for an event; end the one that gives way to it."""
+        holder = self._holder(function, event)
+        if holder is not None and options_of(function).singleton.mode == "cancel":
+            self._model.end(holder, "cancelled")
+        return holder is None or holder.status != "open"
+
+    def _holder(self, function: Function[Any], event: Event) -> ModelRun | None:
+        flow = options_of(function)
+        if flow is None or flow.singleton is None:
+            return None
+        key = _key(flow.singleton.key, event)
+        return next(
+            (
+                run
+                for run in self._model.runs
+                if run.function is function and run.status == "open" and _key(flow.singleton.key, run.event) == key
+            ),
+            None,
+        )
+
+    def may_open_again(self, run: ModelRun) -> bool:
+        """Say whether nobody has the key of a run, or of the children that open with it (R32)."""
+        taken: set[tuple[str, str]] = set()
+        for one in _family(run):
+            flow = options_of(one.function)
+            if flow is None or flow.singleton is None:
+                continue
+            place = one.function.id, _key(flow.singleton.key, one.event)
+            if place in taken or self._holder(one.function, one.event) is not None:
+                return False
+            taken.add(place)
+        return True
+
+
+def _family(run: ModelRun) -> Iterator[ModelRun]:
+    yield run
+    for fact in run.steps.values():
+        child = fact.child if fact.status in ("open", "failed") else None
+        if child is not None and child.status in ("failed", "cancelled"):
+            yield from _family(child)

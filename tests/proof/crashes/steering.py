@@ -31,8 +31,9 @@ from typing import Any
 import attrs
 
 import durable
-from durable.journal import Record, read, scheduled_run
+from durable.journal import Record, pause_fact, read, scheduled_run
 from durable.journal.records import EventSent, RunClosed, RunOpened, RunRetried
+from durable.journal.schedule_records import FunctionPaused, FunctionResumed
 from durable.stores.file.store import FileReader
 from durable.stores.store import RunQuery
 from tests.proof.crashes import ENVIRONMENT, ROOT
@@ -103,6 +104,8 @@ class Voice:
             await self.says("fork", "", self._sender.fork(ORIGIN))
             await self.says("send", "", self._sender.send("steering/sent"))
             await self.says("start", "", self._sender.start(hears))
+            await self.says("pause", waiting, self._sender.pause(waiting))  # nobody has a function of that id
+            await self.says("resume", waiting, self._sender.resume(waiting))
             while not await self._has_failed(failing):
                 await asyncio.sleep(0.01)
             await self.says("retry", failing, self._sender.retry(failing))
@@ -207,8 +210,10 @@ async def _judged(store: Path, log: Path) -> Counter[str]:
     asked = _asked(log)
     async with FileReader(store) as reader:
         runs = {row.id: await _records(reader, row.id) for row in await reader.find(RunQuery(limit=MOST_RUNS))}
-        events = {id: await _records(reader, scheduled_run(id)) for id in _told(asked, "schedule")}
-    done = _done(runs, events)
+        facts = [scheduled_run(id) for id in _told(asked, "schedule")]
+        facts += [pause_fact(one.about) for one in asked if one.verb == "pause"]
+        others = [one for fact in facts for one in await _records(reader, fact)]
+    done = _done(runs, others)
     for verb, times in done.items():
         _check(verb, times, asked)
     return Counter({verb: times.total() for verb, times in done.items()})
@@ -227,7 +232,7 @@ def _check(verb: str, times: Counter[str], asked: list[Asked]) -> None:
     assert len(strangers) <= unsure[""], f"{verb}: done unasked: {[*strangers]}, unsure are {unsure['']}"
 
 
-def _done(runs: dict[str, list[Record]], events: dict[str, list[Record]]) -> dict[str, Counter[str]]:
+def _done(runs: dict[str, list[Record]], others: list[Record]) -> dict[str, Counter[str]]:
     """Return how often each verb was done, by what it was about."""
     openings = {run: [one for one in records if isinstance(one, RunOpened)] for run, records in runs.items()}
     forks = Counter({run: len(found) for run, found in openings.items() if found[0].fork is not None})
@@ -240,9 +245,9 @@ def _done(runs: dict[str, list[Record]], events: dict[str, list[Record]]) -> dic
         "send": Counter({run.partition("/")[0]: count for run, count in heard.items()}),
         "cancel": Counter(one.run for one in every if isinstance(one, RunClosed) and one.status == "cancelled"),
         "retry": Counter(one.run for one in every if isinstance(one, RunRetried) and one.reopened),
-        "unsend": Counter(
-            id for id, records in events.items() for one in records if isinstance(one, EventSent) and one.withdrawn
-        ),
+        "unsend": Counter(one.id for one in others if isinstance(one, EventSent) and one.withdrawn),
+        "pause": Counter(one.function for one in others if isinstance(one, FunctionPaused)),
+        "resume": Counter(one.function for one in others if isinstance(one, FunctionResumed)),
     }
 
 

@@ -10,6 +10,7 @@ from tests.proof.torture.planting import Fault
 
 UNSEND = ("tests/rules/test_unsend.py",)
 OUTSIDE = ("tests/unit/engine/test_steering_from_outside.py",)
+PLANNING = ("tests/unit/engine/test_planning_from_outside.py",)
 RELEASES = ("tests/unit/engine/test_releases.py",)
 
 OF_STEERING = [
@@ -69,5 +70,33 @@ OF_STEERING = [
         "        except (ProcessLookupError, OverflowError):\n            return True\n",
         "        except (ProcessLookupError, OverflowError):\n            return False\n",
         RELEASES,
+    ),
+    Fault(
+        "forget a schedule that is on its way",
+        "engine/outbox.py",
+        "            return run == schedule_fact(id) or",
+        "            return False or",
+        PLANNING,
+    ),
+    Fault(
+        "take a backfill for a function that is not there",
+        "engine/taking.py",
+        "                if function not in self._state.functions:",
+        "                if False:",
+        PLANNING,
+    ),
+    Fault(
+        "say nothing of what comes too late",
+        "engine/taking.py",
+        "        self._tell_nothing(message, why)\n",
+        "",
+        OUTSIDE,
+    ),
+    Fault(
+        "let a held event keep its id when it is taken back",
+        "journal/rules/flow/gather.py",
+        "        if sent is not None and sent.id != event:",
+        "        if False:",
+        UNSEND,
     ),
 ]

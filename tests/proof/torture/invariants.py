@@ -165,7 +165,9 @@ def check_timers(records: Sequence[Any]) -> None:
 
 def _check_due(record: Any, due: dict[tuple[str, str], Any]) -> None:
     """Check that a function is not called again before it is due, and that no event comes before its `ts`."""
-    if isinstance(record, EventSent) and record.due is None:
+    if isinstance(record, EventSent) and record.withdrawn:
+        due.pop(("", record.id), None)
+    elif isinstance(record, EventSent) and record.due is None:
         assert record.at >= due.pop(("", record.id), record.at), f"delivered early: {record}"
     elif isinstance(record, EventSent):
         due["", record.id] = record.due
@@ -204,7 +206,7 @@ def check_events(records: Sequence[Any]) -> None:
             open_waits[record.run, record.key] = record
         elif isinstance(record, StepClosed):
             _check_answer(record, open_waits.pop((record.run, record.key), None), awaited, happened)
-        elif isinstance(record, EventSent) and record.due is None:
+        elif isinstance(record, EventSent) and record.due is None and not record.withdrawn:
             happened.add(record.event.id or "")
             for place, one in open_waits.items():
                 if _answers(record, one, runs[place[0]]):

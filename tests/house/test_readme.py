@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pathlib
 import pydoc
 import re
 import subprocess
@@ -29,6 +30,7 @@ from durable.engine.command.verb import Verb
 from durable.testing import Lab, torture
 from tests.proof.crashes import ENVIRONMENT, ROOT
 from tests.support.cells import cell
+from tests.support.sessions import engine_beside, played
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ORDER = {"order_id": 7, "card": "…", "total": 12}
@@ -268,6 +270,16 @@ def a_worker(text: str, place: Path) -> None:
     asyncio.run(story())
 
 
+def a_session(text: str, place: Path) -> None:
+    names: dict[str, Any] = {"durable": durable, "pathlib": pathlib, "__name__": "shop"}
+    module = place / "shop.py"  # a file, so that a stack shows its lines
+    module.write_text(SHOP + the('no van today")\n    return'), encoding="utf-8")
+    exec(compile(module.read_text(encoding="utf-8"), str(module), "exec"), names)
+    if text.startswith("$"):
+        with engine_beside([names["order"]], place / "app.db"):
+            played(text)
+
+
 def looking(text: str, place: Path) -> None:
     run = made(place / "app.db")
     out = said(text.replace("RUN", run), place)
@@ -350,6 +362,8 @@ SURROUNDINGS: dict[str, Callable[[str, Path], None]] = {
     "durable.Sender(": a_sender,
     "async def stand_by(": a_worker,
     "durable.TriggerCron(": schedules,
+    'no van today")\n    return': a_session,
+    "$ durable runs": a_session,
     "durable.Reader(": a_reader,
     "python -m durable send": sending,
     "python -m tests.proof.replay": long_forms,  # by themselves they take minutes; the tests run their short forms

@@ -20,6 +20,7 @@ from tests.proof.torture.faults_of_gathering import OF_GATHERING
 from tests.proof.torture.faults_of_reopening import OF_REOPENING
 from tests.proof.torture.faults_of_resting import OF_RESTING
 from tests.proof.torture.faults_of_steering import OF_STEERING
+from tests.proof.torture.faults_of_ticks import OF_TICKS
 from tests.proof.torture.faults_of_time import OF_TIME
 from tests.proof.torture.faults_on_disk import ON_DISK
 from tests.proof.torture.planting import TORTURE, Fault, judged
@@ -430,6 +431,7 @@ FAULTS = [
     *OF_GATHERING,
     *OF_RESTING,
     *OF_TIME,
+    *OF_TICKS,
 ]
 
 CONTROL = Fault(

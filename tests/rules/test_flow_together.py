@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import durable
-from durable import Batch, Cancel, Concurrency, Context, Debounce, RateLimit, Singleton, StepError, Throttle, Timeouts
+from durable import (
+    Batch,
+    Cancel,
+    Concurrency,
+    Context,
+    Debounce,
+    DictStore,
+    FileStore,
+    RateLimit,
+    Singleton,
+    StepError,
+    Throttle,
+    Timeouts,
+)
+from durable.engine import inside
 from durable.testing import Lab, torture
+from tests.proof.torture.invariants import sizes
 from tests.support.scenes import Moment, Told, same_scenes, sent
 
 BY_KEY = "event.data.k"
@@ -182,5 +198,54 @@ def test_a_thousand_keys_are_held_and_opened_each_at_its_time() -> None:
             assert len(await lab.engine.held()) == 1_000
             await lab.advance("5s")
             assert [info.output for info in await lab.engine.runs(limit=2_000)] == [1] * 1_000
+
+    asyncio.run(story())
+
+
+def test_what_was_held_and_who_stood_alone_leaves_nothing_in_memory() -> None:
+    @durable.function("go", id="skips", singleton=Singleton(key=BY_KEY))
+    async def skips(ctx: Context) -> None:
+        await ctx.step.sleep("s", 1)
+
+    functions = [_working(debounce=Debounce("2s", key=BY_KEY)), skips]
+    functions.append(durable.function("go", id="bulk", batch_events=Batch(3, "2s", BY_KEY))(_nothing))
+
+    async def story() -> None:
+        async with Lab(functions) as lab:
+            baseline = sizes(inside(lab.engine, "sizes"))
+            for _ in range(3):
+                await lab.send([durable.Event("go", {"n": n, "k": n % 50}) for n in range(200)])
+                await lab.advance("1m")
+            assert sizes(inside(lab.engine, "sizes")) == baseline
+
+    asyncio.run(story())
+
+
+async def _nothing(ctx: Context) -> None: ...
+
+
+@pytest.mark.parametrize("kind", ["dict", "file"])
+def test_pruning_leaves_what_is_held_and_what_holds_a_key(tmp_path: Path, kind: str) -> None:
+    @durable.function("job", singleton=Singleton())
+    async def alone(ctx: Context) -> None:
+        await ctx.step.sleep("s", "1d")
+
+    async def story() -> None:
+        store = DictStore() if kind == "dict" else FileStore(tmp_path / "s.db", durability="none")
+        async with Lab([_working(debounce=Debounce("1h")), alone], store=store) as lab:
+            await lab.send("job")
+            for n in range(2):
+                await lab.send("go", {"n": n})
+                await lab.send("job")
+            [run] = await lab.engine.flush("working")
+            await lab.advance("10s")
+            await lab.send("go", {"n": 2})
+            await lab.advance("30m")
+            assert await lab.engine.prune("1m") == 1
+            await lab.crash()
+            assert await lab.send("job") == [] and len(await lab.engine.held()) == 1
+            assert run.id not in [info.id for info in await lab.engine.runs()]
+            await lab.advance("1h")
+            assert [info.output for info in await lab.engine.runs(function="working")] == [[2]]
 
     asyncio.run(story())

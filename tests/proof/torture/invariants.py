@@ -272,6 +272,8 @@ def sizes(runtime: Runtime) -> dict[str, int]:
         "signals": len(state.signals),
         "seen": len(state.seen),
         "parents": len(state.parents),
+        "held": len(state.held.groups) + len(state.held._by_key),
+        "singletons": len(state.singletons.runs),
         "listeners": len(bus._places) + len(bus._listeners),
         "timers": len(runtime.timers),
         "endings": len(runtime.scheduler.endings),

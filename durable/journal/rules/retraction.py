@@ -71,7 +71,7 @@ def retraction(state: State, record: Record) -> PutBack:
         case KeyClaimed():
             return _entry(state.seen, (record.function, record.key))
         case EventHeld() | EventUnheld() | GroupClosed():
-            return state.held.retraction(record.group)
+            return state.held.retraction(record)
         case Counted():
             return state.windows.retraction(record)
         case EventSkipped() | MessageTaken() | EngineClosed():

@@ -129,8 +129,8 @@ OF_GATHERING = [
     Fault(
         "put no group back whose cause has failed",
         "journal/rules/flow/held.py",
-        "                self.groups[id] = known\n",
-        "                pass\n",
+        "            self.groups[id] = known\n",
+        "            pass\n",
         OF_FOLDING,
     ),
     Fault(

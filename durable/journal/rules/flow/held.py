@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 
 import attrs
 
@@ -85,19 +86,28 @@ class HeldEvents:
         group.events[record.id] = record.event
         group.size += length(record.event)
 
-    def retraction(self, id: str) -> Callable[[], None]:
-        """Return a function that puts a group back to what it is now."""
-        group = self.groups.get(id)
-        known = None if group is None else attrs.evolve(group, events=dict(group.events))
+    def retraction(self, record: Gathered) -> Callable[[], None]:
+        """Return a function that puts a group back to what it is before a record is folded."""
+        group = self.groups.get(record.group)
+        if group is not None and isinstance(record, EventHeld) and group.mode == "batch":
+            return partial(_take_out, group, record.id, group.size)
+        # A group that is closed does not change any more. Other records change its few events, or are rare.
+        is_same = group is None or isinstance(record, GroupClosed)
+        known = group if group is None or is_same else attrs.evolve(group, events=dict(group.events))
+        return partial(self._put_back, record.group, known)
 
-        def put_back() -> None:
-            if (gone := self.groups.pop(id, None)) is not None:
-                self._by_key.pop(_key(gone), None)
-            if known is not None:
-                self.groups[id] = known
-                self._by_key[_key(known)] = id
+    def _put_back(self, id: str, known: Group | None) -> None:
+        if (gone := self.groups.pop(id, None)) is not None:
+            self._by_key.pop(_key(gone), None)
+        if known is not None:
+            self.groups[id] = known
+            self._by_key[_key(known)] = id
 
-        return put_back
+
+def _take_out(group: Group, event: str, size: int) -> None:
+    # A batch may hold thousands of events: it is not copied for each that comes.
+    group.events.pop(event, None)
+    group.size = size
 
 
 def held_in(records: Iterable[Record]) -> HeldEvents:

@@ -84,7 +84,7 @@ def instant(text: str) -> datetime:
         when = datetime.fromisoformat(text)
     except ValueError as error:
         raise ArgumentTypeError(f"{shown(text)} is no instant, which is written 2030-01-01T12:00") from error
-    return when.replace(tzinfo=when.tzinfo or UTC)
+    return when.replace(tzinfo=when.tzinfo or UTC).astimezone(UTC)
 
 
 def past(text: str) -> datetime:

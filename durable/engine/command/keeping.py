@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 
 from durable.engine.command.arguments import past
 from durable.engine.command.importing import imported
 from durable.engine.command.verb import Answer, Verb
+from durable.errors import StoreLockedError
 from durable.stores import FileReader, FileStore
 
 
@@ -41,15 +42,18 @@ def _add_age(parser: ArgumentParser) -> None:
 
 
 async def _prune(options: Namespace) -> Answer:
+    before = min(options.older, datetime.now(UTC))  # else keys would go that are still in force
     async with FileReader(options.store):
         pass  # a store is not made here
     store = FileStore(options.store)
-    await store.open()
     try:
-        count = await store.prune(options.older)
+        await store.open()
+        count = await store.prune(before)
+    except StoreLockedError as error:
+        raise StoreLockedError(f"{error}; an engine prunes itself: Engine(retention=...), engine.prune") from error
     finally:
         await store.close()
-    return Answer(f"{count:,} runs", {"pruned": count, "ended_before": options.older.astimezone(UTC).isoformat()})
+    return Answer(f"{count:,} runs", {"pruned": count, "ended_before": before.isoformat()})
 
 
 VERBS = (

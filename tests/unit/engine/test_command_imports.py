@@ -273,9 +273,10 @@ def test_prune_forgets_old_runs_of_a_store_that_nobody_has_open(path: Path, comm
 
     async def story(engine: durable.Engine) -> None:
         said = await aside(command, "prune", path, "--older", "0s")
-        assert said.status == 3 and "pid" in said.err
+        assert said.status == 3 and "pid" in said.err and "Engine(retention=...)" in said.err
 
     opened(path, story)
+    assert command("prune", path, "--older", "2999-01-01", "--json").value["ended_before"] < "2999"
     assert command("prune", path.with_name("none.db"), "--older", "1d").status == 3
     assert not path.with_name("none.db").exists()
     assert command("prune", path).status == command("prune", path, "--older", "soon").status == 2

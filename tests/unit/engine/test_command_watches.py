@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 import durable
 from durable.engine.command import main
 from tests.proof.crashes import ENVIRONMENT
-from tests.support.commands import Command, command_of, naps, opened
+from tests.support.commands import Command, Said, command_of, naps, opened
 from tests.support.terminal import Terminal, terminal
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and pipes of POSIX")
@@ -102,6 +103,21 @@ def test_on_a_terminal_that_cannot_go_back_pictures_stand_below_each_other(
     with terminal(monkeypatch) as screen:
         assert main(["show", str(path), "gone", "--watch"]) == 0
     assert "\x1b" not in screen.text and screen.text.startswith("run gone of naps: cancelled")
+
+
+def test_ctrl_c_ends_a_verb_that_waits_quietly(path: Path, command: Command) -> None:
+    def person() -> None:
+        here = threading.main_thread().ident
+        assert here is not None
+        while "run_forever" not in [frame.f_code.co_name for frame, _ in traceback.walk_stack(frames()[here])]:
+            continue
+        os.kill(os.getpid(), signal.SIGINT)
+
+    frames = sys._current_frames
+    watching = threading.Thread(target=person)
+    watching.start()
+    assert command("result", path, "waiting") == Said(130, "", "")
+    watching.join()
 
 
 def test_verbs_that_do_something_cannot_be_watched(path: Path, command: Command) -> None:

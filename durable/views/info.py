@@ -143,7 +143,8 @@ class RunInfo:
         ends = [step.ended_at for step in self.steps.values() if step.ended_at is not None]
         until = self.ended_at or max([self.opened_at, *ends])
         names = f"run {on_a_line(self.id)} of {on_a_line(self.function_id)}"
-        head = f"{names}: {self.status}, opened {self.opened_at:{_INSTANT}}{self._ended()}"
+        of = "" if self.forked_from is None else f"forked from {on_a_line(self.forked_from)}, "
+        head = f"{names}: {of}{self.status}, opened {self.opened_at:{_INSTANT}}{self._ended()}"
         lines = [self._line(step) for step in self.steps.values()]
         drawn = timeline(lines, began=self.opened_at, until=until)
         text = "\n".join(part for part in (head, drawn, *self._told()) if part)

@@ -49,14 +49,18 @@ def timeline(lines: Sequence[Line], *, began: datetime, until: datetime) -> str:
     """
     names = max((len(line.name) for line in lines), default=0)
     rows = [
-        f"  {line.name:<{names}}  |{_bar(line, began, until)}|  +{span(line.began - began)}: {line.note}"
+        f"  {line.name:<{names}}  |{_bar(line, began, until)}|  {_after(line.began - began)}: {line.note}"
         for line in lines
     ]
     return "\n".join(rows)
 
 
+def _after(time: timedelta) -> str:
+    return span(time) if time < timedelta(0) else f"+{span(time)}"
+
+
 def _column(when: datetime, began: datetime, whole: float) -> int:
-    # A time can lie before the beginning, or after the end, if the clock was set back meanwhile.
+    # A time can lie before the beginning, or after the end, if the clock was set back meanwhile; in a fork, too.
     return int(min(max((when - began).total_seconds() / whole, 0.0), 1.0) * WIDTH)
 
 

@@ -102,6 +102,10 @@ def test_a_fork_begins_with_what_was_finished_before_a_step(store: MakeStore, cr
             info = await run.info()
             assert info.forked_from == "old" and info.opened_at == lab.clock.now() and info.id not in ("old", "")
             assert list(info.steps)[:3] == ["charge", "cool off", "pack"]
+            whole = (await old.info()).steps
+            assert [info.steps[key] for key in ("charge", "cool off", "pack")] == [*whole.values()][:3]
+            shown = str(info).split("\n")
+            assert f"run {info.id} of order: forked from old, " in shown[0] and "|  -5.04 d: run completed" in shown[1]
             if crashing:
                 await lab.crash()
             assert await lab.result(run) == first

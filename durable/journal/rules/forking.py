@@ -12,7 +12,7 @@ copied: they begin anew. Of what is left out nothing may be missed:
 - Where an outcome is left out or replaced, or the event's data are, the code may go another way from there on. A
   recorded cancelling holds up all later turns until the code cancels the step again (R9), so from there on none is
   copied: the step begins anew, and the code cancels it or not.
-- A closed wait is copied without what it waited for. The signal may have another waiter by now, and a child belongs to
+- A closed wait is copied with the time of its beginning, but without what it waited for. The signal may have another waiter by now, and a child belongs to
   the run that invoked it: whatever becomes of the fork, that run stays as it is.
 """
 
@@ -49,11 +49,14 @@ def finished(records: Sequence[Record], before: str | None) -> dict[str, StepClo
         KeyError: there is no record of the step `before`.
     """
     ends: dict[str, StepClosed] = {}
+    opened: dict[str, datetime] = {}
     for record in records:
         if isinstance(record, StepOpened | StepRetried | StepClosed) and record.key == before:
             return ends
-        if isinstance(record, StepClosed):
-            ends[record.key] = record
+        if isinstance(record, StepOpened):
+            opened[record.key] = record.at
+        elif isinstance(record, StepClosed):
+            ends[record.key] = attrs.evolve(record, began=record.began or opened.get(record.key))
         elif isinstance(record, RunRetried):
             ends = {key: end for key, end in ends.items() if _stays(end, record)}
     if before is not None:

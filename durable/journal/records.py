@@ -312,7 +312,8 @@ class StepClosed:
     `turn` is the place of the outcome in the order of delivery. None means that it was returned inline, at the call.
     With `Cancelled`, `turn` is the last turn that was delivered before the code cancelled the step, or None for a step
     that was never awaited. `tries` is the number of tries that a handler had, `began` the time at which the first of
-    them began. It is None without a handler, and in records of earlier releases; in a fork it is when a wait was opened.
+    them began. It is None without a handler, and in records of earlier releases. In a fork it is also the time at which
+    a copied wait was opened.
     """
 
     run: str

@@ -12,8 +12,8 @@ copied: they begin anew. Of what is left out nothing may be missed:
 - Where an outcome is left out or replaced, or the event's data are, the code may go another way from there on. A
   recorded cancelling holds up all later turns until the code cancels the step again (R9), so from there on none is
   copied: the step begins anew, and the code cancels it or not.
-- A closed wait is copied with the time of its beginning, but without what it waited for. The signal may have another waiter by now, and a child belongs to
-  the run that invoked it: whatever becomes of the fork, that run stays as it is.
+- A closed wait is copied with the time of its beginning, but without what it waited for. The signal may have another
+  waiter by now, and a child belongs to the run that invoked it: whatever becomes of the fork, that run stays as it is.
 """
 
 from __future__ import annotations

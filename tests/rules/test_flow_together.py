@@ -17,6 +17,7 @@ from durable import (
     Debounce,
     DictStore,
     FileStore,
+    Priority,
     RateLimit,
     Singleton,
     StepError,
@@ -25,6 +26,7 @@ from durable import (
 )
 from durable.engine import inside
 from durable.testing import Lab, torture
+from durable.testing.lab import START
 from tests.proof.torture.invariants import sizes
 from tests.support.scenes import Moment, Told, same_scenes, sent
 
@@ -142,6 +144,29 @@ ALL: dict[str, tuple[dict[str, Any], list[Moment], list[tuple[float, Any]]]] = {
 def test_options_together_are_asked_in_their_order(name: str) -> None:
     options, moments, expected = ALL[name]
     assert _brief(same_scenes([_working(**options)], moments, 90)) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"debounce": Debounce("2s", key=BY_KEY)}, [([0], 2), ([2], 12), ([1], 22)]),
+        ({"batch_events": Batch(1, "3s")}, [([0], 0), ([2], 10), ([1], 20)]),
+        ({"singleton": Singleton(key=BY_KEY)}, [([0], 0), ([2], 10), ([1], 20)]),
+    ],
+    ids=["debounce", "batch", "singleton"],
+)
+def test_of_those_that_wait_for_a_start_the_one_of_higher_priority_goes_first(
+    options: dict[str, Any], expected: Any
+) -> None:
+    @durable.function(
+        "go", throttle=Throttle(1, "10s"), priority=Priority("event.data.n * 10"), concurrency=1, **options
+    )
+    async def waiting(ctx: Context) -> Any:
+        numbers = await ctx.step.run("begin", _numbers, [event.data["n"] for event in ctx.events])
+        return numbers, (ctx.now() - START).seconds
+
+    runs = same_scenes([waiting], _moments([0, 1, 2], "abc"), 90)
+    assert sorted([output for *_, output in runs], key=lambda one: one[1]) == expected
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,7 @@ class CronTicks:
         self._rule = rule
         self._zone = zone
         self._is_plain = zone.key == "UTC"
+        self._is_by_minutes = rule.seconds == {0}
         self._find: Callable[[datetime], datetime | None] = self._daily if is_daily else self._by_the_clock
         self._last: tuple[datetime | None, datetime | None] = (None, None)  # the last answer: most are asked for again
 
@@ -123,10 +124,18 @@ class CronTicks:
     def _after(self, when: datetime) -> datetime | None:
         try:
             if self._is_plain:
-                return next(self._local(when.replace(tzinfo=None))).replace(tzinfo=UTC)
+                return self._in_the_hour(when) or next(self._local(when.replace(tzinfo=None))).replace(tzinfo=UTC)
             return self._find(when)
         except (StopIteration, OverflowError):
             return None
+
+    def _in_the_hour(self, when: datetime) -> datetime | None:
+        """Return the next tick if it is in the same hour, as nearly always if there are several; in UTC."""
+        rule, minute = self._rule, when.minute
+        if self._is_by_minutes and when.hour in rule.hours and when.month in rule.months and rule.match_day(when):
+            later = [one for one in rule.minutes if one > minute]
+            return when.replace(minute=min(later), second=0, microsecond=0) if later else None
+        return None
 
     def _local(self, after: datetime) -> Iterator[datetime]:
         """Yield the expression's naive local times after one, whether or not a clock ever shows them."""

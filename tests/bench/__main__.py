@@ -19,7 +19,7 @@ import platform
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.bench import peers, processes, steps, stops, table, timers
+from tests.bench import peers, processes, steps, stops, table, ticks, timers
 from tests.bench.figures import Figure, Size
 from tests.proof.crashes import ROOT
 
@@ -38,6 +38,7 @@ ROWS: dict[str, Callable[[Size], Awaitable[list[Figure]]]] = {
     "stops": stops.stops,
     "crowds": stops.crowds,
     "timers": timers.timers,
+    "ticks": ticks.ticks,
 }
 
 

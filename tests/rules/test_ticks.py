@@ -94,6 +94,39 @@ async def test_a_run_that_still_runs_at_the_next_tick_has_the_next_run_beside_it
         assert [run.status for run in await lab.engine.runs()] == ["waiting", "waiting"]
 
 
+@pytest.mark.parametrize(("mode", "found"), [("skip", ["waiting"]), ("cancel", ["waiting", "cancelled"])])
+async def test_a_singleton_that_still_runs_at_the_next_tick_stays_or_gives_way(mode: Any, found: list[str]) -> None:
+    @durable.function(TriggerCron("@hourly"), singleton=durable.Singleton(mode))
+    async def long(ctx: Context) -> None:
+        await ctx.step.sleep("s", "90m")
+
+    async with Lab([long]) as lab:
+        await lab.advance("2h")
+        assert [run.status for run in await lab.engine.runs()] == found
+        await lab.advance("30m" if mode == "skip" else "90m")
+        assert [run.status for run in await lab.engine.runs()][-1] in ("completed", "cancelled")
+
+
+@pytest.mark.parametrize(
+    "gathered", [{"debounce": durable.Debounce("3h")}, {"batch_events": durable.Batch(10, "3h")}], ids=str
+)
+async def test_a_tick_passes_debounce_and_batch_by(gathered: Any) -> None:
+    async with Lab([job(TriggerCron("@hourly"), TriggerEvent("go"), **gathered)]) as lab:
+        await lab.send("go")
+        await lab.advance("1h")
+        assert await opened(lab) == [tick(1)]
+        assert len((await lab.engine.info(tick(1))).events) == 1
+
+
+async def test_a_tick_is_asked_for_rate_limit_and_idempotency_and_is_done_with_either_way() -> None:
+    limited = job(TriggerCron("@hourly"), rate_limit=durable.RateLimit(1, "90m"), id="limited")
+    keyed = job(TriggerCron("@hourly"), idempotency="event.data.cron", id="keyed")
+    async with Lab([limited, keyed]) as lab:
+        await lab.advance("4h")
+        await lab.crash()
+        assert await opened(lab) == [tick(1, "keyed"), tick(1, "limited"), tick(3, "limited")]
+
+
 # Missed ticks.
 
 MISSED = {"last": [tick(4)], "skip": [], "all": [tick(2), tick(3), tick(4)]}

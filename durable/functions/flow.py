@@ -140,6 +140,10 @@ class RateLimit:
 class Debounce:
     """A debounce opens one run for many events: with the last, once none has come for `period`.
 
+    The held event is recorded, so a crash neither loses nor delays it. An event with an older `ts` neither replaces nor
+    delays it. What was replaced is told by the log and by `why` of the run. `engine.held` shows what is held,
+    `engine.flush` opens it now, `engine.unsend` takes it back. `start` and `invoke` pass the debounce by.
+
     Attributes:
         period: a duration.
         timeout: how long after its first event the run opens at the latest. None: without limit.
@@ -163,6 +167,10 @@ class Debounce:
 @attrs.frozen
 class Batch:
     """A batch opens one run for several events: `ctx.events`, in the order of sending.
+
+    `ctx.event` is the first of them: the run's id derives from it, and keys and idempotency go by it. 10 MiB of data fill
+    a batch, too. Held events are recorded, and a crash neither loses nor splits them. They are seen, opened and taken
+    back as those of a `Debounce`. `start` and `invoke` pass the batch by.
 
     Attributes:
         max_size: how many events open the run at once, 1 or more.
@@ -212,9 +220,13 @@ class Priority:
 class Singleton:
     """A singleton has one unfinished run at a time, sleeping ones too.
 
+    The key is recorded with the run, and held over restarts until the run has ended. A run whose key another holds is not
+    opened again by `engine.retry` or `fork`: a ValueError.
+
     Attributes:
-        mode: "skip": a further event opens nothing. "cancel": the running one is cancelled, then the new one opens.
-        key: CEL over `event`: one run for each value.
+        mode: "skip": a further event opens nothing, `engine.start` returns the run that holds the key, and `step.invoke`
+            is a StepError that names it. "cancel": that run is cancelled, with the reason, then the new one opens.
+        key: CEL over `event`: one run for each value. Events without a value share one key.
 
     Raises:
         TypeError, ValueError, ExpressionError: at the call.

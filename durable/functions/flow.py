@@ -168,9 +168,9 @@ class Debounce:
 class Batch:
     """A batch opens one run for several events: `ctx.events`, in the order of sending.
 
-    `ctx.event` is the first of them: the run's id derives from it, and keys and idempotency go by it. 10 MiB of data fill
-    a batch, too. Held events are recorded, and a crash neither loses nor splits them. They are seen, opened and taken
-    back as those of a `Debounce`. `start` and `invoke` pass the batch by.
+    `ctx.event` is the first of them: the run's id derives from it, and keys and idempotency go by it. 10 MiB of data
+    fill a batch, too. Held events are recorded, and a crash neither loses nor splits them. They are seen, opened and
+    taken back as those of a `Debounce`. `start` and `invoke` pass the batch by.
 
     Attributes:
         max_size: how many events open the run at once, 1 or more.
@@ -220,12 +220,12 @@ class Priority:
 class Singleton:
     """A singleton has one unfinished run at a time, sleeping ones too.
 
-    The key is recorded with the run, and held over restarts until the run has ended. A run whose key another holds is not
-    opened again by `engine.retry` or `fork`: a ValueError.
+    The key is recorded with the run, and held over restarts until the run has ended. A run whose key another holds is
+    not opened again by `engine.retry` or `fork`: a ValueError.
 
     Attributes:
-        mode: "skip": a further event opens nothing, `engine.start` returns the run that holds the key, and `step.invoke`
-            is a StepError that names it. "cancel": that run is cancelled, with the reason, then the new one opens.
+        mode: "skip": a further event opens nothing, `engine.start` returns the run that holds the key, `step.invoke` is
+            a StepError that names it. "cancel": that run is cancelled, with the reason, then the new one opens.
         key: CEL over `event`: one run for each value. Events without a value share one key.
 
     Raises:

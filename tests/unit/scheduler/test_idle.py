@@ -41,6 +41,12 @@ async def brancher(ctx: durable.Context) -> None:
     await asyncio.gather(ctx.step.sleep("days", "2d"), ctx.step.sleep("more days", "3d"))
 
 
+@durable.function([durable.TriggerEvent("idle/began"), durable.TriggerCron("0 0 29 2 *"), durable.TriggerEvery("365d")])
+async def ticker(ctx: durable.Context) -> None:
+    """Sleep for days, and tick once in years."""
+    await ctx.step.sleep("days", "2d")
+
+
 async def wake_ups(
     loop: CountingLoop, functions: list[durable.Function[Any]], store: Path | None, runs: int, resident: int = 10_000
 ) -> int:
@@ -91,6 +97,11 @@ def test_ten_thousand_timers_wake_the_loop_at_most_once_in_30_seconds() -> None:
 
 def test_an_engine_on_a_dict_wakes_up_at_most_once_in_30_seconds() -> None:
     assert counted([sleeper, listener], None, 50) <= 1
+
+
+def test_between_two_ticks_nothing_wakes_the_loop_but_one_hop_in_30_seconds(tmp_path: Path) -> None:
+    """F9: all schedules share one timer."""
+    assert counted([ticker], tmp_path / "idle.db", 5) <= 1
 
 
 @pytest.mark.parametrize("function", [sleeper, brancher])

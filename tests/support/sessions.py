@@ -24,13 +24,17 @@ from typing import Any
 import durable
 from durable.engine.command import main
 
-CHANGING = {"cancel", "export", "fork", "import", "prune", "retry", "send", "signal", "start", "touch", "unsend"}
+CHANGING = {
+    *("cancel", "export", "flush", "fork", "import", "pause", "prune", "resume", "retry", "schedule", "send", "signal"),
+    *("start", "touch", "unschedule", "unsend"),
+}
 SECONDS = 20.0
+_FRESH = r"\b[0-9A-HJKMNP-TV-Z]{26}\b"
 _ALIKE = {
     r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z| UTC)?": "TIME",
     r"-?[\d.]+(e-?\d+)? (ms|s|m|h|d)\b": "SPAN",
     r"\|[=\- ]{32}\|": "|bar|",
-    r"\b[0-9A-HJKMNP-TV-Z]{26}\b": "ID",
+    _FRESH: "ID",
     r'File "[^"]*", line \d+': "FILE",
     r" +": " ",
 }
@@ -75,12 +79,16 @@ def played(session: str) -> None:
 
     A command that only looks is typed again for a while, until it says what is expected.
     """
-    for typed, wanted in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", session, re.MULTILINE):
+    ids: dict[str, str] = {}
+    for written, wanted in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", session, re.MULTILINE):
+        typed = " ".join(ids.get(word, word) for word in written.split(" "))
         verb = typed.split()[1] if typed.startswith("durable ") else "touch"
         deadline = time.monotonic() + (0 if verb in CHANGING else SECONDS)
         while not is_said(wanted, said := _said(typed)):
             assert time.monotonic() < deadline, f"$ {typed}\nwanted:\n{wanted}\nsaid:\n{said}"
             time.sleep(0.02)
+        if re.fullmatch(_FRESH, wanted.strip()):
+            ids[wanted.strip()] = said.strip()
 
 
 def _said(typed: str) -> str:

@@ -284,6 +284,14 @@ async def _story_of_bounded(lab: Lab) -> list[str]:
     return [run.id]
 
 
+async def _story_of_a_fork(lab: Lab) -> list[str]:
+    first, *_, last = (await lab.engine.info("golden-kinds/child")).steps
+    steps = {first: plain()}
+    run = await lab.engine.fork("golden-kinds/child", before=last, steps=steps, id="golden-forked")
+    await lab.result(run)
+    return [run.id]
+
+
 def _of_schedules(now: datetime) -> list[Record]:
     nine = ("0 9 * * *", "Europe/Berlin", now)
     return [
@@ -305,7 +313,8 @@ async def tell() -> dict[str, str]:
     files: dict[str, str] = {}
     store = DictStore()
     async with Lab([values, kinds, failing, parked, resting, bounded], store=store) as lab:
-        for story in (_story_of_kinds, _story_of_failing, _story_of_parked, _story_of_resting, _story_of_bounded):
+        stories = (_story_of_kinds, _story_of_failing, _story_of_parked, _story_of_resting, _story_of_bounded)
+        for story in (*stories, _story_of_a_fork):
             for run in await story(lab):
                 info = await lab.engine.info(run)
                 files[f"{run.replace('/', '-')}.jsonl"] = write_lines(run, info.function_id, info.record)

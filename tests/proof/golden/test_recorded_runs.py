@@ -26,6 +26,7 @@ FILES = {
     "golden-failing.jsonl": golden_runs.failing,
     "golden-parked.jsonl": golden_runs.parked,
     "golden-bounded.jsonl": golden_runs.bounded,
+    "golden-forked.jsonl": golden_runs.values,
 }
 
 

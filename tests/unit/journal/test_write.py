@@ -26,6 +26,7 @@ from durable.journal.records import (
     EventSent,
     ForChild,
     ForEvent,
+    Fork,
     ForSignal,
     KeyClaimed,
     Ok,
@@ -185,6 +186,7 @@ EXAMPLES: list[Record] = [
     schedules.ScheduleEnded("s", NOW),
     schedules.FunctionPaused("f", NOW, ((NOW, NOW),)),
     schedules.FunctionResumed("f", NOW),
+    RunOpened("r", "f", Event("a", {"n": 1}, "id", NOW), NOW, fork=Fork("o", "s", ("k", "\ud83d"), "seed", NOW)),
 ]
 
 

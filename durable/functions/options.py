@@ -49,7 +49,7 @@ class Timeouts:
     Both are durations in the engine's time; None is without limit. After `engine.retry` they count anew.
 
     Attributes:
-        start: from the run's opening to its first step.
+        start: from the run's opening to its first step, the time in which its function is paused left out.
         finish: from the run's first step to its end.
     """
 

@@ -94,6 +94,11 @@ class Ticker:
         """Return the timetables of a function."""
         return [of for of, table in self.tables.items() if table.function == function]
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether nothing but ticks is due."""
+        return len(self._parts.timers) == 1 and self._look_due in self._parts.timers
+
     # Opening.
 
     async def recover(self, idle_until: datetime | None) -> None:

@@ -13,7 +13,7 @@ import pytest
 import durable
 from durable import Context, DictStore, Engine, FileStore, Function, TriggerCron, TriggerEvent, TriggerEvery
 from durable.engine import inside, set_up
-from durable.testing import Lab, VirtualClock
+from durable.testing import Lab, StuckError, VirtualClock
 
 pytestmark = pytest.mark.anyio
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -125,6 +125,16 @@ async def test_a_tick_is_asked_for_rate_limit_and_idempotency_and_is_done_with_e
         await lab.advance("4h")
         await lab.crash()
         assert await opened(lab) == [tick(1, "keyed"), tick(1, "limited"), tick(3, "limited")]
+
+
+async def test_a_result_that_only_ticks_go_by_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("durable.testing.lab.TICKS_IN_VAIN", 50)
+    paused = job(id="paused")
+    async with Lab([job(TriggerCron("@hourly")), paused]) as lab:
+        await lab.engine.pause(paused)
+        run = await lab.start(paused)
+        with pytest.raises(StuckError, match="the pause of function 'paused'"):
+            await lab.result(run)
 
 
 # Missed ticks.

@@ -12,7 +12,9 @@ from durable.stores.file.holder import check_taken
 from durable.stores.file.inbox import MESSAGES, Inbox, Message, message_run
 from durable.stores.file.live import LiveFile, read_live
 from durable.stores.file.room import Room, room_of
+from durable.stores.file.site import FileSystem, Holder, file_system_of, holder_of, sync_cost
 from durable.stores.file.store import FileReader, FileStore
+from durable.stores.file.survey import Surveyed, settings_in, survey_facts, survey_pages, survey_runs
 from durable.stores.file.thread import Job, StoreThread, deliver, perform_each
 from durable.stores.jsonl import read_lines, read_runs, write_lines
 from durable.stores.log import Log
@@ -31,7 +33,9 @@ __all__ = [
     "Entry",
     "FileReader",
     "FileStore",
+    "FileSystem",
     "Glance",
+    "Holder",
     "Inbox",
     "Job",
     "Kept",
@@ -44,9 +48,12 @@ __all__ = [
     "RunRow",
     "Store",
     "StoreThread",
+    "Surveyed",
     "begin_writing",
     "check_taken",
     "deliver",
+    "file_system_of",
+    "holder_of",
     "hurry",
     "is_terminal",
     "keeping",
@@ -60,6 +67,11 @@ __all__ = [
     "ring",
     "room_of",
     "say",
+    "settings_in",
     "submitting",
+    "survey_facts",
+    "survey_pages",
+    "survey_runs",
+    "sync_cost",
     "write_lines",
 ]

@@ -10,14 +10,14 @@ import asyncio
 from argparse import Namespace
 from collections.abc import Sequence
 
-from durable.engine.command import keeping, looking, scheduling, steering
+from durable.engine.command import examining, keeping, looking, scheduling, steering
 from durable.engine.command.arguments import parser_of
 from durable.engine.command.output import complain, tell, tell_value
 from durable.engine.command.verb import DONE, NO_STORE, NOTHING, WRONG_USE, Answer, Nothing
 from durable.engine.command.watching import watch
 from durable.errors import CodecError, LimitError, StoreError
 
-VERBS = (*looking.VERBS, *steering.VERBS, *scheduling.VERBS, *keeping.VERBS)
+VERBS = (*looking.VERBS, *steering.VERBS, *scheduling.VERBS, *keeping.VERBS, *examining.VERBS)
 _INTERRUPTED = 130
 
 

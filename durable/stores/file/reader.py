@@ -94,7 +94,7 @@ class Reader:
             return []
         entries = [unseal(row, run) for row in rows]
         if run:
-            _check_chain(run, place, rows)
+            check_chain(run, place, rows)
         return entries
 
     def standing(self, prefix: str) -> list[Entry]:
@@ -232,7 +232,7 @@ def _torn(run: str, row: EntryRow, last: int) -> StoreCorruptError:
     return StoreCorruptError(f"run {run!r} lacks {missing}, which row {row[0]} follows: restore a copy")
 
 
-def _check_chain(run: str, place: Place, rows: list[EntryRow]) -> None:
+def check_chain(run: str, place: Place, rows: list[EntryRow]) -> None:
     last = 0
     for row in rows:
         if row[2] != last:

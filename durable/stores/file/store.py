@@ -128,13 +128,9 @@ class FileReader:
         """Return what the process that has the store open tells of itself now, or None: see `read_live`."""
         return await self._ask(partial(read_live, self._connection.path))
 
-    async def room(self) -> Room:
-        """Return the room that the store takes on its disk, and what is left there.
-
-        Raises:
-            OSError: its folder cannot be asked.
-        """
-        return await self._ask(partial(room_of, self._connection.path))
+    async def ask(self, task: Callable[[ReadConnection], _T]) -> _T:
+        """Return what a task finds out through the connection, in the reader's thread."""
+        return await self._ask(partial(task, self._connection))
 
     async def prunable(self, ended_before: datetime) -> list[int]:
         """Return the numbers of the runs that `FileStore.prune` would forget."""
@@ -282,8 +278,8 @@ class FileStore:
         return await self._reader.find(query)
 
     async def room(self) -> Room:
-        """Return the room that the store takes on its disk: see `FileReader.room`."""
-        return await self._reader.room()
+        """Return the room that the store takes on its disk: see `room_of`."""
+        return await self._reader.ask(lambda connection: room_of(connection.path))
 
     async def prune(self, ended_before: datetime) -> int:
         """Delete the runs whose rows say that they ended before an instant.

@@ -1,0 +1,149 @@
+"""S3's doctor: what may be slow, full, unsafe or in the way where a store stands, at no harm to it or its engine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import durable
+from durable.engine import doctor
+from durable.engine.doctor import Examination, Finding, examine
+from durable.stores import FileSystem, Holder, file_system_of
+from tests.support.places import ROOT
+
+pytestmark = pytest.mark.anyio
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the system must tell")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def about(found: Examination, what: str) -> Finding:
+    [one] = [finding for finding in found.findings if finding.about == what]
+    return one
+
+
+def names(folder: Path) -> set[str]:
+    return set(os.listdir(folder))
+
+
+@linux
+async def test_a_store_that_an_engine_has_open_is_examined_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    async with durable.Engine(store=path) as engine:
+        await durable.Sender(path).send("nobody/listens", {})
+        before = names(tmp_path) | {"x.db.inbox"}
+        found = await examine(path)
+        assert names(tmp_path) | {"x.db.inbox"} == before
+        assert about(found, "open in").value.startswith(f"process {os.getpid()} on host ")
+        assert about(found, "open in").verdict == "ok"
+        assert "ms each, " in about(found, "commits").value
+        assert about(found, "store").value.startswith("format 1, page_size 4096, pages ")
+        assert "free, the store takes" in about(found, "room").value
+        await engine.send("nobody/listens", {})
+    found = await examine(path)
+    assert about(found, "open in").value == "no process" and about(found, "inbox").value == "empty"
+    assert found.verdict in ("ok", "note") and str(found).count("\n") + 1 == len(found.findings)
+    assert json.loads(json.dumps(found.to_dict()))["findings"][0]["about"] == "versions"
+
+
+@linux
+async def test_examining_never_keeps_an_engine_from_opening(tmp_path: Path) -> None:
+    """The lock is looked at, not tried."""
+    path, ends = tmp_path / "x.db", 0
+    for _ in range(5):
+        examining = asyncio.ensure_future(examine(path))
+        while not examining.done():
+            async with durable.Engine(store=path):
+                ends += 1
+        await examining
+    assert ends > 5
+
+
+_HOLDS = """
+import asyncio, sys
+import durable
+
+async def main():
+    async with durable.Engine(store=sys.argv[1]):
+        print("open", flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+def killed(path: Path) -> int:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    child = subprocess.Popen([sys.executable, "-c", _HOLDS, str(path)], stdout=subprocess.PIPE, env=environment)
+    assert child.stdout is not None and child.stdout.readline() == b"open\n"
+    child.kill()
+    child.communicate()
+    return child.pid
+
+
+@linux
+async def test_a_dead_holder_and_waiting_messages_are_noted(tmp_path: Path) -> None:
+    pid = killed(tmp_path / "x.db")
+    await durable.Sender(tmp_path / "x.db").send("nobody/listens", {})
+    found = await examine(tmp_path / "x.db")
+    holder = about(found, "open in")
+    assert holder.value.startswith(f"process {pid} on host") and "did not close it" in holder.value
+    assert (holder.verdict, about(found, "inbox").value) == ("note", "1 waiting")
+
+
+async def test_what_is_not_there_or_no_store_is_told_of_and_the_rest_is_examined(tmp_path: Path) -> None:
+    found = await examine(tmp_path / "none" / "x.db")
+    assert (found.verdict, found.findings[-1].advice) == ("bad", "create it")
+    found = await examine(tmp_path / "x.db")
+    assert about(found, "store").value == "there is none yet" and names(tmp_path) == set()
+    (tmp_path / "x.db").write_text("text" * 1_000)
+    found = await examine(tmp_path / "x.db")
+    assert about(found, "store").verdict == "bad" and "ms each" in about(found, "commits").value
+    with pytest.raises(ValueError, match=":memory:"):
+        await examine(":memory:")
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict"),
+    [
+        ("ext4", "ok"),
+        ("nfs4", "bad"),
+        ("cifs", "bad"),
+        ("fuse.sshfs", "bad"),
+        ("9p", "bad"),
+        ("tmpfs", "note"),
+        (None, "ok"),
+    ],
+)
+def test_a_network_file_system_is_named(kind: str | None, verdict: str) -> None:
+    assert doctor._file_system(FileSystem(kind, "/mnt")).verdict == verdict
+
+
+@linux
+def test_the_mount_that_is_nearest_tells_the_file_system(tmp_path: Path) -> None:
+    assert file_system_of("/proc/self") == FileSystem("proc", "/proc")
+    assert file_system_of("/procession").mount != "/proc"
+    found = file_system_of(str(tmp_path.resolve()))
+    assert found.kind is not None and str(tmp_path.resolve()).startswith(found.mount or "?")
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(1e-6, "note"), (2e-4, "ok"), (0.02, "note"), (0.5, "bad")])
+def test_what_a_commit_costs_is_judged(seconds: float, verdict: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "sync_cost", lambda folder: seconds)
+    assert doctor._sync("/anywhere").verdict == verdict
+
+
+def test_a_holder_of_which_the_system_does_not_tell_is_named_as_it_signed() -> None:
+    assert doctor._holder(Holder("7", "", "", None)).value == "process 7, or it did not close it"
+    assert doctor._holder(Holder("7", "web-1", "2030-01-01T00:00:00Z", True)).value.endswith(
+        "began at 2030-01-01T00:00:00Z"
+    )

@@ -135,7 +135,7 @@ def test_an_event_that_is_still_to_come_can_be_taken_back(path: Path, command: C
     assert command("unsend", path, id) == Said(0, "", "")
 
     async def story(engine: durable.Engine) -> None:
-        await engine.settled()
+        await taken(path)
         assert not await engine.unsend(id)
         assert (await aside(command, "unsend", path, id)).status == 1
         [id2] = await engine.send("shop/order", ts=datetime(2099, 1, 1, tzinfo=UTC))

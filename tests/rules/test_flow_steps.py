@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import durable
 from durable import Concurrency, Context, DictStore, RunFailed, StepOptions, Throttle
 from durable.testing import Lab
 from durable.testing.lab import START
+from tests.rules.test_flow_throttle import kept
 from tests.support.lives import Snapshots, records, rounds
 
 pytestmark = pytest.mark.anyio
@@ -248,6 +250,32 @@ async def test_a_thread_holds_its_slot_until_it_has_really_ended() -> None:
         assert await second.result() == 1 and ran == [0, 1]
 
 
+async def test_a_thread_holds_its_slot_also_after_its_try_was_given_up() -> None:
+    going, entered = threading.Event(), threading.Event()
+
+    def blocks(n: int) -> int:
+        if n == 0:
+            entered.set()
+            going.wait(10)
+        return n
+
+    @durable.function("work", retries=0, concurrency=1)
+    async def function(ctx: Context) -> Any:
+        n = ctx.event.data["n"]
+        return await ctx.step.run(StepOptions("work", timeout="1m" if n == 0 else None), blocks, n)
+
+    async with Lab([function], threads=True) as lab:
+        first = await lab.engine.start(function, {"n": 0})
+        second = await lab.engine.start(function, {"n": 1})
+        await asyncio.to_thread(entered.wait, 10)
+        lab.clock.advance("1m")
+        await rounds()
+        assert (await first.info()).status == "failed"
+        assert list((await second.info()).waiting_for) == ["work"]
+        going.set()
+        assert await second.result() == 1
+
+
 async def test_a_cancelled_run_that_waits_for_a_slot_leaves_the_queue() -> None:
     work = Work()
     async with durable.Engine([function := worker(work, concurrency=1)]) as engine:
@@ -376,6 +404,23 @@ async def test_tries_are_bounded_in_a_period_and_counted_before_the_handler_is_c
         await lab.result((await lab.send("work"))[0])
     assert [minute for minute, _ in began] == [0, 0, 60, 60, 120]
     assert all(counted > number for number, (_, counted) in enumerate(began))
+
+
+async def test_a_try_is_counted_in_the_store_before_its_handler_is_called(tmp_path: Path) -> None:
+    path, seen = tmp_path / "x.db", list[int]()
+
+    async def call() -> None:
+        seen.append(kept(path, "Counted"))
+
+    @durable.function("work", throttle=Throttle(1, "1h", counts="steps"))
+    async def function(ctx: Context) -> Any:
+        await ctx.step.run("a", call)
+        await ctx.step.run("b", call)
+
+    async with Lab([function], store=durable.FileStore(path)) as lab:
+        await lab.send("work")
+        await lab.advance("1h")
+    assert seen == [1, 2]
 
 
 async def test_a_retried_try_is_one_more_call_in_its_period() -> None:

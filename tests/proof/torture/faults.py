@@ -15,6 +15,7 @@ from tests.proof.torture.faults_at_doors import AT_DOORS
 from tests.proof.torture.faults_odd import ODD_FAULTS
 from tests.proof.torture.faults_of_causes import OF_CAUSES
 from tests.proof.torture.faults_of_errors import OF_ERRORS
+from tests.proof.torture.faults_of_flow import OF_FLOW
 from tests.proof.torture.faults_of_forking import OF_FORKING
 from tests.proof.torture.faults_of_gathering import OF_GATHERING
 from tests.proof.torture.faults_of_reopening import OF_REOPENING
@@ -430,6 +431,7 @@ FAULTS = [
     *ON_DISK,
     *OF_GATHERING,
     *OF_RESTING,
+    *OF_FLOW,
     *OF_TIME,
     *OF_TICKS,
 ]

@@ -1,0 +1,144 @@
+"""List faults in what bounds the starts, the tries and the openings of runs.
+
+Separate because one table would be too long to read.
+Leaves to `planting` the planting.
+"""
+
+from __future__ import annotations
+
+from tests.proof.torture.planting import Fault
+
+RATES = ("tests/rules/test_flow_rate_limit.py",)
+STARTS = ("tests/rules/test_flow_throttle.py",)
+TRIES = ("tests/rules/test_flow_steps.py",)
+RUNS = ("tests/rules/test_flow_runs.py",)
+QUEUE = ("tests/unit/journal/test_queue.py",)
+
+OF_FLOW = [
+    Fault(
+        "free no slot when a try is cancelled",
+        "scheduler/attempts.py",
+        "        self._end_turn()\n\n    def _end_turn",
+        "        if not self._stopped:\n            self._end_turn()\n\n    def _end_turn",
+        TRIES,
+    ),
+    Fault(
+        "free a slot while the thread still runs",
+        "scheduler/turns.py",
+        "if thread is not None and thread.running:",
+        "if False:",
+        TRIES,
+    ),
+    Fault(
+        "count one more than the limit in a window",
+        "journal/rules/flow/rates.py",
+        "if len(instants) >= window.limit:",
+        "if len(instants) > window.limit:",
+        RATES,
+    ),
+    Fault(
+        "look at the wrong instant of a window",
+        "journal/rules/flow/rates.py",
+        "after(instants[-window.limit], window.period)",
+        "after(instants[-1], window.period)",
+        STARTS,
+    ),
+    Fault(
+        "close a window at its end",
+        "journal/rules/openings.py",
+        "return None if until <= now else",
+        "return None if until < now else",
+        RATES,
+    ),
+    Fault(
+        "let a burst fill up at once",
+        "journal/rules/flow/rates.py",
+        "found = max(found, after(instant, step * number))",
+        "found = max(found, after(instant, step))",
+        STARTS,
+    ),
+    Fault(
+        "forget what was counted at a restart",
+        "journal/entries.py",
+        'Entry("", "Counted", write(record), keep_until=record.until)',
+        'Entry("", "Counted", write(record), keep_until=record.at)',
+        STARTS,
+    ),
+    Fault(
+        "call a function before its start is recorded",
+        "scheduler/starts.py",
+        "        self._parts.journal.post_all(self._admission(run, now))\n        self._begin(run)\n",
+        "        self._begin(run)\n        self._parts.journal.post_all(self._admission(run, now))\n",
+        STARTS,
+    ),
+    Fault(
+        "count a run that is opened again as a start",
+        "scheduler/starts.py",
+        "if ledger.reopenings:  # R32 is no start",
+        "if False:",
+        STARTS,
+    ),
+    Fault(
+        "keep a cancelled run in the queue",
+        "scheduler/turnstile.py",
+        "        self._queue.leave(who)\n",
+        "        pass\n",
+        STARTS,
+    ),
+    Fault(
+        "sleep through the next start",
+        "journal/rules/flow/queue.py",
+        "            else:\n                self._come_back(gate, free, now)\n",
+        "            else:\n",
+        RUNS,
+    ),
+    Fault(
+        "let a full gate hold up who does not pass it",
+        "journal/rules/flow/queue.py",
+        "            heappush(full.lines, (line.waiting[0][0], line))\n",
+        "            heappush(full.lines, (line.waiting[0][0], line))\n            return None\n",
+        QUEUE,
+    ),
+    Fault(
+        "let parent and child wait for each other",
+        "scheduler/starts.py",
+        "            if room.holds(above.run):\n",
+        "            if False:\n",
+        RUNS,
+    ),
+    Fault(
+        "free a family's slot with its first end",
+        "journal/rules/flow/rooms.py",
+        "        if not held.count[holder]:\n",
+        "        if True:\n",
+        RUNS,
+    ),
+    Fault(
+        "let runs that have begun hold no slot after a restart",
+        "scheduler/starts.py",
+        "                room.enter(run.run)\n",
+        "                pass\n",
+        RUNS,
+    ),
+    Fault(
+        "evaluate a priority as seconds of lateness",
+        "scheduler/starts.py",
+        "return opened - ledger.priority, opened",
+        "return opened + ledger.priority, opened",
+        RUNS,
+    ),
+    Fault(
+        "call a handler before its try is counted",
+        "scheduler/turns.py",
+        "        self._parts.journal.tell(self._parts.journal.posted, begin)\n",
+        "        turn.begin()\n",
+        TRIES,
+    ),
+    Fault(
+        "take 1 and true for one key",
+        "journal/rules/flow/keys.py",
+        "    if isinstance(value, float) and value.is_integer():\n        return int(value)\n",
+        "    if isinstance(value, float | bool):\n        return int(value)\n",
+        RATES,
+    ),
+]

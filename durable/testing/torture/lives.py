@@ -32,13 +32,13 @@ from durable.testing.torture.set_order import order_sets
 T = TypeVar("T")
 Place = tuple[str, str]  # a run and the key of a step
 RUN = "tortured"
-_IDLE = frozenset(("RunResumed", "EngineClosed"))
+_IDLE = frozenset(("RunResumed", "Counted", "EngineClosed"))
 
 
 class Mortal(DictStore):
     """A mortal store fails every append after `budget` batches.
 
-    None is without limit. Batches that only tell of an engine's start or end do not count.
+    None is without limit. Batches that only tell of an engine's start or end, or count a try, do not count.
     """
 
     def __init__(self, budget: int | None) -> None:

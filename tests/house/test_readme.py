@@ -6,7 +6,6 @@ SURROUNDINGS, or LEFT_OUT with a reason, name each block by words that only it h
 from __future__ import annotations
 
 import asyncio
-import json
 import pathlib
 import pydoc
 import re
@@ -15,9 +14,7 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from functools import cache
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +25,7 @@ import durable
 from durable.engine.command.main import VERBS
 from durable.engine.command.verb import Verb
 from durable.testing import Lab, torture
+from tests.house.looking_in import a_reader, a_why
 from tests.proof.crashes import ENVIRONMENT, ROOT
 from tests.support.cells import cell
 from tests.support.sessions import engine_beside, played
@@ -235,25 +233,6 @@ def a_sender(text: str, place: Path) -> None:
     asyncio.run(story())
 
 
-def a_reader(text: str, place: Path) -> None:
-    @durable.function(retries=0)
-    async def quick(ctx: durable.Context) -> int:
-        return int(ctx.event.data["total"])
-
-    async def story() -> None:
-        async with durable.Engine([quick], store=place / "app.db") as engine:
-            await engine.start(quick, ORDER, id="order-7")
-            with pytest.raises(durable.RunFailed):
-                await engine.invoke(quick, {"total": None}, id="order-8")
-            names = {"durable": durable, "json": json}
-            await cell(text, names)
-            assert names["shipped"] == 12
-
-    with redirect_stdout(StringIO()) as out:
-        asyncio.run(story())
-    assert "order-8 TypeError" in out.getvalue()
-
-
 def a_worker(text: str, place: Path) -> None:
     run = made(place / "app.db")
 
@@ -365,6 +344,7 @@ SURROUNDINGS: dict[str, Callable[[str, Path], None]] = {
     'no van today")\n    return': a_session,
     "$ durable runs": a_session,
     "durable.Reader(": a_reader,
+    "engine.why(": a_why,
     "python -m durable send": sending,
     "python -m tests.proof.replay": long_forms,  # by themselves they take minutes; the tests run their short forms
 }

@@ -52,6 +52,7 @@ def run(
     max_crashes: int = 10,
     resident: int = RESIDENT,
     threads: int = 40,
+    retention: Duration | None = None,
     if_open: IfOpen | None = None,
     grace: Duration = 0,
     logger: logging.Logger | None = None,
@@ -75,7 +76,7 @@ def run(
         progress: whether a line on the standard error stream shows how far the run is, what runs, and what is waited
             for, with the command that answers it. None: on a terminal, where the line changes in place. Elsewhere True
             writes a new line now and then, at most one a second. Give False if the script asks on the terminal itself.
-        clock, limits, max_crashes, resident, threads, if_open, grace, logger: as `Engine` takes them.
+        clock, limits, max_crashes, resident, threads, retention, if_open, grace, logger: as `Engine` takes them.
 
     Raises:
         RuntimeError: an event loop runs here already, as in a notebook.
@@ -97,6 +98,7 @@ def run(
         max_crashes=max_crashes,
         resident=resident,
         threads=threads,
+        retention=retention,
         if_open=if_open,
         grace=grace,
         logger=logger,

@@ -120,10 +120,7 @@ def _versions() -> Finding:
 
 
 def _file_system(found: FileSystem) -> Finding:
-    about, value = (
-        "file system",
-        f"{found.kind or 'the system does not tell'}{f' at {found.mount}' * bool(found.mount)}",
-    )
+    about, value = "file system", "the system does not tell" if found.kind is None else f"{found.kind} at {found.mount}"
     if found.is_network:
         return Finding(about, value, "bad", "a network file system cannot hold a store: keep it on a local disk")
     if found.is_memory:
@@ -163,13 +160,9 @@ def _sync(folder: str) -> Finding:
 def _holder(found: Holder | None) -> Finding:
     if found is None:
         return Finding("open in", "no process")
-    name = f"process {found.pid}" + (f" on host {found.host!r}, which began at {found.began_at}" if found.host else "")
-    if found.is_alive:
-        return Finding("open in", name)
-    if found.is_alive is None:
-        return Finding("open in", f"{name}, or it did not close it")
-    advice = "the next opening takes in what it left; in another container it may be alive"
-    return Finding("open in", f"{name} did not close it, and holds no lock here", "note", advice)
+    if found.is_dead:
+        return Finding("open in", f"{found}, which has died", "note", "the next opening takes in what it has left")
+    return Finding("open in", f"{found}")
 
 
 def _store(path: str) -> Iterator[Finding]:

@@ -87,9 +87,7 @@ def run(
             without a traceback, with status 130.
         SystemExit: a handler raised it, or SIGTERM (status 143) or SIGHUP (129) came; the run is parked likewise.
     """
-    _check_no_loop(function)
-    check_function(function, "durable.run")
-    check_listed(functions, "durable.run", "functions=[function]")
+    _check(function, functions)
     engine = Engine(
         [function, *functions],
         store=store,
@@ -118,7 +116,7 @@ def _place(store: Store | str | Path | None) -> str | None:
     return None if store is None else str(store) if isinstance(store, str | Path) else "its store"
 
 
-def _check_no_loop(function: object) -> None:
+def _check(function: object, functions: Iterable[Function[Any]]) -> None:
     if running_loop() is not None:
         name = function.id if isinstance(function, Function) else "function"
         raise misplaced(
@@ -126,6 +124,8 @@ def _check_no_loop(function: object) -> None:
             f"`engine = durable.Engine([{name}], store=...); await engine.open()` and "
             f"`await engine.invoke({name}, {{...}})` instead"
         )
+    check_function(function, "durable.run")
+    check_listed(functions, "durable.run", "functions=[function]")
 
 
 class _Script(Generic[T]):

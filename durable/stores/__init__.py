@@ -8,11 +8,11 @@ from durable.stores.bottom import BottomLine, is_terminal
 from durable.stores.dict import DictStore
 from durable.stores.file.bell import Bell, ring
 from durable.stores.file.glance import Glance
-from durable.stores.file.holder import check_taken
+from durable.stores.file.holder import Holder, check_taken, holder_of
 from durable.stores.file.inbox import MESSAGES, Inbox, Message, message_run
 from durable.stores.file.live import LiveFile, read_live
 from durable.stores.file.room import Room, room_of
-from durable.stores.file.site import FileSystem, Holder, file_system_of, holder_of, sync_cost
+from durable.stores.file.site import FileSystem, file_system_of, sync_cost
 from durable.stores.file.store import FileReader, FileStore
 from durable.stores.file.survey import Surveyed, settings_in, survey_facts, survey_pages, survey_runs
 from durable.stores.file.thread import Job, StoreThread, deliver, perform_each

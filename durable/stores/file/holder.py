@@ -77,6 +77,12 @@ def holder_in(text: bytes) -> Holder:
     return Holder(pid, host, began, int(said) if said.isascii() and said.isdigit() else 1)
 
 
+def holder_of(store: str) -> Holder | None:
+    """Return who has the store at a real path open, or had when it died; None if it was closed."""
+    text = _text(f"{store}{SUFFIX}")
+    return holder_in(text) if text else None
+
+
 def check_taken(store: str, format: int) -> None:
     """Check that the engine that has a store open, if one has, takes messages of a format.
 

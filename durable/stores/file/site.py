@@ -1,4 +1,4 @@
-"""Find out about the place where a store stands: its file system, what a sync costs there, who has the store open.
+"""Find out about the place where a store stands: its file system, and what a sync costs there.
 
 Separate because none of this reads the store, and all of it must work where a store cannot even be opened.
 Leaves to `engine.doctor` the judging.
@@ -14,11 +14,7 @@ from time import perf_counter
 
 import attrs
 
-from durable.stores.file.holder import SUFFIX
-
 _COMMITS, _WARM = 25, 3
-_MOST_BYTES = 512
-_READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _ESCAPES = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}
 # By the names that Linux gives them. On these, locks and shared memory do not hold between machines, or not at all.
 _OF_NETWORKS = frozenset(
@@ -43,21 +39,6 @@ class FileSystem:
     def is_memory(self) -> bool:
         """Whether it is gone with the machine's memory."""
         return self.kind in _OF_MEMORY
-
-
-@attrs.frozen
-class Holder:
-    """A holder is the process that a store's lock names.
-
-    Attributes:
-        pid, host, began_at: as texts, as the lock's file has them; "" where it has none.
-        is_alive: whether the process holds the lock now; None if the system does not tell.
-    """
-
-    pid: str
-    host: str
-    began_at: str
-    is_alive: bool | None
 
 
 def file_system_of(folder: str) -> FileSystem:
@@ -102,32 +83,3 @@ def _commit(connection: sqlite3.Connection) -> float:
     began = perf_counter()
     connection.execute("INSERT INTO rows VALUES (?)", ("x" * 200,))
     return perf_counter() - began
-
-
-def holder_of(path: str) -> Holder | None:
-    """Return who has the store at a real path open to write, or has not closed it; None if nobody.
-
-    The lock is not touched: whoever opens the store at this moment must not be refused for it.
-    """
-    try:
-        file = os.open(f"{path}{SUFFIX}", _READ)
-    except OSError:
-        return None
-    try:
-        text = os.read(file, _MOST_BYTES)
-        inode = os.fstat(file).st_ino
-    except OSError:
-        return None
-    finally:
-        os.close(file)
-    pid, host, began_at, *_ = [*text.decode("utf-8", "replace").splitlines(), "", "", ""]
-    return Holder(pid, host, began_at, _is_locked(inode)) if pid else None
-
-
-def _is_locked(inode: int) -> bool | None:
-    try:
-        with open("/proc/locks", "rb") as locks:
-            fields = [line.split() for line in locks]
-        return any(one[1] == b"FLOCK" and int(one[5].rpartition(b":")[2]) == inode for one in fields)
-    except (OSError, ValueError, IndexError):
-        return None

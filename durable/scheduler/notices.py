@@ -24,7 +24,7 @@ from durable.events import Event, Json, Listener, missed
 from durable.functions import Registry, policy_of
 from durable.journal import Cancelled, EventHeld, EventSkipped, Journal, Ledger, Record, RunClosed, State, Window
 from durable.stores import RationedLog, Store
-from durable.timers import Clock, after, on_a_line
+from durable.timers import Clock, after, on_a_line, written
 from durable.views import span
 
 _MESSAGE = 1_000  # characters
@@ -202,7 +202,7 @@ class Notices:
             "for that long%s",
             function,
             limit.limit,
-            limit.period,
+            written(limit.period),
             on_a_line(key),
             f", as were {before:,} before" if before else "",
         )

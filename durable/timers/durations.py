@@ -67,6 +67,21 @@ def _parsed(text: str, what: str) -> timedelta:
     return _bounded(total / 1e6, text, what)
 
 
+def written(span: timedelta) -> str:
+    """Return a span as people write a duration, such as "1h30m"; `duration` reads it back.
+
+    A span with parts below a millisecond, or below zero, is spelled in seconds.
+    """
+    left, parts = span // timedelta(microseconds=1), list[str]()
+    if left <= 0 or left % _UNITS["ms"]:
+        return f"{span.total_seconds():g}s"
+    for unit, size in _UNITS.items():
+        if unit != "w" and left >= size:
+            count, left = divmod(left, size)
+            parts.append(f"{count}{unit}")
+    return "".join(parts)
+
+
 def _bounded(seconds: float, written: object, what: str) -> timedelta:
     try:
         return timedelta(seconds=seconds)

@@ -81,7 +81,7 @@ async def test_start_and_invoke_are_told() -> None:
 
     async with Lab([called, parent]) as lab:
         await opened(lab, "ann", "ann")
-        with pytest.raises(RateLimitedError, match=r'at most 2 in 1:00:00 for the key "ann".*can open at 2030-01-01'):
+        with pytest.raises(RateLimitedError, match=r'at most 2 in 1h for the key "ann".*can open at 2030-01-01'):
             await lab.engine.start(called, {"user": "ann"})
         with pytest.raises(RateLimitedError):
             await lab.engine.invoke(called, {"user": "ann"}, id="mine")
@@ -178,6 +178,6 @@ async def test_drops_are_counted_and_told_once_a_window(caplog: pytest.LogCaptur
             await lab.advance("1h")
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(told) == 3 and all(
-        "opened no run of function 'called': its rate_limit is 2 in 1:00:00" in one for one in told
+        "opened no run of function 'called': its rate_limit is 2 in 1h" in one for one in told
     )
     assert "as were 2 before" not in told[0] and "as were 2 before" in told[1] and "as were 2 before" in told[2]

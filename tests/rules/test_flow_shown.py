@@ -26,7 +26,7 @@ async def test_a_queued_run_shows_its_limit_its_place_and_when_there_is_room() -
         await lab.start(throttled, {"user": "bob"})
         runs = [await lab.start(throttled, {"user": "ann"}) for _ in range(3)]
         infos = [await run.info() for run in runs]
-        queue = "throttle 1 starts in 1:00:00 of function 'throttled', key \"ann\""
+        queue = "throttle 1 starts in 1h of function 'throttled', key \"ann\""
         at = START + timedelta(hours=1)
         assert [info.waiting_for for info in infos] == [
             {},

@@ -18,7 +18,7 @@ from durable.journal.rules.flow.gather import Occasion
 from durable.journal.rules.flow.keys import key_of, priority_of
 from durable.journal.rules.flow.options import Sole, Window
 from durable.journal.rules.state import State
-from durable.timers import after
+from durable.timers import after, written
 
 
 def _ignore(function: str, key: Json, limit: Window) -> None:
@@ -29,8 +29,8 @@ def limit_reached(function: str, key: Json, limit: Window, until: datetime) -> s
     """Return the message for a run that does not open because of a rate limit."""
     of_key = "" if limit.key is None else f" for the key {key}"
     return (
-        f"function {function!r} opens at most {limit.limit:,} in {limit.period}{of_key}, by its rate_limit: the "
-        f"next run can open at {until:%Y-%m-%d %H:%M:%S} UTC"
+        f"function {function!r} opens at most {limit.limit:,} in {written(limit.period)}{of_key}, by its rate_limit: "
+        f"the next run can open at {until:%Y-%m-%d %H:%M:%S} UTC"
     )
 
 

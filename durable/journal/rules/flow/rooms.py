@@ -17,7 +17,7 @@ from durable.journal.rules.flow.keys import NO_KEY, key_of
 from durable.journal.rules.flow.options import Counts, Flow, Window
 from durable.journal.rules.flow.queue import Room
 from durable.journal.rules.flow.rates import Windows
-from durable.timers import after
+from durable.timers import after, written
 
 _COUNTED: dict[Counts, CountedAs] = {"runs": "start", "steps": "try"}
 
@@ -111,7 +111,8 @@ class PeriodRoom:
     def __str__(self) -> str:
         """Return the limit in words."""
         limit, what = self._window, "starts" if self.counted_as == "start" else "tries"
-        return f"throttle {limit.limit} {what} in {limit.period} of function {self.function!r}{_of_key(self.key)}"
+        bound = f"throttle {limit.limit} {what} in {written(limit.period)}"
+        return f"{bound} of function {self.function!r}{_of_key(self.key)}"
 
     def counted(self, now: datetime) -> Counted:
         """Return the record of one more that has come."""

@@ -16,7 +16,7 @@ import attrs
 
 from durable.engine.messages import read_sent
 from durable.errors import StoreCorruptError, StoreError
-from durable.journal import folded, read
+from durable.journal import RunOpened, folded, read
 from durable.stores import (
     Entry,
     FileReader,
@@ -52,8 +52,8 @@ class Checkup:
 
     Attributes:
         path: the store's file.
-        runs: how many runs were read, those included that only the runtime knows of.
-        entries: how many of their entries are undamaged, and how many facts of no single run.
+        runs: how many runs there are.
+        entries: how many entries are undamaged, those included that belong to no run.
         waiting: how many messages wait in the inbox; None if that cannot be read.
         damages: what is wrong; empty if all is well.
     """
@@ -83,6 +83,12 @@ class Checkup:
         return attrs.asdict(self)
 
 
+def _is_run(found: Surveyed) -> bool:
+    # Facts that hold until another replaces them are kept as runs, too, and are none to a user.
+    is_opened = any(entry.kind == RunOpened.__name__ for entry in found.entries)
+    return is_opened or bool(found.run and found.damages)
+
+
 async def check(path: str | os.PathLike[str]) -> Checkup:
     """Read every row of a store, and return what is damaged.
 
@@ -102,7 +108,7 @@ async def check(path: str | os.PathLike[str]) -> Checkup:
         damages = [Damage(None, f"{found}: restore a copy") for found in await file.ask(survey_pages)]
         runs = entries = 0
         async for found in _surveyed(file):
-            runs += found.run != "" and bool(found.entries or found.damages)
+            runs += _is_run(found)
             entries += len(found.entries)
             damages += [Damage(found.run, one) for one in _damages(found)]
     except StoreError as error:

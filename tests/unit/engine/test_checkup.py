@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,15 @@ async def test_a_whole_store_is_whole_also_beside_its_engine(path: Path) -> None
         assert (await checking).is_whole
         assert (await check(path)).is_whole
     assert json.loads(json.dumps(found.to_dict()))["damages"] == []
+
+
+async def test_what_is_kept_as_a_run_and_is_none_is_not_counted(path: Path) -> None:
+    await durable.Sender(path).cancel("w0")
+    async with durable.Engine([worker], store=path) as engine:
+        await engine.settled()
+        await engine.pause(worker)
+        await engine.send("begun", {}, ts=datetime(2100, 1, 1, tzinfo=UTC))
+    assert (await check(path)).runs == 4
 
 
 @pytest.mark.parametrize(

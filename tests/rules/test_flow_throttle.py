@@ -83,6 +83,25 @@ async def test_a_burst_is_filled_up_again_as_time_passes() -> None:
     assert [minute for _, minute in found] == [0, 0, 25, 25, 35]
 
 
+@pytest.mark.parametrize("opened_again", [(30,), (30, 65), (30, 45, 89)])
+async def test_a_lowered_limit_with_a_burst_holds_nobody_longer_than_a_period(opened_again: tuple[int, ...]) -> None:
+    labs: list[Lab] = []
+    store = DictStore()
+    async with Lab([throttled(labs, Throttle(4, "1h", burst=2))], store=store) as lab:
+        labs[:] = [lab]
+        for n in range(5):
+            await lab.send("call", {"n": n})
+        await lab.advance("30m")
+        assert STARTED == [(0, 0), (1, 0), (2, 15), (3, 30)]
+    for minute, until in zip(opened_again, (*opened_again[1:], 90), strict=True):
+        lowered = throttled(labs, Throttle(1, "1h", burst=2))
+        async with Lab([lowered], store=store, start=START + timedelta(minutes=minute)) as lab:
+            labs[:] = [lab]
+            assert STARTED == []
+            await lab.advance(timedelta(minutes=until - minute))
+    assert STARTED == [(4, 90)]
+
+
 async def test_keys_do_not_wait_for_each_other_and_null_is_a_key() -> None:
     labs: list[Lab] = []
     async with Lab([throttled(labs, Throttle(1, "1h", key="event.data.user"))]) as lab:

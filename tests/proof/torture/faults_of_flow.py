@@ -53,8 +53,8 @@ OF_FLOW = [
     Fault(
         "let a burst fill up at once",
         "journal/rules/flow/rates.py",
-        "found = max(found, after(instant, step * number))",
-        "found = max(found, after(instant, step))",
+        "after(instant, min(step * number, window.period))",
+        "after(instant, min(step, window.period))",
         STARTS,
     ),
     Fault(

@@ -80,5 +80,6 @@ class Windows:
         if window.burst is not None:  # one more for each step of time: since any instant at most so many, and the burst
             step = window.period / window.limit
             for number, instant in enumerate(islice(reversed(instants), window.burst - 1, None), 1):
-                found = max(found, after(instant, step * number))
+                # Not beyond the period, as after a limit was lowered: a restart forgets what no longer counts.
+                found = max(found, after(instant, min(step * number, window.period)))
         return found

@@ -34,6 +34,7 @@ from durable.journal import (
     enclose,
     encode,
     finished,
+    first_now_of,
     forked,
     invoked,
     output_too_large,
@@ -122,9 +123,18 @@ def begun(
     if wanted.data is not None:
         text = invoked(opened.function, wanted.data, limits).text
         event = RecordedEvent(event.name, text, event.id, event.ts, event.v)
-    singleton = sole_key(opened.function, event)
     cause = list(
-        forked(opened, ends, run, now, before=wanted.before, event=event, replaced=replaced, singleton=singleton)
+        forked(
+            opened,
+            ends,
+            run,
+            now,
+            before=wanted.before,
+            event=event,
+            replaced=replaced,
+            singleton=sole_key(opened.function, event),
+            first_now=first_now_of(records),
+        )
     )
     _check_size(cause, run, limits)
     return cause

@@ -200,8 +200,9 @@ class Context:
     def now(self) -> datetime:
         """Return the time of the last outcome that the function received.
 
-        Before the first outcome it is the time at which the run was opened; in a fork, at which the run that it was
-        forked from was. The datetime is aware, in UTC. It never goes back, and is the same on replay.
+        Before the first outcome it is the time at which the run was opened, or at which it had its turn, if its
+        function bounds when its runs start; in a fork, that of the run that it was forked from. The datetime is aware,
+        in UTC. It never goes back, and is the same on replay.
         """
         return self._execution.now
 

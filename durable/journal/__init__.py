@@ -77,7 +77,7 @@ from durable.journal.rules.flow.keys import key_text
 from durable.journal.rules.flow.options import Batching, Counts, Debouncing, Flow, Slots, Sole, Window
 from durable.journal.rules.flow.queue import Queue, Room
 from durable.journal.rules.flow.rooms import PauseRoom, PeriodRoom, Rooms, SlotRoom
-from durable.journal.rules.forking import finished, forked
+from durable.journal.rules.forking import finished, first_now_of, forked
 from durable.journal.rules.ledger import Ledger, StepFacts
 from durable.journal.rules.limits import Limits, output_too_large, run_too_large, too_many_steps
 from durable.journal.rules.misuse import is_failed_call, misplaced, misuse
@@ -211,6 +211,7 @@ __all__ = [
     "ends_in",
     "ends_of",
     "finished",
+    "first_now_of",
     "folded",
     "forked",
     "held_in",

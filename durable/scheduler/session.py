@@ -83,7 +83,7 @@ class Session:
         self._cancelled: set[asyncio.Task[Any]] | None = None
         self.parts = parts
         self.ledger = ledger
-        self.now = ledger.opened_at if ledger.fork is None else ledger.fork.now
+        self.now = (ledger.admitted_at or ledger.opened_at) if ledger.fork is None else ledger.fork.now
         self.refused = self.is_stopped = self.tells_start = self.did_more = False
         self._told: tuple[str, ...] = ()
         self.fault: DriftError | LimitError | None = None

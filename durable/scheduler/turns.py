@@ -36,11 +36,18 @@ class Turn:
     def end(self, thread: Call[Any] | None = None, task: asyncio.Task[Any] | None = None) -> None:
         """Give back what is held, at once or when the thread or the task has ended."""
         if thread is not None and thread.running:
-            thread.over = self._end
+            self._turnstile.lingering += 1
+            thread.over = self._end_late
         elif task is not None and not task.done():
-            task.add_done_callback(lambda _: self._end())
+            self._turnstile.lingering += 1
+            task.add_done_callback(lambda _: self._end_late())
         else:
             self._end()
+
+    def _end_late(self) -> None:
+        self._turnstile.lingering -= 1
+        self._end()
+        self._turnstile.changed()
 
     def _end(self) -> None:
         self._turnstile.leave(self, self.rooms)

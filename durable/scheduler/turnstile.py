@@ -33,11 +33,12 @@ class Turnstile(Generic[K]):
         self._rooms = Rooms(self._state.windows, self._state.bus.complain)
         self._look = LookDue(self.admit)
         self._is_looking = self._is_admitting = self._is_stopped = False
+        self.lingering = 0  # who has left, but still holds something until a thread or a task has ended
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody can be let in without time, or before another leaves."""
-        return not self._is_looking
+        """Whether nobody can be let in without time, or before another leaves who has not begun to."""
+        return not self._is_looking and not (self.lingering and len(self._queue))
 
     def is_held_back(self, who: K) -> bool:
         """Return whether somebody still waits."""
@@ -70,6 +71,10 @@ class Turnstile(Generic[K]):
         """Let in those for whom a room is free that nobody has left."""
         self._queue.freed(room)
         self.admit()
+
+    def changed(self) -> None:
+        """Wake those that wait until nothing moves any more."""
+        self._parts.changes.set()
 
     def stop(self) -> None:
         """Let nobody in any more."""

@@ -211,6 +211,26 @@ async def test_a_start_is_durable_before_the_function_is_called(tmp_path: Path) 
     assert seen == [(1, 1), (2, 2), (3, 3)]
 
 
+async def test_the_time_of_a_run_begins_with_its_start_and_is_the_same_on_replay_and_in_a_fork() -> None:
+    seen: list[tuple[str, float, float]] = []
+
+    @durable.function(throttle=Throttle(1, "1h"))
+    async def function(ctx: Context) -> None:
+        first = (ctx.now() - START) / timedelta(minutes=1)
+        await ctx.step.sleep("s", "5m")
+        seen.append((ctx.run_id, first, (ctx.now() - START) / timedelta(minutes=1)))
+
+    async with Lab([function]) as lab:
+        await lab.start(function, id="a")
+        await lab.start(function, id="b")
+        await lab.advance("61m")
+        await lab.crash()
+        await lab.advance("4m")
+        await lab.engine.fork("b", id="c")
+        await lab.advance("2h")
+    assert seen == [("a", 0, 5), ("b", 60, 65), ("c", 60, 65)]
+
+
 async def test_a_function_that_is_gone_leaves_its_runs_queued_and_they_go_on_when_it_is_back() -> None:
     labs: list[Lab] = []
     function, mapping = throttled(labs, Throttle(1, "1h")), dict[str, Any]()

@@ -32,6 +32,7 @@ from durable.journal.records import (
     Fork,
     Ok,
     Record,
+    RunAdmitted,
     RunOpened,
     RunRetried,
     StepClosed,
@@ -69,6 +70,18 @@ def _stays(end: StepClosed, retried: RunRetried) -> bool:
     return isinstance(end.outcome, Ok) if retried.reopened else not isinstance(end.outcome, Cancelled)
 
 
+def first_now_of(records: Sequence[Record]) -> datetime:
+    """Return the time that a run was told before its first outcome: of its start, if that is a record."""
+    opened, *later = records
+    assert isinstance(opened, RunOpened)
+    for record in later:
+        if isinstance(record, RunAdmitted):
+            return record.at
+        if isinstance(record, StepOpened | StepRetried | StepClosed):
+            break
+    return opened.at
+
+
 def forked(
     opened: RunOpened,
     ends: Mapping[str, StepClosed],
@@ -79,13 +92,15 @@ def forked(
     event: RecordedEvent,
     replaced: Mapping[str, Ok],
     singleton: Json | None,
+    first_now: datetime,
 ) -> Iterator[Record]:
     """Open a run with what another had finished; `opened` is that one's opening, `ends` is from `finished`.
 
-    `singleton` is the key that it takes. It has the other events of a batch, but nothing was held for it.
-    `replaced` are outcomes in place of those that are recorded. Without `before`, steps that failed begin anew.
+    `first_now` is the time that the other was told before its first outcome. `singleton` is the key that it takes. It
+    has the other events of a batch, but nothing was held for it. `replaced` are outcomes in place of those that are
+    recorded. Without `before`, steps that failed begin anew.
     """
-    origin = opened.fork or Fork(opened.run, None, (), opened.run, opened.at)
+    origin = opened.fork or Fork(opened.run, None, (), opened.run, first_now)
     fork = Fork(opened.run, before, tuple(replaced), origin.seed, origin.now)
     is_same = event.text == recorded_event(opened.event).text
     kept = _kept(ends.values(), replaced, keeps_errors=before is not None, is_same=is_same)

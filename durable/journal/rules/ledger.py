@@ -105,6 +105,7 @@ class Ledger:
         latest: the time of the latest record.
         fork: what the run was forked from, or None.
         is_admitted: whether the run has had its turn, if its function bounds its runs.
+        admitted_at: when it first had its turn, before any of its steps; None if it had none by then.
         rested: the number of the last record that says that the run rests in one wait; later ones end the rest.
         parent: the run and the step that invoked this one, or None.
         singleton, group, others, priority: as of `RunOpened`; of the others a parked run knows only `other_ids`.
@@ -138,6 +139,7 @@ class Ledger:
     rested: int = 0
     parent: Place | None = None
     is_admitted: bool = False
+    admitted_at: datetime | None = None
     is_whole: bool = True
     fork: Fork | None = None
     singleton: Json | None = None
@@ -207,6 +209,8 @@ class Ledger:
                 self.deaths, self.alone, self.resumed_at = record.deaths, record.alone, record.at
             case RunAdmitted():
                 self.is_admitted = True
+                if self.admitted_at is None and not self.steps:
+                    self.admitted_at = record.at
             case RunStarted():
                 self.started_at = record.at
             case RunRested():

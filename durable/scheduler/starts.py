@@ -42,6 +42,7 @@ class Starts:
         self._state = parts.decisions.state
         self._begin = begin
         self.rooms_of: dict[str, tuple[Room, ...]] = {}
+        self._below: dict[str, dict[str, None]] = {}  # invoked runs that wait for a slot, by each run above them
         self.turnstile: Turnstile[str] = Turnstile(parts, "runs", self._let_in)
 
     def holds_back(self, run: str) -> bool:
@@ -73,6 +74,7 @@ class Starts:
 
     def ended(self, run: str) -> None:
         """Let a run that has ended wait no more, and give back what it holds."""
+        self._waits_below(run, False)
         self.turnstile.leave(run, self.rooms_of.pop(run))
         self.turnstile.admit()
 
@@ -80,6 +82,7 @@ class Starts:
         """Let the runs of a function wait for what its new definition asks."""
         for run in [run for run in self._state.unfinished() if run.function == declaration.id]:
             waits = self.holds_back(run.run)
+            self._waits_below(run.run, False)
             if (rooms := self.rooms_of.pop(run.run, None)) is not None:
                 self.turnstile.leave(run.run, rooms)
             if waits and isinstance(run, Ledger):
@@ -117,7 +120,21 @@ class Starts:
         left = tuple([room for room in rooms if not self._shares(ledger, room)])
         if left:
             self.turnstile.join(ledger.run, order_of(ledger), left)
+        if ledger.parent is not None:
+            self._waits_below(ledger.run, any(isinstance(room, SlotRoom) for room in left))
         return bool(left)
+
+    def _waits_below(self, run: str, waits: bool) -> None:
+        """Note whether an invoked run waits for a slot, which it shares once a run above it holds one."""
+        above = parent_run(run)
+        while above:
+            below = self._below.setdefault(above, {})
+            below.pop(run, None)
+            if waits:
+                below[run] = None
+            elif not below:
+                del self._below[above]
+            above = parent_run(above)
 
     def _shares(self, run: Ledger | ParkedRun, room: Room) -> bool:
         """Share the slot of a run above, if one holds it: else the two would wait for each other."""
@@ -148,6 +165,12 @@ class Starts:
     def _let_in(self, run: str, now: datetime) -> None:
         self._parts.journal.post_all(self._admission(run, now))
         self._begin(run)
+        self._waits_below(run, False)
+        for one in list(self._below.get(run, ())):  # opened again with it (R32), or still queued then
+            if self.holds_back(one):
+                self.turnstile.leave(one, self.rooms_of.pop(one))
+                if not self._joins(self._state.ledgers[one]):
+                    self._let_in(one, now)
 
     def _admission(self, run: str, now: datetime) -> Iterator[Record]:
         for room in self.rooms_of[run]:

@@ -106,6 +106,44 @@ async def test_parent_and_child_share_a_slot_side_by_side_through_whatever_invok
             assert (await lab.engine.info(second.id)).status == "completed"
 
 
+@pytest.mark.parametrize("crashes", [False, True])
+async def test_a_family_that_is_opened_again_and_waits_shares_one_slot(crashes: bool) -> None:
+    key = Concurrency(1, key='"tree"', scope="engine", counts="runs")
+    is_broken = True
+
+    def work() -> None:
+        if is_broken:
+            raise durable.NonRetriableError("broken")
+
+    @durable.function(concurrency=key)
+    async def leaf(ctx: Context) -> None:
+        await ctx.step.run("work", work)
+
+    @durable.function()
+    async def middle(ctx: Context) -> None:
+        await ctx.step.invoke("leaf", function=leaf)
+
+    @durable.function(concurrency=key)
+    async def root(ctx: Context) -> None:
+        await asyncio.gather(ctx.step.invoke("middle", function=middle), ctx.step.invoke("leaf", function=leaf))
+
+    other = sleeper(key, id="other")
+    async with Lab([leaf, middle, root, other]) as lab:
+        run = await lab.start(root)
+        assert (await run.info()).status == "failed"
+        is_broken = False
+        await lab.start(other, {"n": 0})
+        await lab.engine.retry(run.id)
+        await lab.settle()
+        if crashes:
+            await lab.crash()
+        last = await lab.start(other, {"n": 1})
+        await lab.advance("1h")
+        assert (await lab.engine.info(run.id)).status == "completed"
+        await lab.advance("1h")
+        assert (await lab.engine.info(last.id)).status == "completed"
+
+
 async def test_a_family_holds_its_slot_until_all_of_it_has_ended() -> None:
     @durable.function(concurrency=Concurrency(1, key='"tree"', scope="engine", counts="runs"))
     async def child(ctx: Context) -> None:

@@ -107,6 +107,20 @@ OF_FLOW = [
         RUNS,
     ),
     Fault(
+        "let a child that is opened again wait for its parent's slot",
+        "scheduler/starts.py",
+        "            if self.holds_back(one):\n",
+        "            if False:\n",
+        RUNS,
+    ),
+    Fault(
+        "let the pace of a lowered limit reach back beyond its period",
+        "journal/rules/flow/rates.py",
+        "after(instant, min(step * number, window.period))",
+        "after(instant, step * number)",
+        STARTS,
+    ),
+    Fault(
         "free a family's slot with its first end",
         "journal/rules/flow/rooms.py",
         "        if not held.count[holder]:\n",

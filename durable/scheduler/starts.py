@@ -119,7 +119,9 @@ class Starts:
         self.rooms_of[ledger.run] = rooms
         left = tuple([room for room in rooms if not self._shares(ledger, room)])
         if left:
-            self.turnstile.join(ledger.run, order_of(ledger), left)
+            shared = self.turnstile.join(ledger.run, order_of(ledger), left)
+            if len(left) == len(rooms):
+                self.rooms_of[ledger.run] = shared
         if ledger.parent is not None:
             self._waits_below(ledger.run, any(isinstance(room, SlotRoom) for room in left))
         return bool(left)
@@ -182,4 +184,4 @@ class Starts:
 def order_of(ledger: Ledger) -> tuple[float, float]:
     """Return the place of a run among those that wait: see `queue.Order`."""
     opened = ledger.opened_at.timestamp()
-    return opened - ledger.priority, opened
+    return (opened - ledger.priority if ledger.priority else opened), opened

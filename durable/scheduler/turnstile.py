@@ -55,9 +55,9 @@ class Turnstile(Generic[K]):
             return ()
         return self._rooms.of(function, declaration.flow, event, self._counts)
 
-    def join(self, who: K, order: tuple[float, float], rooms: tuple[Room, ...]) -> None:
-        """Let somebody wait; `admit` lets them in."""
-        self._queue.join(who, order, rooms)
+    def join(self, who: K, order: tuple[float, float], rooms: tuple[Room, ...]) -> tuple[Room, ...]:
+        """Let somebody wait; `admit` lets them in. It returns the rooms, as all who wait for them share them."""
+        return self._queue.join(who, order, rooms)
 
     def leave(self, who: K, rooms: tuple[Room, ...]) -> None:
         """Let somebody wait no more, or give back what they hold; `admit` lets others in."""

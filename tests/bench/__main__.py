@@ -5,7 +5,7 @@
 Separate because the rows only measure.
 Leaves to the reader the judging: the command never fails.
 
-With `--more` it runs the rows beside the table, each beside its limit and its goal: stops, timers, memory of waits.
+With `--more` it runs the rows beside the table, each beside its limit and its goal: stops, timers, queues, memory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import platform
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.bench import peers, processes, steps, stops, table, ticks, timers
+from tests.bench import peers, processes, queue, steps, stops, table, ticks, timers
 from tests.bench.figures import Figure, Size
 from tests.proof.crashes import ROOT
 
@@ -39,6 +39,7 @@ ROWS: dict[str, Callable[[Size], Awaitable[list[Figure]]]] = {
     "crowds": stops.crowds,
     "timers": timers.timers,
     "ticks": ticks.ticks,
+    "queue": queue.queue,
 }
 
 

@@ -78,7 +78,7 @@ async def ended(ctx: durable.Context) -> None:
     """End at once."""
 
 
-class _Nowhere:
+class Nowhere:
     """A store that keeps nothing, so that what grows is the engine."""
 
     immediate = True
@@ -161,7 +161,7 @@ def _weighing(
 ) -> Callable[[str, int], Coroutine[Any, Any, None]]:
     async def weigh(_store: str, count: int) -> None:
         before = _resident()
-        engine = durable.Engine([function], store=_Nowhere(), resident=resident)
+        engine = durable.Engine([function], store=Nowhere(), resident=resident)
         await engine.open()
         await _open_runs(engine, count, 200)  # so that few live before they are parked
         _report(bytes=(_resident() - before) / count)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from tests.bench import queue
+from tests.bench.figures import Size
 from tests.bench.soak import Minute, verdicts
 from tests.bench.table import ROWS, Row, measured, put_into, table
 from tests.proof.crashes import ROOT
@@ -61,3 +64,8 @@ def test_what_grows_under_constant_load_is_told() -> None:
     assert [one.split(",")[0] for one in flat] == ["memory: flat", "wal: flat", "step: flat"]
     grown = verdicts([*first, *calm, *calm[:1], Minute(60e6, 9e6, 0.004)])
     assert grown == ["memory: GROWS, 47.7 -> 57.2 MB", "wal: GROWS, 3.8 -> 8.6 MB", "step: GROWS, 2.0 -> 4.0 ms"]
+
+
+def test_a_key_with_one_run_waits_for_one_slot_beside_a_crowd() -> None:
+    _, _, wait = asyncio.run(queue.queue(Size(rounds=1, scale=0.01)))
+    assert wait.ratio is not None and 0.9 < wait.ratio <= 1.0

@@ -93,6 +93,10 @@ class StepFacts:
         self.wait = ForChild(self.wait.child) if isinstance(self.wait, ForChild) else None
 
 
+# Of all runs without an outcome, as those are that wait in a queue; it stays empty.
+_NO_TURNS: dict[int, list[str]] = {}
+
+
 @attrs.define(eq=False, repr=False)
 class Ledger:
     """A ledger is the fold of one run's records.
@@ -118,7 +122,7 @@ class Ledger:
     event: Event
     opened_at: datetime
     steps: dict[str, StepFacts] = attrs.field(factory=dict)
-    turns: dict[int, list[str]] = attrs.field(factory=dict)
+    turns: dict[int, list[str]] = _NO_TURNS
     open_turn: int = 1
     delivered: int | None = None
     size: int = 0
@@ -259,6 +263,8 @@ class Ledger:
         self.deaths, self.alone = 0, False
 
     def _join(self, turn: int, key: str) -> None:
+        if not self.turns:
+            self.turns = {}
         self.turns.setdefault(turn, []).append(key)
         self.open_turn = max(self.open_turn, turn)
         if self.delivered is not None and self.open_turn == self.delivered + 1:

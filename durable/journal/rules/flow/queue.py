@@ -57,12 +57,17 @@ class Gate(Generic[K]):
 class Line(Generic[K]):
     """A line is those who wait for the same gates, the first first."""
 
-    __slots__ = ("gates", "waiting", "waits_at")
+    __slots__ = ("gates", "rooms", "waiting", "waits_at")
 
     def __init__(self, gates: tuple[Gate[K], ...]) -> None:
         self.gates = gates
-        self.waiting: list[tuple[Order, K]] = []
+        self.rooms = tuple([gate.room for gate in gates])
+        self.waiting: list[Place[K]] = []
         self.waits_at: Gate[K] | None = None  # None: it is to be looked at
+
+
+Place = tuple[Order, K, Line[K]]
+"""Who waits where; places compare by their orders, of which no two are equal."""
 
 
 class Queue(Generic[K]):
@@ -71,7 +76,7 @@ class Queue(Generic[K]):
     def __init__(self) -> None:
         self._gates: dict[Room, Gate[K]] = {}
         self._lines: dict[tuple[Gate[K], ...], Line[K]] = {}
-        self._places: dict[K, tuple[Order, Line[K]]] = {}
+        self._places: dict[K, Place[K]] = {}
         self._ready: list[tuple[Order, Line[K]]] = []
         self._open: list[Gate[K]] = []
         self._timed: list[tuple[datetime, int, Gate[K]]] = []
@@ -84,17 +89,20 @@ class Queue(Generic[K]):
     def __contains__(self, who: K) -> bool:
         return who in self._places
 
-    def join(self, who: K, order: tuple[float, float], rooms: tuple[Room, ...]) -> None:
-        """Let somebody wait for rooms; those of equal order come in the order of joining."""
+    def join(self, who: K, order: tuple[float, float], rooms: tuple[Room, ...]) -> tuple[Room, ...]:
+        """Let somebody wait for rooms; those of equal order come in the order of joining.
+
+        It returns these rooms as all who wait for them have them, so that none of many keeps rooms of its own.
+        """
         gates = tuple([self._gates.get(room) or self._gates.setdefault(room, Gate(room)) for room in rooms])
         line = self._lines.get(gates) or self._lined(gates)
         self._number += 1
         self._changes += 1
-        whole = (*order, self._number)
-        self._places[who] = whole, line
-        heappush(line.waiting, (whole, who))
-        if line.waiting[0][1] == who:
+        place = self._places[who] = (*order, self._number), who, line
+        heappush(line.waiting, place)
+        if line.waiting[0] is place:
             self._expose(line)
+        return line.rooms
 
     def leave(self, who: K) -> None:
         """Let somebody wait no more."""
@@ -102,7 +110,7 @@ class Queue(Generic[K]):
         if place is None:
             return
         self._changes += 1
-        line, was_first = place[1], place[1].waiting[0][1] == who
+        line, was_first = place[2], place[2].waiting[0] is place
         self._drop_gone(line)
         if was_first and line.waiting:
             self._expose(line)
@@ -136,14 +144,14 @@ class Queue(Generic[K]):
         place = self._places.get(who)
         if place is None:
             return None
-        order, line = place
+        order, _, line = place
         gate = line.waits_at or line.gates[0]
         return gate.room, bisect_left(self._ranking(gate), order) + 1
 
     def _ranking(self, gate: Gate[K]) -> list[Order]:
         """Return the orders of all who wait for a gate; one look serves many who ask one after the other."""
         if self._ranked is None or self._ranked[0] != self._changes or self._ranked[1] is not gate:
-            orders = sorted([order for order, line in self._places.values() if gate in line.gates])
+            orders = sorted([order for order, _, line in self._places.values() if gate in line.gates])
             self._ranked = self._changes, gate, orders
         return self._ranked[2]
 
@@ -199,7 +207,7 @@ class Queue(Generic[K]):
             heappush(self._timed, (free, self._number, gate))
 
     def _served(self, line: Line[K]) -> K:
-        _, who = heappop(line.waiting)
+        who = heappop(line.waiting)[1]
         del self._places[who]
         self._changes += 1
         for gate in line.gates:
@@ -210,7 +218,7 @@ class Queue(Generic[K]):
         return who
 
     def _drop_gone(self, line: Line[K]) -> None:
-        while line.waiting and self._places.get(line.waiting[0][1], (None,))[0] != line.waiting[0][0]:
+        while line.waiting and self._places.get(line.waiting[0][1]) is not line.waiting[0]:
             heappop(line.waiting)
         if not line.waiting:
             del self._lines[line.gates]

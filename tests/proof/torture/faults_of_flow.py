@@ -137,8 +137,8 @@ OF_FLOW = [
     Fault(
         "evaluate a priority as seconds of lateness",
         "scheduler/starts.py",
-        "return opened - ledger.priority, opened",
-        "return opened + ledger.priority, opened",
+        "(opened - ledger.priority if",
+        "(opened + ledger.priority if",
         RUNS,
     ),
     Fault(

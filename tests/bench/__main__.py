@@ -19,7 +19,7 @@ import platform
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.bench import peers, processes, queue, steps, stops, table, ticks, timers
+from tests.bench import peers, processes, queued, steps, stops, table, ticks, timers
 from tests.bench.figures import Figure, Size
 from tests.proof.crashes import ROOT
 
@@ -39,7 +39,7 @@ ROWS: dict[str, Callable[[Size], Awaitable[list[Figure]]]] = {
     "crowds": stops.crowds,
     "timers": timers.timers,
     "ticks": ticks.ticks,
-    "queue": queue.queue,
+    "queue": queued.queued,
 }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import queue
+from tests.bench import queued
 from tests.bench.figures import Size
 from tests.bench.soak import Minute, verdicts
 from tests.bench.table import ROWS, Row, measured, put_into, table
@@ -67,5 +67,5 @@ def test_what_grows_under_constant_load_is_told() -> None:
 
 
 def test_a_key_with_one_run_waits_for_one_slot_beside_a_crowd() -> None:
-    _, _, wait = asyncio.run(queue.queue(Size(rounds=1, scale=0.01)))
+    _, _, wait = asyncio.run(queued.queued(Size(rounds=1, scale=0.01)))
     assert wait.ratio is not None and 0.9 < wait.ratio <= 1.0

@@ -32,12 +32,12 @@ async def throttled(ctx: Context) -> None:
     """Do nothing, once a minute for each key."""
 
 
-async def queue(size: Size) -> list[Figure]:
+async def queued(size: Size) -> list[Figure]:
     """1,000 and 100,000 queued runs of 1,000 keys, and a key with one run beside a key with 10,000."""
     return [await _starts(size), await _weight(size), await _fairness(size)]
 
 
-async def _queued(engine: Engine, keys: int, count: int) -> None:
+async def _send(engine: Engine, keys: int, count: int) -> None:
     for first in range(0, count, keys):
         numbers = range(min(keys, count - first))
         await asyncio.gather(*[engine.send("bench/throttled", {"key": number}) for number in numbers])
@@ -49,7 +49,7 @@ async def _full(clock: VirtualClock, keys: int, store: durable.Store | None = No
     engine = Engine([throttled], clock=clock, store=store)
     await engine.open()
     try:
-        await _queued(engine, keys, keys)
+        await _send(engine, keys, keys)
         await _left(engine, 0)
         yield engine
     finally:
@@ -65,7 +65,7 @@ async def _left(engine: Engine, count: int) -> None:
 async def _start(keys: int, count: int) -> float:
     clock = VirtualClock(_START)
     async with _full(clock, keys) as engine:
-        await _queued(engine, keys, count)
+        await _send(engine, keys, count)
         gc.collect()
         began = time.process_time()
         clock.advance("1m")
@@ -93,7 +93,7 @@ async def _weight(size: Size) -> Figure:
         gc.collect()
         tracemalloc.start()
         try:
-            await _queued(engine, keys, count)
+            await _send(engine, keys, count)
             gc.collect()
             weight = tracemalloc.get_traced_memory()[0] / count
         finally:

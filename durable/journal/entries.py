@@ -73,6 +73,8 @@ class Entries:
                 return entry_of(record.run, "RunOpened", write(record), row)
             case RunClosed():
                 return self._of_ending(record)
+            case TicksPassed() | TicksReplaced():
+                return _of_schedules(record)
             case EventSent():
                 return self._of_event(record)
             case EventHeld() | EventUnheld() | GroupClosed() | EventSkipped():

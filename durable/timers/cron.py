@@ -14,6 +14,7 @@ hour, since it steps by whole ones.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from copy import copy
 from datetime import UTC, datetime, timedelta
@@ -109,6 +110,7 @@ class CronTicks:
         self._rule = rule
         self._zone = zone
         self._is_plain = zone.key == "UTC"
+        self._minutes = sorted(rule.minutes)
         self._is_by_minutes = rule.seconds == {0}
         self._find: Callable[[datetime], datetime | None] = self._daily if is_daily else self._by_the_clock
         self._last: tuple[datetime | None, datetime | None] = (None, None)  # the last answer: most are asked for again
@@ -131,10 +133,11 @@ class CronTicks:
 
     def _in_the_hour(self, when: datetime) -> datetime | None:
         """Return the next tick if it is in the same hour, as nearly always if there are several; in UTC."""
-        rule, minute = self._rule, when.minute
+        rule = self._rule
         if self._is_by_minutes and when.hour in rule.hours and when.month in rule.months and rule.match_day(when):
-            later = [one for one in rule.minutes if one > minute]
-            return when.replace(minute=min(later), second=0, microsecond=0) if later else None
+            later = bisect_right(self._minutes, when.minute)
+            if later < len(self._minutes):
+                return when.replace(minute=self._minutes[later], second=0, microsecond=0)
         return None
 
     def _local(self, after: datetime) -> Iterator[datetime]:

@@ -218,7 +218,8 @@ class Slots(Generic[Key]):
         """Forget every deadline."""
         self._count = 0
         self._chunks.clear()
-        self._levels = [{} for _ in _SHIFTS]
+        for _, _, slots in self._coarsest_first:
+            slots.clear()
         self._coarsest_first = []
         self._places.clear()
         self._filled.clear()
@@ -229,6 +230,8 @@ class Slots(Generic[Key]):
         Return that, how many were moved, and whether more has to be looked at. If not, `earliest` is known.
         """
         self._hand = _microseconds(now)
+        if self._count == 1 and most and (alone := self._alone(now)):
+            return alone, 0, False
         due: list[Due[Key]] = []
         moved, looks = 0, _LOOKS
         while looks := self._shed(looks):
@@ -246,6 +249,17 @@ class Slots(Generic[Key]):
             else:
                 due += self._picked(slot, now, most - len(due))
         return due, moved, True
+
+    def _alone(self, now: datetime) -> list[Due[Key]]:
+        """Take out the only timer if it is due and easily found: there is nothing to sort."""
+        if len(self._places) > 1 or len(self._chunks.parts) > 1:
+            return []
+        ((key, chunk),) = self._chunks.parts[0].items()
+        when = chunk[key]
+        if when > now:
+            return []
+        self.clear()
+        return [(key, when)]
 
     def is_due(self, now: datetime) -> bool:
         """Say whether `take` has anything to do."""

@@ -46,6 +46,7 @@ from durable.journal.records import (
 from durable.journal.rules.ledger import Ledger, StepFacts
 from durable.journal.rules.parked import ParkedRun
 from durable.journal.rules.state import State
+from durable.journal.schedule_records import TicksPassed, TicksReplaced
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -55,6 +56,7 @@ _LEDGER_NAMES = [field.name for field in attrs.fields(Ledger) if field.name not 
 _STEP_NAMES = [field.name for field in attrs.fields(StepFacts)]
 # The record of a step changes these fields of its run's ledger, and the step and its turn.
 _COUNTS = ("count", "latest", "deaths", "alone", "size", "open_turn")
+_ENDS = (RunClosed, RunRetried)  # of one call of the function: they change its steps, too
 _of_ledger, _counts_of, _of_facts = attrgetter(*_LEDGER_NAMES), attrgetter(*_COUNTS), attrgetter(*_STEP_NAMES)
 
 
@@ -65,6 +67,8 @@ def retraction(state: State, record: Record) -> PutBack:
             return _of_step(state, record)
         case RunOpened() | RunClosed() | RunRetried() | RunRested() | RunResumed() | RunStarted() | RunAdmitted():
             return _of_run(state, record)
+        case TicksPassed() | TicksReplaced():
+            return state.standing.retraction(record)
         case EventSent():
             id, given = record.id, ("", record.event.id or "")
             return _all(_entry(state.scheduled, id), _entry(state.coming, given[1]), _entry(state.seen, given))
@@ -129,20 +133,18 @@ def _of_parked_step(state: State, run: str, parked: ParkedRun | None, record: Re
 def _of_run(
     state: State, record: RunOpened | RunClosed | RunRetried | RunRested | RunResumed | RunStarted | RunAdmitted
 ) -> PutBack:
-    run = record.run
+    run, kind = record.run, type(record)
     running, parked, ended = state.ledgers.get(run), state.parked.get(run), state.ended.get(run)
     ledger = running or ended
     known = None if ledger is None else _of_ledger(ledger)
     found = () if parked is None else _found(state, (run, parked.key), parked.wait)
-    if ledger is not None and isinstance(record, RunClosed | RunRetried):
-        found += _of_steps(state, ledger, every=isinstance(record, RunRetried))
-    of = parked if ledger is None else ledger
-    if isinstance(record, RunOpened | RunClosed | RunRetried):
-        key = record.singleton if isinstance(record, RunOpened) else of.singleton if of else None
-        if key is not None:
-            function = record.function if isinstance(record, RunOpened) else of.function if of else ""
-            found += (_entry(state.singletons.runs, (function, key)),)
-    declaration = state.functions.get(record.function if isinstance(record, RunOpened) else of.function if of else "")
+    if ledger is not None and kind in _ENDS:
+        found += _of_steps(state, ledger, every=kind is RunRetried)
+    of = record if type(record) is RunOpened else parked if ledger is None else ledger
+    function, key = ("", None) if of is None else (of.function, of.singleton)
+    if key is not None and (kind is RunOpened or kind in _ENDS):
+        found += (_entry(state.singletons.runs, (function, key)),)
+    declaration = state.functions.get(function)
     if declaration is not None and declaration.cancels:
         places = [cancel_place(run, number) for number in range(len(declaration.cancels))]
         found += tuple([partial(state.bus.put, place, state.bus.at(place)) for place in places])

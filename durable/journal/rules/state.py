@@ -48,6 +48,7 @@ from durable.journal.rules.flow.singleton import Singletons
 from durable.journal.rules.ledger import Ledger
 from durable.journal.rules.parked import ParkedRun, rest_of
 from durable.journal.rules.schedules.standing import Standing
+from durable.journal.schedule_records import TicksPassed, TicksReplaced
 from durable.timers import after
 
 KEPT = timedelta(hours=24)
@@ -247,6 +248,8 @@ class State:
                 self._listen(ledger, record.key, record.wait)
             case RunRested():
                 self._fold_rest(record)
+            case TicksPassed() | TicksReplaced():
+                self.standing.fold(record)
             case RunAdmitted() | RunResumed() | RunStarted() | StepRetried():
                 self._open(record.run).fold(record)
             case _:

@@ -183,6 +183,25 @@ def test_a_clock_that_stops_at_each_deadline_has_the_room_of_one_turn() -> None:
     assert told.order == [(key, START + key * SECOND) for key in range(500)]
 
 
+def test_timers_that_follow_one_another_alone_have_the_room_of_one_turn() -> None:
+    """R17: each is set when the one before it is told, so there is never more than one."""
+    told = Told()
+    order: list[int] = []
+
+    def go_on(due: list[tuple[int, datetime]]) -> None:
+        for key, when in due:
+            order.append(key)
+            told.timers.set(key + 1, when + SECOND)
+
+    told.timers.on_due = go_on
+    told.timers.set(0, START)
+    told.clock.advance(1_000)
+    assert order == [*range(AT_ONCE)]
+    told.turn()
+    told.clock.advance(0)
+    assert order == [*range(2 * AT_ONCE)]
+
+
 def test_what_is_dropped_before_its_turn_is_not_told() -> None:
     told = Told()
     for key in range(AT_ONCE + 2):

@@ -151,6 +151,8 @@ class _Look:
         """Choose among the other ticks that are due, one by one."""
         due = self.passed
         while len(self.chosen) < AT_ONCE and (tick := self._rule.ticks.after(self.passed)) is not None:
+            if tick > self._now:  # none is due before its own time
+                return
             due = max(due, self._table.due(self._rule, tick))
             if due > self._now:
                 return

@@ -23,7 +23,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -31,9 +31,9 @@ from typing import Any
 import attrs
 
 import durable
-from durable.journal import Record, pause_fact, read, scheduled_run
+from durable.journal import Record, pause_fact, read, schedule_fact, scheduled_run
 from durable.journal.records import EventSent, RunClosed, RunOpened, RunRetried
-from durable.journal.schedule_records import FunctionPaused, FunctionResumed
+from durable.journal.schedule_records import FunctionPaused, FunctionResumed, ScheduleEnded, ScheduleMade
 from durable.stores.file.store import FileReader
 from durable.stores.store import RunQuery
 from tests.proof.crashes import ENVIRONMENT, ROOT
@@ -42,6 +42,7 @@ from tests.proof.crashes.senders import made, waiting
 NEVER = datetime(2100, 1, 1, tzinfo=UTC)
 ORIGIN = "origin"
 SENDERS = 2
+HOUR = timedelta(hours=1)
 MOST_RUNS = 1_000_000
 PATIENCE = 120.0  # seconds in which an engine must have taken all that is left
 _QUIET = logging.Logger("steering", logging.CRITICAL)
@@ -69,14 +70,21 @@ async def hears(ctx: durable.Context) -> int:
     return await ctx.step.run("one", lambda: 1)
 
 
-FUNCTIONS = [waits, fails, hears]
+@durable.function(durable.TriggerEvery("1h", missed="skip"))
+async def ticks(ctx: durable.Context) -> None:
+    """Be opened for ticks of long ago."""
+
+
+FUNCTIONS = [waits, fails, hears, ticks]
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+FILLED = "cron/ticks/"
 
 # The children.
 
 
 async def serve(store: str) -> None:
     """Have the store open until killed."""
-    async with durable.Engine(FUNCTIONS, store=store):
+    async with durable.Engine(FUNCTIONS, store=store, logger=_QUIET):
         print("open", flush=True)
         await asyncio.Event().wait()
 
@@ -90,6 +98,8 @@ class Voice:
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._name = name
         self._numbers = itertools.count()
+        life, _, place = name.removeprefix("s").partition("-")
+        self._first = LONG_AGO + (int(life) * SENDERS + int(place)) * 1_000 * HOUR  # nobody else fills in these
 
     async def speak(self) -> None:
         """Steer until killed."""
@@ -106,6 +116,11 @@ class Voice:
             await self.says("start", "", self._sender.start(hears))
             await self.says("pause", waiting, self._sender.pause(waiting))  # nobody has a function of that id
             await self.says("resume", waiting, self._sender.resume(waiting))
+            await self.says("plan", waiting, self._sender.schedule(ticks, "@yearly", id=waiting))
+            await self.says("drop", waiting, self._sender.unschedule(waiting))
+            tick = self._first + number * HOUR
+            filled = f"{FILLED}{tick:%Y-%m-%dT%H:%M:%SZ}"
+            await self.says("fill", filled, self._sender.backfill(ticks, tick, tick + HOUR))
             while not await self._has_failed(failing):
                 await asyncio.sleep(0.01)
             await self.says("retry", failing, self._sender.retry(failing))
@@ -212,6 +227,7 @@ async def _judged(store: Path, log: Path) -> Counter[str]:
         runs = {row.id: await _records(reader, row.id) for row in await reader.find(RunQuery(limit=MOST_RUNS))}
         facts = [scheduled_run(id) for id in _told(asked, "schedule")]
         facts += [pause_fact(one.about) for one in asked if one.verb == "pause"]
+        facts += [schedule_fact(one.about) for one in asked if one.verb == "plan"]
         others = [one for fact in facts for one in await _records(reader, fact)]
     done = _done(runs, others)
     for verb, times in done.items():
@@ -236,8 +252,11 @@ def _done(runs: dict[str, list[Record]], others: list[Record]) -> dict[str, Coun
     """Return how often each verb was done, by what it was about."""
     openings = {run: [one for one in records if isinstance(one, RunOpened)] for run, records in runs.items()}
     forks = Counter({run: len(found) for run, found in openings.items() if found[0].fork is not None})
-    heard = Counter({run: len(found) for run, found in openings.items() if "/" in run})
-    starts = Counter({run: len(found) for run, found in openings.items() if not {run} & {*forks, *heard, ORIGIN}})
+    filled = Counter({run: len(found) for run, found in openings.items() if run.startswith(FILLED)})
+    heard = Counter({run: len(found) for run, found in openings.items() if "/" in run and run not in filled})
+    starts = Counter(
+        {run: len(found) for run, found in openings.items() if not {run} & {*forks, *heard, *filled, ORIGIN}}
+    )
     every = [one for records in runs.values() for one in records]
     return {
         "start": starts,
@@ -248,6 +267,9 @@ def _done(runs: dict[str, list[Record]], others: list[Record]) -> dict[str, Coun
         "unsend": Counter(one.id for one in others if isinstance(one, EventSent) and one.withdrawn),
         "pause": Counter(one.function for one in others if isinstance(one, FunctionPaused)),
         "resume": Counter(one.function for one in others if isinstance(one, FunctionResumed)),
+        "plan": Counter(one.id for one in others if isinstance(one, ScheduleMade)),
+        "drop": Counter(one.id for one in others if isinstance(one, ScheduleEnded)),
+        "fill": Counter({run: count for run, count in filled.items() if run < f"{FILLED}2020"}),
     }
 
 

@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TypeVar
 from durable.engine.command.output import complain
 from durable.engine.command.verb import WRONG_USE, Verb
 from durable.events import checked_text
-from durable.timers import duration, shown
+from durable.timers import aware, duration, shown
 
 T = TypeVar("T")
 
@@ -73,6 +73,7 @@ def named(what: str) -> Callable[[str], str]:
     return read_by(lambda text: checked_text(text, what))
 
 
+@read_by
 def span(text: str) -> timedelta:
     """Read a duration, in seconds if it has no unit."""
     return duration(float(text) if _NUMBER.fullmatch(text) else text)
@@ -84,20 +85,29 @@ def instant(text: str) -> datetime:
         when = datetime.fromisoformat(text)
     except ValueError as error:
         raise ArgumentTypeError(f"{shown(text)} is no instant, which is written 2030-01-01T12:00") from error
-    return when.replace(tzinfo=when.tzinfo or UTC).astimezone(UTC)
+    return aware(when.replace(tzinfo=when.tzinfo or UTC))
 
 
 def past(text: str) -> datetime:
     """Read an instant, or a duration for so long ago."""
     try:
         return datetime.now(UTC) - span(text)
-    except (ValueError, OverflowError):
+    except (ArgumentTypeError, OverflowError):
         return instant(text)
+
+
+def add_nothing(_parser: ArgumentParser) -> None:
+    """Add no argument: the verb takes the store alone."""
 
 
 def add_run(parser: ArgumentParser) -> None:
     """Add the argument for a run's id."""
     parser.add_argument("run", metavar="RUN", type=named("run"), help="the run's id")
+
+
+def add_function(parser: ArgumentParser) -> None:
+    """Add the argument for a function's id."""
+    parser.add_argument("function", metavar="FUNCTION", type=named("function"), help="the id of a function")
 
 
 def add_data(parser: ArgumentParser, default: str) -> None:

@@ -7,15 +7,12 @@ Leaves to `checkup` the reading of the store, to `doctor` the measuring of its p
 from __future__ import annotations
 
 import os
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 
 from durable.engine.checkup import check
+from durable.engine.command.arguments import add_nothing
 from durable.engine.command.verb import DONE, NO_STORE, Answer, Verb
 from durable.engine.doctor import Examination, examine
-
-
-def _add_nothing(_parser: ArgumentParser) -> None:
-    """Take no argument but the store."""
 
 
 async def _check(options: Namespace) -> Answer:
@@ -33,6 +30,6 @@ def _status(found: Examination) -> int:
 
 
 VERBS = (
-    Verb("check", "read every row of a store, and say what is damaged", _add_nothing, _check),
-    Verb("doctor", "say what a commit costs at a store's place, and what is wrong there", _add_nothing, _doctor),
+    Verb("check", "read every row of a store, and say what is damaged", add_nothing, _check),
+    Verb("doctor", "say what a commit costs at a store's place, and what is wrong there", add_nothing, _doctor),
 )

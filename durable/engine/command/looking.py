@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from datetime import UTC, datetime
-from typing import get_args
 
-from durable.engine.command.arguments import add_run, named, past, read_by, span
+from durable.engine.command.arguments import add_run, named, past, span
 from durable.engine.command.output import json_of
 from durable.engine.command.verb import NOTHING, Answer, Verb
 from durable.engine.reader import Reader
 from durable.errors import RunCancelled, RunFailed
-from durable.journal import RunStatus
+from durable.journal import STATUSES
 from durable.stores import write_lines
 from durable.views import table_of
 
 
 def _add_filters(parser: ArgumentParser) -> None:
-    parser.add_argument("--status", choices=get_args(RunStatus))
+    parser.add_argument("--status", choices=STATUSES)
     parser.add_argument("--function", type=named("function"), help="the id of a function")
     parser.add_argument("--event", type=named("event"), help="the name of an event")
     parser.add_argument("--event-id", type=named("event id"), help="what send printed, or the event's own id")
@@ -58,7 +57,7 @@ async def _why(options: Namespace) -> Answer:
 def _add_result(parser: ArgumentParser) -> None:
     add_run(parser)
     told = "wait so long for the run's end, such as 30s; by default without limit, 0 looks once"
-    parser.add_argument("--timeout", type=read_by(span), help=told)
+    parser.add_argument("--timeout", type=span, help=told)
 
 
 async def _result(options: Namespace) -> Answer:

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from durable.engine.command.arguments import add_data, instant, named, parsed, span
+from durable.engine.command.arguments import add_data, add_function, add_nothing, instant, named, parsed, span
 from durable.engine.command.verb import Answer, Nothing, Verb
 from durable.engine.reader import Reader
 from durable.engine.sender import Sender
 from durable.views import Schedule
-
-
-def _add_function(parser: ArgumentParser) -> None:
-    parser.add_argument("function", metavar="FUNCTION", type=named("function"), help="the id of a function")
 
 
 async def _pause(options: Namespace) -> Answer:
@@ -32,7 +28,7 @@ async def _resume(options: Namespace) -> Answer:
 
 
 def _add_backfill(parser: ArgumentParser) -> None:
-    _add_function(parser)
+    add_function(parser)
     parser.add_argument("--after", required=True, type=instant, help="the first instant, such as 2030-01-01T12:00")
     parser.add_argument("--before", required=True, type=instant, help="the first instant that is too late")
 
@@ -43,7 +39,7 @@ async def _backfill(options: Namespace) -> Answer:
 
 
 def _add_schedule(parser: ArgumentParser) -> None:
-    _add_function(parser)
+    add_function(parser)
     told = "such as '30 9 * * MON-FRI', six fields with the second first, or '@hourly' and its like"
     parser.add_argument("cron", metavar="CRON", type=named("cron"), help=told)
     add_data(parser, "{}")
@@ -77,10 +73,6 @@ async def _unschedule(options: Namespace) -> Answer:
     return Answer("", {"id": options.id})
 
 
-def _add_nothing(parser: ArgumentParser) -> None:
-    """Take the store alone."""
-
-
 async def _schedules(options: Namespace) -> Answer:
     found = await Reader(options.store).schedules()
     return Answer("\n".join(map(_line, found)) or "there are no schedules", [one.to_dict() for one in found])
@@ -92,10 +84,10 @@ def _line(one: Schedule) -> str:
 
 
 VERBS = (
-    Verb("pause", "let no run of a function begin until it is resumed", _add_function, _pause),
-    Verb("resume", "let runs of a paused function begin again", _add_function, _resume),
+    Verb("pause", "let no run of a function begin until it is resumed", add_function, _pause),
+    Verb("resume", "let runs of a paused function begin again", add_function, _resume),
     Verb("backfill", "open a run for each tick of a function in a span that has none", _add_backfill, _backfill),
     Verb("schedule", "open runs of a function at the ticks of a cron expression", _add_schedule, _schedule),
     Verb("unschedule", "take a schedule back", _add_id, _unschedule),
-    Verb("schedules", "list the schedules, and the triggers that engines have seen", _add_nothing, _schedules, True),
+    Verb("schedules", "list the schedules, and the triggers that engines have seen", add_nothing, _schedules, True),
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from durable.engine.command.arguments import add_data, add_run, instant, named, parsed, read_by
+from durable.engine.command.arguments import add_data, add_function, add_run, instant, named, parsed, read_by
 from durable.engine.command.verb import Answer, Nothing, Verb
 from durable.engine.reader import Reader
 from durable.engine.sender import Sender
@@ -56,7 +56,7 @@ async def _unsend(options: Namespace) -> Answer:
 
 
 def _add_start(parser: ArgumentParser) -> None:
-    parser.add_argument("function", metavar="FUNCTION", type=named("function"), help="the id of a function")
+    add_function(parser)
     add_data(parser, "{}")
     parser.add_argument("--id", type=named("id"), help="the run's id: a run that has it is left as it is")
 
@@ -126,7 +126,7 @@ def _as_received(value: Any, kind: StepKind | None) -> Any:
 
 
 def _add_flush(parser: ArgumentParser) -> None:
-    parser.add_argument("function", metavar="FUNCTION", type=named("function"), help="the id of a function")
+    add_function(parser)
     parser.add_argument("--key", help="JSON: only what is held for this key; by default all")
 
 

@@ -5,22 +5,8 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-import pytest
-
 import durable
-from tests.support.commands import Command, aside, command_of, opened
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "x.db"
-    opened(path)
-    return path
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    return command_of(capsys)
+from tests.support.commands import Command, aside, opened
 
 
 def test_a_whole_store_is_whole_also_while_an_engine_has_it_open(path: Path, command: Command) -> None:

@@ -17,19 +17,7 @@ import durable
 from durable.stores import FileReader
 from tests.proof.crashes import start
 from tests.proof.crashes.senders import DIES
-from tests.support.commands import ODD, Command, aside, command_of, opened, single, waits
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "x.db"
-    opened(path)
-    return path
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    return command_of(capsys)
+from tests.support.commands import ODD, Command, aside, opened, single, waits
 
 
 def exported(command: Command, path: Path, *runs: str) -> Path:

@@ -10,19 +10,7 @@ import pytest
 
 import durable
 from tests.proof.crashes.senders import waiting
-from tests.support.commands import ODD, Command, Said, aside, command_of, filled, opened
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "x.db"
-    opened(path)
-    return path
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    return command_of(capsys)
+from tests.support.commands import ODD, Command, Said, aside, filled, opened
 
 
 async def taken(path: Path) -> None:
@@ -98,6 +86,8 @@ def test_what_the_store_shows_to_be_in_vain_is_status_1(path: Path, command: Com
         ("start waits {} --id gone", "gone"),
         ("start", "the following arguments are required: FUNCTION"),
         ("send a/b {} --ts soon", "'soon' is no instant"),
+        ("schedule naps @hourly --id a --jitter soon", "a duration cannot be 'soon'"),
+        ("backfill naps --after soon --before 2030-01-01", "'soon' is no instant"),
         ("fork waiting --set ask", "is no STEP=JSON"),
         ("fork waiting --set ask=x=y", "is no STEP=JSON"),
         ("fork waiting --data 7", "7"),

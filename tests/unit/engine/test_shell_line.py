@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from durable.engine.commands import _durable, command
+from durable.engine.shell_line import _durable, command
 from durable.engine.standing import span
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")

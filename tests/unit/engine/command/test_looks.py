@@ -11,19 +11,7 @@ import pytest
 
 import durable
 from durable.testing import replay
-from tests.support.commands import ODD, Command, aside, command_of, counts, filled, opened
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "x.db"
-    opened(path)
-    return path
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    return command_of(capsys)
+from tests.support.commands import ODD, Command, aside, counts, filled, opened
 
 
 def test_runs_lists_steps_what_is_waited_for_and_how_it_ended(path: Path, command: Command) -> None:
@@ -61,6 +49,7 @@ def test_runs_are_an_array_for_programs(path: Path, command: Command) -> None:
         (["--opened-before", "1h"], []),
         (["--opened-after", "1h", "--status", "cancelled"], ["gone"]),
         (["--opened-before", "2020-01-01T12:00+01:00"], []),
+        (["--opened-before", "0001-01-01T00:00+14:00"], []),
         (["--before", "waiting"], [ODD, "failed"]),
         (["--limit", "0"], []),
     ],

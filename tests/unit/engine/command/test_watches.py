@@ -19,22 +19,10 @@ import pytest
 import durable
 from durable.engine.command import main
 from tests.proof.crashes import ENVIRONMENT
-from tests.support.commands import Command, Said, command_of, naps, opened
+from tests.support.commands import Command, Said, naps, opened
 from tests.support.terminal import Terminal, terminal
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and pipes of POSIX")
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "x.db"
-    opened(path)
-    return path
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    return command_of(capsys)
 
 
 @contextmanager

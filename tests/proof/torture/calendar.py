@@ -8,8 +8,6 @@ Leaves to `tests/unit/timers/test_cron.py` the ticks of an expression: here they
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import random
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -20,6 +18,7 @@ import attrs
 import durable
 from durable import Context, DictStore, Function, TriggerCron, TriggerEvery
 from durable.testing import Lab
+from tests.proof.torture.stories import live_many
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -182,30 +181,10 @@ def _run(tick: datetime) -> str:
     return f"cron/job/{tick:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def lived(seed: int) -> None:
-    """Live one story.
-
-    Raises:
-        AssertionError: the runs are not those of the model; its notes tell the story.
-    """
-    story = Story(seed)
-    try:
-        asyncio.run(story.live())
-    except AssertionError as error:
-        error.add_note("\n".join((f"story {seed}:", *story.told)))
-        raise
-
-
-def main() -> None:
-    """Live random stories of ticks, pauses, deaths and clocks."""
-    parser = argparse.ArgumentParser(prog="python -m tests.proof.torture.calendar", description=main.__doc__)
-    parser.add_argument("--stories", type=int, default=1_000)
-    parser.add_argument("--first", type=int, default=0, help="the number of the first story")
-    asked = parser.parse_args()
-    for number in range(asked.first, asked.first + asked.stories):
-        lived(number)
-    print(f"{asked.stories} stories: the runs of all ticks are those of the model")
-
-
 if __name__ == "__main__":
-    main()
+    live_many(
+        Story,
+        "calendar",
+        what="Live random stories of ticks, pauses, deaths and clocks.",
+        proven="the runs of all ticks are those of the model",
+    )

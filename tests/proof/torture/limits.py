@@ -9,8 +9,6 @@ what was written later is gone, as if it had never happened.
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import logging
 import random
 from datetime import UTC, datetime, timedelta
@@ -21,6 +19,7 @@ from durable import Concurrency, Context, DictStore, Function, Priority, RateLim
 from durable.journal.codec.write import read
 from durable.testing.clock import VirtualClock
 from tests.proof.torture.counting import Book, Limits, Most, Slots, key_of
+from tests.proof.torture.stories import live_many
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -226,31 +225,11 @@ class Story:
         raise AssertionError("the runs come to no end")
 
 
-def lived(seed: int) -> None:
-    """Live one story.
-
-    Raises:
-        AssertionError: a limit, an order or a start is not as in the model; its notes tell the story.
-    """
-    story = Story(seed)
-    try:
-        asyncio.run(story.live())
-    except AssertionError as error:
-        error.add_note("\n".join((f"story {seed}:", *story.told)))
-        raise
-
-
-def main() -> None:
-    """Live random stories of functions whose openings, starts and runs are bounded."""
-    parser = argparse.ArgumentParser(prog="python -m tests.proof.torture.limits", description=main.__doc__)
-    parser.add_argument("--stories", type=int, default=1_000)
-    parser.add_argument("--first", type=int, default=0, help="the number of the first story")
-    asked = parser.parse_args()
-    logging.disable()  # of the failures and the drops that are meant
-    for number in range(asked.first, asked.first + asked.stories):
-        lived(number)
-    print(f"{asked.stories} stories: all openings and starts are within their limits, and in their order")
-
-
 if __name__ == "__main__":
-    main()
+    logging.disable()  # of the failures and the drops that are meant
+    live_many(
+        Story,
+        "limits",
+        what="Live random stories of functions whose openings, starts and runs are bounded.",
+        proven="all openings and starts are within their limits, and in their order",
+    )

@@ -16,6 +16,7 @@ from durable.errors import CodecError
 from durable.events import Event, can_be_kept, checked_choice, checked_name, checked_text, is_str, plain
 from durable.functions import Function, checked_rule
 from durable.journal import (
+    STATUSES,
     Ledger,
     Limits,
     ParkedRun,
@@ -29,9 +30,8 @@ from durable.journal import (
     key_text,
 )
 from durable.stores import RunQuery
-from durable.timers import shown
+from durable.timers import aware, shown
 
-STATUSES = ("queued", "running", "waiting", "completed", "failed", "cancelled")
 _LIKE_A_LINK = re.compile(r"~[0-9]+\Z")
 
 
@@ -231,6 +231,15 @@ def has_same_data(one: Event, other: Event) -> bool:
 def _in_order(event: Event) -> str:
     # Compare regardless of the order of keys, as dicts do, but as text, since True == 1 in Python.
     return json.dumps(json.loads(enclose(event.data)), sort_keys=True)
+
+
+def checked_backfill(after: datetime, before: datetime) -> tuple[datetime, datetime]:
+    """Return the checked span of a backfill.
+
+    Raises:
+        TypeError, ValueError: not an aware datetime.
+    """
+    return aware(after, what="after of a backfill"), aware(before, what="before of a backfill")
 
 
 _OF_A_TICK = ("cron", "tz", "scheduled_at", "fired_at")

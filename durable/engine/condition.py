@@ -18,12 +18,11 @@ from datetime import timedelta
 from durable.engine.opened import Opened
 from durable.engine.runtime import Runtime
 from durable.errors import StoreError
-from durable.journal import RunStatus
+from durable.journal import STATUSES, RunStatus
 from durable.stores import FileStore, Room
 from durable.timers import on_a_line
 from durable.views import Health
 
-STATUSES: tuple[RunStatus, ...] = ("queued", "running", "waiting", "completed", "failed", "cancelled")
 LATEST = timedelta(seconds=30)  # R17: a deadline may be as late as this if the machine was suspended
 LEAST_FREE = 64 << 20  # bytes beside the store
 PATIENCE = 1.0  # seconds for a commit that is under way

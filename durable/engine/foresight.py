@@ -20,11 +20,11 @@ from durable.events import Event, Json
 from durable.journal import (
     HELD,
     FunctionPaused,
+    Group,
     Limits,
     ends_in,
     folded,
     held_in,
-    holds,
     pause_fact,
     read,
     schedule_fact,
@@ -92,7 +92,7 @@ def of_unsend(event: str) -> Look:
     def look(store: Glance) -> Found:
         entries = store.history(scheduled_run(event))
         is_coming = bool(entries) and not entries[-1].ends_run
-        return None if is_coming or any(holds(store.history(group), event) for group in store.open(HELD)) else DONE
+        return None if is_coming or any(event in group.events for group in _held(store)) else DONE
 
     return look
 
@@ -101,11 +101,15 @@ def of_flush(function: str, key: Json | None) -> Look:
     """Look whether anything is held for a function, with this key if one is given."""
 
     def look(store: Glance) -> Found:
-        entries = [entry for group in store.open(HELD) for entry in store.history(group)]
-        groups = held_in([read(entry.kind, entry.body) for entry in entries]).in_order(function)
+        groups = [group for group in _held(store) if group.function == function]
         return None if any(key in (None, group.key) for group in groups) else DONE
 
     return look
+
+
+def _held(store: Glance) -> list[Group]:
+    entries = [entry for group in store.open(HELD) for entry in store.history(group)]
+    return held_in([read(entry.kind, entry.body) for entry in entries]).in_order()
 
 
 def of_pause(function: str, *, resumes: bool) -> Look:

@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from durable.engine.arguments import checked_function, checked_schedule
+from durable.engine.arguments import checked_backfill, checked_function, checked_schedule
 from durable.engine.foresight import Look, nothing, of_pause, of_unschedule
 from durable.engine.messages import SentBackfill, SentPause, SentResume, SentSchedule, SentUnschedule, Steering
 from durable.events import checked_name
 from durable.functions import Function
 from durable.journal import Limits, Missed, decode, pause_fact, schedule_fact
-from durable.timers import Clock, Duration, aware
+from durable.timers import Clock, Duration
 
 
 class Asking(Protocol):
@@ -68,8 +68,8 @@ async def backfill(sender: Asking, function: Function[Any] | str, after: datetim
         RuntimeError, StoreError: as for `send`.
     """
     name = checked_function(function, "backfill")
-    begin, end = aware(after, what="after of a backfill"), aware(before, what="before of a backfill")
-    await sender._ask("backfill", None, nothing, SentBackfill(sender._clock.now(), name, begin, end))
+    asked = SentBackfill(sender._clock.now(), name, *checked_backfill(after, before))
+    await sender._ask("backfill", None, nothing, asked)
 
 
 async def schedule(

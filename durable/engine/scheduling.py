@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from durable.engine.arguments import checked_schedule
+from durable.engine.arguments import checked_backfill, checked_schedule
 from durable.engine.opened import Opened, asked, inside
 from durable.engine.run import Run
 from durable.events import checked_name
 from durable.functions import Function
 from durable.journal import Missed, decode
-from durable.timers import Duration, aware
+from durable.timers import Duration
 from durable.views import Schedule
 
 _INSTEAD = "a step whose handler calls it"
@@ -71,8 +71,7 @@ async def backfill(engine: Opened, function: Function[Any] | str, after: datetim
     """
     runtime = asked(engine, "backfill", _INSTEAD)
     name = engine._registry.found(function, "backfill")
-    begin, end = aware(after, what="after of a backfill"), aware(before, what="before of a backfill")
-    runs = await runtime.calendar.backfill(name, begin, end)
+    runs = await runtime.calendar.backfill(name, *checked_backfill(after, before))
     await runtime.journal.synced()
     return [Run(engine, run) for run in runs]
 

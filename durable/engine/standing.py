@@ -1,7 +1,7 @@
 """Say where a script's run stands: what is done, what runs, and what is waited for.
 
 Separate because this is read from an open engine's memory, and changes and waits for nothing.
-Leaves to `live_line` the moments at which it is said, to `commands` the commands that answer.
+Leaves to `live_line` the moments at which it is said, to `shell_line` the commands that answer.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from datetime import datetime
 
 import attrs
 
-from durable.engine.commands import answer
 from durable.engine.runtime import Runtime
+from durable.engine.shell_line import answer
 from durable.functions import progress_of
 from durable.journal import ForChild, ForEvent, ForSignal, Ledger, ParkedRun, Until, Wait, without_ask
 from durable.timers import on_a_line, shown

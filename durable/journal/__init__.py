@@ -19,7 +19,7 @@ from durable.journal.codec.values import decode, encode, outline
 from durable.journal.codec.write import read, write
 from durable.journal.entries import Entries
 from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed
-from durable.journal.history import History, ends_in, ends_of, folded, holds, ledger_of
+from durable.journal.history import History, ends_in, ends_of, folded, ledger_of
 from durable.journal.ids import (
     HELD,
     PREFIX_END,
@@ -40,6 +40,7 @@ from durable.journal.ids import (
     tick_run,
 )
 from durable.journal.records import (
+    STATUSES,
     Cancelled,
     Ending,
     EngineClosed,
@@ -116,6 +117,7 @@ __all__ = [
     "KEPT",
     "PREFIX_END",
     "SCHEDULES",
+    "STATUSES",
     "TICKS",
     "WAIT_NAMES",
     "Acting",
@@ -215,7 +217,6 @@ __all__ = [
     "folded",
     "forked",
     "held_in",
-    "holds",
     "invoked",
     "is_failed_call",
     "is_fresh",

@@ -10,9 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 
 from durable.errors import StoreCorruptError
 from durable.journal.codec.write import read
-from durable.journal.gathered import EventHeld, EventUnheld, GroupClosed
 from durable.journal.records import RunClosed, RunOpened, RunRecord
-from durable.journal.rules.flow.held import HeldEvents
 from durable.journal.rules.ledger import Ledger
 from durable.journal.writer import Journal
 from durable.stores import Entry, Store
@@ -69,20 +67,6 @@ def ends_in(entries: Iterable[Entry]) -> tuple[RunOpened | None, RunClosed | Non
 async def ends_of(entries: AsyncIterator[Entry]) -> tuple[RunOpened | None, RunClosed | None]:
     """Return the ends of the entries that a store yields for one run: see `ends_in`."""
     return ends_in([entry async for entry in entries])
-
-
-def holds(entries: Iterable[Entry], event: str) -> bool:
-    """Return whether a group of held events, with these entries, holds an event; `event` is the runtime's id.
-
-    Raises:
-        StoreCorruptError: an entry cannot be read.
-    """
-    held = HeldEvents()
-    for entry in entries:
-        record = read(entry.kind, entry.body)
-        if isinstance(record, EventHeld | EventUnheld | GroupClosed):
-            held.fold(record)
-    return bool(held.of_event(event))
 
 
 class History:

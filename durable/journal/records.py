@@ -11,7 +11,7 @@ the object. So it cannot be changed afterwards, and the function receives the sa
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal, get_args
 
 import attrs
 
@@ -21,7 +21,7 @@ from durable.journal.gathered import EventSkipped, Gathered
 from durable.journal.schedule_records import ScheduleRecord
 
 RunStatus = Literal["queued", "running", "waiting", "completed", "failed", "cancelled"]
-
+STATUSES: Final[tuple[RunStatus, ...]] = get_args(RunStatus)
 
 Ending = Literal["completed", "failed", "cancelled"]
 

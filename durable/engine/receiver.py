@@ -85,7 +85,7 @@ class Receiver:
 
     async def _ask_journal(self, messages: Sequence[Message]) -> None:
         # Every message is asked about until the inbox was once empty: messages that the last process refused may stand
-        # before those that it took.
+        # before those that it took. So it is where a copy may stand in the place of an inbox that was damaged.
         for message in messages:
             async for _ in self._store.history(message_run(message.id)):
                 self._posted.add(message.id)
@@ -154,7 +154,7 @@ class Receiver:
 
     def _look_again(self) -> None:
         if self._inbox is not None and not self._closing:
-            if (stamp := _stamp(self._inbox)) is not None and stamp != self._seen_empty:
+            if self._complaint or ((stamp := _stamp(self._inbox)) is not None and stamp != self._seen_empty):
                 self._rung.set()
             self._look_later()
 
@@ -172,7 +172,7 @@ class Receiver:
             if not found:
                 is_sure = stamp is not None and now - stamp[0] / 1e9 > _COARSE.total_seconds()
                 self._seen_empty = stamp if is_sure else None
-                self._is_level = True
+                self._is_level = stamp is not None
                 return
             if not self._is_level:
                 await self._ask_journal(found)
@@ -207,7 +207,7 @@ class Receiver:
 
     def _complain(self, error: StoreError) -> None:
         if self._parts.journal.failure is None and str(error) != self._complaint:
-            self._complaint = str(error)
+            self._complaint, self._is_level = str(error), False
             self._parts.logger.error("nothing is taken from the inbox, what was sent stays there: %s", error)
 
     async def _look(self, inbox: Inbox) -> list[Message]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
@@ -37,6 +38,10 @@ async def worker(ctx: durable.Context) -> None:
             raise OSError("it fails")
         case "sleeps":
             await ctx.step.sleep("day", "1d")
+
+
+def damage(inbox: str) -> None:
+    Path(inbox).write_bytes(b"no inbox" * 1_000)
 
 
 def bytes_of(path: Path) -> int:
@@ -148,6 +153,50 @@ async def test_messages_that_cannot_be_taken_are_told_of(tmp_path: Path) -> None
     Inbox(str(path)).put([Message("01", "SentLater", "{}")])
     async with opened(store=path) as engine:
         assert (await engine.health()).status == "1 message cannot be taken and stays in the inbox: the log says why"
+
+
+async def until(says: str, engine: durable.Engine) -> None:
+    """Wait until the engine's status has these words in it."""
+    while says not in (status := (await engine.health()).status):
+        assert status == "ok"
+        await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("mended", ["taken away", "put back"])
+async def test_an_inbox_that_cannot_be_read_is_told_of_until_it_can_be(tmp_path: Path, mended: str) -> None:
+    path, clock = tmp_path / "x.db", VirtualClock(datetime.now(UTC) + timedelta(days=1))
+    inbox = f"{path}.inbox"
+    async with opened(store=path, clock=clock) as engine:
+        damage(inbox)
+        clock.advance("30s")
+        await until("nothing is taken from the inbox: ", engine)
+        assert inbox in (await engine.health()).status
+        os.remove(inbox)
+        if mended == "put back":
+            await durable.Sender(path).start(worker, {"end": "sleeps"}, id="sent")
+        clock.advance("30s")
+        while (health := await engine.health()).runs["waiting"] < (mended == "put back") or not health.is_ok:
+            await asyncio.sleep(0.001)
+
+
+async def test_old_runs_that_cannot_be_forgotten_are_told_of_until_they_can_be() -> None:
+    class Keeps(durable.DictStore):
+        why: str | None = "attempt to write a readonly database"
+
+        async def prune(self, ended_before: datetime) -> int:
+            if self.why is not None:
+                raise durable.StoreError(self.why)
+            return await super().prune(ended_before)
+
+    store, clock = Keeps(), VirtualClock(NOON)
+    async with opened(store=store, clock=clock, retention="30d") as engine:
+        await until(f"what has ended long ago is not forgotten: {store.why}", engine)
+        await engine.start(worker, {"end": "sleeps"})  # it hinders nothing else
+        await engine.settled()
+        store.why = None
+        clock.advance("1h")
+        while not (await engine.health()).is_ok:
+            await asyncio.sleep(0)
 
 
 async def test_runs_without_their_function_are_queued_and_told_of_until_it_is_there() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,42 +20,28 @@ from durable import (
     FileStore,
     LimitError,
     Limits,
-    NonRetriableError,
     RunFailed,
     StepError,
     current_step,
 )
-from durable.journal.codec.write import read
-from durable.journal.records import Record
 from durable.testing import Lab, VirtualClock
 from durable.testing.lab import START
-
-MakeStore = Callable[[Path], Any]
-STORES: list[MakeStore] = [lambda _: DictStore(), lambda path: FileStore(path / "x.db", durability="none")]
-on_each_store = pytest.mark.parametrize("store", STORES, ids=["dict", "file"])
-
-calls: list[str] = []
+from tests.support.forked import (
+    MakeStore,
+    broken,
+    calls,
+    crashing_or_not,
+    forget,
+    mended,
+    on_each_store,
+    suspending,
+    work,
+)
 
 
 @pytest.fixture(autouse=True)
-def no_calls() -> None:
-    calls.clear()
-
-
-async def work(value: Any) -> Any:
-    calls.append(current_step().key)
-    return value
-
-
-async def suspending(value: Any) -> Any:
-    calls.append(current_step().key)
-    await asyncio.sleep(0)
-    return value
-
-
-async def endless() -> None:
-    calls.append(current_step().key)
-    await asyncio.Event().wait()
+def nothing_yet() -> None:
+    forget()
 
 
 @attrs.frozen
@@ -81,12 +66,8 @@ async def order(ctx: Context) -> Any:
     return paid.cents, packed, shipped, cooled
 
 
-async def records_of(engine: Engine, run: str) -> list[Record]:
-    return [read(entry.kind, entry.body) for entry in (await engine.info(run)).record]
-
-
 @on_each_store
-@pytest.mark.parametrize("crashing", [False, True])
+@crashing_or_not
 def test_a_fork_begins_with_what_was_finished_before_a_step(store: MakeStore, crashing: bool, tmp_path: Path) -> None:
     """S5: only what remains is done; the old run stays as it is."""
 
@@ -182,16 +163,6 @@ async def fragile(ctx: Context) -> Any:
     return first, caught, last, await ctx.step.run("broken", broken)
 
 
-mended: list[str] = []
-
-
-async def broken() -> str:
-    calls.append(current_step().key)
-    if current_step().key not in mended:
-        raise NonRetriableError("broken")
-    return "mended"
-
-
 def test_without_a_step_a_fork_begins_with_all_that_ended_well() -> None:
     """S5: failures begin anew; with `before` those that the code had caught by then are kept."""
 
@@ -214,11 +185,10 @@ def test_without_a_step_a_fork_begins_with_all_that_ended_well() -> None:
             assert await lab.result(run) == (1, "given", 2, "too") and calls == []
 
     asyncio.run(story())
-    mended.clear()
 
 
 @on_each_store
-@pytest.mark.parametrize("crashing", [False, True])
+@crashing_or_not
 def test_given_values_stand_in_place_of_outcomes(store: MakeStore, crashing: bool, tmp_path: Path) -> None:
     """S5: an instance comes back by its own class, live and after a crash."""
 

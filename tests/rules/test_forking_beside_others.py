@@ -9,30 +9,15 @@ from typing import Any
 import pytest
 
 import durable
-from durable import Context, Event, NonRetriableError, RunCancelled, RunFailed, Signal, Timeouts, current_step
+from durable import Context, Event, RunCancelled, RunFailed, Signal, Timeouts
 from durable.testing import Lab
 from durable.testing.lab import START
-
-calls: list[str] = []
-mended: list[str] = []
+from tests.support.forked import broken, calls, forget, mended, work
 
 
 @pytest.fixture(autouse=True)
 def nothing_yet() -> None:
-    calls.clear()
-    mended.clear()
-
-
-async def work(value: Any) -> Any:
-    calls.append(current_step().key)
-    return value
-
-
-async def broken() -> str:
-    calls.append(current_step().key)
-    if current_step().key not in mended:
-        raise NonRetriableError("broken")
-    return "mended"
+    forget()
 
 
 def test_a_closed_wait_of_a_fork_takes_nothing_from_those_that_wait_now() -> None:

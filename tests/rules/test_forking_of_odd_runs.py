@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,7 @@ import durable
 from durable import (
     Backoff,
     Context,
-    DictStore,
     Engine,
-    FileStore,
-    NonRetriableError,
     RunCancelled,
     RunFailed,
     current_step,
@@ -26,54 +22,38 @@ from durable.journal.codec.write import read
 from durable.journal.records import Cancelled, StepClosed
 from durable.testing import Lab, VirtualClock, replay
 from durable.testing.lab import START
-
-MakeStore = Callable[[Path], Any]
-STORES: list[MakeStore] = [lambda _: DictStore(), lambda path: FileStore(path / "x.db", durability="none")]
-on_each_store = pytest.mark.parametrize("store", STORES, ids=["dict", "file"])
-crashing_or_not = pytest.mark.parametrize("crashing", [False, True])
-
-calls: list[str] = []
-mended: list[str] = []
+from tests.support.forked import (
+    MakeStore,
+    broken,
+    calls,
+    crashing_or_not,
+    endless,
+    forget,
+    mended,
+    on_each_store,
+    suspending,
+)
 
 
 @pytest.fixture(autouse=True)
 def nothing_yet() -> None:
-    calls.clear()
-    mended.clear()
-
-
-async def work(value: Any) -> Any:
-    calls.append(current_step().key)
-    await asyncio.sleep(0)
-    return value
-
-
-async def endless() -> None:
-    calls.append(current_step().key)
-    await asyncio.Event().wait()
-
-
-async def broken() -> str:
-    calls.append(current_step().key)
-    if current_step().key not in mended:
-        raise NonRetriableError("broken")
-    return "mended"
+    forget()
 
 
 @durable.function
 async def racing(ctx: Context) -> Any:
     """Cancel the loser of a race, if the first step says so."""
-    way = await ctx.step.run("way", work, "cancel")
+    way = await ctx.step.run("way", suspending, "cancel")
     loser = asyncio.ensure_future(ctx.step.run("loser", endless if way == "cancel" else (lambda: "won after all")))
     wait = asyncio.ensure_future(ctx.step.wait_for_event("wait", event="never", timeout="9d"))
-    winner = await ctx.step.run("winner", work, 1)
+    winner = await ctx.step.run("winner", suspending, 1)
     if way == "cancel":
         loser.cancel()
         wait.cancel()
         lost: Any = None
     else:
         lost = await loser
-    return way, winner, lost, await ctx.step.run("last", work, 2)
+    return way, winner, lost, await ctx.step.run("last", suspending, 2)
 
 
 @on_each_store
@@ -125,7 +105,7 @@ def test_where_the_data_are_replaced_or_a_failure_is_left_out_no_cancelling_is_k
         except durable.StepError:
             way = "cancel"
         loser = asyncio.ensure_future(ctx.step.run("loser", endless if way == "cancel" else (lambda: "won after all")))
-        winner = await ctx.step.run("winner", work, 1)
+        winner = await ctx.step.run("winner", suspending, 1)
         if way == "cancel":
             loser.cancel()
             await ctx.step.sleep("gap", 1)
@@ -156,7 +136,7 @@ def test_what_a_fork_does_anew_comes_after_all_that_it_begins_with() -> None:
     async def racing_later(ctx: Context) -> list[str]:
         async def fast() -> None:
             for _ in range(3):
-                await ctx.step.run("fast", work, 1)
+                await ctx.step.run("fast", suspending, 1)
 
         tasks = [asyncio.create_task(fast()), asyncio.create_task(ctx.step.run("slow", slower))]
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -187,7 +167,7 @@ def test_a_step_begins_with_its_first_record_of_any_kind() -> None:
     async def beside(ctx: Context) -> Any:
         first = asyncio.create_task(ctx.step.run("flaky", flaky))
         await ctx.step.sleep("nap", "5s")
-        return await ctx.step.run("between", work, 1), await first
+        return await ctx.step.run("between", suspending, 1), await first
 
     async def story() -> None:
         async with Lab([beside]) as lab:
@@ -220,8 +200,8 @@ def test_the_records_of_a_fork_have_turns_without_gaps() -> None:
 
 @durable.function(retries=0)
 async def twice(ctx: Context) -> Any:
-    first = await ctx.step.run("first", work, 1)
-    beside = asyncio.ensure_future(ctx.step.run("beside", work, 2))
+    first = await ctx.step.run("first", suspending, 1)
+    beside = asyncio.ensure_future(ctx.step.run("beside", suspending, 2))
     middle = await ctx.step.run("middle", broken)
     return first, middle, await beside, await ctx.step.run("last", broken)
 
@@ -255,9 +235,9 @@ def test_a_run_that_was_opened_again_is_forked_as_it_was_at_each_step(store: Mak
 
 @durable.function
 async def slow(ctx: Context) -> Any:
-    first = await ctx.step.run("first", work, 1)
+    first = await ctx.step.run("first", suspending, 1)
     answer = await ctx.step.wait_for_signal("ask", signal=f"answer/{ctx.run_id}", timeout="30d")
-    return first, answer and answer.data, await ctx.step.run("last", work, 2)
+    return first, answer and answer.data, await ctx.step.run("last", suspending, 2)
 
 
 @on_each_store
@@ -315,11 +295,11 @@ def test_what_the_function_failed_with_is_no_part_of_a_fork(store: MakeStore, cr
     @durable.function(retries=1, backoff=Backoff("1h", jitter=0))
     async def again(ctx: Context) -> Any:
         loser = asyncio.ensure_future(ctx.step.sleep("loser", "1d"))
-        first = await ctx.step.run("first", work, ctx.attempt)
+        first = await ctx.step.run("first", suspending, ctx.attempt)
         loser.cancel()
         if ctx.attempt == 0:
             raise OSError("not yet")
-        return first, ctx.attempt, await ctx.step.run("last", work, 2)
+        return first, ctx.attempt, await ctx.step.run("last", suspending, 2)
 
     async def story() -> None:
         async with Lab([again], store=store(tmp_path)) as lab:
@@ -332,11 +312,6 @@ def test_what_the_function_failed_with_is_no_part_of_a_fork(store: MakeStore, cr
             assert await lab.result(run) == result and calls == ["last"]
 
     asyncio.run(story())
-
-
-@durable.function
-async def waiting_for_itself(ctx: Context) -> None:
-    await ctx.step.sleep("nap", "1h")
 
 
 def test_a_function_does_not_fork_runs_itself() -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import pathlib
-import pydoc
 import re
 import subprocess
 import sys
@@ -22,8 +21,6 @@ import attrs
 import pytest
 
 import durable
-from durable.engine.command.main import VERBS
-from durable.engine.command.verb import Verb
 from durable.testing import Lab, torture
 from tests.house.looking_in import a_reader, a_why
 from tests.proof.crashes import ENVIRONMENT, ROOT
@@ -372,49 +369,3 @@ def test_surroundings_are_those_of_one_block(words: str) -> None:
 def test_a_block_is_found_whether_fenced_or_indented() -> None:
     text = "a\n\n```python\nif x:\n    y\n```\n\n    pip x\n    pip y\n\nb\n"
     assert blocks(text) == [Block(3, "python", "if x:\n    y\n"), Block(8, "", "pip x\npip y\n")]
-
-
-# What stands between the blocks.
-
-
-@pytest.mark.parametrize("verb", VERBS, ids=[verb.name for verb in VERBS])
-def test_a_verb_of_the_command_line_stands_in_the_table(verb: Verb) -> None:
-    section = README.partition("\n## At a terminal\n")[2].partition("\n## ")[0]
-    [row] = re.findall(rf"^\| `{verb.name}\b[^`]*` \| (.*) \|$", section, re.MULTILINE)
-    assert row.split(" | ")[-1] not in ("", "-"), "say what --json gives"
-
-
-RULES = re.findall(r"^- \*\*(R\d+[a-z]?)\*\* ", README, re.MULTILINE)
-
-
-def cited(folder: str) -> set[str]:
-    """Return the rules that the Python files of a folder name."""
-    texts = [path.read_text(encoding="utf-8") for path in (ROOT / folder).rglob("*.py") if path != Path(__file__)]
-    return {rule for text in texts for rule in re.findall(r"\bR\d+[a-z]?\b", text)}
-
-
-def test_a_rule_that_the_library_cites_can_be_looked_up() -> None:
-    assert cited("durable") - set(RULES) == set()
-
-
-def test_a_rule_stands_once_and_is_named_by_a_test() -> None:
-    assert len(RULES) == len(set(RULES)) > 30
-    assert set(RULES) - cited("tests") == set()
-
-
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"\bdurable(?:\.[A-Za-z_]\w*)+", README))))
-def test_a_name_in_the_readme_is_there(name: str) -> None:
-    assert pydoc.locate(name) is not None
-
-
-@pytest.mark.parametrize(
-    "name", sorted(set(re.findall(r"(?<![\w/.-])(?:durable|tests|examples|\.ci)/[\w/.]*\w", README)))
-)
-def test_a_file_that_the_readme_names_is_there(name: str) -> None:
-    assert (ROOT / name).exists() or name.startswith("durable/function.")  # the runtime's own events look alike
-
-
-def test_the_index_of_examples_has_each_of_them() -> None:
-    index = re.findall(r"\]\(examples/([\w.]+)\)", README)
-    files = [path.name for path in (ROOT / "examples").iterdir() if path.suffix in (".py", ".ipynb")]
-    assert sorted(index) == sorted(files)

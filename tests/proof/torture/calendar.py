@@ -1,6 +1,7 @@
 """Live random stories of ticks, pauses, deaths and clocks, beside a model that says which runs there must be.
 
-Separate because ticks come from a calendar: the generated workflows of `workflows` have no part in them.
+Separate because ticks come from a calendar: the generated workflows of `workflows` have no part in them. What a tick
+begins is a generated workflow, too: steps one after another and side by side, some of which fail for good.
 Leaves to `tests/unit/timers/test_cron.py` the ticks of an expression: here they are minutes, hours and their multiples.
 
 `python -m tests.proof.torture.calendar` lives a thousand stories; the suite lives forty.
@@ -8,8 +9,10 @@ Leaves to `tests/unit/timers/test_cron.py` the ticks of an expression: here they
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -31,6 +34,7 @@ CRONS = {
     "0 */3 * * *": (180, 0),
 }
 POLICIES = ("last", "skip", "all")
+WAYS = ("step", "fails", "gather", "race")
 
 
 @attrs.define
@@ -94,8 +98,9 @@ class Story:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.model, self.store, self.calls = Model(), DictStore(), Counter[str]()
+        self.model, self.store, self.calls = Model(), DictStore(), Counter[tuple[str, str]]()
         self.now, self.told = START, list[str]()
+        self.workflow = [self.random.choice(WAYS) for _ in range(self.random.randint(1, 3))]
 
     def function(self) -> Function[Any]:
         names = self.random.sample(list(CRONS), self.random.randint(0, 3))
@@ -111,12 +116,25 @@ class Story:
 
         @durable.function(made, id="job")
         async def job(ctx: Context) -> None:
-            await ctx.step.run("work", self.work, ctx.run_id)
+            for way in self.workflow:
+                await self.play(ctx, way)
 
         return job
 
-    def work(self, run: str) -> None:
-        self.calls[run] += 1
+    async def play(self, ctx: Context, way: str) -> None:
+        async def work() -> None:
+            self.calls[ctx.run_id, durable.current_step().key] += 1
+            if way == "fails":
+                raise durable.NonRetriableError("for good")
+
+        if way in ("step", "fails"):
+            with suppress(durable.StepError):
+                await ctx.step.run("work", work)
+            return
+        both = [asyncio.create_task(ctx.step.run("work", work)) for _ in range(2)]  # type: ignore[arg-type]
+        if way == "race":
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.gather(*both)
 
     async def live(self, lives: int = 4) -> None:
         for life in range(lives):
@@ -174,7 +192,8 @@ class Story:
             assert set(found.values()) <= {"completed"}, "a run was forgotten"
         assert set(self.calls.values()) <= {1}, "a tick ran twice"
         done = [run for run, status in found.items() if status == "completed"]
-        assert sorted(self.calls) == sorted(done), "a tick is done that has not run"
+        steps = sum(1 if way in ("step", "fails") else 2 for way in self.workflow)
+        assert Counter(run for run, _ in self.calls) == dict.fromkeys(done, steps), "a tick is done that has not run"
 
 
 def _run(tick: datetime) -> str:

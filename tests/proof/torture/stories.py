@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
@@ -43,6 +44,7 @@ def live_many(story_of: Callable[[int], Story], name: str, *, what: str, proven:
     parser.add_argument("--stories", type=int, default=1_000)
     parser.add_argument("--first", type=int, default=0, help="the number of the first story")
     asked = parser.parse_args()
+    logging.getLogger("durable").setLevel(logging.CRITICAL)  # runs and steps fail by the hundred, as they should
     for number in range(asked.first, asked.first + asked.stories):
         lived(story_of, number)
     print(f"{asked.stories} stories: {proven}")

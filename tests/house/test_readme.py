@@ -25,7 +25,7 @@ from durable.testing import Lab, torture
 from tests.house.looking_in import a_reader, a_why
 from tests.proof.crashes import ENVIRONMENT, ROOT
 from tests.support.cells import cell
-from tests.support.sessions import engine_beside, played
+from tests.support.sessions import engine_beside, is_said, played
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ORDER = {"order_id": 7, "card": "…", "total": 12}
@@ -247,12 +247,12 @@ def a_worker(text: str, place: Path) -> None:
 
 
 def a_session(text: str, place: Path) -> None:
-    names: dict[str, Any] = {"durable": durable, "pathlib": pathlib, "__name__": "shop"}
+    names: dict[str, Any] = {"durable": durable, "pathlib": pathlib, "index": str, "__name__": "shop"}
     module = place / "shop.py"  # a file, so that a stack shows its lines
-    module.write_text(SHOP + the('no van today")\n    return'), encoding="utf-8")
+    module.write_text(SHOP + the('no van today")\n    return') + the("async def reindex("), encoding="utf-8")
     exec(compile(module.read_text(encoding="utf-8"), str(module), "exec"), names)
     if text.startswith("$"):
-        with engine_beside([names["order"]], place / "app.db"):
+        with engine_beside([names["order"], names["reindex"]], place / "app.db"):
             played(text)
 
 
@@ -369,3 +369,18 @@ def test_surroundings_are_those_of_one_block(words: str) -> None:
 def test_a_block_is_found_whether_fenced_or_indented() -> None:
     text = "a\n\n```python\nif x:\n    y\n```\n\n    pip x\n    pip y\n\nb\n"
     assert blocks(text) == [Block(3, "python", "if x:\n    y\n"), Block(8, "", "pip x\npip y\n")]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ("ok    room: 7.5 GiB free, the store takes 0.2 MiB", "BAD   room: 7.5 GiB free, the store takes 0.2 MiB: do"),
+        ("ok    file system: ext4 at /", "ok    file system: ext4"),
+        ("ok    open in: process 7 on host 'a', which began at 2026-12-01T00:50:12Z", "ok    open in: no process"),
+        ("ok    store: format 3, page_size 4096, pages 1", "note  store: format 3, page_size 4096, pages 1: it is old"),
+        ("/srv/app.db: 6 runs, 57 entries", "/srv/app.db: 7 runs, 57 entries"),
+        ("/srv/app.db: 6 runs", "/srv/copy.db: 6 runs"),
+    ],
+)
+def test_a_line_of_the_session_is_that_of_any_machine_and_no_other(wanted: str, said: str) -> None:
+    assert not is_said(wanted, said) and is_said(wanted, wanted)

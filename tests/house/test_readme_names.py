@@ -26,6 +26,12 @@ def test_a_verb_of_the_command_line_stands_in_the_table(verb: Verb) -> None:
     assert row.split(" | ")[-1] not in ("", "-"), "say what --json gives"
 
 
+@pytest.mark.parametrize("verb", VERBS, ids=[verb.name for verb in VERBS])
+def test_a_verb_of_the_command_line_is_typed_in_the_session_with_what_it_says(verb: Verb) -> None:
+    [session] = re.findall(r"^```console\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    assert re.search(rf"^\$ durable {verb.name} ", session, re.MULTILINE), "type it, and show what it says"
+
+
 RULES = re.findall(r"^- \*\*(R\d+[a-z]?)\*\* ", README, re.MULTILINE)
 
 

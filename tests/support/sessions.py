@@ -25,8 +25,8 @@ import durable
 from durable.engine.command import main
 
 CHANGING = {
-    *("cancel", "export", "flush", "fork", "import", "pause", "prune", "resume", "retry", "schedule", "send", "signal"),
-    *("start", "touch", "unschedule", "unsend"),
+    *("backfill", "cancel", "export", "flush", "fork", "import", "pause", "prune", "resume", "retry", "schedule"),
+    *("send", "signal", "start", "touch", "unschedule", "unsend"),
 }
 SECONDS = 20.0
 _FRESH = r"\b[0-9A-HJKMNP-TV-Z]{26}\b"
@@ -36,7 +36,16 @@ _ALIKE = {
     r"\|[=\- ]{32}\|": "|bar|",
     _FRESH: "ID",
     r'File "[^"]*", line \d+': "FILE",
+    r"(?m)^\S*[/\\](\w+\.db): ": r"\1: ",
     r" +": " ",
+    # What a doctor finds where nothing is bad: of the place and the machine the words, not the values.
+    r"(?m)^(?:ok|note) (file system|room|commits): ([^:\n]*)(?:: .*)?$": r"fair \1: \2",
+    r"(?m)(?<=^fair file system: )(?:the system does not tell|\S+ at \S+)$": "KIND at PLACE",
+    r"\bPython [\d.]+\S* on \w+, SQLite [\d.]+": "VERSIONS",
+    r"\b[\d,]+\.\d [GM]iB\b": "SIZE",
+    r"\b[\d,]+ a second\b": "RATE",
+    r"\bprocess \d+ on host '[^'\n]*'": "PROCESS",
+    r"\bpages \d+": "PAGES",
 }
 
 

@@ -45,4 +45,5 @@ class Health:
 
     def to_dict(self) -> dict[str, object]:
         """Return the attributes in a form that JSON can hold: instants in ISO 8601, `late_by` in seconds."""
-        return {field.name: plainly(getattr(self, field.name)) for field in attrs.fields(Health)}
+        found: dict[str, object] = plainly(self)
+        return found

@@ -14,6 +14,7 @@ import attrs
 
 from durable.journal import Record, ScheduleMade, TicksPassed, cron_function, decode
 from durable.timers import EveryTicks, Ticks, cron_ticks, duration
+from durable.views.plain import plainly
 
 EVERY = "every "
 
@@ -39,8 +40,9 @@ class Schedule:
     next_at: datetime | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields by name, ready for JSON if the data are; an instant is ISO text."""
-        return {**attrs.asdict(self, recurse=False), "next_at": self.next_at and self.next_at.isoformat()}
+        """Return it in plain values that JSON can hold, as `RunInfo.to_dict` does."""
+        found: dict[str, Any] = plainly(self)
+        return found
 
 
 def schedules_in(records: Iterable[Record], now: datetime) -> list[Schedule]:

@@ -53,6 +53,14 @@ async def test_a_reader_shows_schedules_and_the_triggers_that_an_engine_has_seen
     assert all(one.next_at is not None and one.next_at > datetime.now(UTC) for one in found)
 
 
+async def test_a_schedule_is_shown_in_plain_values_whatever_its_data_hold(path: Path) -> None:
+    async with opened(path) as engine:
+        await engine.schedule(job, "@hourly", id="acme", data={"since": START, "every": HOUR})
+    made = (await Reader(path).schedules())[-1].to_dict()
+    assert json.loads(json.dumps(made)) == made
+    assert made["data"] == {"since": "2030-01-01T00:00:00+00:00", "every": 3600.0}
+
+
 def asked(capsys: Any, *words: str) -> tuple[int, str]:
     try:
         status = main(list(words))

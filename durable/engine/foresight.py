@@ -26,7 +26,7 @@ from durable.journal import (
     folded,
     held_in,
     pause_fact,
-    read,
+    records_in,
     schedule_fact,
     scheduled_run,
 )
@@ -109,7 +109,7 @@ def of_flush(function: str, key: Json | None) -> Look:
 
 def _held(store: Glance) -> list[Group]:
     entries = [entry for group in store.open(HELD) for entry in store.history(group)]
-    return held_in([read(entry.kind, entry.body) for entry in entries]).in_order()
+    return held_in(records_in(entries)).in_order()
 
 
 def of_pause(function: str, *, resumes: bool) -> Look:

@@ -38,8 +38,8 @@ from durable.journal import (
     forked,
     invoked,
     output_too_large,
-    read,
     recorded_event,
+    records_in,
     run_too_large,
     sent_event,
 )
@@ -90,7 +90,7 @@ def checked_wanted(before: object, data: Mapping[str, Any] | None, steps: object
 
 def past(entries: Iterable[Entry]) -> list[Record]:
     """Return the records of a run, an empty list if the entries are those of no run."""
-    records = [read(entry.kind, entry.body) for entry in entries]
+    records = records_in(entries)
     return records if records and isinstance(records[0], RunOpened) else []
 
 

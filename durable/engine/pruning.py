@@ -25,7 +25,7 @@ from datetime import datetime, timedelta
 
 from durable.scheduler import LookDue, Parts
 from durable.stores import pruning
-from durable.timers import after
+from durable.timers import after, earlier
 
 EVERY = timedelta(hours=1)
 # By itself a pruning takes a twentieth of the writer's time, in pieces that take hardly longer than a commit, so that
@@ -132,11 +132,3 @@ class Pruning:
                 await asyncio.sleep(min(_PAUSE * (time() - last), _LONGEST_PAUSE))
             last = time()
         return forgotten
-
-
-def earlier(now: datetime, span: timedelta) -> datetime:
-    """Return `now - span`, at least the first instant that a datetime holds."""
-    try:
-        return now - span
-    except OverflowError:
-        return datetime.min.replace(tzinfo=now.tzinfo)

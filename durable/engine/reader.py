@@ -21,7 +21,7 @@ from durable.engine.passed_over import passed_over
 from durable.engine.run import OF_A_RUN, outcome
 from durable.errors import checked_making
 from durable.functions import Function
-from durable.journal import HELD, SCHEDULES, TICKS, RunClosed, RunStatus, ends_of, folded, held_in, read
+from durable.journal import HELD, SCHEDULES, TICKS, RunClosed, RunStatus, ends_of, folded, held_in, records_in
 from durable.stores import Entry, FileReader
 from durable.timers import Duration, SystemClock, answering, duration
 from durable.views import Held, Live, RunInfo, Schedule, Why, held_of, listed, live_of, schedules_in, why_of, with_lines
@@ -154,7 +154,7 @@ class Reader(AsyncWith):
         """
         async with self._file() as file:
             entries = [*await file.standing(TICKS), *await file.standing(SCHEDULES)]
-        return schedules_in([read(one.kind, one.body) for one in entries], datetime.now(UTC))
+        return schedules_in(records_in(entries), datetime.now(UTC))
 
     async def held(self, function: Function[Any] | str | None = None) -> list[Held]:
         """Return what debounce and batch hold back, of all functions or of one, as `Engine.held` does.
@@ -166,7 +166,7 @@ class Reader(AsyncWith):
         name = None if function is None else checked_function(function, "held")
         async with self._file() as file:
             entries = await file.standing(HELD)
-        return [held_of(group) for group in held_in([read(one.kind, one.body) for one in entries]).in_order(name)]
+        return [held_of(group) for group in held_in(records_in(entries)).in_order(name)]
 
     async def record(self, run_id: str) -> tuple[Entry, ...]:
         """Return the run's entries as the store holds them: what `RunInfo.export` writes.

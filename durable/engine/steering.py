@@ -12,11 +12,10 @@ from typing import Any
 from durable.engine.arguments import check_reopened, checked_event_id, checked_reason, looked_up
 from durable.engine.family import family
 from durable.engine.opened import Opened, asked, found, inside
-from durable.engine.pruning import earlier
 from durable.engine.run import Run
 from durable.functions import check_outside
 from durable.journal import reopen
-from durable.timers import Duration, span_or_instant
+from durable.timers import Duration, earlier, span_or_instant
 
 
 async def cancel(engine: Opened, run_id: str, reason: str | None = None) -> bool:

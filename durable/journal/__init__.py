@@ -19,7 +19,7 @@ from durable.journal.codec.values import decode, encode, outline
 from durable.journal.codec.write import read, write
 from durable.journal.entries import Entries
 from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed
-from durable.journal.history import History, ends_in, ends_of, folded, ledger_of
+from durable.journal.history import History, ends_in, ends_of, folded, ledger_of, records_in
 from durable.journal.ids import (
     HELD,
     PREFIX_END,
@@ -236,6 +236,7 @@ __all__ = [
     "read",
     "recorded",
     "recorded_event",
+    "records_in",
     "reopen",
     "rest_of",
     "resumes",

@@ -10,10 +10,19 @@ from collections.abc import AsyncIterator, Iterable
 
 from durable.errors import StoreCorruptError
 from durable.journal.codec.write import read
-from durable.journal.records import RunClosed, RunOpened, RunRecord
+from durable.journal.records import Record, RunClosed, RunOpened, RunRecord
 from durable.journal.rules.ledger import Ledger
 from durable.journal.writer import Journal
 from durable.stores import Entry, Store
+
+
+def records_in(entries: Iterable[Entry]) -> list[Record]:
+    """Return the records of entries.
+
+    Raises:
+        StoreCorruptError: an entry cannot be read.
+    """
+    return [read(entry.kind, entry.body) for entry in entries]
 
 
 def folded(entries: Iterable[Entry]) -> Ledger | None:

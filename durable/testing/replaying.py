@@ -34,6 +34,7 @@ from durable.journal import (
     RunRetried,
     StepClosed,
     read,
+    records_in,
     write,
 )
 from durable.scheduler import QUIET, Call
@@ -145,7 +146,7 @@ def _read(function: Function[Any], file: Path) -> _Recorded:
     name, entries = read_lines(file.read_text(encoding="utf-8"), what=str(file))
     if name != function.id:
         raise ValueError(f"{file} is a run of function {name!r}, not of {function.id!r}")
-    records = [read(entry.kind, entry.body) for entry in entries]
+    records = records_in(entries)
     if not records or not isinstance(records[0], RunOpened):
         raise ValueError(f"{file} does not begin with the opening of a run")
     ending = records[-1]

@@ -148,3 +148,11 @@ def after(now: datetime, wait: timedelta) -> datetime:
         return now + wait
     except OverflowError:
         return datetime.max.replace(tzinfo=UTC)
+
+
+def earlier(now: datetime, span: timedelta) -> datetime:
+    """Return `now - span`, at least the first instant that a datetime holds."""
+    try:
+        return now - span
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)

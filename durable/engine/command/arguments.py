@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TypeVar
 from durable.engine.command.output import complain
 from durable.engine.command.verb import WRONG_USE, Verb
 from durable.events import checked_text
-from durable.timers import aware, duration, shown
+from durable.timers import aware, duration, earlier, shown
 
 T = TypeVar("T")
 
@@ -91,8 +91,8 @@ def instant(text: str) -> datetime:
 def past(text: str) -> datetime:
     """Read an instant, or a duration for so long ago."""
     try:
-        return datetime.now(UTC) - span(text)
-    except (ArgumentTypeError, OverflowError):
+        return earlier(datetime.now(UTC), span(text))
+    except ArgumentTypeError:
         return instant(text)
 
 

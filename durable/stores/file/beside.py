@@ -1,9 +1,9 @@
 """Find or make the files beside a store, and check them before use.
 
-They are its lock and its inbox.
+They are its lock, its inbox and its live file.
 
 Separate because every user who may write to the folder can put anything there under these names.
-Leaves to `lock` and `inbox` the content of the files.
+Leaves to `lock`, `inbox` and `live` the content of the files.
 
 A name is opened without following links, and the opened file is checked by its descriptor: it must be a regular file
 with one name, owned by a user who may write to the store as well. Rights and owner are set by the descriptor, too. So
@@ -25,7 +25,8 @@ from durable.errors import StoreError
 
 COMPANIONS = ("-wal", "-shm", "-journal")
 PRIVATE = 0o600  # the permissions of a new store: the data that its functions get may be private
-_OPEN = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_CAREFUL = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+READ, _OPEN = os.O_RDONLY | _CAREFUL, os.O_RDWR | _CAREFUL
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _LINKS = frozenset({errno.ELOOP, getattr(errno, "EMLINK", errno.ELOOP)})
 _BY_FOLDER = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd

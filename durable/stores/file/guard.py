@@ -45,6 +45,12 @@ def identity(path: str) -> Identity | None:
     return found.st_dev, found.st_ino
 
 
+def identity_of(file: int) -> Identity:
+    """Return the identity of an open file."""
+    found = os.fstat(file)
+    return found.st_dev, found.st_ino
+
+
 def seize(path: str) -> Identity | None:
     """Take the guard of the file at a real path; return the file's identity.
 
@@ -65,8 +71,7 @@ def seize(path: str) -> Identity | None:
         file = _kept.get(which)
         if file is None:
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-            found = os.fstat(file)
-            which = found.st_dev, found.st_ino
+            which = identity_of(file)
             _kept[which] = file
         if sys.platform == "linux":
             _lock(file, fcntl.F_WRLCK)

@@ -20,13 +20,13 @@ from datetime import UTC, datetime, timedelta
 import attrs
 
 from durable.errors import StoreError
+from durable.stores.file.beside import READ
 from durable.stores.file.inbox import MESSAGES
 from durable.timers import on_a_line
 
 SUFFIX = ".lock"
 MOST_BYTES = 512
 _BEGUN = time.time()  # about the beginning of this process, if the system does not tell it
-_OPEN = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _SAME = timedelta(seconds=3)  # the system tells a beginning in seconds since it was started itself
 _TAKES = "takes messages "
 
@@ -102,7 +102,7 @@ def check_taken(store: str, format: int) -> None:
 def _text(path: str) -> bytes:
     """Return what a lock's file says, b"" if it cannot be read."""
     try:
-        file = os.open(path, _OPEN)
+        file = os.open(path, READ)
     except OSError:
         return b""
     try:

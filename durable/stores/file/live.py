@@ -21,7 +21,7 @@ from zlib import crc32
 
 from durable.errors import StoreError
 from durable.stores.file import guard
-from durable.stores.file.beside import check_file, open_beside
+from durable.stores.file.beside import READ, check_file, open_beside
 from durable.stores.file.flock import lock
 
 SUFFIX = ".live"
@@ -29,7 +29,6 @@ MOST_BYTES = 64 << 20
 _MARK = b"durable live 1"
 _HEAD_BYTES = 64
 _TRIES, _AGAIN = 20, 0.002  # seconds; a text is written in less
-_READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _HELD = (BlockingIOError, PermissionError)
 
 _open: WeakSet[LiveFile] = WeakSet()
@@ -66,7 +65,7 @@ class LiveFile:
             raise
 
     def _write(self, text: str) -> None:
-        if self._file is not None and guard.identity(self.path) != _identity(self._file):
+        if self._file is not None and guard.identity(self.path) != guard.identity_of(self._file):
             self.close()  # it was taken away: readers would not find what is written to it
         file = self._made() if self._file is None else self._file
         body = text.encode("utf-8", "backslashreplace")
@@ -124,7 +123,7 @@ def read_live(store: str) -> str | None:
     if the text is being written again and again, for 40 ms.
     """
     try:
-        file = os.open(f"{store}{SUFFIX}", _READ)
+        file = os.open(f"{store}{SUFFIX}", READ)
     except OSError:
         return None
     try:
@@ -174,11 +173,6 @@ def _insist(file: int) -> None:
             sleep(_AGAIN)
         else:
             return
-
-
-def _identity(file: int) -> guard.Identity:
-    found = os.fstat(file)
-    return found.st_dev, found.st_ino
 
 
 def _close_in_child() -> None:

@@ -109,8 +109,7 @@ class StoreLock:
             StoreError: the lock's file was deleted, moved or replaced.
         """
         assert self._file is not None
-        found = os.fstat(self._file)
-        if guard.identity(f"{self.path}{SUFFIX}") != (found.st_dev, found.st_ino):
+        if guard.identity(f"{self.path}{SUFFIX}") != guard.identity_of(self._file):
             raise StoreError(
                 f"the lock of store {self.path!r}, the file {self.path + SUFFIX!r}, was deleted, moved or replaced "
                 "while the store was open: let no program clean up there, and restart: nothing recorded is lost"
@@ -147,11 +146,11 @@ class StoreLock:
                 return
             try:
                 self._seize(file)
-                found = os.fstat(file)
+                which = guard.identity_of(file)
             except BaseException:
                 os.close(file)
                 raise
-            if guard.identity(f"{self.path}{SUFFIX}") == (found.st_dev, found.st_ino):
+            if guard.identity(f"{self.path}{SUFFIX}") == which:
                 self._file = file
                 return
             os.close(file)  # it was deleted in between: the next process would not see this lock

@@ -77,8 +77,8 @@ ON_DISK = [
     Fault(
         "follow a link beside a store",
         "stores/file/beside.py",
-        ' | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)\n_FOLDER',
-        ' | getattr(os, "O_NONBLOCK", 0)\n_FOLDER',
+        ' | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)\n',
+        ' | getattr(os, "O_NONBLOCK", 0)\n',
         NEIGHBOURS,
     ),
     Fault(

@@ -33,7 +33,7 @@ class SlotsOf:
 
 
 @attrs.define(eq=False, repr=False)
-class Held:
+class Holders:
     """Slots are held by `whose`: each by somebody for themselves, or by the first of a family for all of it.
 
     `count` says of each that holds a slot how many share it. The slot is free when all of these have left.
@@ -43,7 +43,7 @@ class Held:
     count: dict[Hashable, int] = attrs.field(factory=dict)
 
 
-Inside = dict[SlotsOf, Held]
+Inside = dict[SlotsOf, Holders]
 """Who holds which slots."""
 
 
@@ -62,7 +62,7 @@ class SlotRoom:
 
     def enter(self, who: Hashable, sharing: Hashable | None = None) -> None:
         """Take a slot, beyond the limit, too; or share that of somebody who is inside."""
-        held = self._inside.setdefault(self.of, Held())
+        held = self._inside.setdefault(self.of, Holders())
         if who not in held.whose:
             holder = who if sharing is None else held.whose[sharing]
             held.whose[who] = holder

@@ -8,6 +8,8 @@ there counts for nothing, wherever it was copied to. A file that is found is emp
 take what another process has left for the new holder's. It is written in place, with its length and a checksum, since
 no second name may be left behind by a process that dies in between. A reader that meets a half-written text reads
 again. An orderly close removes the file.
+
+Anything may have this name, another store too. What was not written here is neither emptied nor removed.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from durable.stores.file.flock import lock
 
 SUFFIX = ".live"
 MOST_BYTES = 64 << 20
-_MARK = b"durable live 1"
+_OWN = b"durable live "
+_MARK = _OWN + b"1"
 _HEAD_BYTES = 64
 _TRIES, _AGAIN = 20, 0.002  # seconds; a text is written in less
 _HELD = (BlockingIOError, PermissionError)
@@ -79,7 +82,7 @@ class LiveFile:
         file = open_beside(self._store, SUFFIX, make=True)
         assert file is not None
         try:
-            os.ftruncate(file, 0)
+            _empty(file, self.path)
             _insist(file)
         except BaseException:
             os.close(file)
@@ -100,7 +103,7 @@ class LiveFile:
             if file is None:
                 return
             try:
-                os.ftruncate(file, 0)
+                _empty(file, self.path)
             finally:
                 os.close(file)
         finally:
@@ -160,6 +163,19 @@ def _text(file: int) -> str | None:
             return None
         sleep(_AGAIN)
     return None
+
+
+def _empty(file: int, path: str) -> None:
+    """Empty a file that a live file's writer has left, of whatever version, also one that died while writing.
+
+    Raises:
+        StoreError: it is something else.
+    """
+    os.lseek(file, 0, os.SEEK_SET)
+    head = os.read(file, len(_OWN))
+    if head != _OWN and not _OWN.startswith((head + os.read(file, MOST_BYTES)).rstrip(b"\0")):  # a loss of power: zeros
+        raise StoreError(f"{path!r} is a file of something else and was left as it is: move it away")
+    os.ftruncate(file, 0)
 
 
 def _insist(file: int) -> None:

@@ -162,6 +162,11 @@ class StoreLock:
             raise _locked(self.path, os.read(file, MOST_BYTES)) from None
         except OSError as error:
             raise StoreError(f"store {self.path!r} cannot be locked: {error}: keep it on a local disk") from error
+        if os.fstat(file).st_size > MOST_BYTES:  # such as a store of this name
+            raise StoreError(
+                f"{self.path + SUFFIX!r} is no lock of a store, it is too large for one, and was left as it is: move "
+                "it away"
+            )
 
     def _sign(self) -> None:
         assert self._file is not None

@@ -96,7 +96,7 @@ def test_what_another_has_left_is_never_shown_as_the_new_holders(store: str, mon
         lambda whole: b"durable live 1 \xff\n",
         lambda whole: b"\n",
         lambda whole: b"",
-        lambda whole: b"something else",
+        lambda whole: b"something else",  # beside the writer, which had made the file
     ],
 )
 def test_a_text_that_is_not_whole_is_no_text(store: str, damage: Callable[[bytes], bytes]) -> None:
@@ -173,3 +173,31 @@ def test_a_disk_that_is_full_leaves_no_text_and_does_not_last(store: str, monkey
     live.write("three")
     assert read_live(store) == "three"
     live.remove()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"SQLite format 3\x00" + b"rows" * 2_000, b"mine", b"\n", b"durable-live 1", b"\x00" * 5_000 + b"x", b"\x00d"],
+)
+def test_what_is_no_live_file_is_neither_emptied_nor_removed(store: str, content: bytes) -> None:
+    """Another store may have this name, as a copy of a live one."""
+    live, other = LiveFile(store), Path(f"{store}.live")
+    other.write_bytes(content)
+    for use in (lambda: live.write("mine"), live.remove):
+        with pytest.raises(StoreError, match=r"x\.db\.live' is a file of something else"):
+            use()
+    assert other.read_bytes() == content and read_live(store) is None
+
+
+@pytest.mark.parametrize(
+    "left", [b"", b"dura", b"durable live 1 00", b"durable live 7 \xff", b"du\x00\x00", b"\x00" * 9]
+)
+def test_what_a_writer_of_any_version_has_left_half_done_is_written_over_and_removed(store: str, left: bytes) -> None:
+    live, path = LiveFile(store), Path(f"{store}.live")
+    path.write_bytes(left)
+    live.write("mine")
+    assert read_live(store) == "mine"
+    live.close()
+    path.write_bytes(left)
+    live.remove()
+    assert not path.exists()

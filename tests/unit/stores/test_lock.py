@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from durable.errors import StoreLockedError
+from durable.errors import StoreError, StoreLockedError
 from durable.stores.file.lock import StoreLock
 from durable.stores.file.store import FileStore
 from durable.stores.store import Entry
@@ -86,9 +86,31 @@ def test_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
     _take_and_give_back(tmp_path / "x.db")
 
 
+def _file_store(path: Path) -> None:
+    async def made() -> None:
+        store = FileStore(path)
+        await store.open()
+        try:
+            await store.append([Entry("r", "K", "{}", False)])
+        finally:
+            await store.close()
+
+    asyncio.run(made())
+
+
 def test_a_lock_file_that_was_left_behind_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / "x.db.lock").write_text("1\n")
     _take_and_give_back(tmp_path / "x.db")
+
+
+def test_what_is_too_large_for_a_lock_is_something_else_and_stays_as_it_is(tmp_path: Path) -> None:
+    other = tmp_path / "x.db.lock"
+    _file_store(other)
+    content = other.read_bytes()
+    for _ in range(2):
+        with pytest.raises(StoreError, match=r"x\.db\.lock' is no lock of a store, .* left as it is: move it away"):
+            _file_store(tmp_path / "x.db")
+    assert other.read_bytes() == content and not (tmp_path / "x.db").exists()
 
 
 @pytest.mark.parametrize(

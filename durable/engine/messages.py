@@ -5,6 +5,7 @@ Leaves to `stores.file.inbox` the keeping of the text, to `taking` what a messag
 
 A message has a format: 1 for events and signals, which every release takes, 2 for what steers runs. Its number stands
 in the body of the later ones, so that an engine that does not know a kind can say which format it would have to know.
+A known kind in a later format is refused, too: what it asks for beyond the known one must not be passed over.
 """
 
 from __future__ import annotations
@@ -225,15 +226,23 @@ def read_sent(kind: str, body: str) -> Sent:
     reader = _READERS.get(kind)
     try:
         found = decode(body)
-        if reader is not None:
+        if reader is not None and _format(found) <= MESSAGES:
             return reader(found, _instant(found["at"]))
-    except (CodecError, LookupError, TypeError, ValueError) as error:
+    except (AttributeError, CodecError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"the body of a message of kind {kind!r} is not one: {error}") from error
     format = found.get("format", "unknown") if isinstance(found, dict) else "unknown"
     raise ValueError(
         f"a message has the kind {kind!r}, which this version of durable does not know: its format is {format}, this "
         f"version takes formats 1 to {MESSAGES}"
     )
+
+
+def _format(found: Body) -> int:
+    """Return the format of a message; one without a number is of the first."""
+    format = found.get("format", 1)
+    if type(format) is not int:
+        raise TypeError(f"{format!r} stands where the number of a format belongs")
+    return format
 
 
 def _events(found: Body, at: datetime) -> SentEvents:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -100,3 +102,31 @@ def test_a_damaged_message_is_refused_in_words(sent: Sent, kind: str, body: str)
 def test_a_kind_of_a_later_release_is_refused_with_both_formats(body: str, format: str) -> None:
     with pytest.raises(ValueError, match=f"kind 'dance', .* its format is {format}, this version takes formats 1 to 2"):
         read_sent("dance", body)
+
+
+@pytest.mark.parametrize(("sent", "kind", "body"), GOLDEN, ids=[kind for _, kind, _ in GOLDEN])
+def test_a_known_kind_in_a_later_format_is_refused_with_both_formats(sent: Sent, kind: str, body: str) -> None:
+    """What it says beyond the known format would be passed over in silence."""
+    with pytest.raises(ValueError, match=f"kind '{kind}', .* its format is 3, this version takes formats 1 to 2"):
+        read_sent(kind, json.dumps({**json.loads(body), "format": 3}))
+
+
+@pytest.mark.parametrize(("sent", "kind", "body"), GOLDEN, ids=[kind for _, kind, _ in GOLDEN])
+def test_whatever_stands_in_a_body_it_is_a_message_or_a_value_error(sent: Sent, kind: str, body: str) -> None:
+    """An engine and a sender that look at messages expect no other error."""
+    for other in _others(json.loads(body)):
+        try:
+            assert isinstance(read_sent(kind, json.dumps(other)), get_args(Sent))
+        except ValueError as error:
+            assert "a message" in str(error)
+
+
+def _others(value: Any) -> Iterator[Any]:
+    """Yield a JSON value with each of its parts left out, and with something odd in its place."""
+    yield from (None, True, 1.5, 10**40, "x", "[1]", "{", "\ud800", [], [None], {}, {"event": 1}, {"a": [1]})
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for at, part in parts:
+        rest = {key: one for key, one in value.items() if key != at} if isinstance(value, dict) else value[:at]
+        yield rest
+        for other in _others(part):
+            yield {**rest, at: other} if isinstance(value, dict) else [*rest, other, *value[at + 1 :]]

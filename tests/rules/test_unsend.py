@@ -82,6 +82,27 @@ async def test_an_event_that_a_function_holds_opens_no_run_and_frees_its_id(opti
         assert await outputs(lab) == [[2]] and not await lab.engine.unsend(third)
 
 
+@pytest.mark.parametrize("days", [0, 3], ids=["delivered", "to come"])
+async def test_an_id_that_another_event_has_by_now_is_not_freed(days: int) -> None:
+    """A batch may hold an event for longer than its id drops repeats."""
+
+    @durable.function("shop/due", id="gathers", batch_events=durable.Batch(5, "7d"))
+    async def gathers(ctx: Context) -> list[int]:
+        return [event.data["n"] for event in ctx.events]
+
+    async with Lab([gathers]) as lab:
+        [first] = await lab.engine.send("shop/due", {"n": 1}, id="mine")
+        await lab.advance("25h")
+        second = await lab.engine.send("shop/due", {"n": 2}, id="mine", ts=_in(days + 2) if days else None)
+        assert second != [first] and await lab.engine.unsend(first)
+        for crashing in (False, True):
+            if crashing:
+                await lab.crash()
+            assert await lab.engine.send("shop/due", {"n": 3}, id="mine") == second
+        await lab.advance("20d")
+        assert await outputs(lab) == [[2]]
+
+
 async def test_its_timer_is_dropped() -> None:
     async with Lab([due]) as lab:
         [id] = await lab.engine.send("shop/due", ts=_in(1))

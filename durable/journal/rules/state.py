@@ -289,12 +289,14 @@ class State:
                 self.coming[given] = record.id
             return
         self.scheduled.pop(record.id, None)
-        if given is not None:
-            self.coming.pop(given, None)
-            if record.withdrawn:
-                self.seen.pop(("", given), None)
-            else:
-                self._keep(("", given), record.id, record.at)
+        if given is None:
+            return
+        if self.coming.get(given) == record.id:  # else another event has the id, a day after this one was delivered
+            del self.coming[given]
+        if not record.withdrawn:
+            self._keep(("", given), record.id, record.at)
+        elif self.seen.get(("", given), ("",))[0] == record.id:
+            del self.seen["", given]
 
     def _keep(self, key: tuple[str, str], value: str, now: datetime) -> None:
         # Each new key forgets up to two old ones, the oldest first: so the work and the memory are both bounded.

@@ -17,8 +17,8 @@ OF_STEERING = [
     Fault(
         "keep the id of an event that was taken back",
         "journal/rules/state.py",
-        "            if record.withdrawn:\n",
-        "            if False:\n",
+        "        if not record.withdrawn:\n",
+        "        if True:\n",
         UNSEND,
     ),
     Fault(

@@ -12,13 +12,18 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import attrs
+
 from durable.errors import CodecError
-from durable.events import Event, can_be_kept, checked_choice, checked_name, checked_text, is_str, plain
+from durable.events import Event, Json, can_be_kept, checked_choice, checked_name, checked_text, is_str, plain
 from durable.functions import Function, checked_rule
 from durable.journal import (
     STATUSES,
+    Fork,
     Ledger,
     Limits,
+    Ok,
+    Outcome,
     ParkedRun,
     Record,
     RunClosed,
@@ -214,23 +219,31 @@ def check_same_fork(known: Ledger, cause: Sequence[Record]) -> None:
         ValueError: it is no fork, or one of another run, before another step, or with other data or values.
     """
     opened, *ends = cause
-    if isinstance(opened, RunOpened) and opened.fork is not None and opened.fork == known.fork:
-        given = {
-            end.key: end.outcome for end in ends if isinstance(end, StepClosed) and end.key in opened.fork.replaced
-        }
-        if has_same_data(known.event, opened.event) and given == {key: known.steps[key].outcome for key in given}:
+    assert isinstance(opened, RunOpened) and opened.fork is not None
+    if _in_any_order(opened.fork) == _in_any_order(known.fork):
+        replaced = [end for end in ends if isinstance(end, StepClosed) and end.key in opened.fork.replaced]
+        is_same = all(_value(end.outcome) == _value(known.steps[end.key].outcome) for end in replaced)
+        if is_same and has_same_data(known.event, opened.event):
             return
     raise ValueError(f"run {known.run!r} exists and is not this fork: give the fork an id of its own")
 
 
+def _in_any_order(fork: Fork | None) -> Fork | None:
+    return None if fork is None else attrs.evolve(fork, replaced=tuple(sorted(fork.replaced)))
+
+
+def _value(outcome: Outcome | None) -> str | None:
+    return _sorted(outcome.value) if isinstance(outcome, Ok) else None
+
+
 def has_same_data(one: Event, other: Event) -> bool:
     """Return whether two events have the same data, in whatever order their keys are."""
-    return _in_order(one) == _in_order(other)
+    return _sorted(enclose(one.data)) == _sorted(enclose(other.data))
 
 
-def _in_order(event: Event) -> str:
+def _sorted(text: Json) -> str:
     # Compare regardless of the order of keys, as dicts do, but as text, since True == 1 in Python.
-    return json.dumps(json.loads(enclose(event.data)), sort_keys=True)
+    return json.dumps(json.loads(text), sort_keys=True)
 
 
 def checked_backfill(after: datetime, before: datetime) -> tuple[datetime, datetime]:

@@ -283,6 +283,11 @@ def test_an_id_begins_a_fork_once() -> None:
             await lab.result(runs[0])
             assert {run.id for run in [*runs, await lab.engine.fork("old", **asked)]} == {"new"}
             assert len(await lab.engine.runs()) == 2 and calls.count("ship") == 2
+            await lab.engine.fork("old", steps={"pack": {"a": 1, "b": 2}, "ship": 1}, id="both")
+            both = await lab.engine.fork("old", steps={"ship": 1, "pack": {"b": 2, "a": 1}}, id="both")  # as dicts do
+            await lab.result(both)
+            with pytest.raises(ValueError, match="'both' exists and is not this fork"):
+                await lab.engine.fork("old", steps={"pack": {"a": True, "b": 2}, "ship": 1}, id="both")
             others: list[dict[str, Any]] = [
                 {"before": "pack", "steps": {}},
                 {"steps": {"pack": 2}},

@@ -7,7 +7,7 @@ Separate because of its one law, `state == fold(journal)`: a run is the sum of i
 Leaves to `stores` the keeping of entries, to `scheduler` the tasks that act on records.
 """
 
-from durable.journal.adopting import adopt, check_at_home, claims_of
+from durable.journal.adopting import adopt, claims_of, settle
 from durable.journal.codec.classes import converter
 from durable.journal.codec.enclosing import enclose
 from durable.journal.codec.failures import raised, recorded
@@ -199,7 +199,6 @@ __all__ = [
     "adopt",
     "all_in",
     "awaited_children",
-    "check_at_home",
     "check_signal",
     "checked_retries",
     "chosen_errors",
@@ -246,6 +245,7 @@ __all__ = [
     "scheduled_run",
     "sent_event",
     "set_trace",
+    "settle",
     "skipped_by",
     "stamped",
     "table_made",

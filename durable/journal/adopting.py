@@ -6,12 +6,12 @@ Leaves to `entries` what a store keeps beside a record's text, to `engine` the f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import attrs
 
 from durable.errors import StoreCorruptError
-from durable.events import Json, Place
+from durable.events import Json
 from durable.journal.codec.write import read
 from durable.journal.entries import Entries
 from durable.journal.records import ForChild, ForSignal, RunOpened, RunRecord, Wait
@@ -53,19 +53,27 @@ def adopt(run: str, entries: Sequence[Entry], state: State) -> list[Entry]:
 
 @attrs.frozen
 class Claims:
-    """Claims are what the unfinished runs of a store hold and no other run may have: signals and singleton keys."""
+    """Claims are what the unfinished runs of a store hold and no other run may have: signals and singleton keys.
 
-    signals: Mapping[str, Place]
-    singletons: Mapping[tuple[str, Json], str]
+    `brought` are the runs among them that come from a file.
+    """
+
+    signals: dict[str, str]
+    singletons: dict[tuple[str, Json], str]
+    brought: set[str] = attrs.field(factory=set)
+
+    def place_of(self, run: str) -> str:
+        """Return in words where a run is that holds something."""
+        return "of the same file" if run in self.brought else "of this store"
 
 
 def claims_of(state: State) -> Claims:
     """Return what the runs of a state hold, as it is now."""
-    return Claims(dict(state.signals), dict(state.singletons.runs))
+    return Claims({signal: place[0] for signal, place in state.signals.items()}, dict(state.singletons.runs))
 
 
-def check_at_home(run: str, state: State, claims: Claims) -> None:
-    """Check that an adopted run can go on in its new store, whose other runs hold `claims`.
+def settle(run: str, state: State, claims: Claims) -> None:
+    """Add to `claims` what an adopted run holds, if it can go on in its new store.
 
     Raises:
         ValueError: it waits for a run that is not unfinished there, or for a signal that another run waits for; or
@@ -74,21 +82,24 @@ def check_at_home(run: str, state: State, claims: Claims) -> None:
     known = state.known(run) if state.is_unfinished(run) else None
     if known is None:
         return
-    if known.singleton is not None and (holder := claims.singletons.get((known.function, known.singleton))):
-        raise ValueError(
-            f"run {run!r} holds a singleton key of function {known.function!r}, as run {holder!r} of this store does: "
-            "only one run may; let that one end first"
-        )
+    claims.brought.add(run)
+    if known.singleton is not None:
+        holder = claims.singletons.setdefault((known.function, known.singleton), run)
+        if holder != run:
+            raise ValueError(
+                f"run {run!r} holds a singleton key of function {known.function!r}, as run {holder!r} "
+                f"{claims.place_of(holder)} does: only one run may; let that one end first"
+            )
     for wait in _open_waits(run, state):
         if isinstance(wait, ForChild) and not state.is_unfinished(wait.child):
             raise ValueError(
                 f"run {run!r} waits for the end of run {wait.child!r}, which would never come here: import both "
                 "together, from one file with what export wrote of the one and of the other"
             )
-        if isinstance(wait, ForSignal) and wait.signal in claims.signals:
+        if isinstance(wait, ForSignal) and (holder := claims.signals.setdefault(wait.signal, run)) != run:
             raise ValueError(
-                f"run {run!r} waits for signal {wait.signal!r}, as run {claims.signals[wait.signal][0]!r} of this "
-                "store does: only one run may; let that one end first"
+                f"run {run!r} waits for signal {wait.signal!r}, as run {holder!r} {claims.place_of(holder)} does: "
+                "only one run may; let that one end first"
             )
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from durable.engine.command.verb import Nothing
 from durable.errors import StoreCorruptError
-from durable.journal import EngineClosed, Entries, State, adopt, check_at_home, claims_of, read
+from durable.journal import EngineClosed, Entries, State, adopt, claims_of, read, settle
 from durable.stores import Entry, FileStore, read_runs
 
 
@@ -55,7 +55,7 @@ async def _entries(store: FileStore, runs: dict[str, list[Entry]], what: str) ->
     try:
         entries = [entry for run, lines in runs.items() for entry in adopt(run, lines, state)]
         for run in runs:
-            check_at_home(run, state, claims)
+            settle(run, state, claims)
     except ValueError as error:
         raise ValueError(f"{what} cannot be imported: {error}") from error
     if was_clean:  # the last word of a store that was closed in order must stay that: R26

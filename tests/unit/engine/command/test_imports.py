@@ -127,6 +127,25 @@ def test_only_one_run_of_a_store_may_hold_a_singleton_key(path: Path, command: C
     assert said.status == 2 and "as run 'first' of this store does" in said.err and set(rows(other)) == {"first"}
 
 
+@pytest.mark.parametrize(("function", "held"), [(waits, "signal 'go'"), (single, "a singleton key")])
+def test_two_runs_of_one_file_hold_no_more_than_two_runs_of_a_store(
+    path: Path, command: Command, function: durable.Function[Any], held: str
+) -> None:
+    async def begun(run: str, engine: durable.Engine) -> None:
+        await engine.start(function, {}, id=run)
+        await engine.settled()
+
+    texts = []
+    for run in ("first", "second"):
+        opened(path.with_name(f"{run}.db"), partial(begun, run))
+        texts.append(command("export", path.with_name(f"{run}.db"), run).out)
+    file, other = path.with_name("both.jsonl"), path.with_name("other.db")
+    file.write_text("".join(texts), encoding="utf-8")
+    said = command("import", other, file)
+    assert said.status == 2 and held in said.err and "as run 'first' of the same file does" in said.err
+    assert rows(other) == {}
+
+
 def test_a_run_that_is_there_is_refused_and_changes_nothing(path: Path, command: Command) -> None:
     before = rows(path)
     said = command("import", path, exported(command, path, "gone"))

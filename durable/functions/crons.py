@@ -13,10 +13,8 @@ import attrs
 
 from durable.errors import checked_calls
 from durable.events import checked_choice, checked_name
-from durable.journal import CronRule, Missed
-from durable.timers import Duration, EveryTicks, cron_ticks, duration
-
-_MISSED = ("last", "skip", "all")
+from durable.journal import MISSED, CronRule, Missed
+from durable.timers import Duration, EveryTicks, cron_ticks, duration, in_seconds
 
 
 @checked_calls
@@ -83,7 +81,7 @@ class TriggerEvery:
             raise ValueError("every of a TriggerEvery must be more than zero")
         put(self, "every", str(self.every) if isinstance(self.every, str) else every)
         put(self, "jitter", _jitter(self.jitter, what="a TriggerEvery") or None)
-        put(self, "missed", checked_choice(self.missed, _MISSED, "missed of a TriggerEvery"))
+        put(self, "missed", checked_choice(self.missed, MISSED, "missed of a TriggerEvery"))
 
 
 def checked_rule(cron: object, tz: object, jitter: Any, missed: object, *, what: str) -> CronRule:
@@ -94,7 +92,7 @@ def checked_rule(cron: object, tz: object, jitter: Any, missed: object, *, what:
     """
     expression = " ".join(checked_name(cron, f"the cron of {what}").split())
     zone = checked_name(tz, f"the tz of {what}")
-    chosen: Any = checked_choice(missed, _MISSED, f"missed of {what}")
+    chosen: Any = checked_choice(missed, MISSED, f"missed of {what}")
     return CronRule(expression, zone, cron_ticks(expression, zone), _jitter(jitter, what=what), chosen)
 
 
@@ -107,6 +105,6 @@ def rule_of_ticks(trigger: TriggerCron | TriggerEvery) -> CronRule:
     if isinstance(trigger, TriggerCron):
         return checked_rule(trigger.cron, trigger.tz, trigger.jitter, trigger.missed, what="a TriggerCron")
     every = duration(trigger.every)
-    said = trigger.every if isinstance(trigger.every, str) else f"{every.total_seconds():g}s"
+    said = trigger.every if isinstance(trigger.every, str) else in_seconds(every)
     jitter = _jitter(trigger.jitter, what="a TriggerEvery")
     return CronRule(f"every {said}", "UTC", EveryTicks(every), jitter, trigger.missed)

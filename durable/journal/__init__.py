@@ -18,7 +18,7 @@ from durable.journal.codec.remedies import Whose
 from durable.journal.codec.values import decode, encode, outline
 from durable.journal.codec.write import read, write
 from durable.journal.entries import Entries
-from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed
+from durable.journal.gathered import EventHeld, EventSkipped, GroupClosed
 from durable.journal.history import History, ends_in, ends_of, folded, ledger_of, records_in
 from durable.journal.ids import (
     HELD,
@@ -48,7 +48,6 @@ from durable.journal.records import (
     EventSent,
     ForChild,
     ForEvent,
-    Fork,
     ForSignal,
     MessageTaken,
     Ok,
@@ -57,7 +56,6 @@ from durable.journal.records import (
     RunAdmitted,
     RunClosed,
     RunOpened,
-    RunRested,
     RunResumed,
     RunRetried,
     RunStarted,
@@ -100,6 +98,7 @@ from durable.journal.rules.schedules.ticking import Ticking, table_made, table_o
 from durable.journal.rules.schedules.timetable import CronRule, Moved, Timetable
 from durable.journal.rules.state import KEPT, State
 from durable.journal.schedule_records import (
+    MISSED,
     FunctionPaused,
     FunctionResumed,
     Missed,
@@ -115,6 +114,7 @@ __all__ = [
     "FINAL_FOR_RUN",
     "HELD",
     "KEPT",
+    "MISSED",
     "PREFIX_END",
     "SCHEDULES",
     "STATUSES",
@@ -138,12 +138,10 @@ __all__ = [
     "EventHeld",
     "EventSent",
     "EventSkipped",
-    "EventUnheld",
     "Flow",
     "ForChild",
     "ForEvent",
     "ForSignal",
-    "Fork",
     "FunctionPaused",
     "FunctionResumed",
     "Group",
@@ -171,7 +169,6 @@ __all__ = [
     "RunAdmitted",
     "RunClosed",
     "RunOpened",
-    "RunRested",
     "RunResumed",
     "RunRetried",
     "RunStarted",

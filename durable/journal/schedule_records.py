@@ -10,7 +10,7 @@ takes what was replaced.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal, get_args
 
 import attrs
 
@@ -18,6 +18,8 @@ from durable.events import Json
 
 Missed = Literal["last", "skip", "all"]
 """What happens to ticks that came while nothing ran: the last one runs, none, or each."""
+
+MISSED: Final[tuple[Missed, ...]] = get_args(Missed)
 
 
 Mark = tuple[str, str, datetime]

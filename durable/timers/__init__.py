@@ -6,7 +6,7 @@ Leaves to `scheduler` the consequences of a deadline that is due.
 
 from durable.timers.clock import Clock, Handle, SystemClock, exact
 from durable.timers.cron import EveryTicks, Ticks, brought_in, cron_ticks, is_tick, last_tick
-from durable.timers.durations import Duration, after, aware, duration, earlier, span_or_instant, written
+from durable.timers.durations import Duration, after, aware, duration, earlier, in_seconds, span_or_instant, written
 from durable.timers.loop import asyncio_loop
 from durable.timers.names import answering, explained, lack_of
 from durable.timers.retry_after import retry_after_of
@@ -32,6 +32,7 @@ __all__ = [
     "exact",
     "explained",
     "few",
+    "in_seconds",
     "is_tick",
     "keepable",
     "lack_of",

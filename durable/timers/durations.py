@@ -74,12 +74,20 @@ def written(span: timedelta) -> str:
     """
     left, parts = span // timedelta(microseconds=1), list[str]()
     if left <= 0 or left % _UNITS["ms"]:
-        return f"{span.total_seconds():g}s"
+        return in_seconds(span)
     for unit, size in _UNITS.items():
         if unit != "w" and left >= size:
             count, left = divmod(left, size)
             parts.append(f"{count}{unit}")
     return "".join(parts)
+
+
+def in_seconds(span: timedelta) -> str:
+    """Return a span in seconds, with all its digits, such as "0.0015s"; `duration` reads it back."""
+    micros = span // timedelta(microseconds=1)
+    whole, fraction = divmod(abs(micros), 1_000_000)
+    digits = f".{fraction:06}".rstrip("0") if fraction else ""
+    return f"{'-' if micros < 0 else ''}{whole}{digits}s"
 
 
 def _bounded(seconds: float, written: object, what: str) -> timedelta:

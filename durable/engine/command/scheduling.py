@@ -12,6 +12,7 @@ from durable.engine.command.arguments import add_data, add_function, add_nothing
 from durable.engine.command.verb import Answer, Nothing, Verb
 from durable.engine.reader import Reader
 from durable.engine.sender import Sender
+from durable.journal import MISSED
 from durable.views import Schedule
 
 
@@ -47,7 +48,7 @@ def _add_schedule(parser: ArgumentParser) -> None:
     parser.add_argument("--tz", default="UTC", type=named("tz"), help="its time zone, such as Europe/Berlin")
     parser.add_argument("--jitter", type=span, help="by how much a run opens later at the most, such as 5m")
     told = "of the ticks that came while nothing ran, run the last one, none or all"
-    parser.add_argument("--missed", choices=("last", "skip", "all"), default="last", help=told)
+    parser.add_argument("--missed", choices=MISSED, default="last", help=told)
 
 
 async def _schedule(options: Namespace) -> Answer:

@@ -25,7 +25,6 @@ from durable.events.expressions.moments import (
     PARTS,
     date,
     duration,
-    duration_text,
     part,
     seconds_since_epoch,
     timestamp,
@@ -33,6 +32,7 @@ from durable.events.expressions.moments import (
 )
 from durable.events.expressions.scope import Scope
 from durable.events.expressions.values import TYPES, Type, plain, shown, type_name
+from durable.timers import in_seconds
 
 _COMPILED = 32_000  # the cost of an invalid pattern, in fuel
 _LOCATED = 500  # the cost of a time zone, in fuel: it may have to be found on disk
@@ -189,7 +189,7 @@ def _string(scope: Scope, value: Any) -> str:
         case datetime():
             return timestamp_text(value)
         case timedelta():
-            return duration_text(value)
+            return in_seconds(value)
         case bytes():
             scope.spend(len(value) >> 4)
             try:

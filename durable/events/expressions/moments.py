@@ -140,14 +140,6 @@ def timestamp_text(value: datetime) -> str:
     return (text.rstrip("0") if moment.microsecond else text) + "Z"
 
 
-def duration_text(value: timedelta) -> str:
-    """Return the duration in seconds, as `90s` or `-1.5s`."""
-    micros = value // timedelta(microseconds=1)
-    whole, fraction = divmod(abs(micros), 1_000_000)
-    digits = f".{fraction:06}".rstrip("0") if fraction else ""
-    return f"{'-' if micros < 0 else ''}{whole}{digits}s"
-
-
 def seconds_since_epoch(value: datetime) -> int:
     """Return the whole seconds since 1970, rounded down."""
     moment = value if value.tzinfo is not None else value.replace(tzinfo=UTC)

@@ -16,6 +16,7 @@ from durable.events.expressions.faults import EvaluationError
 from durable.events.expressions.nodes import Logic, free_names
 from durable.events.expressions.parser import parsed
 from durable.events.expressions.tokens import Token, tokens
+from durable.timers import in_seconds
 
 _MOST = 80  # characters of a value; a longer one stays a path
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
@@ -91,7 +92,7 @@ def literal(value: Any) -> str | None:
         case datetime():
             return f'timestamp("{value.isoformat()}")'
         case timedelta():
-            return f'duration("{value.total_seconds():g}s")'
+            return f'duration("{in_seconds(value)}")'
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError):

@@ -14,6 +14,7 @@ import durable
 from durable import Context, Engine, FileStore, Reader, TriggerCron, TriggerEvery
 from durable.engine.command.main import main
 from durable.testing import VirtualClock
+from durable.timers import duration
 
 pytestmark = pytest.mark.anyio
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -51,6 +52,15 @@ async def test_a_reader_shows_schedules_and_the_triggers_that_an_engine_has_seen
     ]
     assert found[2].data == {"tenant": 8}
     assert all(one.next_at is not None and one.next_at > datetime.now(UTC) for one in found)
+
+
+@pytest.mark.parametrize("every", [timedelta(days=20), 1_234_567, 0.25, timedelta(microseconds=1_234_567), "90m"])
+async def test_a_trigger_of_any_duration_has_a_name_of_its_own_and_is_shown(path: Path, every: Any) -> None:
+    timed = durable.function(TriggerEvery(every), id="timed")(job.code)
+    async with opened(path, timed):
+        pass
+    shown = (await Reader(path).schedules())[0]
+    assert shown.next_at is not None and duration(shown.cron.removeprefix("every ")) == duration(every)
 
 
 async def test_a_schedule_is_shown_in_plain_values_whatever_its_data_hold(path: Path) -> None:

@@ -27,13 +27,11 @@ from durable.events.expressions.expression import Expression, parse
 from durable.events.expressions.faults import EvaluationError
 from durable.events.expressions.values import truthy
 from durable.events.matching import (
-    at_path,
     checked_expression,
     checked_path,
     checked_pattern,
     lacking,
     path_of,
-    same_value,
     seen_by_filters,
 )
 from durable.events.misses import filter_of, missed
@@ -69,7 +67,6 @@ __all__ = [
     "Place",
     "Signal",
     "Trigger",
-    "at_path",
     "can_be_kept",
     "checked_choice",
     "checked_count",
@@ -90,7 +87,6 @@ __all__ = [
     "parse",
     "path_of",
     "plain",
-    "same_value",
     "seen_by_filters",
     "truthy",
 ]

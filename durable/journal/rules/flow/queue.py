@@ -12,7 +12,7 @@ one, the first first, until it is full. So a start costs a few looks at heaps, h
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from datetime import datetime
 from heapq import heappop, heappush
 from typing import Generic, Protocol, TypeVar
@@ -154,9 +154,6 @@ class Queue(Generic[K]):
             orders = sorted([order for order, _, line in self._places.values() if gate in line.gates])
             self._ranked = self._changes, gate, orders
         return self._ranked[2]
-
-    def __iter__(self) -> Iterator[K]:
-        return iter(self._places)
 
     def _lined(self, gates: tuple[Gate[K], ...]) -> Line[K]:
         line = self._lines[gates] = Line(gates)

@@ -15,6 +15,7 @@ from typing import Literal
 
 import attrs
 
+from durable.engine.condition import LEAST_FREE
 from durable.errors import StoreError
 from durable.stores import (
     FileReader,
@@ -34,7 +35,7 @@ from durable.timers import on_a_line
 Verdict = Literal["ok", "note", "bad"]
 
 _PATIENCE = 2.0  # seconds for an inbox that somebody has locked
-_LITTLE_ROOM, _NO_ROOM = 1 << 30, 64 << 20  # bytes
+_LITTLE_ROOM = 1 << 30  # bytes
 _SLOW, _VERY_SLOW, _UNSYNCED = 0.01, 0.1, 2e-5  # seconds a commit
 _LARGE_WAL = 64 << 20
 
@@ -134,7 +135,7 @@ def _room(path: str) -> Finding:
     except OSError as error:
         return Finding("room", f"cannot be asked: {error}", "bad", "give this user the right to read the folder")
     value = f"{_mib(room.free)} free, the store takes {_mib(room.size)}"
-    if room.free < _NO_ROOM:
+    if room.free < LEAST_FREE:
         return Finding("room", value, "bad", "make room: an engine stops when the disk is full")
     return Finding("room", value, "note", "this is not much") if room.free < _LITTLE_ROOM else Finding("room", value)
 

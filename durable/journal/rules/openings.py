@@ -16,9 +16,11 @@ from durable.journal.records import Counted, KeyClaimed, Record, RunOpened
 from durable.journal.rules.declaration import Declaration
 from durable.journal.rules.flow.gather import Occasion
 from durable.journal.rules.flow.keys import key_of, priority_of
-from durable.journal.rules.flow.options import Sole, Window
+from durable.journal.rules.flow.options import Flow, Window
 from durable.journal.rules.state import State
 from durable.timers import after, written
+
+_NO_FLOW = Flow()
 
 
 def _ignore(function: str, key: Json, limit: Window) -> None:
@@ -70,16 +72,16 @@ class Openings:
         return key, claim[0] if claim is not None and claim[1] > now else None
 
     def limited(self, function: str, event: Event, now: datetime) -> str | None:
-        """Return why a function's rate limit opens no run for an event, or None if it opens one (F3)."""
-        if (limit := self._rate_limit(function)) is None:
+        """Return why a function's rate limit opens no run, or None if it opens one (F3)."""
+        if (limit := self._flow(function).rate_limit) is None:
             return None
         key = self._rate_key(function, limit, event)
         until = self._state.windows.has_room_at((function, "opening", key), limit, now)
         return None if until <= now else limit_reached(function, key, limit, until)
 
-    def _rate_limit(self, function: str) -> Window | None:
+    def _flow(self, function: str) -> Flow:
         declaration = self._state.functions.get(function)
-        return None if declaration is None or declaration.flow is None else declaration.flow.rate_limit
+        return _NO_FLOW if declaration is None or declaration.flow is None else declaration.flow
 
     def _rate_key(self, function: str, limit: Window, event: Event) -> Json:
         return key_of(limit.key, event, self._complain, what=f"rate_limit of function {function!r}")
@@ -96,7 +98,7 @@ class Openings:
     ) -> Iterator[Record]:
         """Open a run of a function that declares a key or cancels: see `Decisions.run_opens`."""
         event, key, rate = occasion.event, None, None
-        function, limit = declaration.id, self._rate_limit(declaration.id)
+        function, limit = declaration.id, self._flow(declaration.id).rate_limit
         if limit is not None:
             rate = self._rate_key(function, limit, event)
             if self.limited(function, event, now) is not None:
@@ -115,16 +117,14 @@ class Openings:
             yield Counted(function, "opening", rate, now, after(now, limit.period))
         if key is not None:
             yield KeyClaimed(function, key, run, now)
-        opened = RunOpened(
-            run, function, event, now, parent, singleton=sole, priority=self._priority(declaration, event)
-        )
+        opened = RunOpened(run, function, event, now, parent, singleton=sole, priority=self._priority(function, event))
         yield occasion.told(opened)
 
-    def _priority(self, declaration: Declaration, event: Event) -> float:
+    def _priority(self, function: str, event: Event) -> float:
         """Return by how many seconds a run goes before others, where it waits (F6)."""
-        if declaration.flow is None or declaration.flow.priority is None:
+        if (priority := self._flow(function).priority) is None:
             return 0.0
-        return priority_of(declaration.flow.priority, event, self._complain, what=f"function {declaration.id!r}")
+        return priority_of(priority, event, self._complain, what=f"function {function!r}")
 
     def answers(self, function: str, event: Event, now: datetime, *, is_named: bool) -> str | None:
         """Return the run that answers a start in place of a new one, or None: see `engine.start`."""
@@ -132,26 +132,22 @@ class Openings:
         return claimant or self.holder(function, event)
 
     def holder(self, function: str, event: Event) -> str | None:
-        """Return the unfinished run because of which this event would open no run of a function, or None (F7)."""
-        option = self._singleton(function)
+        """Return the unfinished run that holds the singleton key of an event, if it is to be skipped (F7)."""
+        option = self._flow(function).singleton
         key = None if option is None or option.mode == "cancel" else self.sole_key(function, event)
         return None if key is None else self._state.singletons.holder(function, key)
 
     def sole_key(self, function: str, event: Event) -> Json | None:
-        """Return the singleton key that a run takes for an event, or None for a function that is no singleton."""
-        if (option := self._singleton(function)) is None:
+        """Return the singleton key that a run takes for an event; None: it is no singleton."""
+        if (option := self._flow(function).singleton) is None:
             return None
         return key_of(option.key, event, self._complain, what=f"the singleton of function {function!r}")
-
-    def _singleton(self, function: str) -> Sole | None:
-        declaration = self._state.functions.get(function)
-        return None if declaration is None or declaration.flow is None else declaration.flow.singleton
 
     def _takes(
         self, declaration: Declaration, key: Json, run: str, event: Event, now: datetime
     ) -> Generator[Record, None, bool]:
         """Return whether a run may take a singleton key; cancel the one that holds it, or skip the event."""
-        option, singletons = self._singleton(declaration.id), self._state.singletons
+        option, singletons = self._flow(declaration.id).singleton, self._state.singletons
         is_skipping = option is None or option.mode == "skip"
         while (holder := singletons.holder(declaration.id, key)) is not None:  # what is told of the end may open one
             if is_skipping:

@@ -26,7 +26,7 @@ class Ends:
 
     @contextmanager
     def of(self, run: str) -> Iterator[asyncio.Event]:
-        """Give an event that is set whenever the end of a step of a run, or of the run, is durable."""
+        """Give an event that is set whenever the end of a step, or of the run, is durable."""
         if not self._follows:
             self._follows = True
             self._journal.follow(self)

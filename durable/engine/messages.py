@@ -75,7 +75,7 @@ class SentRetry:
 
 @attrs.frozen
 class SentUnsend:
-    """A message asks to take back an event that is still to come, by the runtime's id of it."""
+    """A message asks to take back an event, by the id that the runtime gave it."""
 
     at: datetime
     event: str

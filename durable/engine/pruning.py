@@ -37,9 +37,9 @@ _PATIENCE = 1_800.0  # seconds
 
 
 class Pruning:
-    """A pruning forgets what ended before an instant, when it is asked to, and by itself if there is a retention.
+    """A pruning forgets what ended before an instant.
 
-    By itself it begins when the engine opens, and once an hour.
+    It does so when it is asked to. With a retention also by itself: when the engine opens, and once an hour.
     """
 
     def __init__(self, parts: Parts) -> None:

@@ -19,7 +19,7 @@ Mode = Literal["debounce", "batch"]
 
 @attrs.frozen
 class EventHeld:
-    """A function's debounce or batch holds an event back, in a group of those that have the same key.
+    """A debounce or batch holds an event back, in a group with others of its key.
 
     The event of a debounce takes the place of the one that its group held.
 

@@ -90,7 +90,7 @@ def held_group(event: str, function: str) -> str:
 
 
 def skipped_by(by: str) -> str:
-    """Return the run as which the events are kept that opened no run because of a run or a group."""
+    """Return as which run it is kept what a run or a group has kept from opening."""
     return f"durable/skipped/{by}"
 
 

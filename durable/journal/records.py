@@ -177,7 +177,9 @@ class EngineClosed:
 
 @attrs.frozen
 class Fork:
-    """A run begins with what another run had finished, which is recorded right after its opening, in the same write.
+    """A fork begins with what another run had finished.
+
+    That is recorded right after its opening, in the same write.
 
     Attributes:
         run: the run that it was forked from.

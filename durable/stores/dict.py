@@ -321,7 +321,7 @@ def _matches(fields: Fields, query: RunQuery) -> bool:
 
 
 def _is_of(run: str, first: _Fact, query: RunQuery) -> bool:
-    """Return whether a run, which has this first fact, is of the event and the parent that a query asks for."""
+    """Return whether a run with this first fact is of the event and the parent asked for."""
     if query.parent is not None and not derives_from(run, query.parent):
         return False
     id = query.event_id

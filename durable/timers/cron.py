@@ -195,7 +195,7 @@ def is_tick(ticks: Ticks, when: datetime) -> bool:
 
 
 def last_tick(ticks: Ticks, since: datetime, until: datetime) -> datetime | None:
-    """Return the last tick with `since < tick <= until`, or None, without a walk over all of them."""
+    """Return the last tick with `since < tick <= until`, or None, without walking over all."""
     span = _MINUTE
     while True:
         begin = max(since, until - span)

@@ -60,7 +60,7 @@ async def listed(
 
 
 async def _named(store: Finding, query: RunQuery) -> AsyncIterator[RunRow]:
-    """Yield the rows that a query names, and where these are not known to a store, the rows of more runs.
+    """Yield the rows that a query names, maybe among those of more runs.
 
     For "queued", "running" and "waiting", which no row holds, these are all runs that have not ended. Which run has
     invoked a run, or only has an id that begins alike, no row says either.
@@ -85,7 +85,7 @@ async def _named(store: Finding, query: RunQuery) -> AsyncIterator[RunRow]:
 
 
 def _is_of(one: RunInfo, query: RunQuery) -> bool:
-    """Return whether the run asked for as a parent has invoked a run, and whether its event is the one asked for."""
+    """Return whether a run is of the parent and of the event that a query asks for."""
     if query.parent is not None and one.parent != query.parent:
         return False
     if query.event_id is None:

@@ -53,7 +53,7 @@ class Live:
         return "waiting" if ledger.steps or ledger.attempt else "queued"
 
     def steps(self, ledger: Ledger) -> dict[str, LiveStep]:
-        """Return the steps of a run that run, by key, without those that have ended since by this ledger."""
+        """Return the steps that run, by key, without those that this ledger knows to have ended."""
         if ledger.status is not None:
             return {}
         return {key: step for key, step in self.running.get(ledger.run, {}).items() if _still_runs(ledger, key, step)}

@@ -168,7 +168,7 @@ def _told(wait: Wait, facts: StepFacts) -> str:
 
 
 def near_misses(listener: Listener, came: Sequence[tuple[Event, datetime]]) -> list[str]:
-    """Return, for each of some events of the name that a listener waits for, why it was no answer."""
+    """Return for each event of the awaited name why it was no answer."""
     return [f"one came at {_instant(at)}: {missed(listener, event, at)}" for event, at in came]
 
 

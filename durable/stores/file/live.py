@@ -39,9 +39,9 @@ _turn = threading.Lock()
 
 
 class LiveFile:
-    """A live file is written beside the store at a real path, by the process that holds the store's lock.
+    """A live file stands beside a store and tells what its holder does.
 
-    Every method blocks.
+    `store` is a real path. Only the process that holds the store's lock writes. Every method blocks.
     """
 
     def __init__(self, store: str) -> None:
@@ -120,7 +120,7 @@ class LiveFile:
 
 
 def read_live(store: str) -> str | None:
-    """Return the text that the process which has the store at a real path open has written last.
+    """Return what the process that has a store open has written last; `store` is a real path.
 
     None if no process has it open, or has anything to tell, or the file cannot be read. This blocks: for a moment, or,
     if the text is being written again and again, for 40 ms.

@@ -361,7 +361,7 @@ class Writer:
             raise type(self.failure)(str(self.failure))
 
     def vacuum(self, rows: int = PRUNE_ROWS) -> bool:
-        """Return free pages to the file system, in the time that so many rows take, and whether there are more."""
+        """Give free pages back, in the time that so many rows take; return whether there are more."""
         self._check()
         try:
             begun = self.begin()

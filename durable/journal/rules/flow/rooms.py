@@ -121,7 +121,7 @@ class PeriodRoom:
 
 @attrs.frozen(repr=False)
 class PauseRoom:
-    """A pause room has room for all while its function is not paused, and for nobody while it is."""
+    """A pause room has room for nobody while its function is paused."""
 
     function: str
     _paused: Container[str] = attrs.field(eq=False)

@@ -91,14 +91,14 @@ class Ticking:
         return [tick for tick in ticks if tick <= latest and known(tick_run(table.of, tick)) is None]
 
     def moves(self, table: Timetable, moved: Moved, opened: Collection[str], now: datetime) -> Iterator[Record]:
-        """Open the runs of ticks, but not those that were `opened`, and record how far all are done with."""
+        """Record how far ticks are done with, and open their runs but for those in `opened`."""
         yield from self._passed(table.of, moved.marks, moved.ticks, now)
         yield from self._open_all(table, moved.ticks, opened, now)
 
     def backfills(
         self, table: Timetable, ticks: Sequence[datetime], opened: Collection[str], now: datetime
     ) -> Iterator[Record]:
-        """Open the runs of ticks, but not those that were `opened`, and record the last if it is later than all."""
+        """Open the runs of ticks of the past but for those in `opened`; record a tick later than all."""
         known = self._standing.passed[table.of]
         if known.latest is None or ticks[-1] > known.latest:
             yield from self._passed(table.of, known.marks, ticks, now)

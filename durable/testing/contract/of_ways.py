@@ -1,6 +1,6 @@
-"""Check a store's promises about its faster ways in, `keep` and `submit`.
+"""Check a store's promises about its other ways, `keep`, `submit` and `prunes`.
 
-Separate because a store need not have them: each promise holds of one that has only `append`, through that.
+Separate because a store need not have them: each promise holds of one that has only `append` and `prune`, too.
 Leaves to `contract` the running of the checks, to `stores.ways` which of them an engine uses.
 """
 
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 
 from durable.errors import StoreError
-from durable.stores import Entry, keeping, submitting
-from durable.testing.contract.trial import Promise, Trial, listed
+from durable.stores import Entry, keeping, pruning, submitting
+from durable.testing.contract.trial import MINUTE, NOON, Promise, Trial, listed
 
 OF_WAYS: list[Promise] = []
 promise = listed(OF_WAYS)
@@ -84,3 +85,23 @@ async def a_closed_store_refuses_the_faster_way(trial: Trial) -> None:
     except StoreError:
         return
     raise AssertionError("a closed store must raise StoreError, for what is appended would be lost")
+
+
+@promise
+async def a_run_that_goes_on_between_two_pieces_of_a_prune_stays(trial: Trial) -> None:
+    whole = {trial.run(which): [trial.opened(which), *[trial.step(which)] * 5, trial.closed(which)] for which in "abc"}
+    for entries in whole.values():
+        await trial.store.append(entries)
+    async with aclosing(pruning(trial.store, NOON + 2 * MINUTE, 1)) as pieces:
+        await anext(pieces)
+        left = set(await trial.found())
+        again = [trial.step(which, "again") for which in "abc" if trial.run(which) in left]
+        await trial.store.append([*again, trial.opened("new")])
+        async for _ in pieces:
+            continue
+    for _ in range(2):
+        for which in "abc":
+            run = trial.run(which)
+            assert await trial.history(which) == ([*whole[run], trial.step(which, "again")] if run in left else [])
+        assert set(await trial.found()) == left | {trial.run("new")}
+        await trial.reopen()

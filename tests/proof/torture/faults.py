@@ -18,9 +18,12 @@ from tests.proof.torture.faults_of_errors import OF_ERRORS
 from tests.proof.torture.faults_of_flow import OF_FLOW
 from tests.proof.torture.faults_of_forking import OF_FORKING
 from tests.proof.torture.faults_of_gathering import OF_GATHERING
+from tests.proof.torture.faults_of_keeping import OF_KEEPING
+from tests.proof.torture.faults_of_looking import OF_LOOKING
 from tests.proof.torture.faults_of_reopening import OF_REOPENING
 from tests.proof.torture.faults_of_resting import OF_RESTING
 from tests.proof.torture.faults_of_steering import OF_STEERING
+from tests.proof.torture.faults_of_telling import OF_TELLING
 from tests.proof.torture.faults_of_ticks import OF_TICKS
 from tests.proof.torture.faults_of_time import OF_TIME
 from tests.proof.torture.faults_on_disk import ON_DISK
@@ -285,6 +288,9 @@ FAULTS = [
     *OF_FORKING,
     *OF_REOPENING,
     *OF_STEERING,
+    *OF_TELLING,
+    *OF_LOOKING,
+    *OF_KEEPING,
     Fault(
         "count the deaths of runs that only waited",
         "scheduler/recovery.py",

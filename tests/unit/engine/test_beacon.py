@@ -10,7 +10,8 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,9 @@ async def seen(path: Path, run: str) -> durable.RunInfo:
 
 
 async def until(path: Path, holds: Callable[[Live], object]) -> Live:
-    while not holds(live := await told(path)):
-        await asyncio.sleep(0.001)
+    async with asyncio.timeout(20):
+        while not holds(live := await told(path)):
+            await asyncio.sleep(0.001)
     return live
 
 
@@ -86,6 +88,13 @@ class Hold:
 async def opened(path: Path, function: durable.Function[Any], **options: Any) -> AsyncIterator[durable.Engine]:
     async with durable.Engine([function], store=path, **options) as engine:
         yield engine
+
+
+def count(monkeypatch: pytest.MonkeyPatch, kind: type, name: str) -> list[Any]:
+    """Return a list that grows by the instance with each call of a method."""
+    calls, method = list[Any](), getattr(kind, name)
+    monkeypatch.setattr(kind, name, lambda self, *given: calls.append(self) or method(self, *given))
+    return calls
 
 
 async def test_another_process_sees_which_steps_run_since_when_and_how_far_they_are(tmp_path: Path) -> None:
@@ -247,6 +256,63 @@ async def test_where_it_cannot_be_told_nothing_else_is_harmed_and_the_log_says_s
     assert (tmp_path / "elsewhere").read_text() == "mine"
 
 
+def closed_to_all(folder: Path) -> Callable[[], object]:
+    """Let nobody make a file in a folder; return how to let them again."""
+    if sys.platform == "win32" or os.geteuid() == 0:  # the system does not refuse: a folder stands in the way instead
+        (folder / "x.db.live").mkdir()
+        return (folder / "x.db.live").rmdir
+    folder.chmod(0o500)
+    return partial(folder.chmod, 0o700)
+
+
+async def test_in_a_folder_that_cannot_be_written_nothing_else_is_harmed_and_it_is_told_once_it_can(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, hold = tmp_path / "x.db", Hold()
+
+    @durable.function
+    async def waits(ctx: durable.Context) -> str:
+        await ctx.step.run("quick", str)
+        await ctx.step.run("wait", hold.wait)
+        return "done"
+
+    with caplog.at_level(logging.WARNING, "durable"):
+        async with opened(path, waits) as engine:
+            again = closed_to_all(tmp_path)
+            try:
+                run = await engine.start(waits, id="w")
+                while not caplog.records:
+                    await asyncio.sleep(0.001)
+                assert await run.step("quick") == "" and (await engine.health()).is_ok
+                assert not (await told(path)).running
+            finally:
+                again()
+            await until(path, lambda live: "wait" in live.running.get("w", ()))
+            hold.let_go()
+            assert await run.result() == "done"
+    assert len(caplog.messages) == 1 and "the file that shows them cannot be written" in caplog.text
+    assert names(tmp_path) == ["x.db", "x.db.lock"]
+
+
+async def test_what_has_not_changed_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, hold = tmp_path / "x.db", Hold()
+    looks, writes = count(monkeypatch, beacon.Beacon, "_look"), count(monkeypatch, LiveFile, "write")
+
+    @durable.function
+    async def waits(ctx: durable.Context) -> None:
+        await ctx.step.run("wait", hold.wait)
+
+    async with opened(path, waits) as engine:
+        run = await engine.start(waits, id="w")
+        await until(path, lambda live: "wait" in live.running.get("w", ()))
+        before = len(looks), len(writes)
+        while len(looks) < before[0] + 5:
+            await asyncio.sleep(0.001)
+        assert len(writes) == before[1]
+        hold.let_go()
+        await run.result()
+
+
 async def test_engines_of_one_process_tell_of_their_own_runs(tmp_path: Path) -> None:
     hold = Hold()
 
@@ -290,23 +356,58 @@ def test_a_text_comes_back_as_what_was_told_and_any_other_tells_nothing() -> Non
         assert live_of(text) == Live()
 
 
-async def test_a_step_that_has_ended_since_is_not_shown_as_running(tmp_path: Path) -> None:
-    path = tmp_path / "x.db"
+async def test_a_try_that_has_ended_since_is_not_shown_as_running(tmp_path: Path) -> None:
+    path, hold = tmp_path / "x.db", Hold()
+
+    async def fail() -> None:
+        raise OSError("not yet")
 
     @durable.function
-    async def quick(ctx: durable.Context) -> None:
+    async def ends(ctx: durable.Context) -> None:
         await ctx.step.run("quick", int)
-        await ctx.step.sleep("day", timedelta(days=1))
+        cut = asyncio.create_task(ctx.step.run("cut", hold.wait))
+        await asyncio.gather(ctx.step.sleep("short", 0.01))
+        cut.cancel()
+        await ctx.step.run(durable.StepOptions("flaky", backoff=durable.Backoff("1d")), fail)
 
-    async with opened(path, quick) as engine:
-        await engine.start(quick, id="q")
+    async with opened(path, ends) as engine:
+        await engine.start(ends, id="e")
+        while "flaky" not in (await engine.info("e")).steps:
+            await asyncio.sleep(0.001)
         await engine.settled()
-    stale = Live({"q": {"quick": LiveStep(0, datetime.now(UTC), durable.Progress(1))}})
-    async with FileReader(path) as reader:
-        ledger = await ledger_of(reader.history("q"))
+        async with FileReader(path) as reader:
+            ledger = await ledger_of(reader.history("e"))
     assert ledger is not None
-    step = stale.pictured(ledger).steps["quick"]
-    assert (step.status, step.progress) == ("completed", None) and stale.steps(ledger) == {}
+    now = {"quick": "completed", "cut": "cancelled", "short": "completed", "flaky": "retrying"}
+    stale = Live({"e": {key: LiveStep(0, datetime.now(UTC), durable.Progress(1)) for key in now}})
+    steps = stale.pictured(ledger).steps
+    assert {key: (step.status, step.progress) for key, step in steps.items()} == {
+        key: (status, None) for key, status in now.items()
+    }
+    assert stale.steps(ledger) == {}
+
+
+async def test_code_that_goes_on_outside_steps_after_a_wait_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No try begins, so only the record of the wait's end tells of it."""
+    path, hold = tmp_path / "x.db", Hold()
+    looks = count(monkeypatch, beacon.Beacon, "_look")
+
+    @durable.function
+    async def outside(ctx: durable.Context) -> None:
+        await ctx.step.wait_for_event("go", event="go", timeout="1d")
+        await hold.wait()
+
+    async with opened(path, outside) as engine:
+        await engine.start(outside, id="o")
+        await engine.settled()
+        while not looks or looks[0]._is_looking:
+            await asyncio.sleep(0.001)
+        await engine.send("go")
+        await until(path, lambda live: live.running == {"o": {}})
+        hold.let_go()
+        await engine.result("o")
 
 
 def test_an_engine_that_was_busy_and_is_idle_looks_and_writes_no_more(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +48,11 @@ def change(path: Path, statement: str) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute(statement)
     connection.close()
+
+
+def ask(path: Path, query: str) -> list[Any]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(query).fetchall()
 
 
 def only(found: Checkup) -> tuple[str | None, str]:
@@ -133,11 +140,32 @@ async def test_a_row_in_a_chain_that_does_not_follow_is_told_of(path: Path) -> N
     assert run == "w0" and what.startswith("run 'w0' lacks row 999")
 
 
-async def test_a_damaged_index_is_told_of(path: Path) -> None:
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA writable_schema = 1")
-        connection.execute("DELETE FROM runs WHERE id = 'w1'")
-    connection.close()
+async def test_every_damaged_row_of_a_run_is_told_of(path: Path) -> None:
+    change(path, "UPDATE journal SET body = body || ' ' WHERE run = 1")
+    found = await check(path)
+    assert len([one for one in found.damages if one.run == "w0" and "checksum" in one.what]) >= 3
+
+
+async def test_rows_of_no_run_are_told_of(path: Path) -> None:
+    async with durable.Engine([worker], store=path) as engine:
+        await engine.prune(0)
+    [(gone,)] = ask(path, "SELECT min(one.no) + 1 FROM runs AS one WHERE one.no + 1 NOT IN (SELECT no FROM runs)")
+    change(path, f"UPDATE journal SET run = {gone} WHERE seq = (SELECT max(seq) FROM journal WHERE run = 1)")
+    what = [one.what for one in (await check(path)).damages]
+    assert f"there are rows of a run number {gone}, which is not listed: restore a copy" in what
+
+
+async def test_a_page_that_makes_no_sense_is_told_of(path: Path) -> None:
+    [(page,)] = ask(path, "SELECT rootpage FROM sqlite_master WHERE name = 'journal_run'")
+    with path.open("r+b") as file:
+        file.seek(page * 4_096 - 40)
+        file.write(b"\xff" * 40)
+    found = await check(path)
+    assert not found.is_whole, found
+
+
+async def test_a_run_that_is_not_listed_is_told_of(path: Path) -> None:
+    change(path, "DELETE FROM runs WHERE id = 'w1'")
     run, what = only(await check(path))
     assert run is None and "lacks 1 row(s) of its table of runs" in what
 

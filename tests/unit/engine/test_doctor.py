@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,22 @@ async def test_a_dead_holder_and_waiting_messages_are_noted(tmp_path: Path) -> N
     holder = about(found, "open in")
     assert holder.value.startswith(f"process {pid} on host") and holder.value.endswith(", which has died")
     assert (holder.verdict, about(found, "inbox").value) == ("note", "1 waiting")
+
+
+async def test_a_file_that_cannot_shrink_and_a_wal_that_is_never_copied_are_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.db"
+    async with durable.Engine(store=path) as engine:
+        await engine.send("nobody/listens", {})
+        assert about(await examine(path), "-wal").verdict == "ok"
+        monkeypatch.setattr(doctor, "_LARGE_WAL", -1)
+        assert "close viewers and shells" in about(await examine(path), "-wal").advice
+    assert about(await examine(path), "store").verdict == "ok"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("PRAGMA auto_vacuum = 0; VACUUM")
+    store = about(await examine(path), "store")
+    assert store.verdict == "note" and "run `PRAGMA auto_vacuum = 2; VACUUM` on it" in store.advice
 
 
 async def test_what_is_not_there_or_no_store_is_told_of_and_the_rest_is_examined(tmp_path: Path) -> None:

@@ -131,9 +131,11 @@ async def test_a_store_that_another_program_has_locked_is_told_of(
         other.execute("BEGIN IMMEDIATE")
         starting = asyncio.ensure_future(engine.start(worker, {"end": "sleeps"}))
         await asyncio.sleep(0)
-        status = (await engine.health()).status
-        other.execute("ROLLBACK")
-        other.close()
+        try:
+            async with asyncio.timeout(10):
+                status = (await engine.health()).status
+        finally:
+            other.close()
         await starting
         assert status == "the store has kept nothing for 0.05 s: its disk is slow, or another program has it locked"
         assert (await engine.health()).is_ok
@@ -157,9 +159,10 @@ async def test_messages_that_cannot_be_taken_are_told_of(tmp_path: Path) -> None
 
 async def until(says: str, engine: durable.Engine) -> None:
     """Wait until the engine's status has these words in it."""
-    while says not in (status := (await engine.health()).status):
-        assert status == "ok"
-        await asyncio.sleep(0.001)
+    async with asyncio.timeout(20):
+        while says not in (status := (await engine.health()).status):
+            assert status == "ok"
+            await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize("mended", ["taken away", "put back"])

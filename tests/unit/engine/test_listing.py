@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import durable
 from durable import Cancel, Context, Engine, Reader
 from durable.testing import VirtualClock
+from durable.views import listing
 
 pytestmark = pytest.mark.anyio
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -163,6 +165,40 @@ async def test_pages_give_every_run_once_while_new_ones_come(engine: Engine, sta
         page = await ids(engine, status=status, limit=3, before=page[-1])
         found = found + page
     assert found == [f"r{number}" for number in range(6, -1, -1)]
+
+
+async def test_what_fits_is_found_behind_all_that_does_not_and_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store cannot tell which runs a parent has invoked, or which are waiting: it is asked for more and more."""
+    monkeypatch.setattr(listing, "_ROWS_AT_FIRST", 2)
+    [sent] = await engine.send("go", id="e")
+    await engine.settled()
+    assert await ids(engine, event_id=sent, limit=1) == [f"{sent}/waits"]
+    for number in range(9):
+        with pytest.raises(durable.RunFailed):
+            await engine.invoke(parent, id=f"p{number}")
+    children = ["p0/parent", "p0/below:2", "p0/below:1", "p0/below"]
+    assert await ids(engine, parent="p0", limit=5) == children
+    assert await ids(engine, parent="p0", limit=2) == children[:2]
+    # What an event of a run has opened has an id that begins like a child's, and is none.
+    [told] = {one.split("/")[1] for one in await ids(engine, limit=999) if one.startswith("p0/") and "tell" in one}
+    assert await ids(engine, parent=f"p0/{told}", limit=1) == []
+
+
+async def test_a_reader_finds_what_is_queued_and_what_waits_by_the_record_alone(tmp_path: Path) -> None:
+    @durable.function
+    async def thinks(ctx: Context) -> None:
+        await asyncio.Event().wait()
+
+    async with Engine([waits, thinks], store=tmp_path / "x.db", grace=0) as engine:
+        await engine.start(thinks, id="q")
+        await engine.start(waits, id="w")
+        while not (await engine.info("w")).steps:
+            await asyncio.sleep(0)
+    async with Reader(tmp_path / "x.db") as reader:
+        for status, found in {"queued": ["q"], "waiting": ["w"], "running": [], "completed": []}.items():
+            assert [run.id for run in await reader.runs(status=status)] == found
 
 
 WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [

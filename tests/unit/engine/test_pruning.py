@@ -9,7 +9,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -165,9 +165,15 @@ async def test_a_run_that_is_opened_again_is_never_forgotten_meanwhile(make: Mak
                 await run.result()
             fails = False
             clock.advance("1s")
-            pruning = asyncio.ensure_future(engine.prune(0))
-            again = await later(number, engine.retry(run.id))
-            await pruning
+            pruning, again = engine.prune(0), engine.retry(run.id)
+            if number % 2:
+                first = asyncio.ensure_future(pruning)
+                again = await later(number, again)
+                await first
+            else:
+                first = asyncio.ensure_future(later(0, again))
+                await later(1 << number // 2, pruning)
+                again = await first
             if again is not None:
                 reopened += 1
                 assert await again.result() == "done"
@@ -178,6 +184,81 @@ async def test_a_run_that_is_opened_again_is_never_forgotten_meanwhile(make: Mak
     async with durable.Engine([flaky], store=make(), clock=clock) as engine:
         assert await engine.runs() == []
     assert reopened < 24
+
+
+class Gated(durable.DictStore):
+    """Keeps nothing while its gate is shut, and ends no piece of a prune before it may."""
+
+    immediate = False
+
+    def __init__(self, mapping: dict[str, Any]) -> None:
+        super().__init__(mapping)
+        self.gate, self.piece = asyncio.Event(), asyncio.Event()
+        self.gate.set()
+
+    async def prunes(self, ended_before: datetime, rows: int = 1) -> AsyncIterator[int]:
+        async for count in super().prunes(ended_before, rows):
+            await self.piece.wait()
+            yield count
+
+    async def append(self, entries: Sequence[durable.Entry]) -> None:
+        await self.gate.wait()
+        await super().append(entries)
+
+
+async def test_nothing_is_forgotten_before_the_store_knows_what_is_open_again() -> None:
+    fails, mapping = True, dict[str, Any]()
+
+    @durable.function(retries=0)
+    async def flaky(ctx: durable.Context) -> str:
+        if fails:
+            raise OSError("not yet")
+        await ctx.step.sleep("day", "1d")
+        return "done"
+
+    clock, store = VirtualClock(NOON), Gated(mapping)
+    async with durable.Engine([flaky], store=store, clock=clock) as engine:
+        with pytest.raises(durable.RunFailed):
+            await engine.invoke(flaky, id="f")
+        clock.advance("1s")
+        fails = False
+        pruning, opening = asyncio.ensure_future(engine.prune(0)), asyncio.ensure_future(engine.retry("f"))
+        for step in (store.gate.clear, store.piece.set, store.gate.set):
+            for _ in range(50):
+                await asyncio.sleep(0)
+            step()
+        assert await pruning == 0
+        await opening
+    async with durable.Engine([flaky], store=durable.DictStore(mapping), clock=clock) as engine:
+        clock.advance("2d")
+        assert await engine.result("f") == "done"
+
+
+async def test_a_close_does_not_wait_until_all_is_forgotten() -> None:
+    class Endless(durable.DictStore):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pieces = 0
+
+        async def prunes(self, ended_before: datetime, rows: int = 1) -> AsyncIterator[int]:
+            while True:
+                self.pieces += 1
+                yield 1
+
+    store = Endless()
+    async with asyncio.timeout(10):
+        async with durable.Engine([quick], store=store, retention="1d"):
+            while store.pieces < 3:
+                await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("age", [timedelta(days=900_000), timedelta.max])
+async def test_an_age_that_no_datetime_holds_forgets_nothing(age: timedelta, caplog: pytest.LogCaptureFixture) -> None:
+    async with durable.Engine([quick], retention=age) as engine:
+        await engine.invoke(quick)
+        assert await engine.prune(age) == 0
+        assert (await engine.health()).is_ok
+    assert not caplog.messages
 
 
 async def test_a_list_that_is_made_meanwhile_shows_no_run_that_is_gone(make: Make) -> None:
@@ -201,11 +282,12 @@ async def test_a_retention_forgets_at_the_opening_and_every_hour(make: Make, cap
         async with durable.Engine([quick], store=make(), clock=clock, retention="1d") as engine:
             await engine.invoke(quick, id="b")
             began = clock.now()
-            while "a" in await ids(engine):
-                await asyncio.sleep(0.001)
-            while "b" in await ids(engine):
-                clock.advance("10m")
-                await asyncio.sleep(0.001)  # the file's threads know nothing of this clock
+            async with asyncio.timeout(20):
+                while "a" in await ids(engine):
+                    await asyncio.sleep(0.001)
+                while "b" in await ids(engine):
+                    clock.advance("10m")
+                    await asyncio.sleep(0.001)  # the file's threads know nothing of this clock
             assert clock.now() - began >= DAY
     told = [one for one in caplog.messages if "forgotten" in one]
     assert told[0] == "1 run that ended before 2030-01-02 12:00:00+00:00 is forgotten"

@@ -198,6 +198,15 @@ async def test_a_store_that_is_not_there_is_a_store_error_and_is_not_made(tmp_pa
     assert os.listdir(tmp_path) == []
 
 
+async def test_a_reader_whose_opening_failed_opens_once_there_is_a_store(path: Path) -> None:
+    reader = Reader(path)
+    with pytest.raises(StoreError, match="there is no store at"):
+        await reader.open()
+    async with Engine([parent], store=path):
+        async with reader:
+            assert await reader.runs() == []
+
+
 async def test_a_reader_is_opened_once_and_closed_as_often_as_one_likes(path: Path, engine: Engine) -> None:
     reader = Reader(path)
     await reader.close()

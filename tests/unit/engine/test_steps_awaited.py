@@ -57,6 +57,51 @@ async def test_a_step_is_awaited_whether_it_is_to_come_or_over(store: durable.St
         assert not engine._owner.runtime.journal.watchers  # type: ignore[union-attr]
 
 
+async def test_a_step_is_told_of_when_it_ends_and_not_when_its_run_does(store: durable.Store) -> None:
+    async with Engine([counts], store=store) as engine:
+        run = await engine.start(counts, {"numbers": [[1], [2]]})
+        waiting = asyncio.ensure_future(run.step("double", timeout=5))
+        await engine.settled()
+        await engine.send("go on")
+        assert await waiting == 2
+        await engine.settled()
+        assert (await run.info()).status == "waiting"
+
+
+class Gated(durable.DictStore):
+    """Keeps nothing while its gate is shut."""
+
+    immediate = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def append(self, entries: Any) -> None:
+        await self.gate.wait()
+        await super().append(entries)
+
+
+async def test_an_outcome_is_given_once_it_is_kept() -> None:
+    """R2"""
+    store = Gated()
+    async with Engine([counts], store=store) as engine:
+        run = await engine.start(counts, {"numbers": [[1]]})
+        await engine.settled()
+        store.gate.clear()
+        sending = asyncio.ensure_future(engine.send("go on"))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        waiting = asyncio.ensure_future(run.step("go on"))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        store.gate.set()
+        assert (await waiting).name == "go on"
+        await sending
+
+
 async def test_a_failed_step_raises_its_error_whatever_the_function_makes_of_it(store: durable.Store) -> None:
     @durable.function
     async def forgives(ctx: Context) -> str:

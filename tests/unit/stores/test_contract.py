@@ -16,8 +16,9 @@ import pytest
 
 from durable.stores.dict import DictStore
 from durable.stores.file.store import FileStore
-from durable.stores.store import Entry, Store
+from durable.stores.store import Entry, RunQuery, RunRow, Store
 from durable.testing.contract.contract import Check, store_contract
+from durable.testing.contract.of_finding import OF_FINDING
 
 
 def _mapping_after_death(store: Any) -> DictStore:
@@ -105,6 +106,38 @@ def _broken(checks: list[Check]) -> list[str]:
 @pytest.mark.parametrize("check", _of_mappings(lambda: DictStore()), ids=str)
 def test_a_dict_store_of_its_own_keeps_the_contract(check: Check) -> None:
     check()
+
+
+class Chosen(DictStore):
+    """Has the rows of all runs at hand, and lets a query choose."""
+
+    immediate = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: dict[str, RunRow] = {}
+
+    async def append(self, entries) -> None:
+        await super().append(entries)
+        for entry in entries:
+            if entry.row is not None:
+                self.rows[entry.run] = entry.row
+            elif entry.run in self.rows and not entry.ends_run:
+                self.rows[entry.run] = attrs.evolve(self.rows[entry.run], ended_at=None, status=None, error=None)
+
+    async def find(self, query: RunQuery) -> list[RunRow]:
+        return query.choose(reversed(self.rows.values()))
+
+    async def prune(self, ended_before) -> int:
+        count = await super().prune(ended_before)
+        left = {row.id for row in await super().find(RunQuery(limit=1 << 62))}
+        self.rows = {run: row for run, row in self.rows.items() if run in left}
+        return count
+
+
+@pytest.mark.parametrize("name", [promise.__name__ for promise in OF_FINDING])
+def test_a_store_that_lets_queries_choose_keeps_the_contract(name: str) -> None:
+    _named(name, store_contract(Chosen))()
 
 
 @pytest.mark.parametrize("name", NAMES)

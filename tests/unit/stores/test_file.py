@@ -398,6 +398,20 @@ def test_a_prune_that_was_cut_short_is_ended_by_the_next(tmp_path: Path) -> None
     assert _rows(tmp_path / "x.db", "SELECT body FROM journal") == [("anew",)]
 
 
+def test_prune_takes_the_ids_of_the_events_of_what_goes(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = await _opened(tmp_path / "x.db")
+        for run in ("r", "s"):
+            row = RunRow(run, "f", "e", NOON, event_ids=("order-7", f"of {run}"))
+            await store.append([Entry(run, "RunOpened", "open", row=row)])
+        await store.append(_ended("r"))
+        assert await store.prune(NOON + timedelta(days=1)) == 1
+        await store.close()
+
+    asyncio.run(main())
+    assert _rows(tmp_path / "x.db", "SELECT event FROM runs_by_event ORDER BY event") == [("of s",), ("order-7",)]
+
+
 def test_prune_takes_ended_runs_without_a_row_that_are_older_than_what_goes(tmp_path: Path) -> None:
     async def main() -> None:
         store = await _opened(tmp_path / "x.db")

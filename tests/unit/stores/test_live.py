@@ -14,6 +14,8 @@ import pytest
 
 from durable.errors import StoreError
 from durable.stores import FileStore, LiveFile, read_live
+from durable.stores.file import live as live_file
+from durable.stores.file.flock import lock
 from tests.support.places import ROOT
 
 _ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
@@ -201,3 +203,28 @@ def test_what_a_writer_of_any_version_has_left_half_done_is_written_over_and_rem
     path.write_bytes(left)
     live.remove()
     assert not path.exists()
+
+
+def left_by_the_dead(store: str) -> str:
+    dead = LiveFile(store)
+    dead.write("of the dead")
+    dead.close()
+    return dead.path
+
+
+def test_two_readers_at_once_do_not_take_each_other_for_a_living_engine(store: str) -> None:
+    with open(left_by_the_dead(store), "rb") as other:
+        lock(other.fileno(), is_shared=True)
+        assert read_live(store) is None
+
+
+def test_a_reader_that_looks_at_this_instant_does_not_keep_the_writer_out(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = LiveFile(store)
+    with open(left_by_the_dead(store), "rb") as reader:
+        lock(reader.fileno(), is_shared=True)
+        monkeypatch.setattr(live_file, "sleep", lambda _: reader.close())
+        live.write("mine")
+        assert reader.closed and read_live(store) == "mine"
+    live.remove()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 import durable
+from durable.engine.opened import inside
 from durable.stores import FileReader
 from tests.proof.crashes import start
 from tests.proof.crashes.senders import DIES
@@ -73,6 +76,27 @@ def test_a_run_that_was_opened_again_comes_as_it_is(path: Path, command: Command
         assert info.status == "waiting" and "nap" in info.waiting_for
 
     opened(other, story)
+
+
+@pytest.mark.parametrize("is_clean", [True, False])
+def test_whether_the_store_was_closed_in_order_stays_as_it_was(path: Path, command: Command, is_clean: bool) -> None:
+    """R26: else the import would count as a death of the runs that were there, or hide one."""
+    other = path.with_name("other.db")
+
+    async def life() -> None:
+        engine = durable.Engine([waits], store=other)
+        await engine.open()
+        await engine.start(waits, id="there")
+        await (engine.close() if is_clean else inside(engine, "death").abandon())
+
+    def last() -> str:
+        with closing(sqlite3.connect(other)) as connection:
+            return str(connection.execute("SELECT kind FROM journal ORDER BY seq DESC LIMIT 1").fetchone()[0])
+
+    asyncio.run(life())
+    assert (last() == "EngineClosed") is is_clean
+    assert command("import", other, exported(command, path, "waiting", "gone")).status == 0
+    assert (last() == "EngineClosed") is is_clean
 
 
 def test_a_parent_comes_with_the_child_that_it_waits_for_or_not_at_all(path: Path, command: Command) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -55,6 +56,24 @@ def test_what_a_terminal_cannot_spell_is_shown_by_its_number(path: Path, encodin
         assert done.returncode == (1 if arguments[-1] == "\u20ac\n" else 0)
         assert "\x1b" not in told and "\x07" not in told and "\u202e" not in told
         assert ("\u20ac" in told or r"\u20ac" in told) and (r"\x1b" in told or done.returncode)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8", "latin-1", "cp437"])
+def test_json_is_json_whatever_the_terminal_can_spell_and_moves_no_cursor(path: Path, encoding: str) -> None:
+    odd = f"{_ODD}\x9b2J\u00e9\U0001f600"
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    for arguments in (["start", path, odd, "--id", odd], ["signal", path, odd], ["show", path, f"{_ODD}7"]):
+        done = _command(*arguments, "--json", env=environment)
+        told = done.stdout.decode(encoding)
+        assert all(one.isprintable() for one in told.splitlines())
+        found = json.loads(told)
+        assert (done.returncode, found.get("id", found.get("signal"))) == (0, arguments[-1])
+        assert ("\u00e9" in told) == (encoding not in ("ascii",) and arguments[0] != "show" and "\\u20ac" not in told)
+
+
+def test_a_line_for_people_moves_no_cursor_either(path: Path) -> None:
+    done = _command("start", path, "f", "--id", "a\x1b[2J\u202eb")
+    assert (done.returncode, done.stdout.decode().strip()) == (0, r"a\x1b[2J\u202eb")
 
 
 def test_a_run_is_one_line_whatever_its_id_and_error_hold(path: Path) -> None:

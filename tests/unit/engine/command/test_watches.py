@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import durable
-from durable.engine.command import main
+from durable.engine.command import main, watching
 from tests.proof.crashes import ENVIRONMENT
 from tests.support.commands import Command, Said, naps, opened
 from tests.support.terminal import Terminal, terminal
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and pip
 
 
 @contextmanager
-def watching(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+def watched(*arguments: object) -> Iterator[subprocess.Popen[str]]:
     """Run the command in a process of its own, and end that in any case."""
     line = [sys.executable, "-m", "durable", *map(str, arguments), "--watch"]
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
@@ -44,14 +44,17 @@ async def one_more(engine: durable.Engine) -> None:
     await engine.start(naps, id="more")
 
 
-def test_a_run_that_has_ended_is_watched_no_longer(path: Path, command: Command) -> None:
+def test_a_run_that_has_ended_is_watched_no_longer(
+    path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "EVERY", "never")  # so that waiting is an error
     assert command("show", path, "gone", "--watch") == command("show", path, "gone")
     said = command("show", path, "gone", "--watch", "--json")
     assert said.out.count("\n") == 1 and said.value == command("show", path, "gone", "--json").value
 
 
 def test_a_pipe_gets_a_line_of_json_for_each_change_and_ctrl_c_ends_it_quietly(path: Path) -> None:
-    with watching("runs", path, "--json") as process:
+    with watched("runs", path, "--json") as process:
         assert process.stdout is not None and process.stderr is not None
         assert len(json.loads(process.stdout.readline())) == 6
         opened(path, one_more)
@@ -62,8 +65,22 @@ def test_a_pipe_gets_a_line_of_json_for_each_change_and_ctrl_c_ends_it_quietly(p
         assert (process.wait(), process.stderr.read()) == (0, "")
 
 
+def test_what_has_not_changed_is_not_shown_again(path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = list[None]()
+
+    async def nap(_seconds: float) -> None:
+        looks.append(None)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(watching.asyncio, "sleep", nap)
+    once = command("runs", path, "--json")
+    said = command("runs", path, "--json", "--watch")
+    assert (said.status, said.out.count("\n")) == (0, 1) and said.value == once.value
+
+
 def test_what_is_watched_by_nobody_ends_quietly(path: Path) -> None:
-    with watching("runs", path) as process:
+    with watched("runs", path) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.readline()
         process.stdout.close()
@@ -102,10 +119,10 @@ def test_ctrl_c_ends_a_verb_that_waits_quietly(path: Path, command: Command) -> 
         os.kill(os.getpid(), signal.SIGINT)
 
     frames = sys._current_frames
-    watching = threading.Thread(target=person)
-    watching.start()
+    hand = threading.Thread(target=person)
+    hand.start()
     assert command("result", path, "waiting") == Said(130, "", "")
-    watching.join()
+    hand.join()
 
 
 def test_verbs_that_do_something_cannot_be_watched(path: Path, command: Command) -> None:

@@ -191,7 +191,9 @@ def check_reopened(run_id: str, ended: Ledger | RunClosed | None, *, is_unfinish
     if ended is None:
         raise ValueError(f"run {run_id!r} has not ended: only a run that failed or was cancelled is opened again")
     if ended.status == "completed":
-        raise ValueError(f"run {run_id!r} has completed: only a run that failed or was cancelled is opened again")
+        raise ValueError(
+            f"run {run_id!r} has completed: only a run that failed or was cancelled is opened again; fork it"
+        )
 
 
 def check_same(known: Ledger | ParkedRun | RunOpened, function: str, event: Event) -> None:

@@ -76,7 +76,8 @@ class Checkup:
         if self.is_whole:
             return f"{on_a_line(head)}\nevery checksum is right, no row is missing, every run folds"
         named = (f"run {one.run!r}: {one.what}" if one.run else one.what for one in self.damages)
-        return "\n".join(map(on_a_line, [head, f"{len(self.damages):,} things are damaged:", *named]))
+        damaged = "1 thing is" if len(self.damages) == 1 else f"{len(self.damages):,} things are"
+        return "\n".join(map(on_a_line, [head, f"{damaged} damaged:", *named]))
 
     def to_dict(self) -> dict[str, object]:
         """Return the attributes in a form that JSON can hold."""

@@ -116,7 +116,7 @@ class Engine(AsyncWith):
         while (owner := self._owner) is not None and not owner.has_ended:
             owner.check_process("open")
             if not owner.is_closing:
-                raise RuntimeError("the engine is open already")
+                raise RuntimeError("the engine is open already: use it, or close it before")
             await owner.ended()
 
     async def close(self, *, grace: Duration | None = None) -> None:

@@ -63,7 +63,7 @@ class Reader(AsyncWith):
             StoreError: there is no store, it cannot be read, or it belongs to another program or another format.
         """
         if self._kept is not None:
-            raise RuntimeError("the reader is open already")
+            raise RuntimeError("the reader is open already: use it, or close it before")
         kept = self._kept = FileReader(self.path)
         try:
             await kept.open()

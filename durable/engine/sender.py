@@ -96,7 +96,7 @@ class Sender(AsyncWith):
             StoreError: there is no store, or the store or its inbox belongs to another program or has another format.
         """
         if self._outbox is not None:
-            raise RuntimeError("the sender is open already")
+            raise RuntimeError("the sender is open already: use it, or close it before")
         outbox = Outbox(self.path)
         await outbox.open()
         self._outbox, self._pid = outbox, os.getpid()

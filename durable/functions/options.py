@@ -172,7 +172,9 @@ def checked_step_id(step_id: object) -> str:
     if type(step_id) is str and step_id.isascii() and 0 < len(step_id) <= NAME_BYTES:  # the quick way, for nearly all
         return step_id
     if not is_str(step_id):
-        raise TypeError(f"a step's id must be a string or StepOptions, not {shown(step_id)} ({type(step_id).__name__})")
+        instead = ": the id comes first, step.run('a', function, argument)" if callable(step_id) else ""
+        given = f"{shown(step_id)} ({type(step_id).__name__})"
+        raise TypeError(f"a step's id must be a string or StepOptions, not {given}{instead}")
     found = plain(step_id)
     if not found or PREFIX_END in found:
         raise ValueError(f"a step's id must not be empty or hold {PREFIX_END!r}, not {shown(found)}")

@@ -70,7 +70,10 @@ def _runs(text: str, what: str) -> list[tuple[dict[str, Any], list[Entry]]]:
         ends = [*heads[1:], len(lines)]
         return [_run(lines[at], lines[at + 1 : end]) for at, end in zip(heads, ends, strict=True)]
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise ValueError(f"{what} is not a run that RunInfo.export wrote: {type(error).__name__}: {error}") from error
+        raise ValueError(
+            f"{what} is not a run that RunInfo.export wrote: {type(error).__name__}: {error}: name a file that it, or "
+            "`durable export`, wrote"
+        ) from error
 
 
 def _run(head: dict[str, Any], lines: list[dict[str, Any]]) -> tuple[dict[str, Any], list[Entry]]:

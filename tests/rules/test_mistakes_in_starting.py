@@ -246,7 +246,9 @@ STARTING: dict[str, Mistake] = {
         after_its_end, "step 'late' of run", "the run is completed", "to begin another run use engine.start"
     ),
     "a handle for an id": Mistake(by_its_handle, "the id of a run must be a string", "give its id"),
-    "a completed run, tried again": Mistake(reopened, "has completed: only a run that failed or was cancelled"),
+    "a completed run, tried again": Mistake(
+        reopened, "has completed: only a run that failed or was cancelled is opened again; fork it"
+    ),
     "a status that there is not": Mistake(lambda engine: engine.runs(status="done"), "queued, running, waiting, compl"),
     "a status of a handle": Mistake(
         its_status, "'Run' object has no attribute 'status': write (await run.info()).status"
@@ -265,7 +267,7 @@ STARTING: dict[str, Mistake] = {
     "an event that is a pattern": Mistake(lambda engine: engine.send("shop/*"), "a * is for patterns in triggers"),
     "a signal that is a number": Mistake(lambda engine: engine.send_signal(7), "must be a string, not 7"),
     "a timeout in words": Mistake(lambda engine: engine.invoke(charge, timeout="soon"), "cannot be 'soon': write"),
-    "an engine that is open, opened": Mistake(lambda engine: engine.open(), "the engine is open already"),
+    "an engine that is open, opened": Mistake(lambda engine: engine.open(), "the engine is open already: use it"),
     "an engine that is not open": Mistake(
         lambda _: NOT_OPEN.send("e"), "`async with engine:`", "`await engine.open()`"
     ),

@@ -77,7 +77,9 @@ MISTAKES: dict[str, Mistake] = {
     "an async handler that was called": Mistake(lambda ctx: ctx.step.run("a", aone(1)), "'a'", "without calling it"),
     "no handler": Mistake(lambda ctx: ctx.step.run("a"), "handler"),
     "a handler alone": Mistake(lambda ctx: ctx.step.run(one), "handler"),
-    "a handler in place of the id": Mistake(lambda ctx: ctx.step.run(one, 1), "a step's id must be a string", "one"),
+    "a handler in place of the id": Mistake(
+        lambda ctx: ctx.step.run(one, 1), "a step's id must be a string", "one", "the id comes first, step.run('a', "
+    ),
     "a handler that lacks an argument": Mistake(
         lambda ctx: ctx.step.run("a", one), "one() missing 1 required", "'value'"
     ),

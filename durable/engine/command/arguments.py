@@ -35,6 +35,15 @@ class _Parser(ArgumentParser):
         complain(f"{message}: see `{self.prog} --help`")
         sys.exit(WRONG_USE)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Read the arguments; refuse here those that a verb does not take, since its own help lists what it takes."""
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            before = list(args or ())[: list(args or unknown).index(unknown[0])]
+            is_late = not unknown[0].startswith("-") and any(one.startswith("-") for one in before)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{'; options stand last' if is_late else ''}")
+        return options, unknown
+
 
 def parser_of(verbs: Sequence[Verb]) -> ArgumentParser:
     """Return the parser of a command line with these verbs."""
@@ -93,7 +102,10 @@ def past(text: str) -> datetime:
     try:
         return earlier(datetime.now(UTC), span(text))
     except ArgumentTypeError:
-        return instant(text)
+        try:
+            return instant(text)
+        except ArgumentTypeError as error:
+            raise ArgumentTypeError(f"{error}, and no duration, which is written 30d") from error
 
 
 def add_nothing(_parser: ArgumentParser) -> None:

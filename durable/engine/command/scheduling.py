@@ -35,6 +35,8 @@ def _add_backfill(parser: ArgumentParser) -> None:
 
 
 async def _backfill(options: Namespace) -> Answer:
+    if options.after >= options.before:
+        raise ValueError(f"--before must be later than --after, which is {options.after}, not {options.before}")
     await Sender(options.store).backfill(options.function, options.after, options.before)
     return Answer("", {"function_id": options.function})
 

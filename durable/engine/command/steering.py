@@ -51,7 +51,10 @@ def _add_event_id(parser: ArgumentParser) -> None:
 
 async def _unsend(options: Namespace) -> Answer:
     if not await Sender(options.store).unsend(options.event):
-        raise Nothing(f"no event {options.event!r} is still to come: it was delivered, or was never sent")
+        raise Nothing(
+            f"no event {options.event!r} is still to come: it was delivered, or was never sent; `durable runs "
+            "--event-id` lists the runs that it opened"
+        )
     return Answer("", {"id": options.event})
 
 

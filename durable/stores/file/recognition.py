@@ -99,7 +99,10 @@ def _is_store(path: str, has_wal: bool) -> bool:
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_CORRUPT and has_wal:
             return True  # a crash during a checkpoint leaves the file short, with the rest in the -wal
-        raise StoreCorruptError(f"{path!r} is not a store, or a damaged one, and was left as it is: {error}") from error
+        raise StoreCorruptError(
+            f"{path!r} is not a store, or a damaged one, and was left as it is: {error}: choose another path, or "
+            "restore a copy"
+        ) from error
     finally:
         connection.close()
     return True

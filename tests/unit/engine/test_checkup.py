@@ -189,3 +189,4 @@ async def test_what_is_no_store_is_an_error_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("some text" * 100)
     found = await check(tmp_path / "text.db")
     assert "is not a store, or a damaged one" in only(found)[1]
+    assert "\n1 thing is damaged:\n" in str(found)

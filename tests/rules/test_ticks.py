@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,32 +10,12 @@ from typing import Any
 import pytest
 
 import durable
-from durable import Context, DictStore, Engine, FileStore, Function, TriggerCron, TriggerEvent, TriggerEvery
+from durable import Context, DictStore, Engine, FileStore, TriggerCron, TriggerEvent, TriggerEvery
 from durable.engine import inside, set_up
 from durable.testing import Lab, StuckError, VirtualClock
+from tests.support.ticks import HOUR, START, job, opened, reopened, tick
 
 pytestmark = pytest.mark.anyio
-START = datetime(2030, 1, 1, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-
-
-def tick(hours: float, function: str = "job") -> str:
-    return f"cron/{function}/{(START + hours * HOUR).replace(tzinfo=None).isoformat()}Z"
-
-
-def job(*triggers: Any, id: str = "job", steps: Sequence[str] = ("work",), **options: Any) -> Function[Any]:
-    @durable.function(list(triggers), id=id, **options)
-    async def code(ctx: Context) -> dict[str, Any]:
-        for step in steps:
-            await ctx.step.run(step, lambda: None)
-        return dict(ctx.event.data)
-
-    return code
-
-
-async def opened(lab: Lab) -> list[str]:
-    """The runs there are, the oldest tick first."""
-    return sorted(run.id for run in await lab.engine.runs(limit=10_000))
 
 
 async def test_a_tick_opens_a_run_with_the_event_of_a_timer() -> None:
@@ -202,58 +181,6 @@ async def test_a_week_of_missed_ticks_runs_each_with_missed_all() -> None:
 async def test_at_the_first_start_ever_nothing_is_missed() -> None:
     async with Lab([job(TriggerCron("@hourly", missed="all"))]) as lab:
         assert await opened(lab) == []
-
-
-# Triggers that change.
-
-
-async def reopened(
-    store: DictStore, functions: Sequence[Function[Any]], hours: float, advance: str = "0s"
-) -> list[str]:
-    async with Lab(functions, store=store, start=START + hours * HOUR) as lab:
-        await lab.advance(advance)
-        return await opened(lab)
-
-
-async def test_a_changed_expression_begins_anew_and_a_removed_one_stops() -> None:
-    store = DictStore()
-    assert await reopened(store, [job(TriggerCron("@hourly"))], 0, "70m") == [tick(1)]
-    assert await reopened(store, [job(TriggerCron("30 * * * *"))], 4, "40m") == [tick(1), tick(4.5)]
-    assert await reopened(store, [job(TriggerEvent("go"))], 5, "3h") == [tick(1), tick(4.5)]
-    assert await reopened(store, [job()], 9, "3h") == [tick(1), tick(4.5)]
-
-
-async def test_a_zone_that_changes_begins_anew() -> None:
-    store = DictStore()
-    await reopened(store, [job(TriggerCron("0 3 * * *", missed="all"))], 0)
-    assert await reopened(store, [job(TriggerCron("0 3 * * *", tz="Asia/Tokyo", missed="all"))], 30) == []
-
-
-async def test_a_trigger_that_comes_back_after_a_month_has_missed_nothing() -> None:
-    store, function = DictStore(), job(TriggerCron("@hourly", missed="all"))
-    assert await reopened(store, [function], 0, "1h") == [tick(1)]
-    assert await reopened(store, [], 24) == [tick(1)]
-    assert await reopened(store, [function], 720, "1h") == [tick(1), tick(721)]
-
-
-async def test_only_jitter_or_missed_may_change_without_a_new_beginning() -> None:
-    store = DictStore()
-    await reopened(store, [job(TriggerCron("@hourly", missed="skip"))], 0)
-    assert await reopened(store, [job(TriggerCron("@hourly", missed="last"))], 2.5) == [tick(2)]
-
-
-async def test_a_renamed_function_begins_anew() -> None:
-    store = DictStore()
-    await reopened(store, [job(TriggerCron("@hourly", missed="all"))], 0)
-    assert await reopened(store, [job(TriggerCron("@hourly", missed="all"), id="new")], 3, "1h") == [tick(4, "new")]
-
-
-async def test_a_function_that_is_defined_again_while_the_engine_is_open_has_its_new_ticks() -> None:
-    async with Lab([job(TriggerCron("@hourly"))]) as lab:
-        await lab.advance("90m")
-        await lab.engine.start(job(TriggerCron("15 * * * *")), id="by-hand")
-        await lab.advance("90m")
-        assert await opened(lab) == ["by-hand", tick(1), tick(2.25)]
 
 
 # Clocks.

@@ -10,7 +10,7 @@ from tests.proof.torture.planting import Fault
 
 RATES = ("tests/rules/test_flow_rate_limit.py",)
 STARTS = ("tests/rules/test_flow_throttle.py",)
-TRIES = ("tests/rules/test_flow_steps.py",)
+TRIES = ("tests/rules/test_flow_steps.py", "tests/rules/test_flow_steps_over_time.py")
 RUNS = ("tests/rules/test_flow_runs.py",)
 QUEUE = ("tests/unit/journal/test_queue.py",)
 

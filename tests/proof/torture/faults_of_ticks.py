@@ -11,7 +11,12 @@ from tests.proof.torture.planting import Fault
 CRON, TICKING = "timers/cron.py", "journal/rules/schedules/ticking.py"
 TIMETABLE, CALENDAR = "journal/rules/schedules/timetable.py", "scheduler/calendar.py"
 OF_CRON = ("tests/unit/timers/test_cron.py",)
-OF_STORIES = ("tests/proof/torture/test_calendar.py", "tests/rules/test_ticks.py", "tests/rules/test_pause.py")
+OF_STORIES = (
+    "tests/proof/torture/test_calendar.py",
+    "tests/rules/test_ticks.py",
+    "tests/rules/test_ticks_of_changed_triggers.py",
+    "tests/rules/test_pause.py",
+)
 
 OF_TICKS = [
     Fault(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from tests.proof.torture.planting import Fault
 
 UNSEND = ("tests/rules/test_unsend.py",)
-OUTSIDE = ("tests/unit/engine/test_steering_from_outside.py",)
+OUTSIDE = ("tests/unit/engine/test_steering_from_outside.py", "tests/unit/engine/test_steering_too_late.py")
 PLANNING = ("tests/unit/engine/test_planning_from_outside.py",)
 RELEASES = ("tests/unit/engine/test_releases.py",)
 

@@ -5,7 +5,8 @@ Leaves to `reader` the queries, to `recognition` the refusing of files.
 
 A closed store, which has no `-wal`, is opened as immutable: SQLite would make a `-wal` and a `-shm` to read it, which
 needs the right to write and, where that is another user's, shuts the writer out. It takes no locks, so what was read
-counts only if the file is still at rest and the same afterwards; otherwise it is opened anew and read again.
+counts only if the file is still at rest and the same afterwards; otherwise it is opened anew and read again. So is a
+file that another one has replaced, such as a copy that was brought back; its writer notices that by itself.
 
 A process that holds the lock and has not begun to write only *looks*: SQLite keeps its `-shm` in memory, so that
 nothing has changed if the process closes the store again. SQLite shares this memory among all connections of the
@@ -23,7 +24,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from durable.errors import StoreError
-from durable.stores.file import schema
+from durable.stores.file import guard, schema
 from durable.stores.file.recognition import SpareTask, check, look, recognise
 from durable.stores.file.wal import has_content
 
@@ -46,11 +47,14 @@ class ReadConnection:
         self._connection: sqlite3.Connection | None = None
         self._spare: SpareTask | None = None
         self._rest: tuple[int, ...] | None = None
+        self._follows = False
+        self._file: guard.Identity | None = None
 
     def open(self) -> None:
         """Connect, after checking that the file is a whole store (R30)."""
         self.path = os.path.realpath(self.path)
         with self._turn:
+            self._follows = True
             self._check()
             self._connect()
             self._is_open = True
@@ -128,10 +132,13 @@ class ReadConnection:
             raise schema.failed(self.path, "reading it", error) from schema.reason(error)
 
     def _has_moved(self) -> bool:
-        return self._rest is not None and self._rest != _at_rest(self.path)
+        if self._rest is not None:
+            return self._rest != _at_rest(self.path)
+        return self._follows and self._file != guard.identity(self.path)
 
     def _connect(self) -> sqlite3.Connection:
         try:
+            self._file = guard.identity(self.path)
             self._rest = _at_rest(self.path)
             if self._rest is not None:
                 self._connection = schema.connect(self.path, "ro&immutable=1")

@@ -197,3 +197,26 @@ def test_a_reader_whose_store_is_away_for_a_while_stays_open(tmp_path: Path) -> 
             assert await _bodies(reader) == ["a"]
 
     asyncio.run(main())
+
+
+def test_a_reader_of_a_live_store_reads_the_file_that_has_its_name_by_now(tmp_path: Path) -> None:
+    """A copy was brought back while the reader stayed open: what it says must not be of the file that is gone."""
+
+    async def main() -> None:
+        old = await _appended(tmp_path / "x.db", "old")
+        async with FileReader(tmp_path / "x.db") as reader:
+            assert await _bodies(reader) == ["old"]
+            await old.close()  # its -wal stays, since the reader has the file open
+            for name in ("x.db", "x.db-wal", "x.db-shm", "x.db.lock"):
+                os.rename(tmp_path / name, tmp_path / f"away-{name}")
+            with pytest.raises(StoreError, match="no store"):
+                await _bodies(reader)
+            new = await _appended(tmp_path / "other.db", "new")
+            await new.close()
+            os.rename(tmp_path / "other.db", tmp_path / "x.db")
+            again = await _appended(tmp_path / "x.db", "more")
+            assert await _bodies(reader) == ["new", "more"]
+            await again.close()
+            assert await _bodies(reader) == ["new", "more"]
+
+    asyncio.run(main())

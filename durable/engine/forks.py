@@ -167,7 +167,7 @@ def _listed(keys: Collection[str]) -> str:
 
 def _outcome(value: object, end: StepClosed, run: str, limits: Limits) -> Ok:
     """Return a value as the outcome of a step in place of the recorded one."""
-    what = f"the value of step {end.key!r} for fork"
+    what = _named(end.key)
     classes, words = _ANSWERS.get(end.kind, ((object,), ""))
     if words and not isinstance(plainly := _plainly(value), classes):
         raise TypeError(f"{what} must be {words}, since it is a {end.kind}, not {shown(plainly)}")
@@ -176,10 +176,34 @@ def _outcome(value: object, end: StepClosed, run: str, limits: Limits) -> Ok:
     if isinstance(value, Signal):
         check_signal(value.name, value.data, limits)
         return Ok(enclose(value))
-    text = value.text if isinstance(value, Written) else written(value).text
+    text = (value if isinstance(value, Written) else written(value)).text
+    _check_step(text, what, limits)
+    return Ok(text, deep=text[0] in "[{")
+
+
+def portable(key: str, value: object, limits: Limits) -> Event | Signal | Written:
+    """Return a value for a step as a message has it, checked as far as it can be without the step's record.
+
+    Raises:
+        TypeError, ValueError, CodecError, LimitError: see `fork`.
+    """
+    if isinstance(value, Event):
+        accepted(value, limits)
+    elif isinstance(value, Signal):
+        check_signal(value.name, value.data, limits)
+    else:
+        value = written(value)
+        _check_step(value.text, _named(key), limits)
+    return value
+
+
+def _named(key: str) -> str:
+    return f"the value of step {key!r} for fork"
+
+
+def _check_step(text: Json, what: str, limits: Limits) -> None:
     if len(text) > limits.step_bytes:
         raise output_too_large(limits, len(text), what)
-    return Ok(text, deep=text[0] in "[{")
 
 
 def _plainly(value: object) -> object:

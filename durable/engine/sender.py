@@ -25,7 +25,7 @@ from durable.engine.arguments import (
 )
 from durable.engine.equipment import checked_limits
 from durable.engine.foresight import Look, nothing, of_cancel, of_flush, of_fork, of_retry, of_start, of_unsend
-from durable.engine.forks import NO_STEPS, checked_wanted, written
+from durable.engine.forks import NO_STEPS, checked_wanted, portable
 from durable.engine.messages import (
     STEERING,
     Sent,
@@ -43,9 +43,9 @@ from durable.engine.messages import (
 from durable.engine.outbox import Outbox
 from durable.engine.owner import AsyncWith
 from durable.errors import checked_making
-from durable.events import Event, Signal
+from durable.events import Event
 from durable.functions import Function, check_not_in_function, checked_signal
-from durable.journal import Ids, Limits, accepted, check_signal, decode, invoked, misplaced, scheduled_run
+from durable.journal import Ids, Limits, accepted, check_signal, data_text, decode, invoked, misplaced, scheduled_run
 from durable.stores import FileReader, Message
 from durable.timers import SystemClock, answering
 
@@ -62,7 +62,8 @@ class Sender(AsyncWith):
 
     Args:
         path: the path of the store, which an engine must have made before.
-        limits: the engine's limits, unless they are the default ones. Only `event_bytes` counts here.
+        limits: the engine's limits, unless they are the default ones. Here only `event_bytes` counts, and for `fork`
+            `step_bytes` and `run_bytes`.
 
     Messages stand in the store's inbox, the file `<path>.inbox`, until an engine takes them, each exactly once and in
     the order of sending; a running engine takes them at once. What a message asks for happens when it is taken: a wait
@@ -229,10 +230,9 @@ class Sender(AsyncWith):
         """
         origin, now = looked_up(run_id), self._clock.now()
         wanted = checked_wanted(before, data, steps)
-        given = None if data is None else decode(invoked(origin, data, self._limits).text)
-        values = {
-            key: value if isinstance(value, Event | Signal) else written(value) for key, value in wanted.steps.items()
-        }
+        what = f"the data for a fork of run {origin!r}"
+        given = None if data is None else decode(data_text(data, what, self._limits))
+        values = {key: portable(key, value, self._limits) for key, value in wanted.steps.items()}
         run = self._ids.fresh(now) if id is None else checked_run_id(id)
         asked = SentFork(now, origin, run, wanted.before, given, values, id is not None)
         look = of_fork(origin, wanted, run, self._limits, now, is_named=id is not None)

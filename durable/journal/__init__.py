@@ -69,7 +69,7 @@ from durable.journal.records import (
     Wait,
     without_ask,
 )
-from durable.journal.rules.acceptance import accepted, check_signal, invoked, stamped
+from durable.journal.rules.acceptance import accepted, check_signal, data_text, invoked, stamped
 from durable.journal.rules.decisions import Acting, Decisions
 from durable.journal.rules.declaration import WAIT_NAMES, CancelRule, Declaration, no_such_function
 from durable.journal.rules.flow.held import Group, held_in
@@ -205,6 +205,7 @@ __all__ = [
     "converter",
     "cron_function",
     "cron_runs",
+    "data_text",
     "decode",
     "enclose",
     "encode",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from durable.events import INVOKED, NAME_BYTES, RESERVED, Event, checked_data, checked_name
+from durable.events import INVOKED, NAME_BYTES, RESERVED, Event, Json, checked_data, checked_name
 from durable.journal.codec.recorded import RecordedEvent
 from durable.journal.codec.values import encode
 from durable.journal.rules.limits import Limits, data_too_large
@@ -53,11 +53,19 @@ def invoked(function: str, given: object, limits: Limits) -> RecordedEvent:
         TypeError, ValueError: the data are no mapping with string keys.
         CodecError, LimitError: the data cannot be kept, or are too large.
     """
-    what = f"the data for function {function!r}"
+    return RecordedEvent(INVOKED, data_text(given, f"the data for function {function!r}", limits), None, None)
+
+
+def data_text(given: object, what: str, limits: Limits) -> Json:
+    """Check the data that a run is to have, and return them as text; `what` names them in errors.
+
+    Raises:
+        TypeError, ValueError, CodecError, LimitError: see `invoked`.
+    """
     text = encode(checked_data(given, what))
     if len(text) > limits.event_bytes:
         raise data_too_large(limits, len(text), what)
-    return RecordedEvent(INVOKED, text, None, None)
+    return text
 
 
 def stamped(event: RecordedEvent, id: str, at: datetime) -> RecordedEvent:

@@ -222,6 +222,32 @@ def test_a_fork_of_a_run_that_is_on_its_way_is_judged_by_the_engine(
     asyncio.run(story())
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"steps": {"s": "x" * 600}}, "the value of step 's' for fork is 602 bytes, the limit is 500"),
+        ({"steps": {"s": durable.Event("e", {"n": "x" * 600})}}, "the data of event 'e' are 608 bytes"),
+        ({"steps": {"s": durable.Signal("g", "x" * 600)}}, "the data of signal 'g' are 602 bytes"),
+        ({"data": {"n": "x" * 600}}, "the data for a fork of run 'one' are 608 bytes"),
+    ],
+)
+def test_what_no_engine_would_take_into_a_fork_is_refused_although_the_run_is_on_its_way(
+    path: Path, asked: dict[str, Any], said: str
+) -> None:
+    """It would stay in the inbox for ever."""
+
+    async def story() -> None:
+        async with Sender(path, limits=durable.Limits(step_bytes=500, event_bytes=500)) as sender:
+            await sender.start(job, {"n": 1}, id="one")
+            with pytest.raises(durable.LimitError, match=said):
+                await sender.fork("one", **asked)
+            with pytest.raises(TypeError, match="the data for a fork of run 'one' must be a mapping"):
+                await sender.fork("one", data=[1])  # type: ignore[arg-type]
+        assert [message.kind for message in waiting(path)] == ["start"]
+
+    asyncio.run(story())
+
+
 def test_a_live_engine_does_it_at_once(path: Path) -> None:
     async def story() -> None:
         async with Engine([job], store=path) as engine, Sender(path) as sender:

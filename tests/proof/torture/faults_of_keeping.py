@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tests.proof.torture.planting import Fault
 
-PRUNING = ("tests/unit/engine/test_pruning.py",)
+PRUNING = ("tests/unit/engine/test_pruning.py", "tests/unit/engine/test_pruning_killed.py")
 CONTRACT = ("tests/unit/stores/test_contract.py",)
 STORE = ("tests/unit/stores/test_file.py",)
 LINE = ("tests/unit/engine/command/test_line.py",)

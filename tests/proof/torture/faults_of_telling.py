@@ -9,7 +9,7 @@ from __future__ import annotations
 from tests.proof.torture.planting import Fault
 
 LIVE = ("tests/unit/stores/test_live.py",)
-BEACON = ("tests/unit/engine/test_beacon.py",)
+BEACON = ("tests/unit/engine/test_beacon.py", "tests/unit/engine/test_beacon_in_trouble.py")
 HEALTH = ("tests/unit/engine/test_health.py",)
 
 _OF_LIVE_FILES = [

@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import subprocess
-import sys
-import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +16,7 @@ from durable.journal import ledger_of
 from durable.stores import FileReader, LiveFile
 from durable.views import Live, LiveStep, live_of, live_text
 from tests.bench.idle import CountingLoop, SkippingClock
-from tests.support.places import ROOT
+from tests.support.beacons import Hold, names, opened, seen, steps, until
 
 pytestmark = pytest.mark.anyio
 
@@ -36,58 +29,6 @@ def anyio_backend() -> str:
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(beacon, "EVERY", 0.01)
-
-
-async def told(path: Path) -> Live:
-    async with FileReader(path) as reader:
-        return live_of(await reader.live())
-
-
-async def seen(path: Path, run: str) -> durable.RunInfo:
-    """Return a run as another process sees it."""
-    async with FileReader(path) as reader:
-        ledger = await ledger_of(reader.history(run))
-        assert ledger is not None
-        return live_of(await reader.live()).pictured(ledger)
-
-
-async def until(path: Path, holds: Callable[[Live], object]) -> Live:
-    async with asyncio.timeout(20):
-        while not holds(live := await told(path)):
-            await asyncio.sleep(0.001)
-    return live
-
-
-def steps(live: Live, run: str) -> list[LiveStep]:
-    return list(live.running.get(run, {}).values())
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(one.name for one in folder.iterdir())
-
-
-class Hold:
-    """Handlers that run until they are let go."""
-
-    def __init__(self) -> None:
-        self.going = asyncio.Event()
-        self.gone = threading.Event()
-
-    async def wait(self) -> None:
-        await self.going.wait()
-
-    def block(self) -> None:
-        self.gone.wait(30)
-
-    def let_go(self) -> None:
-        self.going.set()
-        self.gone.set()
-
-
-@asynccontextmanager
-async def opened(path: Path, function: durable.Function[Any], **options: Any) -> AsyncIterator[durable.Engine]:
-    async with durable.Engine([function], store=path, **options) as engine:
-        yield engine
 
 
 def count(monkeypatch: pytest.MonkeyPatch, kind: type, name: str) -> list[Any]:
@@ -188,110 +129,6 @@ async def test_the_status_of_what_does_not_run_follows_from_its_record(tmp_path:
     async with opened(path, gone) as engine:
         assert await engine.invoke(gone, id="g") is None
         assert (await seen(path, "g")).status == "completed"
-
-
-_DIES = """
-import asyncio, sys
-import durable
-from durable.engine import beacon
-beacon.EVERY = 0.01
-
-async def work():
-    print("works", flush=True)
-    await asyncio.sleep(60)
-
-@durable.function
-async def worker(ctx):
-    await ctx.step.run("work", work)
-
-async def main():
-    async with durable.Engine([worker], store=sys.argv[1]) as engine:
-        await (await engine.start(worker, id="w")).result()
-
-asyncio.run(main())
-"""
-
-
-def dying(path: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    return subprocess.Popen([sys.executable, "-c", _DIES, str(path)], stdout=subprocess.PIPE, env=environment)
-
-
-async def test_a_killed_engines_steps_are_not_shown_as_running(tmp_path: Path) -> None:
-    path = tmp_path / "x.db"
-    child = dying(path)
-    try:
-        assert child.stdout is not None and child.stdout.readline() == b"works\n"
-        await until(path, lambda live: "work" in live.running.get("w", ()))
-        assert (await seen(path, "w")).steps["work"].status == "running"
-    finally:
-        child.kill()
-        child.communicate()
-    info = await seen(path, "w")
-    assert info.status == "queued" and not info.steps
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="makes a link")
-async def test_where_it_cannot_be_told_nothing_else_is_harmed_and_the_log_says_so_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    path, hold = tmp_path / "x.db", Hold()
-    (tmp_path / "elsewhere").write_text("mine")
-    (tmp_path / "x.db.live").symlink_to(tmp_path / "elsewhere")
-
-    @durable.function
-    async def waits(ctx: durable.Context) -> str:
-        await ctx.step.run("wait", hold.wait)
-        return "done"
-
-    with caplog.at_level(logging.WARNING, "durable"):
-        async with opened(path, waits) as engine:
-            run = await engine.start(waits)
-            while not caplog.records:
-                await asyncio.sleep(0.001)
-            await asyncio.sleep(0.05)  # a few more looks
-            hold.let_go()
-            assert await run.result() == "done"
-    assert len([one for one in caplog.messages if "do not see which steps run" in one]) == 1
-    assert (tmp_path / "elsewhere").read_text() == "mine"
-
-
-def closed_to_all(folder: Path) -> Callable[[], object]:
-    """Let nobody make a file in a folder; return how to let them again."""
-    if sys.platform == "win32" or os.geteuid() == 0:  # the system does not refuse: a folder stands in the way instead
-        (folder / "x.db.live").mkdir()
-        return (folder / "x.db.live").rmdir
-    folder.chmod(0o500)
-    return partial(folder.chmod, 0o700)
-
-
-async def test_in_a_folder_that_cannot_be_written_nothing_else_is_harmed_and_it_is_told_once_it_can(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    path, hold = tmp_path / "x.db", Hold()
-
-    @durable.function
-    async def waits(ctx: durable.Context) -> str:
-        await ctx.step.run("quick", str)
-        await ctx.step.run("wait", hold.wait)
-        return "done"
-
-    with caplog.at_level(logging.WARNING, "durable"):
-        async with opened(path, waits) as engine:
-            again = closed_to_all(tmp_path)
-            try:
-                run = await engine.start(waits, id="w")
-                while not caplog.records:
-                    await asyncio.sleep(0.001)
-                assert await run.step("quick") == "" and (await engine.health()).is_ok
-                assert not (await told(path)).running
-            finally:
-                again()
-            await until(path, lambda live: "wait" in live.running.get("w", ()))
-            hold.let_go()
-            assert await run.result() == "done"
-    assert len(caplog.messages) == 1 and "the file that shows them cannot be written" in caplog.text
-    assert names(tmp_path) == ["x.db", "x.db.lock"]
 
 
 async def test_what_has_not_changed_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

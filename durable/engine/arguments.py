@@ -37,6 +37,7 @@ from durable.journal import (
 from durable.stores import RunQuery
 from durable.timers import aware, shown
 
+_OF_A_TICK = ("cron", "tz", "scheduled_at", "fired_at")
 _LIKE_A_LINK = re.compile(r"~[0-9]+\Z")
 
 
@@ -255,9 +256,6 @@ def checked_backfill(after: datetime, before: datetime) -> tuple[datetime, datet
         TypeError, ValueError: not an aware datetime.
     """
     return aware(after, what="after of a backfill"), aware(before, what="before of a backfill")
-
-
-_OF_A_TICK = ("cron", "tz", "scheduled_at", "fired_at")
 
 
 def checked_schedule(

@@ -101,7 +101,7 @@ def _late_by(runtime: Runtime) -> timedelta:
 
 
 async def _counted(runtime: Runtime) -> tuple[Counter[RunStatus], Counter[str]]:
-    """Count the runs that have not ended, a few in each turn of the loop, and those that have."""
+    """Count the runs by status, a few in each turn of the loop."""
     state, counts, queued = runtime.state, Counter[RunStatus](runtime.scheduler.ended), Counter[str]()
     for number, ledger in enumerate(list(state.ledgers.values())):
         status = runtime.scheduler.status(ledger)[0]

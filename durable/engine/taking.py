@@ -1,13 +1,14 @@
-"""Do what messages of the inbox ask for, each in one write with the record that it was taken.
+"""Do what messages of the inbox ask for, each exactly once.
 
 Separate because a message comes late: what it asks for was checked when it was sent, and the engine has gone on since.
 Leaves to `receiver` the inbox and the order of messages, to `decisions` and `reopening` what follows from each.
 
-Some messages are about a run that is in the store alone, which is read first; the messages behind wait for that, since
-messages act in the order in which they were sent. Nobody waits for an answer. So a message whose run has ended, or was
-opened again, meanwhile is taken, does nothing, and is named in the log. So is one whose sender was wrong: to start a
-run of an id that another function has. A run of a function that the engine lacks is opened, and stays parked (R25): it
-can be seen, it begins when the function is there, and a sender cannot know the functions.
+What follows from a message is one write with the record that it was taken. Some messages are about a run that is in the
+store alone, which is read first; the messages behind wait for that, since messages act in the order in which they were
+sent. Nobody waits for an answer. So a message whose run has ended, or was opened again, meanwhile is taken, does
+nothing, and is named in the log. So is one whose sender was wrong: to start a run of an id that another function has. A
+run of a function that the engine lacks is opened, and stays parked (R25): it can be seen, it begins when the function
+is there, and a sender cannot know the functions.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from durable.journal.codec.values import decode, encode, outline
 from durable.journal.codec.write import read, write
 from durable.journal.entries import Entries
 from durable.journal.gathered import EventHeld, EventSkipped, GroupClosed
-from durable.journal.history import History, ends_in, ends_of, folded, ledger_of, records_in
+from durable.journal.history import History, ends_in, ends_of, folded, records_in
 from durable.journal.ids import (
     HELD,
     PREFIX_END,
@@ -221,7 +221,6 @@ __all__ = [
     "is_fresh",
     "is_of",
     "key_text",
-    "ledger_of",
     "misplaced",
     "misuse",
     "no_such_function",

@@ -234,7 +234,7 @@ def _ids_of_others(record: RunOpened) -> tuple[str, ...]:
 
 
 def _ids(run: str, event: Event) -> tuple[str, ...]:
-    """Return the ids by which a run's event is known and which the run's own id does not show."""
+    """Return the ids of a run's events that the run's own id does not show."""
     id = event.id
     if id is None or (run.startswith(id) and run.startswith("/", len(id))) or event.name.startswith(RESERVED):
         return ()

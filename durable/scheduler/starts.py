@@ -127,7 +127,7 @@ class Starts:
         return bool(left)
 
     def _waits_below(self, run: str, waits: bool) -> None:
-        """Note whether an invoked run waits for a slot, which it shares once a run above it holds one."""
+        """Note whether an invoked run waits for a slot that a run above it may come to hold."""
         above = parent_run(run)
         while above:
             below = self._below.setdefault(above, {})

@@ -75,7 +75,7 @@ class Turns:
         self._turnstile.admit()
 
     def waits_for(self, turn: Turn) -> tuple[Room, int] | None:
-        """Return what a try waits for, and its place among all that wait for that, from 1."""
+        """Return what a try waits for, and its place there, from 1."""
         return self._turnstile.waits_for(turn)
 
 

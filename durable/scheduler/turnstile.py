@@ -45,7 +45,7 @@ class Turnstile(Generic[K]):
         return who in self._queue
 
     def waits_for(self, who: K) -> tuple[Room, int] | None:
-        """Return what somebody waits for, and their place among all who wait for that, from 1."""
+        """Return what somebody waits for, and their place there, from 1."""
         return self._queue.waits_for(who)
 
     def wanted(self, function: str, event: Event) -> tuple[Room, ...]:

@@ -10,7 +10,7 @@ from durable.stores.file.bell import Bell, ring
 from durable.stores.file.glance import Glance
 from durable.stores.file.holder import Holder, check_taken, holder_of
 from durable.stores.file.inbox import MESSAGES, Inbox, Message, message_run
-from durable.stores.file.live import LiveFile, read_live
+from durable.stores.file.live import LiveFile
 from durable.stores.file.room import Room, room_of
 from durable.stores.file.site import FileSystem, file_system_of, sync_cost
 from durable.stores.file.store import FileReader, FileStore
@@ -62,7 +62,6 @@ __all__ = [
     "perform_each",
     "pruning",
     "read_lines",
-    "read_live",
     "read_runs",
     "ring",
     "room_of",

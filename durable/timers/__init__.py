@@ -5,7 +5,7 @@ Leaves to `scheduler` the consequences of a deadline that is due.
 """
 
 from durable.timers.clock import Clock, Handle, SystemClock, exact
-from durable.timers.cron import EveryTicks, Ticks, brought_in, cron_ticks, is_tick, last_tick
+from durable.timers.cron import EveryTicks, Ticks, cron_ticks, is_tick, last_tick
 from durable.timers.durations import Duration, after, aware, duration, earlier, in_seconds, span_or_instant, written
 from durable.timers.loop import asyncio_loop
 from durable.timers.names import answering, explained, lack_of
@@ -25,7 +25,6 @@ __all__ = [
     "answering",
     "asyncio_loop",
     "aware",
-    "brought_in",
     "cron_ticks",
     "duration",
     "earlier",

@@ -10,7 +10,6 @@ from durable.views.in_line import ITSELF, InLine, waiter
 from durable.views.info import RunInfo, StepInfo, readable, run_info
 from durable.views.listing import listed
 from durable.views.live import Live, LiveStep, live_of, live_text
-from durable.views.plain import plainly
 from durable.views.schedule import Schedule, schedules_in
 from durable.views.table import table_of
 from durable.views.timeline import span
@@ -33,7 +32,6 @@ __all__ = [
     "live_of",
     "live_text",
     "near_misses",
-    "plainly",
     "readable",
     "run_info",
     "schedules_in",

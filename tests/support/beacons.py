@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import durable
-from durable.journal import ledger_of
+from durable.journal.history import ledger_of
 from durable.stores import FileReader
 from durable.views import Live, LiveStep, live_of
 

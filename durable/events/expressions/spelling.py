@@ -78,7 +78,7 @@ def bound(source: str, root: str, value: object) -> str:
 
 
 def value_at(path: str, root: str, value: object) -> str | None:
-    """Return how an expression writes what is at a path, None if that is long or cannot be written."""
+    """Return how an expression writes what is at a path; None: that is long, or has no literal."""
     try:
         text = literal(parse(path).evaluate({root: value}))
     except EvaluationError:

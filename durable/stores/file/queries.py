@@ -67,7 +67,7 @@ def _conditions(connection: sqlite3.Connection, query: RunQuery) -> Iterator[Con
 
 
 def _range(id: str) -> tuple[str, str, int]:
-    """Return the bounds of the ids below an id, and the byte, from 1, at which their own part begins."""
+    """Return the bounds of the ids below an id, and the byte, from 1, behind its "/"."""
     return f"{id}/", f"{id}0", len(id.encode()) + 2  # "0" is the character behind "/"
 
 

@@ -122,7 +122,7 @@ class Reader:
         return [row_of(place.id or "", place.fields) for place in places if place.fields is not None]
 
     def open_runs(self, prefix: str) -> list[str]:
-        """Return the ids of the unfinished runs that begin with a prefix, plain ASCII, in the order of their rows."""
+        """Return the ids of unfinished runs that begin with a prefix in ASCII, in their order."""
         bounds = prefix, f"{prefix[:-1]}{chr(ord(prefix[-1]) + 1)}"
         text = f"{_OPEN} AND id >= ? AND id < ? ORDER BY no"
         places = self._read(lambda connection: _places(connection, connection.execute(text, bounds).fetchall()))

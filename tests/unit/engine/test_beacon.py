@@ -12,7 +12,7 @@ import pytest
 
 import durable
 from durable.engine import beacon
-from durable.journal import ledger_of
+from durable.journal.history import ledger_of
 from durable.stores import FileReader, LiveFile
 from durable.views import Live, LiveStep, live_of, live_text
 from tests.bench.idle import CountingLoop, SkippingClock

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from durable.errors import StoreError
-from durable.stores import FileStore, LiveFile, read_live
+from durable.stores import FileStore, LiveFile
 from durable.stores.file import live as live_file
 from durable.stores.file.flock import lock
+from durable.stores.file.live import read_live
 from tests.support.places import ROOT
 
 _ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}

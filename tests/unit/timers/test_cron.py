@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from durable.timers import EveryTicks, brought_in, cron_ticks, is_tick, last_tick
-from durable.timers.cron import Ticks
+from durable.timers import EveryTicks, cron_ticks, is_tick, last_tick
+from durable.timers.cron import Ticks, brought_in
 
 MINUTE = timedelta(minutes=1)
 # The days on which the clocks of 2030 are set, forward and back.

@@ -17,7 +17,7 @@ import attrs
 import pytest
 
 from durable import Progress, RecordedError
-from durable.views import plainly
+from durable.views.plain import plainly
 
 
 class Colour(Enum):

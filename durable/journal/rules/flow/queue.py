@@ -140,7 +140,7 @@ class Queue(Generic[K]):
         return self._timed[0][0] if self._timed else None
 
     def waits_for(self, who: K) -> tuple[Room, int] | None:
-        """Return the room that somebody waits for, and their place among all who wait for it, from 1."""
+        """Return the room that somebody waits for, and their place there, from 1."""
         place = self._places.get(who)
         if place is None:
             return None

@@ -1,4 +1,4 @@
-"""Keep which unfinished run holds a singleton key, of which each function has one run at a time (F7).
+"""Keep which unfinished run holds which singleton key (F7).
 
 Separate because it is folded from the runs alone: a run takes its key as it opens, and gives it back as it ends.
 Leaves to `openings` what becomes of an event whose key another run holds.

@@ -18,12 +18,15 @@ _MOST = 3
 _KEYS = 10
 
 
-def no_such_run(run_id: str, functions: Iterable[str]) -> KeyError:
+def no_such_run(run_id: str, functions: Iterable[str], *, is_read: bool = False) -> KeyError:
     """Return the error for an id that no run has.
 
-    An event's id is easily taken for that of its run; `functions` are those that an event may have started.
+    An event's id is easily taken for that of its run; `functions` are those that an event may have started. With
+    `is_read` the asker has no engine, and what it has sent may not be taken yet.
     """
     text = f"there is no run {shown(run_id)} in this store"
+    if is_read:
+        text += "; what was sent opens it once an engine has taken that"
     if is_fresh(run_id):
         runs = " or ".join([repr(opened_run(run_id, function)) for function in list(functions)[:_MOST]])
         text += f"; if it is the id of an event, the run that the event opened is {runs or 'that id, / and a function'}"

@@ -214,7 +214,7 @@ async def _entries(file: FileReader, run: str) -> list[Entry]:
 async def _info(file: FileReader, live: Live, run_id: str) -> RunInfo:
     record = tuple([entry async for entry in file.history(run_id)])
     if (ledger := folded(record)) is None:
-        raise no_such_run(run_id, ())
+        raise no_such_run(run_id, (), is_read=True)
     return live.pictured(ledger, record)
 
 
@@ -222,7 +222,7 @@ async def _ended(file: FileReader, run_id: str) -> RunClosed:
     while True:
         opened, closed = await ends_of(file.history(run_id))
         if opened is None:
-            raise no_such_run(run_id, ())
+            raise no_such_run(run_id, (), is_read=True)
         if closed is not None:
             return closed
         await asyncio.sleep(LOOKS_EVERY)

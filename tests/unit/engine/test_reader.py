@@ -171,6 +171,8 @@ async def test_a_run_that_is_not_there_is_a_key_error_at_each_call(engine: Engin
         for id in ("nowhere", "\ud800", "durable/event/x"):
             with pytest.raises(KeyError, match="there is no run"):
                 await ask(id)
+        with pytest.raises(KeyError, match="what was sent opens it once an engine has taken that"):
+            await ask("nowhere")
         with pytest.raises(KeyError, match="if it is the id of an event"):
             await ask(sent)
         with pytest.raises(TypeError, match="the id of a run must be a string"):

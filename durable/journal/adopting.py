@@ -14,11 +14,10 @@ from durable.errors import StoreCorruptError
 from durable.events import Json
 from durable.journal.codec.write import read
 from durable.journal.entries import Entries
+from durable.journal.ids import OWN
 from durable.journal.records import ForChild, ForSignal, RunOpened, RunRecord, Wait
 from durable.journal.rules.state import State
 from durable.stores import Entry
-
-_OWN = "durable/"  # runs as which the library keeps its own facts
 
 
 def adopt(run: str, entries: Sequence[Entry], state: State) -> list[Entry]:
@@ -27,7 +26,7 @@ def adopt(run: str, entries: Sequence[Entry], state: State) -> list[Entry]:
     Raises:
         ValueError: the entries are not the record of one run, from its opening on, or of a newer version.
     """
-    if not run or run.startswith(_OWN):
+    if not run or run.startswith(OWN):
         raise ValueError(f"{run!r} is no run, but stands for facts that durable keeps for itself")
     making = Entries(state)
     made: list[Entry] = []

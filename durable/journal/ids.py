@@ -17,10 +17,13 @@ from random import SystemRandom
 PREFIX_END = "»"
 """Ends a branch's prefix in a step's key, and begins places that are no step's key: no step id may hold it."""
 
-HELD = "durable/held/"
-TICKS = "durable/ticks/"
-SCHEDULES = "durable/schedule/"
-"""Begins the runs as which groups of held events are kept."""
+OWN = "durable/"
+"""Begins the runs as which the library keeps facts of its own."""
+
+HELD, TICKS, SCHEDULES = f"{OWN}held/", f"{OWN}ticks/", f"{OWN}schedule/"
+"""Begin those of groups of held events, of how far ticks are done with, of schedules."""
+
+_CRON = "cron/"
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _LENGTH = 26
@@ -39,6 +42,11 @@ def part(name: str) -> str:
     child of its step "a" would open the same run.
     """
     return name.replace("~", "~t").replace("/", "~s").replace("#", "~h")
+
+
+def _whole(part: str) -> str:
+    """Return the name of which `part` gives this."""
+    return part.replace("~h", "#").replace("~s", "/").replace("~t", "~")
 
 
 def opened_run(event: str, function: str) -> str:
@@ -81,7 +89,7 @@ def ending_event(run: str, name: str, reopenings: int) -> str:
 
 def scheduled_run(event: str) -> str:
     """Return the run as which a scheduled event is kept, until its delivery ends that run."""
-    return f"durable/event/{event}"
+    return f"{OWN}event/{event}"
 
 
 def held_group(event: str, function: str) -> str:
@@ -91,19 +99,17 @@ def held_group(event: str, function: str) -> str:
 
 def skipped_by(by: str) -> str:
     """Return as which run it is kept what a run or a group has kept from opening."""
-    return f"durable/skipped/{by}"
+    return f"{OWN}skipped/{by}"
 
 
 def cron_function(of: str) -> str | None:
     """Return the function of which `cron_runs` gives this, or None."""
-    if not of.startswith("cron/"):
-        return None
-    return of[len("cron/") :].replace("~h", "#").replace("~s", "/").replace("~t", "~")
+    return _whole(of.removeprefix(_CRON)) if of.startswith(_CRON) else None
 
 
 def cron_runs(function: str) -> str:
     """Return how the ids of the runs begin that a function's own cron triggers open."""
-    return f"cron/{part(function)}"
+    return f"{_CRON}{part(function)}"
 
 
 def schedule_runs(schedule: str) -> str:
@@ -128,7 +134,7 @@ def schedule_fact(schedule: str) -> str:
 
 def pause_fact(function: str) -> str:
     """Return the run as which a function's pause is kept."""
-    return f"durable/pause/{function}"
+    return f"{OWN}pause/{function}"
 
 
 def _again(number: int) -> str:

@@ -173,7 +173,9 @@ def _empty(file: int, path: str) -> None:
     """
     os.lseek(file, 0, os.SEEK_SET)
     head = os.read(file, len(_OWN))
-    if head != _OWN and not _OWN.startswith((head + os.read(file, MOST_BYTES)).rstrip(b"\0")):  # a loss of power: zeros
+    # A loss of power may leave zeros in place of a text.
+    is_cut = _OWN.startswith(head.rstrip(b"\0")) and not os.read(file, MOST_BYTES).strip(b"\0")
+    if head != _OWN and not is_cut:
         raise StoreError(f"{path!r} is a file of something else and was left as it is: move it away")
     os.ftruncate(file, 0)
 

@@ -133,8 +133,11 @@ async def result(engine: Opened, run_id: str, timeout: Duration | None = None) -
     try:
         async with asyncio.timeout(seconds):
             name, ended = await _ended(engine, runtime, run_id, seconds)
-    except TimeoutError:
-        raise late(await engine.info(run_id), seconds) from None
+    except TimeoutError:  # it may have ended all the same: no time is too short to say so
+        opened, closed = await runtime.history.ends(run_id)
+        if opened is None or closed is None:
+            raise late(await engine.info(run_id), seconds) from None
+        name, ended = opened.function, closed
     with OF_A_RUN:
         return outcome(ended, engine._registry.output_type(name))
 
@@ -161,7 +164,9 @@ async def step(engine: Opened, run_id: str, key: str, timeout: Duration | None =
         async with asyncio.timeout(seconds):
             outcome = await _finished(engine, runtime, run_id, key, seconds)
     except TimeoutError:
-        raise late(await engine.info(run_id), seconds, key) from None
+        if (over := await _over(engine, runtime, run_id, key)) is None:
+            raise late(await engine.info(run_id), seconds, key) from None
+        outcome = over
     if isinstance(outcome, Ok):
         return readable(outcome.value, object)
     with OF_A_RUN:
@@ -172,15 +177,26 @@ async def _finished(engine: Opened, runtime: Runtime, run_id: str, key: str, sec
     with runtime.ends.of(run_id) as moved:  # from before the first look, so that no end is missed
         while True:
             moved.clear()
-            ledger = await found(engine, run_id)
-            facts = ledger.steps.get(key)
-            if facts is not None and isinstance(facts.outcome, Ok | Err):
-                await runtime.journal.synced()  # R2
-                return facts.outcome
-            if ledger.status is not None:
-                await runtime.journal.synced()
-                raise without_step(ledger, key)
+            if (over := await _over(engine, runtime, run_id, key)) is not None:
+                return over
             await _next(runtime, run_id, moved, seconds)
+
+
+async def _over(engine: Opened, runtime: Runtime, run_id: str, key: str) -> Ok | Err | None:
+    """Return how a step has ended, or None if it may yet end.
+
+    Raises:
+        LookupError: the run has ended without it, or there is none.
+    """
+    ledger = await found(engine, run_id)
+    facts = ledger.steps.get(key)
+    if facts is not None and isinstance(facts.outcome, Ok | Err):
+        await runtime.journal.synced()  # R2
+        return facts.outcome
+    if ledger.status is not None:
+        await runtime.journal.synced()
+        raise without_step(ledger, key)
+    return None
 
 
 async def _next(runtime: Runtime, run_id: str, moved: asyncio.Event, seconds: float | None) -> None:

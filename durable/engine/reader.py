@@ -193,8 +193,12 @@ class Reader(AsyncWith):
         try:
             async with asyncio.timeout(seconds), self._file() as file:
                 ended = await _ended(file, run_id)
-        except TimeoutError:
-            raise late(await self.info(run_id), seconds) from None
+        except TimeoutError:  # it may have ended all the same: no time is too short to say so
+            async with self._file() as file:
+                _, closed = await ends_of(file.history(run_id))
+            if closed is None:
+                raise late(await self.info(run_id), seconds) from None
+            ended = closed
         with OF_A_RUN:
             return outcome(ended, object)
 

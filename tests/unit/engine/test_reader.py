@@ -165,6 +165,25 @@ async def test_a_result_that_does_not_come_in_time_says_what_the_run_waits_for(e
         await reader.result("r", timeout=0.01)
 
 
+@pytest.mark.parametrize("of", ["engine", "reader"])
+async def test_no_time_is_too_short_to_say_how_a_run_has_ended(of: str, engine: Engine, reader: Reader) -> None:
+    """So who asks whether it has ended, with 0, is not told that it goes on."""
+    await engine.invoke(works, {"n": 2}, id="well")
+    with pytest.raises(RunFailed):
+        await engine.invoke(works, {"n": -2}, id="ill")
+    await engine.start(works, {"n": 2, "waits": True}, id="open")
+    await engine.settled()
+    result = engine.result if of == "engine" else reader.result
+    for timeout in (0, "1ms"):
+        assert await result("well", timeout) == 4
+        with pytest.raises(RunFailed, match="no -2"):
+            await result("ill", timeout)
+        with pytest.raises(TimeoutError, match="'open' has not ended"):
+            await result("open", timeout)
+        with pytest.raises(KeyError, match="there is no run 'nowhere'"):
+            await result("nowhere", timeout)
+
+
 async def test_a_run_that_is_not_there_is_a_key_error_at_each_call(engine: Engine, reader: Reader) -> None:
     sent = (await engine.send("go", {"n": 1}))[0]
     for ask in (reader.info, reader.result, reader.record, reader.why):

@@ -102,6 +102,19 @@ async def test_an_outcome_is_given_once_it_is_kept() -> None:
         await sending
 
 
+async def test_no_time_is_too_short_to_say_how_a_step_has_ended(store: durable.Store) -> None:
+    async with Engine([counts], store=store) as engine:
+        run, ended = [await engine.start(counts, {"numbers": [1, *more, -1]}) for more in ([[2]], [])]
+        await engine.settled()
+        assert await run.step("double", 0) == 2 == await ended.step("double", 0)
+        with pytest.raises(TimeoutError, match=r"step 'double:1' of run .* has not ended within 0 s"):
+            await run.step("double:1", 0)
+        with pytest.raises(StepError, match="no -1"):
+            await ended.step("double:1", 0)
+        with pytest.raises(LookupError, match="has failed and never finished step 'double:2'"):
+            await ended.step("double:2", 0)
+
+
 async def test_a_failed_step_raises_its_error_whatever_the_function_makes_of_it(store: durable.Store) -> None:
     @durable.function
     async def forgives(ctx: Context) -> str:

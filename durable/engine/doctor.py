@@ -26,6 +26,7 @@ from durable.stores import (
     file_system_of,
     holder_of,
     perform_each,
+    recognise,
     room_of,
     settings_in,
     sync_cost,
@@ -75,6 +76,11 @@ class Examination:
         verdicts = {one.verdict for one in self.findings}
         return "bad" if "bad" in verdicts else "note" if "note" in verdicts else "ok"
 
+    @property
+    def has_store(self) -> bool:
+        """Whether there is a store that can be read."""
+        return any(one.about == "inbox" for one in self.findings)  # which only a store has
+
     def __str__(self) -> str:
         """Return the findings in lines."""
         return "\n".join(map(str, self.findings))
@@ -110,8 +116,6 @@ def _findings(given: str) -> tuple[Finding, ...]:
     if not os.path.isdir(folder):
         return *found, Finding("folder", f"{folder} does not exist", "bad", "create it")
     found += [_file_system(file_system_of(folder)), _room(path), _sync(folder), _holder(holder_of(path))]
-    if not os.path.exists(path):
-        return *found, Finding("store", "there is none yet", "note", "the first engine that opens it makes it")
     return *found, *_store(path)
 
 
@@ -168,6 +172,9 @@ def _holder(found: Holder | None) -> Finding:
 
 def _store(path: str) -> Iterator[Finding]:
     try:
+        if not recognise(path):  # an empty file is none, either
+            yield Finding("store", "there is none yet", "note", "the first engine that opens it makes it")
+            return
         settings = settings_in(path)
     except StoreError as error:
         yield Finding("store", str(error), "bad", "`durable check` says more")

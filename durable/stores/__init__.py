@@ -11,6 +11,7 @@ from durable.stores.file.glance import Glance
 from durable.stores.file.holder import Holder, check_taken, holder_of
 from durable.stores.file.inbox import MESSAGES, Inbox, Message, message_run
 from durable.stores.file.live import LiveFile
+from durable.stores.file.recognition import recognise
 from durable.stores.file.room import Room, room_of
 from durable.stores.file.site import FileSystem, file_system_of, sync_cost
 from durable.stores.file.store import FileReader, FileStore
@@ -63,6 +64,7 @@ __all__ = [
     "pruning",
     "read_lines",
     "read_runs",
+    "recognise",
     "ring",
     "room_of",
     "say",

@@ -6,7 +6,6 @@ Leaves to `checkup` the reading of the store, to `doctor` the measuring of its p
 
 from __future__ import annotations
 
-import os
 from argparse import Namespace
 
 from durable.engine.checkup import check
@@ -26,7 +25,7 @@ async def _doctor(options: Namespace) -> Answer:
 
 
 def _status(found: Examination) -> int:
-    return DONE if found.verdict != "bad" and os.path.exists(found.path) else NO_STORE
+    return DONE if found.verdict != "bad" and found.has_store else NO_STORE
 
 
 VERBS = (

@@ -123,6 +123,14 @@ async def test_what_is_not_there_or_no_store_is_told_of_and_the_rest_is_examined
     assert (found.verdict, found.findings[-1].advice) == ("bad", "create it")
     found = await examine(tmp_path / "x.db")
     assert about(found, "store").value == "there is none yet" and names(tmp_path) == set()
+    (tmp_path / "x.db").touch()  # as one does so that others may read and write what an engine will make of it
+    found = await examine(tmp_path / "x.db")
+    assert (about(found, "store").value, found.verdict, found.has_store) == ("there is none yet", "note", False)
+    (tmp_path / "x.db-wal").write_text("what is left when only the store was deleted")
+    assert "is gone but its -wal is there" in about(await examine(tmp_path / "x.db"), "store").value
+    (tmp_path / "x.db").unlink()
+    assert (await examine(tmp_path / "x.db")).verdict == "bad"
+    (tmp_path / "x.db-wal").unlink()
     (tmp_path / "x.db").write_text("text" * 1_000)
     found = await examine(tmp_path / "x.db")
     assert about(found, "store").verdict == "bad" and "ms each" in about(found, "commits").value

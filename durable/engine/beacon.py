@@ -131,7 +131,8 @@ class Beacon:
     # Telling.
 
     def _tell(self, live: Live) -> None:
-        if live == self._shown:
+        assert self._file is not None
+        if live == self._shown and (not live.running or self._file.is_found):
             self._go_on(live)
         else:
             self._ask().post(partial(self._write, live)).add_done_callback(partial(self._written, live))

@@ -54,6 +54,11 @@ class LiveFile:
         """Whether anything has the file's name."""
         return os.path.lexists(self.path)
 
+    @property
+    def is_found(self) -> bool:
+        """Whether readers find what was written last: the file still has its name."""
+        return self._file is not None and guard.identity(self.path) == guard.identity_of(self._file)
+
     def write(self, text: str) -> None:
         """Put a text in the place of the last one; the first makes the file.
 
@@ -68,7 +73,7 @@ class LiveFile:
             raise
 
     def _write(self, text: str) -> None:
-        if self._file is not None and guard.identity(self.path) != guard.identity_of(self._file):
+        if not self.is_found:
             self.close()  # it was taken away: readers would not find what is written to it
         file = self._made() if self._file is None else self._file
         body = text.encode("utf-8", "backslashreplace")

@@ -199,8 +199,8 @@ _OF_STEPS = [
     Fault(
         "wait for a step of a run that has ended",
         "engine/looking.py",
-        "            if ledger.status is not None:\n                await",
-        "            if False:\n                await",
+        "    if ledger.status is not None:\n        await",
+        "    if False:\n        await",
         STEPS,
     ),
     Fault(
@@ -220,7 +220,7 @@ _OF_STEPS = [
     Fault(
         "give a step's outcome before it is kept",
         "engine/looking.py",
-        "                await runtime.journal.synced()  # R2\n",
+        "        await runtime.journal.synced()  # R2\n",
         "",
         STEPS,
     ),

@@ -93,8 +93,8 @@ _OF_LIVE_FILES = [
     Fault(
         "write what has not changed",
         "engine/beacon.py",
-        "        if live == self._shown:\n",
-        "        if False:\n",
+        "        if live == self._shown and ",
+        "        if False and ",
         BEACON,
     ),
     Fault(

@@ -150,6 +150,28 @@ async def test_what_has_not_changed_is_not_written_again(tmp_path: Path, monkeyp
         await run.result()
 
 
+@pytest.mark.parametrize("way", ["gone", "replaced"])
+async def test_a_file_that_is_taken_away_is_made_again_although_nothing_has_changed(tmp_path: Path, way: str) -> None:
+    """A step may run for hours, and something may clean up the folder meanwhile."""
+    path, live, hold = tmp_path / "x.db", tmp_path / "x.db.live", Hold()
+
+    @durable.function
+    async def waits(ctx: durable.Context) -> None:
+        await ctx.step.run("wait", hold.wait)
+
+    async with opened(path, waits) as engine:
+        run = await engine.start(waits, id="w")
+        for _ in range(2):
+            await until(path, lambda live: "wait" in live.running.get("w", ()))
+            os.rename(live, tmp_path / "away")
+            if way == "replaced":
+                live.write_bytes((tmp_path / "away").read_bytes())  # as a copy that was brought back: nobody holds it
+        await until(path, lambda live: "wait" in live.running.get("w", ()))
+        hold.let_go()
+        await run.result()
+    assert not live.exists()
+
+
 async def test_engines_of_one_process_tell_of_their_own_runs(tmp_path: Path) -> None:
     hold = Hold()
 

@@ -211,7 +211,7 @@ _OF_COMMANDS = [
     Fault(
         "call the place of no store well",
         "engine/command/examining.py",
-        " and os.path.exists(found.path)",
+        " and found.has_store",
         "",
         EXAMINES,
     ),

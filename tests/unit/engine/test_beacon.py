@@ -261,8 +261,9 @@ async def test_code_that_goes_on_outside_steps_after_a_wait_is_seen(
     async with opened(path, outside) as engine:
         await engine.start(outside, id="o")
         await engine.settled()
-        while not looks or looks[0]._is_looking:
-            await asyncio.sleep(0.001)
+        async with asyncio.timeout(20):
+            while not looks or looks[0]._is_looking:
+                await asyncio.sleep(0.001)
         await engine.send("go")
         await until(path, lambda live: live.running == {"o": {}})
         hold.let_go()

@@ -122,8 +122,9 @@ async def test_in_a_folder_that_cannot_be_written_nothing_else_is_harmed_and_it_
             again = closed_to_all(tmp_path)
             try:
                 run = await engine.start(waits, id="w")
-                while not caplog.records:
-                    await asyncio.sleep(0.001)
+                async with asyncio.timeout(20):
+                    while not caplog.records:
+                        await asyncio.sleep(0.001)
                 assert await run.step("quick") == "" and (await engine.health()).is_ok
                 assert not (await told(path)).running
             finally:

@@ -96,8 +96,9 @@ async def test_an_outcome_is_given_once_it_is_kept() -> None:
         waiting = asyncio.ensure_future(run.step("go on"))
         for _ in range(20):
             await asyncio.sleep(0)
-        assert not waiting.done()
+        was_done = waiting.done()
         store.gate.set()
+        assert not was_done
         assert (await waiting).name == "go on"
         await sending
 

@@ -58,8 +58,8 @@ _OF_LIVE_FILES = [
     Fault(
         "write on in a live file that was taken away",
         "stores/file/live.py",
-        "if self._file is not None and guard",
-        "if False and guard",
+        "        if not self.is_found:\n",
+        "        if False:\n",
         LIVE,
     ),
     Fault(

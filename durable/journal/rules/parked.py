@@ -1,6 +1,7 @@
 """Keep the few facts of a parked run that must stay in memory.
 
-A parked run has no coroutine, and waits in one step.
+A parked run has no coroutine, and waits in one step. Most have recorded nothing but their opening and that wait: the
+whole ledger of such a run can be made of what is kept, and the store need not be read when it goes on.
 
 Separate because a hundred thousand of these must be small; the rest of their ledgers is in the store alone.
 Leaves to `parking` and `resting` the choice of runs, and the reading of the rest.
@@ -8,7 +9,7 @@ Leaves to `parking` and `resting` the choice of runs, and the reading of the res
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -41,6 +42,23 @@ def rest_of(ledger: Ledger, key: str, at: datetime) -> RunRested:
     )
 
 
+def _span(ledger: Ledger, key: str) -> timedelta | None:
+    """Return how long the wait of step `key` lasts, if with it all of the ledger is kept; else None.
+
+    So it is if the run has recorded nothing but its opening and this wait, and if the span is one of whole seconds, as
+    those are that were asked for as a duration: many runs then share it.
+    """
+    facts, has_more = ledger.steps[key], ledger.parent or ledger.fork or ledger.group or ledger.others
+    wait, opened_at = facts.wait, facts.opened_at
+    if ledger.count > 2 or has_more or ledger.priority or wait is not without_ask(wait):
+        return None
+    until = None if wait is None else wait.until
+    if until is None or until.tzinfo is not opened_at.tzinfo or opened_at < ledger.opened_at:
+        return None
+    span = until - opened_at
+    return None if span.microseconds else span
+
+
 class _Shape(NamedTuple):
     """What is the same for most runs that wait in the same step of the same function."""
 
@@ -52,6 +70,7 @@ class _Shape(NamedTuple):
     records: int
     reopenings: int
     is_said: bool
+    span: timedelta | None
 
 
 @lru_cache(maxsize=4_096)
@@ -64,11 +83,12 @@ class ParkedRun:
     """A parked run holds the facts that the rules need while it waits.
 
     They find it by these, and end the step in which it waits. What is the same for many runs, it shares with them.
+    `span` is what `_span` has said of the ledger.
     """
 
     __slots__ = ("_reopened_at", "_shape", "_wait", "event", "opened_at", "other_ids", "run", "singleton", "started_at")
 
-    def __init__(self, rest: RunRested, *, count: int, is_said: bool) -> None:
+    def __init__(self, rest: RunRested, *, count: int, is_said: bool, span: timedelta | None = None) -> None:
         self.run = rest.run
         self.event = rest.event
         self.opened_at = rest.opened_at
@@ -78,8 +98,14 @@ class ParkedRun:
         self.other_ids = rest.other_ids
         wait = rest.wait
         self._wait = wait.until if type(wait) is Until else wait
-        shape = _Shape(rest.function, rest.key, rest.kind, rest.turn, rest.size, count, rest.reopenings, is_said)
+        shape = _Shape(rest.function, rest.key, rest.kind, rest.turn, rest.size, count, rest.reopenings, is_said, span)
         self._shape = _shared(shape)
+
+    @classmethod
+    def of(cls, ledger: Ledger, key: str) -> ParkedRun:
+        """Return what is kept of a run that waits in step `key`."""
+        rest, is_said = rest_of(ledger, key, ledger.latest), ledger.rests_in is not None
+        return cls(rest, count=ledger.count, is_said=is_said, span=_span(ledger, key))
 
     @property
     def function(self) -> str:
@@ -134,22 +160,26 @@ class ParkedRun:
         )
 
     def ledger(self) -> Ledger:
-        """Return a ledger that can fold further records, and knows only the open step."""
-        shape = self._shape
+        """Return a ledger that can fold further records: the whole one, or one that knows only the open step."""
+        shape, wait = self._shape, self.wait
+        is_whole, opened_at = False, self.opened_at
+        if shape.span is not None and wait.until is not None:
+            is_whole, opened_at = True, wait.until - shape.span
         return Ledger(
             self.run,
             shape.function,
             self.event,
             self.opened_at,
-            steps={shape.key: StepFacts(shape.kind, self.opened_at, self.wait, is_waiting=True)},
+            steps={shape.key: StepFacts(shape.kind, opened_at, wait, is_waiting=True)},
             open_turn=shape.turn,
             size=shape.size,
             started_at=self.started_at,
             reopenings=shape.reopenings,
             reopened_at=self._reopened_at,
             count=shape.records,
-            is_admitted=True,
-            is_whole=False,
+            is_admitted=not is_whole,
+            is_whole=is_whole,
             singleton=self.singleton,
             other_ids=self.other_ids,
+            latest=opened_at,
         )

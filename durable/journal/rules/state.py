@@ -46,7 +46,7 @@ from durable.journal.rules.flow.held import HeldEvents
 from durable.journal.rules.flow.rates import Windows
 from durable.journal.rules.flow.singleton import Singletons
 from durable.journal.rules.ledger import Ledger
-from durable.journal.rules.parked import ParkedRun, rest_of
+from durable.journal.rules.parked import ParkedRun
 from durable.journal.rules.schedules.standing import Standing
 from durable.journal.schedule_records import TicksPassed, TicksReplaced
 from durable.timers import after
@@ -179,9 +179,7 @@ class State:
 
     def park(self, run: str, key: str) -> None:
         """Park a run that waits in step `key`: keep only the facts that its wait needs."""
-        ledger = self.ledgers[run]
-        is_said = ledger.rests_in is not None
-        self.parked[run] = ParkedRun(rest_of(ledger, key, ledger.latest), count=ledger.count, is_said=is_said)
+        self.parked[run] = ParkedRun.of(self.ledgers[run], key)
         del self.ledgers[run]
 
     def park_resting(self) -> None:

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
+import attrs
 import pytest
 
 from durable.events.event import Event
-from durable.journal.records import Ok, Record, RunClosed, RunOpened, RunRetried, StepClosed, StepOpened, Until
+from durable.journal.records import (
+    ForChild,
+    ForEvent,
+    Fork,
+    ForSignal,
+    Ok,
+    Record,
+    RunAdmitted,
+    RunClosed,
+    RunOpened,
+    RunRetried,
+    RunStarted,
+    StepClosed,
+    StepOpened,
+    Until,
+)
 from durable.journal.rules.state import State
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -61,6 +78,56 @@ def test_a_parked_run_is_whole_again_with_the_ledger_that_the_store_holds() -> N
     store.fold(WOKEN)
     state.unpark(store.ledgers["r"])
     assert state.whole("r") is store.ledgers["r"] and state.count == 1
+
+
+OPENED_LATE = StepOpened("r", "s", "sleep", Until(at(7_202)), at(2))
+CHILD = RunOpened("r", "f", Event("e", {"n": 1}, "i", NOON), NOON, ("p", "c"))
+FORKED = RunOpened("r", "f", Event("e", {}, "i", NOON), NOON, fork=Fork("old", None, (), "old", NOON))
+BATCH = RunOpened("r", "f", Event("e", {}, "i", NOON), NOON, group="g", others=(Event("e", {}, "j", NOON),))
+URGENT = RunOpened("r", "f", Event("e", {}, "i", NOON), NOON, singleton='"k"', priority=3.0)
+ALONE = RunOpened("r", "f", Event("e", {}, "i", NOON), NOON, singleton='"k"')
+EVENT = StepOpened("r", "s", "wait_for_event", ForEvent("paid", at(62), "data.i", "true"), at(2))
+ASKED = StepOpened("r", "s", "wait_for_event", ForEvent("paid", at(62), ask='"who"'), at(2))
+SIGNAL = StepOpened("r", "s", "wait_for_signal", ForSignal("paid", at(62)), at(2))
+INSTANT = StepOpened("r", "s", "sleep", Until(at(62) + timedelta(microseconds=3)), at(2))
+ABROAD = StepOpened("r", "s", "sleep", Until(at(62).astimezone(ZoneInfo("Asia/Tokyo"))), at(2))
+EARLIER = StepOpened("r", "s", "sleep", Until(at(62)), at(-1))
+INVOKES = StepOpened("r", "s", "invoke", ForChild("c"), at(2))
+STARTED, ADMITTED = RunStarted("r", at(2)), RunAdmitted("r", at(2))
+
+
+@pytest.mark.parametrize(
+    ("records", "is_whole"),
+    [
+        ((OPENED, SLEEPS), True),
+        ((OPENED, OPENED_LATE), True),
+        ((OPENED, EVENT), True),
+        ((OPENED, SIGNAL), True),
+        ((ALONE, SLEEPS), True),
+        ((OPENED, DONE, SLEEPS), False),
+        ((OPENED, STARTED, SLEEPS), False),
+        ((OPENED, ADMITTED, SLEEPS), False),
+        ((OPENED, ASKED), False),
+        ((OPENED, INSTANT), False),
+        ((OPENED, ABROAD), False),
+        ((OPENED, EARLIER), False),
+        ((OPENED, INVOKES), False),
+        ((CHILD, SLEEPS), False),
+        ((FORKED, SLEEPS), False),
+        ((BATCH, SLEEPS), False),
+        ((URGENT, SLEEPS), False),
+    ],
+)
+def test_a_parked_run_that_has_recorded_only_its_wait_is_whole_without_the_store(
+    records: tuple[Record, ...], is_whole: bool
+) -> None:
+    state, never_parked = state_of(*records), state_of(*records)
+    state.park("r", "s")
+    state.fold(WOKEN)
+    never_parked.fold(WOKEN)
+    assert (state.whole("r") is not None) == is_whole
+    if is_whole:
+        assert attrs.asdict(state.ledgers["r"]) == attrs.asdict(never_parked.ledgers["r"])
 
 
 def test_the_ends_that_a_store_holds_are_told_already() -> None:

@@ -144,17 +144,14 @@ class Runtime:
         for declaration in self.state.functions.values():
             self.state.unpark_unstarted(declaration)
         ledgers = list(self.state.ledgers.values())
-        for number, parked in enumerate(list(self.state.parked.values()), 1):
-            self.scheduler.starts.recovered(parked)
-            if number % FOLDED_AT_ONCE == 0:
-                await asyncio.sleep(0)
+        await self.scheduler.starts.recover(list(self.state.parked.values()))
         self.was_closed = isinstance(last, EngineClosed)
         self.recovery.recover(ledgers, was_clean=last is None or self.was_closed)
         for number, ledger in enumerate(ledgers):
             ledger.close_turns()
-            self.scheduler.starts.recovered(ledger)
             if number % FOLDED_AT_ONCE == 0:
                 await asyncio.sleep(0)
+        await self.scheduler.starts.recover(ledgers)
 
     def _fold(self, entry: Entry) -> Record:
         record = read(entry.kind, entry.body)

@@ -9,7 +9,8 @@ a start is counted exactly, and after a restart the runs that have begun are kno
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +30,8 @@ from durable.journal import (
 )
 from durable.scheduler.parts import Parts
 from durable.scheduler.turnstile import Turnstile
+
+_RECOVERED_AT_ONCE = 200
 
 
 class Starts:
@@ -56,11 +59,20 @@ class Starts:
         self.turnstile.admit()
         return True
 
-    def recovered(self, run: Ledger | ParkedRun) -> None:
-        """Take in an unfinished run that was read from the store; nothing begins yet.
+    async def recover(self, runs: Iterable[Ledger | ParkedRun]) -> None:
+        """Take in unfinished runs that were read from the store; nothing begins yet.
 
-        Those that have begun hold their slots, even beyond a limit; who invoked a run comes before it.
+        This yields to the loop after every few runs. While no function asks for flow control, there is nothing to do.
         """
+        if not (self._state.flowing or self._state.standing.paused):
+            return
+        for number, run in enumerate(runs, 1):
+            self._recovered(run)
+            if number % _RECOVERED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    def _recovered(self, run: Ledger | ParkedRun) -> None:
+        # Those that have begun hold their slots, even beyond a limit; who invoked a run comes before it.
         waiting = [run]
         while (above := self._above(waiting[-1])) is not None and above.run not in self.rooms_of:
             waiting.append(above)
@@ -88,7 +100,7 @@ class Starts:
             if waits and isinstance(run, Ledger):
                 self._joins(run)
             else:
-                self.recovered(run)
+                self._recovered(run)
         self.turnstile.admit()
 
     def follows(self) -> Mapping[type[Record], Callable[[Any], None]]:

@@ -114,12 +114,13 @@ def _refuse_value(value: Json | None) -> None:
         raise ValueError("a value follows that does not belong to it")
 
 
-def _event(head: Head, data: Json | None, at: datetime) -> Event:
+def _event(head: Head, data: Json | None, at: datetime, written_at: str | None = None) -> Event:
+    """Return an event that was recorded at an instant, which is the `ts` of most; `written_at` is its text."""
     text = head["ts"]
-    ts = None if text is None else _instant(text)
+    # The equal instant as one object, not two: a store may hold a hundred thousand runs.
+    ts = None if text is None else at if text == written_at else _instant(text)
     written = _following(data)
     name, values, id, v = intern(head["name"]), decode(written), head["id"], head["v"]
-    ts = at if ts == at else ts  # equal, but one object instead of two: a store may hold a hundred thousand runs
     is_plain = (id is None or type(id) is str) and (v is None or type(v) is str) and type(values) is dict
     if name and id != "" and v != "" and is_plain and _KEYS.issuperset(map(type, values)):
         return RecordedEvent(name, written, id, ts, v)
@@ -181,7 +182,7 @@ def _wait(head: Head) -> Wait:
 
 def _event_sent(head: Head, value: Json | None) -> EventSent:
     at = _instant(head["at"])
-    event, due = _event(head["event"], value, at), _instant_or_none(head.get("due"))
+    event, due = _event(head["event"], value, at, head["at"]), _instant_or_none(head.get("due"))
     return EventSent(_text(head["id"]), event, at, due, _truth(head.get("withdrawn", False)))
 
 
@@ -206,7 +207,8 @@ def _engine_closed(head: Head, value: Json | None) -> EngineClosed:
 
 def _run_opened(head: Head, value: Json | None) -> RunOpened:
     at = _instant(head["at"])
-    event, parent, fork = _event(head["event"], value, at), _parent(head.get("parent")), _fork(head.get("fork"))
+    event = _event(head["event"], value, at, head["at"])
+    parent, fork = _parent(head.get("parent")), _fork(head.get("fork"))
     opened = RunOpened(_text(head["run"]), intern(head["function"]), event, at, parent, fork)
     return opened if _OF_FLOW.isdisjoint(head) else _of_flow(opened, head)
 
@@ -230,7 +232,7 @@ def _event_held(head: Head, value: Json | None) -> EventHeld:
         _MODES[head["mode"]],
         _text(head["key"]),
         _text(head["id"]),
-        _event(head["event"], value, at),
+        _event(head["event"], value, at, head["at"]),
         at,
         _instant(head["due"]),
         _instant(head["since"]),
@@ -283,24 +285,28 @@ def _run_retried(head: Head, value: Json | None) -> RunRetried:
 
 
 def _run_rested(head: Head, value: Json | None) -> RunRested:
-    opened_at = _instant(head["opened_at"])
-    return RunRested(
-        _text(head["run"]),
-        intern(head["function"]),
-        intern(head["key"]),
-        _STEP_KINDS[head["kind"]],
-        _wait(head["wait"]),
-        _event(head["event"], value, opened_at),
-        opened_at,
-        _instant(head["at"]),
-        _whole(head["turn"]),
-        _whole(head["size"]),
-        _whole(head["count"]),
-        _instant_or_none(head.get("started_at")),
-        _whole(head.get("reopenings", 0)),
-        _instant_or_none(head.get("since")),
-        _text_or_none(head.get("singleton")),
-        tuple([_text(id) for id in head.get("other_ids", ())]),
+    # A store may hold a hundred thousand of these, most with nothing but the first eleven fields.
+    run, written_at, turn, size, count = head["run"], head["opened_at"], head["turn"], head["size"], head["count"]
+    if not (type(run) is str and type(turn) is type(size) is type(count) is int):
+        raise ValueError(f"its run is {run!r}, its turn {turn!r}, its size {size!r}, its count {count!r}")
+    function, key, kind, wait = intern(head["function"]), intern(head["key"]), _STEP_KINDS[head["kind"]], head["wait"]
+    opened_at, at = _instant(written_at), _instant(head["at"])
+    event = _event(head["event"], value, opened_at, written_at)
+    rested = RunRested(run, function, key, kind, _wait(wait), event, opened_at, at, turn, size, count)
+    return rested if len(head) == _FIELDS_OF_REST else _with_later(rested, head)
+
+
+_FIELDS_OF_REST = 11
+
+
+def _with_later(rested: RunRested, head: Head) -> RunRested:
+    return evolve(
+        rested,
+        started_at=_instant_or_none(head.get("started_at")),
+        reopenings=_whole(head.get("reopenings", 0)),
+        since=_instant_or_none(head.get("since")),
+        singleton=_text_or_none(head.get("singleton")),
+        other_ids=tuple([_text(id) for id in head.get("other_ids", ())]),
     )
 
 

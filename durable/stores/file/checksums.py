@@ -57,9 +57,14 @@ class Place:
 
 
 @lru_cache(maxsize=256)
-def _words(kind: bytes) -> str:
-    """Return a kind as a string that all its rows share: there are few kinds."""
-    return kind.decode()
+def _words(name: bytes) -> str:
+    """Return a kind, or the name of a function or an event, as a string that all its rows share: there are few."""
+    return name.decode()
+
+
+@lru_cache(maxsize=256)
+def _quoted_words(name: bytes) -> str:
+    return _quoted(name.decode())
 
 
 def seal_bare(kind: str, body: str, seq: int, run: int, prev: int) -> BareRow:
@@ -117,11 +122,19 @@ def checked_run(record: RunRecord) -> Sequence[Any]:
     Raises:
         StoreCorruptError: a field is not what was written (R30).
     """
+    no, run, is_open, last, function, event, opened_at, ended_at, status, error, crc = record
     try:
+        if type(run) is type(function) is type(event) is bytes and ended_at is status is error is None:
+            # What `_listed` gives for a run that has not ended, in a third of the time: recovery checks all of these.
+            name, of = run.decode(), f"{_quoted_words(function)}, {_quoted_words(event)}"
+            text = f"[{no}, {_quoted(name)}, {is_open}, {last}, {of}, {opened_at}, null, null, null]"
+            if crc32(text.encode()) == crc:
+                return no, name, is_open, last, _words(function), _words(event), opened_at, None, None, None
         values = [value.decode() if type(value) is bytes else value for value in record[:-1]]
-    except UnicodeDecodeError:
-        values = []
-    if not values or seal_values(values) != record[-1]:
+        is_whole = seal_values(values) == crc
+    except (TypeError, UnicodeDecodeError):  # a number with a fraction, or no text
+        is_whole = False
+    if not is_whole:
         raise StoreCorruptError(
             f"the row of run {_shown(record[1])} (number {record[0]}) does not match its checksum: "
             "the store is damaged, restore a copy"

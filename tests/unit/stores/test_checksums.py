@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from durable.stores.file.checksums import seal_values
+from durable.errors import StoreCorruptError
+from durable.stores.file.checksums import checked_run, seal_values
 from tests.support.wordings import SHAPES, Count, Odd, Whole, Word
 
 
@@ -29,3 +30,27 @@ def test_a_number_is_sealed_as_what_it_is() -> None:
 def test_what_differs_is_sealed_otherwise() -> None:
     rows: list[list[Any]] = [["1"], [1], [None], ["null"], [""], [], ["1", None], [Word.ONE], [Odd("1 ")]]
     assert len({seal_values(row) for row in rows}) == len(rows)
+
+
+OPEN: list[Any] = [7, "run é", 1, 40, "shop/order", 'say "when"', 1_900_000_000_000_000, None, None, None]
+ENDED: list[Any] = [*OPEN[:2], 0, *OPEN[3:7], 1_900_000_000_000_001, "failed", "Boom"]
+ODD: list[Any] = [8, "run", 1, 41, None, None, None, None, None, None]
+
+
+def _as_read(values: list[Any], crc: int) -> tuple[Any, ...]:
+    return *[value.encode() if isinstance(value, str) else value for value in values], crc
+
+
+@pytest.mark.parametrize("values", [OPEN, ENDED, ODD])
+def test_a_row_of_the_table_of_runs_is_read_as_it_was_sealed(values: list[Any]) -> None:
+    assert list(checked_run(_as_read(values, seal_values(values)))) == values
+
+
+@pytest.mark.parametrize("other", [0, 41, 1.5, b"1", b"\xff", b"null", None, b""])
+@pytest.mark.parametrize("values", [OPEN, ENDED, ODD])
+def test_a_row_with_any_field_changed_is_damaged(values: list[Any], other: Any) -> None:
+    row = _as_read(values, seal_values(values))
+    for place, kept in enumerate(row):
+        if other is not kept and (type(other) is not type(kept) or other != kept):
+            with pytest.raises(StoreCorruptError, match="does not match its checksum"):
+                checked_run((*row[:place], other, *row[place + 1 :]))

@@ -10,7 +10,7 @@ derived id.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from random import SystemRandom
 
@@ -29,9 +29,8 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _LENGTH = 26
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
-_CHANCE_BITS = 80
 _CHANCE = SystemRandom()
+_LETTERS = _ALPHABET.encode() * 8  # for each byte the letter of its last five bits
 
 
 @lru_cache(maxsize=1_024)
@@ -158,18 +157,32 @@ def is_fresh(id: str) -> bool:
 class Ids:
     """Makes fresh ids of 26 characters, each larger than the one before.
 
-    An id holds 48 bits of milliseconds and 80 random bits. Source: the ULID specification.
+    An id holds 48 bits of milliseconds, 40 bits that count on from a random number within a millisecond, and 40 random
+    bits. Source: the ULID specification.
     """
 
     def __init__(self) -> None:
-        self._last = 0
+        self._at = -1
+        self._time = ""  # the milliseconds as text
+        self._count = 0
 
     def fresh(self, now: datetime) -> str:
         """Return an id that was never used before."""
-        milliseconds = max(0, (now - _EPOCH) // _MILLISECOND) & (2**48 - 1)
-        chance = _CHANCE.getrandbits(_CHANCE_BITS - 1)
-        number = milliseconds << _CHANCE_BITS | chance
-        if number <= self._last and number >> _CHANCE_BITS == self._last >> _CHANCE_BITS:
-            number = self._last + 1 + (chance & 0xFFFF_FFFF)
-        self._last = number
-        return "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
+        passed = now - _EPOCH
+        at = (passed.days * 86_400 + passed.seconds) * 1_000 + passed.microseconds // 1_000
+        if at == self._at:
+            count = self._count + 1
+        else:
+            self._at, self._time = at, _in_letters(max(0, at) & (2**48 - 1), 5)
+            count = _CHANCE.getrandbits(39)  # half of the numbers are left to count on
+        self._count = count
+        # The random bits are read anew for each id: after a fork two processes would count on from the same number.
+        chance = _CHANCE.randbytes(8).translate(_LETTERS).decode()
+        return (
+            f"{self._time}{_PAIRS[count >> 30 & 1023]}{_PAIRS[count >> 20 & 1023]}{_PAIRS[count >> 10 & 1023]}"
+            f"{_PAIRS[count & 1023]}{chance}"
+        )
+
+
+def _in_letters(number: int, pairs: int) -> str:
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(10 * (pairs - 1), -1, -10)])

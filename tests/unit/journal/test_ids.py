@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from copy import copy
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise, product
 
 from durable.events.event import CANCELLED, FAILED, FINISHED
@@ -12,6 +13,7 @@ from durable.journal.ids import (
     child_run,
     ending_event,
     failure_run,
+    is_fresh,
     opened_run,
     scheduled_run,
     sent_event,
@@ -57,3 +59,20 @@ def test_fresh_ids_rise_also_within_a_millisecond() -> None:
     made = [ids.fresh(now) for _ in range(1_000)]
     assert all(first < second for first, second in pairwise(made))
     assert {len(id) for id in made} == {26}
+    assert all(is_fresh(id) for id in made)
+
+
+def test_fresh_ids_sort_by_their_time_to_the_millisecond() -> None:
+    ids, now = Ids(), datetime(2030, 1, 1, tzinfo=UTC)
+    made = [ids.fresh(now + timedelta(microseconds=200 * number)) for number in range(1_000)]
+    assert all(first < second for first, second in pairwise(made))
+    assert len({id[:10] for id in made}) == 200
+
+
+def test_two_processes_of_one_make_different_ids() -> None:
+    """A fork copies what ids are made of; each of the two processes goes on with it."""
+    ids, now = Ids(), datetime(2030, 1, 1, tzinfo=UTC)
+    ids.fresh(now)
+    child = copy(ids)
+    made = [both.fresh(now) for _ in range(100) for both in (ids, child)]
+    assert len(set(made)) == 200

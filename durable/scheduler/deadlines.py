@@ -185,13 +185,17 @@ class Deadlines:
         for group in self._state.held.groups.values():
             if group.function in self._state.functions:
                 self._timers.set(GroupDue(group.id), group.due)
-        for number, run in enumerate(list(self._state.unfinished()), 1):
-            if isinstance(run, Ledger):
-                self._arm(run)
-            else:
-                self._arm_parked(run)
+        parked = list(self._state.parked.values())
+        for number, ledger in enumerate(list(self._state.ledgers.values()), 1):
+            self._arm(ledger)
             if number % _ARMED_AT_ONCE == 0:
                 await asyncio.sleep(0)
+        some = [run.until for run in parked[:: len(parked) // _ARMED_AT_ONCE + 1]]
+        with self._timers.expecting(len(parked), [until for until in some if until is not None]):
+            for number, run in enumerate(parked, 1):
+                self._arm_parked(run)
+                if number % _ARMED_AT_ONCE == 0:
+                    await asyncio.sleep(0)
 
     def _arm(self, ledger: Ledger) -> None:
         if ledger.status is not None:  # it has ended meanwhile, by a deadline that was just set
@@ -210,7 +214,7 @@ class Deadlines:
     def _arm_parked(self, run: ParkedRun) -> None:
         if run.run not in self._state.parked:
             return
-        declaration, until = self._state.functions.get(run.function), run.wait.until
+        declaration, until = self._state.functions.get(run.function), run.until
         if declaration is not None and declaration.finish_timeout is not None:
             self._arm_finish(run)  # it has started, so START is met
         if until is not None:

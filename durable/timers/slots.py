@@ -29,7 +29,7 @@ Invariants:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from datetime import UTC, datetime
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
@@ -167,6 +167,7 @@ class Slots(Generic[Key]):
         self._places: list[int] = []  # of each slot: a heap
         self._filled: deque[_Slot[Key]] = deque()  # slots of which a chunk has become full
         self._numbers = count()
+        self._widest = _COARSEST  # level of a new slot
 
     def __len__(self) -> int:
         return self._count
@@ -178,6 +179,17 @@ class Slots(Generic[Key]):
     def is_bare(self) -> bool:
         """Say whether there is nothing at all, not even what has run empty and `take` has yet to throw away."""
         return not self._places
+
+    def expect(self, count: int, some: Sequence[datetime]) -> None:
+        """Make new slots no wider than suits so many timers, of whose deadlines `some` are a fair share.
+
+        If all of them were set first in a wide slot, they would be dealt out to finer slots one width after the other.
+        """
+        self._widest = _COARSEST
+        if some:
+            span = max(_microseconds(max(some)) - _microseconds(min(some)), 1)
+            while self._widest and count << _SHIFTS[self._widest] > _CROWD * PIECE * span:
+                self._widest -= 1
 
     def set(self, key: Key, when: datetime) -> None:
         """Keep a deadline, an aware datetime, in place of any earlier one of the same key.
@@ -333,7 +345,7 @@ class Slots(Generic[Key]):
                 if slot is not None:
                     return slot
         away = abs(at - self._hand).bit_length() - 1 - _FINEST
-        level = min(max(away, 0) // _STEP, coarsest)
+        level = min(max(away, 0) // _STEP, coarsest, self._widest)
         shift = _SHIFTS[level]
         place = at >> shift << shift | _COARSEST - level
         slot = self._levels[level][at >> shift] = _Slot(place, level, when)

@@ -137,6 +137,11 @@ class ParkedRun:
         """What the run waits for."""
         return Until(self._wait) if isinstance(self._wait, datetime) else self._wait
 
+    @property
+    def until(self) -> datetime | None:
+        """The deadline of the wait, if it has one."""
+        return self._wait if isinstance(self._wait, datetime) else self._wait.until
+
     def rest(self, at: datetime) -> RunRested:
         """Return the record that the run rests, as its next one."""
         shape = self._shape

@@ -127,6 +127,7 @@ deeds = st.lists(
     st.one_of(
         st.tuples(st.just("set"), st.integers(0, 99), instants),
         st.tuples(st.just("crowd"), st.integers(0, 3_000), st.integers(1, 1_500), instants, steps),
+        st.tuples(st.just("expected crowd"), st.integers(0, 3_000), st.integers(1, 1_500), instants, steps),
         st.tuples(st.just("drop"), st.integers(0, 4_500), st.integers(1, 700)),
         st.tuples(st.just("clock"), instants),
         st.tuples(st.just("turn"), st.integers(1, 4)),
@@ -150,6 +151,10 @@ def test_the_wheel_is_a_sorted_list_whatever_becomes_of_the_clock(script: list[A
             case ("crowd", first, size, offset, step):
                 for number in range(size):
                     checked.set(first + number, now + offset + number * step)
+            case ("expected crowd", first, size, offset, step):
+                with checked.timers.expecting(size, [now + offset, now + offset + size * step]):
+                    for number in range(size):
+                        checked.set(first + number, now + offset + number * step)
             case ("drop", first, size):
                 for key in range(first, first + size):
                     checked.drop(key)
@@ -534,3 +539,12 @@ def test_one_wheel_knows_nothing_of_another() -> None:
     other.set("b", START + 2 * SECOND)
     assert (one.next_due(), other.next_due()) == (START + SECOND, START + 2 * SECOND)
     assert "b" not in one and "a" not in other
+
+
+@pytest.mark.parametrize("span", [SECOND, 60 * SECOND, DAY, 30 * DAY])
+def test_a_crowd_that_is_expected_is_dealt_out_to_no_finer_slots_while_it_is_set(moves: Moves, span: timedelta) -> None:
+    told, crowd = Told(), [START + 30 * DAY + number * span / 50_000 for number in range(50_000)]
+    with told.timers.expecting(len(crowd), crowd[::100]):
+        for key, when in enumerate(crowd):
+            told.timers.set(key, when)
+    assert moves.taken() <= 1.2 * len(crowd)

@@ -91,6 +91,7 @@ moves = st.lists(
         st.tuples(st.just("set"), st.integers(0, 9), offsets),
         st.tuples(st.just("set"), st.integers(10, 500), offsets),
         st.tuples(st.just("drop"), st.integers(0, 9)),
+        st.tuples(st.just("expect"), st.integers(0, 10**6), st.lists(offsets, max_size=3)),
         st.tuples(st.just("advance"), offsets.filter(lambda offset: timedelta(0) <= offset < timedelta(days=200_000))),
     ),
     max_size=80,
@@ -114,6 +115,8 @@ def test_timers_behave_as_a_sorted_list(script: list[Any], churned: list[int]) -
             case ("drop", key):
                 told.timers.drop(key)
                 model.drop(key)
+            case ("expect", count, some):
+                told.timers._slots.expect(count, [START + timedelta(days=900_000) + offset for offset in some])
             case ("advance", offset):
                 end = min(told.clock.now(), LAST - timedelta(days=500_000)) + offset
                 end = max(end, told.clock.now())

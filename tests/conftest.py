@@ -1,11 +1,25 @@
-"""The property tests need hypothesis, which only the development extra installs: without it they are left out."""
+"""Give every test the same surroundings, and spare it what proves nothing: a disk that syncs, and compiling.
+
+Separate because pytest reads it before it collects the tests, so that it counts for all of them.
+Leaves to the `conftest.py` of the command the fixtures of its tests.
+
+The property tests need hypothesis, which only the development extra installs: without it they are left out.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import sys
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).parent
+MEMORY, ROOM = Path("/dev/shm"), 1 << 30
 
 collect_ignore = (
     []
@@ -16,3 +30,31 @@ collect_ignore = (
         if "\nfrom hypothesis" in path.read_text(encoding="utf-8")
     ]
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    heed_signals()
+    keep_files_in_memory()
+    if sys.dont_write_bytecode:  # no __pycache__ in the tree, but not hundreds of children that compile it each, either
+        compiled = tempfile.TemporaryDirectory(prefix="compiled-")
+        config.add_cleanup(compiled.cleanup)
+        os.environ |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": compiled.name}
+
+
+def heed_signals() -> None:
+    """Heed the signals that the caller had pytest ignore, as `nohup` and a shell's `&` do: children inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def keep_files_in_memory() -> None:
+    """Keep the tests' files in memory, where there is room.
+
+    They kill processes, never the machine's power: what a process has written is there for the next one, synced or
+    not, and a disk takes up to 10 ms for each of tens of thousands of syncs.
+    """
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM:
+        tempfile.tempdir = str(MEMORY)

@@ -12,6 +12,7 @@ UNSEND = ("tests/rules/test_unsend.py",)
 OUTSIDE = ("tests/unit/engine/test_steering_from_outside.py", "tests/unit/engine/test_steering_too_late.py")
 PLANNING = ("tests/unit/engine/test_planning_from_outside.py",)
 RELEASES = ("tests/unit/engine/test_releases.py",)
+MENDED = ("tests/unit/engine/test_receiving_mended.py",)
 
 OF_STEERING = [
     Fault(
@@ -98,5 +99,26 @@ OF_STEERING = [
         "        if sent is not None and sent.id != event:",
         "        if False:",
         UNSEND,
+    ),
+    Fault(
+        "take again what a copy of a damaged inbox has",
+        "engine/receiver.py",
+        "self._complaint, self._is_level = str(error), False",
+        "self._complaint = str(error)",
+        MENDED,
+    ),
+    Fault(
+        "take again what an inbox has that stands where none was",
+        "engine/receiver.py",
+        "self._is_level = stamp is not None",
+        "self._is_level = True",
+        MENDED,
+    ),
+    Fault(
+        "complain for ever of an inbox that was taken away",
+        "engine/receiver.py",
+        "if self._complaint or (",
+        "if (",
+        MENDED,
     ),
 ]

@@ -6,11 +6,8 @@ Leaves to `codec` the text, to `stores` the keeping of entries, to `writer` the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import assert_never
-
-import attrs
 
 from durable.events import RESERVED, Event, can_be_kept
 from durable.journal.codec.write import write
@@ -167,15 +164,7 @@ def _of_schedules(record: ScheduleRecord) -> Entry:
 # checked by this library itself.
 
 
-def _setters(of: type) -> list[Callable[[object, object], None]]:
-    return [getattr(of, field.name).__set__ for field in attrs.fields(of)]
-
-
 _new = object.__new__
-_put_run, _put_kind, _put_body, _put_ends_run, _put_keep_until, _put_row, _put_sums_up = _setters(Entry)
-_put_id, _put_function, _put_event, _put_opened_at, _put_ended_at, _put_status, _put_error, _put_event_ids = _setters(
-    RunRow
-)
 
 
 def entry_of(
@@ -185,13 +174,8 @@ def entry_of(
     if not (run.isascii() and body.isascii()):
         return Entry(run, kind, body, ends_run, row=row, sums_up=sums_up)
     entry = _new(Entry)
-    _put_run(entry, run)
-    _put_kind(entry, kind)
-    _put_body(entry, body)
-    _put_ends_run(entry, ends_run)
-    _put_keep_until(entry, None)
-    _put_row(entry, row)
-    _put_sums_up(entry, sums_up)
+    entry.run, entry.kind, entry.body, entry.row = run, kind, body, row
+    entry.ends_run, entry.sums_up, entry.keep_until = ends_run, sums_up, None
     return entry
 
 
@@ -217,14 +201,8 @@ def _row(
     if event_ids or not (is_plain and is_exact):
         return RunRow(run, function, name, opened_at, ended_at, status, error, event_ids)
     row = _new(RunRow)
-    _put_id(row, run)
-    _put_function(row, function)
-    _put_event(row, name)
-    _put_opened_at(row, opened_at)
-    _put_ended_at(row, ended_at)
-    _put_status(row, status)
-    _put_error(row, error)
-    _put_event_ids(row, ())
+    row.id, row.function, row.event, row.opened_at, row.event_ids = run, function, name, opened_at, ()
+    row.ended_at, row.status, row.error = ended_at, status, error
     return row
 
 

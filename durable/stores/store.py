@@ -23,7 +23,11 @@ Kept = Callable[[Exception | None], None]
 _ANY = 1 << 62  # no limit on names, since an older store may hold longer ones than are accepted now; nor on runs
 
 
-@attrs.frozen
+# Nobody changes a row or an entry, but they are not frozen: there is one for each record, and a frozen one takes four
+# times as long to make.
+
+
+@attrs.define(unsafe_hash=True)
 class RunRow:
     """A run row is what `Store.find` tells about a run.
 
@@ -64,10 +68,10 @@ class RunRow:
         if self.event_ids:
             what = f"an id of the events of run {shown(self.id)}"
             ids = tuple([checked_text(id, what, most=_ANY) for id in self.event_ids])
-            object.__setattr__(self, "event_ids", ids)
+            self.event_ids = ids
 
 
-@attrs.frozen
+@attrs.define(unsafe_hash=True)
 class Entry:
     """An entry is one record, written down for a store.
 
@@ -109,7 +113,7 @@ class Entry:
             _put_texts(self, ("run", "kind", "body"), what)
             _put_instants(self, ("keep_until",), what)
         if type(self.ends_run) is not bool:
-            object.__setattr__(self, "ends_run", bool(self.ends_run))
+            self.ends_run = bool(self.ends_run)
         if self.row is not None and (not self.run or self.row.id != self.run):
             run, id = shown(self.run), shown(self.row.id)
             raise ValueError(f"an entry of run {run} cannot bring the row of run {id}: give both the same id")
@@ -118,13 +122,13 @@ class Entry:
 def _put_texts(made: RunRow | Entry, fields: Iterable[str], what: str) -> None:
     for field in fields:
         if (text := getattr(made, field)) is not None or field in ("run", "kind", "body", "id", "function", "event"):
-            object.__setattr__(made, field, checked_text(text, f"the {field} of {what}", most=_ANY))
+            setattr(made, field, checked_text(text, f"the {field} of {what}", most=_ANY))
 
 
 def _put_instants(made: RunRow | Entry, fields: Iterable[str], what: str) -> None:
     for field in fields:
         if (when := getattr(made, field)) is not None or field == "opened_at":
-            object.__setattr__(made, field, aware(when, what=f"{field} of {what}"))
+            setattr(made, field, aware(when, what=f"{field} of {what}"))
 
 
 @attrs.frozen

@@ -11,7 +11,6 @@ that a later minor version may add fields.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from json.encoder import encode_basestring_ascii as _quoted
@@ -81,7 +80,8 @@ _LATER: dict[type, tuple[str, ...]] = {
 Parts = tuple[str, Json | None]  # a record's own fields as JSON, and the text of the user's value that follows them
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_fraction = ".%06d+00:00".__mod__  # in half the time of an f-string, and there are two of them in each step
+_THREE = [f"{number:03}" for number in range(1_000)]  # as digits: Python's own formatting takes twice as long
+_second = (0, 0, "1970-01-01T00:00:00.")  # of the last instant: its days and seconds since 1970, and their text
 
 
 def write(record: Record) -> str:
@@ -103,15 +103,20 @@ def closed_text(
     run: str, key: str, kind: StepKind, ok: Ok, turn: int | None, at: datetime, tries: int, began: datetime | None
 ) -> str:
     """Return what `write` returns for a step that ended with a value, without its record."""
-    since = "" if began is None else f',"began":"{_instant(began)}"'
-    deep = ',"deep":true' if ok.deep else ""
-    head = (
-        f'{{"run":{_quoted(run)},"key":{_quoted(key)},"kind":"{kind}","outcome":{{"_type":"Ok"}},'
-        f'"turn":{"null" if turn is None else turn},"at":"{_instant(at)}","tries":{tries}{since}{deep}}}'
+    ended, since = _instant(at), ""
+    if began is not None:
+        took, early = at - began, began.microsecond
+        if took.seconds or took.days or early > at.microsecond:
+            since = f',"began":"{_instant(began)}"'
+        else:  # in the same second, as nearly always
+            since = f',"began":"{ended[:20]}{_THREE[early // 1_000]}{_THREE[early % 1_000]}+00:00"'
+    deep, whose, named = ',"deep":true' if ok.deep else "", _quoted(run), _quoted(key)
+    if "\\ud" in named or "\\ud" in whose:  # see `write`
+        return f"{encode(_fields(StepClosed(run, key, kind, ok, turn, at, tries, began)))}\n{ok.value}"
+    return (
+        f'{{"run":{whose},"key":{named},"kind":"{kind}","outcome":{{"_type":"Ok"}},'
+        f'"turn":{"null" if turn is None else turn},"at":"{ended}","tries":{tries}{since}{deep}}}\n{ok.value}'
     )
-    if "\\ud" in head:  # see `write`
-        head = encode(_fields(StepClosed(run, key, kind, ok, turn, at, tries, began)))
-    return f"{head}\n{ok.value}"
 
 
 def read(kind: str, body: str) -> Record:
@@ -301,14 +306,15 @@ def _member(value: object) -> dict[str, Any]:
 
 
 def _instant(when: datetime) -> str:
-    passed = when - _EPOCH
-    return _second(passed.days, passed.seconds) + _fraction(passed.microseconds)
-
-
-@functools.lru_cache(maxsize=64)
-def _second(days: int, seconds: int) -> str:
     # Formatting an aware datetime costs more than the rest of a step's record, and many records share their second.
-    return (_EPOCH + timedelta(days, seconds)).isoformat()[:19]
+    global _second
+    passed = when - _EPOCH
+    days, seconds, text = _second  # in one piece: other threads write, too
+    if seconds != passed.seconds or days != passed.days:
+        text = (_EPOCH + timedelta(passed.days, passed.seconds)).isoformat()[:19] + "."
+        _second = (passed.days, passed.seconds, text)
+    fraction = passed.microseconds
+    return f"{text}{_THREE[fraction // 1_000]}{_THREE[fraction % 1_000]}+00:00"
 
 
 _PLAIN: dict[type, Callable[[Any], object]] = {

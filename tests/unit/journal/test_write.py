@@ -256,6 +256,17 @@ def test_instants_are_written_in_utc() -> None:
         assert write(attrs.evolve(record, at=there)) == write(record)
 
 
+@pytest.mark.parametrize("micros", [0, 1, 999, 1_000, 10_000, 999_999, 1_000_000, 3_600_000_000, 86_400_000_000, -1])
+@pytest.mark.parametrize("fraction", [0, 7, 999, 1_000, 500_000, 999_999])
+def test_when_a_step_began_and_ended_is_written_to_the_microsecond(fraction: int, micros: int) -> None:
+    """R34: also where both are in one second, and where the clock was set back meanwhile."""
+    began = NOW.replace(microsecond=fraction)
+    ended = began + timedelta(microseconds=micros)
+    head = json.loads(write(StepClosed("r", "k", "run", Ok("1"), 4, ended, 1, began)).partition("\n")[0])
+    assert head["began"] == began.isoformat(timespec="microseconds")
+    assert head["at"] == ended.isoformat(timespec="microseconds")
+
+
 def test_an_event_whose_data_cannot_be_kept_is_a_codec_error() -> None:
     """R10"""
     with pytest.raises(CodecError, match=r"\$\.x"):

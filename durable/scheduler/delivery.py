@@ -54,6 +54,8 @@ class Delivery:
     """A delivery orders the outcomes of one execution of one run.
 
     `receiver` is that execution. Once it is over, nothing is delivered any more, and it takes the receiver away.
+    `is_still` says that the receiver was found to be settled, and has not moved since: then it is not in
+    `Rounds.moving`.
     """
 
     __slots__ = (
@@ -67,6 +69,7 @@ class Delivery:
         "_tells",
         "_watched",
         "delivered",
+        "is_still",
         "is_stopped",
         "late",
         "quiet_at",
@@ -86,7 +89,8 @@ class Delivery:
         self._journal = journal
         self._rounds = rounds
         self.receiver = receiver
-        self.is_stopped = False
+        self.is_stopped = self.is_still = False
+        rounds.moving[receiver] = None
         self._watched = False  # the rounds call back when the run is quiet
         self._tells = False  # the journal calls back when an outcome is durable
         self.quiet_at = rounds.now + QUIET
@@ -121,11 +125,20 @@ class Delivery:
     def touch(self) -> None:
         """Note that the run called or cancelled a step or received an outcome."""
         self.quiet_at = self._rounds.now + QUIET
+        if self.is_still:
+            self.move()
         if self.late:
             self._watch()
 
+    def move(self) -> None:
+        """Note that an execution that was still may move again."""
+        self.is_still = False
+        self._rounds.moving[self.receiver] = None
+
     def posted(self, turn: int, number: int) -> None:
         """Note that an outcome joined a turn as record `number`."""
+        if self.is_still:
+            self.move()
         self._last = turn
         self._numbers[turn] = number
         self._close_open_turn()

@@ -208,7 +208,7 @@ class RunExecution:
         if session.tells_start and ledger.started_at is None:
             parts.journal.post(RunStarted(ledger.run, parts.clock.now()))
         delivery.quiet_at = parts.rounds.now + QUIET
-        if delivery.late:
+        if delivery.late or delivery.is_still:
             delivery.touch()
         session.calls[key] = None
         return StepCall(session, key, step_id, kind, task)

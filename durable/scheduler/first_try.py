@@ -96,6 +96,8 @@ def _attempts_of(call: StepCall) -> Attempts:
     if not session.works:
         session.works = {}  # other sessions share the empty one
     session.works[attempts] = None
+    if session.delivery.is_still:  # the step was called before the function waited for something else
+        session.delivery.move()
     if session.parts.changes.begun is not None:
         session.parts.changes.begun()
     return attempts

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from durable.scheduler.undocumented import has_due_timer, ready
 
@@ -24,11 +25,13 @@ AT_ONCE = 200
 class Rounds:
     """Rounds count while a callback waits for one, or somebody has asked to `keep` counting.
 
-    An idle engine has no chain of callbacks.
+    An idle engine has no chain of callbacks. `moving` are the executions that have moved since they were last found to
+    be still, the latest last: see `session.unsettled`.
     """
 
     def __init__(self) -> None:
         self.now = 0
+        self.moving: dict[Any, None] = {}
         self._loop = asyncio.get_running_loop()
         self._ready = ready(self._loop)
         self._due: dict[int, list[Callable[[], None]]] = {}

@@ -45,7 +45,7 @@ from durable.scheduler.parking import Parking
 from durable.scheduler.parts import Parts
 from durable.scheduler.recovery import Recovery
 from durable.scheduler.resting import Resting
-from durable.scheduler.session import Session
+from durable.scheduler.session import Session, unsettled
 from durable.scheduler.starts import Starts
 from durable.scheduler.stopping import ClosingTime, end, has_left, stop
 from durable.scheduler.strays import CAN_LOOK, Strays
@@ -366,9 +366,9 @@ class Scheduler:
     def unsettled(self) -> Iterator[Session]:
         """Yield the sessions that can move without time or input from outside.
 
-        The latest come first: thousands of older ones may wait for days.
+        The latest come first: see `session.unsettled`.
         """
-        return (session for session in reversed(self.sessions.values()) if not session.is_settled)
+        return unsettled(self._parts.rounds.moving)
 
     def status_of(self, run: str) -> RunStatus | None:
         """Return the status of an unfinished run, or None if there is no such run."""

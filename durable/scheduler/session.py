@@ -8,7 +8,7 @@ Leaves to `ledger` the recorded facts, to `delivery` the order of outcomes, to `
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
@@ -223,6 +223,7 @@ class Session:
         """
         if self.main is not over:
             self.main = over
+            self.parts.rounds.moving.pop(self, None)
             del self.context, self.delivery.receiver
             if self.branches.tasks:
                 self.branches.forget_done()
@@ -244,3 +245,22 @@ class Session:
     def has_loose_ends(self) -> bool:
         """Whether handlers, or tasks that called or awaited steps, are still running."""
         return bool(self.works) or any(not task.done() for task in self.branches.tasks)
+
+
+def unsettled(moving: dict[Session, None]) -> Iterator[Session]:
+    """Yield those of the moving executions that are not settled, the latest first.
+
+    The others are still from now on, and are not asked again before they move: thousands may wait for days. Only those
+    that have handlers are: a handler between two tries begins the next one without a sign.
+    """
+    still: list[Session] = []
+    try:
+        for session in reversed(moving):
+            if not session.is_settled:
+                yield session
+            elif not session.works:
+                still.append(session)
+    finally:
+        for session in still:
+            session.delivery.is_still = True
+            del moving[session]

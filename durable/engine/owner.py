@@ -17,6 +17,7 @@ from typing import NoReturn
 
 import anyio
 
+from durable.engine.collecting import collecting_seldom
 from durable.engine.runtime import Runtime, Unwanted
 from durable.errors import StoreError
 from durable.functions import Registry
@@ -184,7 +185,8 @@ class Owner:
         runtime = self.runtime
         await runtime.store.open()
         try:
-            await runtime.recover()
+            with collecting_seldom():
+                await runtime.recover()
             await runtime.receiver.open()
             await begin_writing(runtime.store)
             if (folded := self._parts.settings.folded) is not None:
@@ -192,7 +194,8 @@ class Owner:
             self._has_recovered = True
             runtime.recovered = runtime.state.count
             self._parts.notices.opened(self._parts.settings.store)
-            await runtime.scheduler.deadlines.recover()  # last: if opening fails, nothing may have come due
+            with collecting_seldom():
+                await runtime.scheduler.deadlines.recover()  # last: if opening fails, nothing may have come due
             await runtime.scheduler.ticker.recover(runtime.clock.now() if runtime.was_closed else None)
             await self._serve()
             if (drained := self._parts.settings.drained) is not None:

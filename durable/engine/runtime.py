@@ -7,7 +7,7 @@ Leaves to `owner` the order of opening and closing, to `engine` the methods that
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from weakref import WeakValueDictionary
@@ -215,7 +215,7 @@ class Runtime:
             if not ending.done():
                 ending.set_exception(error)
 
-    async def send(self, events: Sequence[Event]) -> tuple[list[str], list[Record]]:
+    async def send(self, events: Sequence[Event]) -> tuple[list[str], Iterable[Record]]:
         """Send events, and wait until their consequences are durable.
 
         Returns their ids, and the records of all that has followed at once.

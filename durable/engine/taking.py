@@ -118,7 +118,7 @@ class Taking:
                 assert_never(sent)
 
     def _post(self, message: Message, now: datetime, records: Iterable[Record] = ()) -> list[Record]:
-        return self._journal.post_all(chain([MessageTaken(message.id, now)], records))[1:]
+        return list(self._journal.post_all(chain([MessageTaken(message.id, now)], records)))[1:]
 
     def _nothing(self, message: Message, why: str) -> None:
         self._post(message, self._clock.now())

@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
 from durable.events import RESERVED, Event, can_be_kept
-from durable.journal.codec.write import write
+from durable.journal.codec.write import ended_text, opened_text, write
 from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, Gathered, GroupClosed
 from durable.journal.ids import pause_fact, schedule_fact, scheduled_run, skipped_by, ticks_fact
+from durable.journal.lone import Lone, LoneEnding, LoneOpening
 from durable.journal.records import (
     Counted,
     EngineClosed,
@@ -54,7 +55,7 @@ class Entries:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    def of(self, record: Record) -> Entry:
+    def of(self, record: Record | Lone) -> Entry:
         """Return the entry of a record that is about to be folded.
 
         Raises:
@@ -62,14 +63,19 @@ class Entries:
             KeyError: the record is of a run that does not exist.
         """
         match record:
-            case StepClosed() | StepOpened():  # first, since they are the most frequent
+            case LoneOpening():  # first, since these are the most frequent
+                row = _row(record.run, record.function, record.event, record.at)
+                return entry_of(record.run, "RunOpened", opened_text(record), row)
+            case LoneEnding():
+                return self._of_ending(record, ended_text(record))
+            case StepClosed() | StepOpened():
                 return entry_of(record.run, type(record).__name__, write(record))
             case RunOpened():
                 others = _ids_of_others(record) if record.others else ()
                 row = _row(record.run, record.function, record.event, record.at, others=others)
                 return entry_of(record.run, "RunOpened", write(record), row)
             case RunClosed():
-                return self._of_ending(record)
+                return self._of_ending(record, write(record))
             case TicksPassed() | TicksReplaced():
                 return _of_schedules(record)
             case EventSent():
@@ -99,12 +105,12 @@ class Entries:
         row = RunRow(record.run, ledger.function, event.name, ledger.opened_at, event_ids=ids)
         return Entry(record.run, "RunRetried", write(record), row=row)
 
-    def _of_ending(self, record: RunClosed) -> Entry:
+    def _of_ending(self, record: RunClosed | LoneEnding, body: str) -> Entry:
         ledger = self._state.ledgers.get(record.run) or self._known(record.run)
         said = str(record.error) if record.error is not None else record.reason
         error = None if said is None else keepable(said)  # an error's message may hold text that no store can keep
         row = _row(record.run, ledger.function, ledger.event, ledger.opened_at, record.at, record.status, error)
-        return entry_of(record.run, "RunClosed", write(record), row, ends_run=True)
+        return entry_of(record.run, "RunClosed", body, row, ends_run=True)
 
     def _of_event(self, record: EventSent) -> Entry:
         # A scheduled event is kept as a run of its own, which ends when the event is delivered. So it is not lost, even

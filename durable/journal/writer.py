@@ -21,15 +21,17 @@ from __future__ import annotations
 import asyncio
 from bisect import insort_right
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from operator import itemgetter
-from typing import Any, Protocol
+from typing import Any
 
 from durable.errors import StoreError
 from durable.journal.codec.write import closed_text
 from durable.journal.entries import Entries, entry_of
+from durable.journal.follower import Follower, Kind, told_of
+from durable.journal.lone import Lone, LoneEnding, LoneOpening
 from durable.journal.records import Ok, Record, StepKind
 from durable.journal.rules.ledger import Ledger
 from durable.journal.rules.retraction import PutBack, retraction
@@ -40,13 +42,6 @@ Told = Callable[[StoreError | None], None]
 
 TOLD_AT_ONCE = 200  # in one turn of the loop: each may begin a run, or go on with one
 _NUMBER = itemgetter(0)
-
-
-class Follower(Protocol):
-    """A follower acts on records right after they are folded."""
-
-    def follows(self) -> Mapping[type[Record], Callable[[Any], None]]:
-        """Return the function to call for each kind of record."""
 
 
 class Journal:
@@ -72,7 +67,7 @@ class Journal:
         self._entries = Entries(state)
         self.on_failure: Callable[[StoreError], None] | None = None
         self._changed = changed
-        self._followers: dict[type[Record], list[Callable[[Any], None]]] = {}
+        self._followers: dict[Kind, list[Callable[[Any], None]]] = {}
         self._queue: list[Entry] = []
         self._untold: list[tuple[Callable[[Any], None], Any]] = []
         self.watchers: list[Callable[[str], None]] = []
@@ -86,10 +81,10 @@ class Journal:
 
     def follow(self, follower: Follower) -> None:
         """Add a follower, which is told of its kinds of records from now on."""
-        for kind, told in follower.follows().items():
+        for kind, told in told_of(follower):
             self._followers.setdefault(kind, []).append(told)
 
-    def post(self, record: Record, *, at_once: bool = False) -> int:
+    def post(self, record: Record | Lone, *, at_once: bool = False) -> int:
         """Fold a record, queue it, and return its number.
 
         With `at_once` the record is appended now, if the store is immediate.
@@ -151,7 +146,7 @@ class Journal:
         if turn is None and self.immediate:
             self.flush()
 
-    def post_all(self, cause: Iterable[Record]) -> list[Record]:
+    def post_all(self, cause: Iterable[Record]) -> Iterable[Record]:
         """Post the records of one cause, all or nothing; return them.
 
         Each record is folded before the next is decided.
@@ -161,6 +156,10 @@ class Journal:
             ValueError, CodecError: a record cannot be kept. Then, and after any other error of deciding, writing or
                 folding, nothing has happened.
         """
+        if isinstance(cause, (LoneOpening, LoneEnding)):
+            _check_room()  # R31: nothing else can fail once its entry is made
+            self.post(cause)
+            return cause
         if self._refusal is not None:
             self._refuse()
         records: list[Record] = []
@@ -184,7 +183,7 @@ class Journal:
             self._tell_followers(record)
         return records
 
-    def _tell_followers(self, record: Record) -> None:
+    def _tell_followers(self, record: Record | Lone) -> None:
         for told in self._followers.get(type(record), ()):
             self._tell(told, record)
 

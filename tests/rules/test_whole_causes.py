@@ -7,6 +7,7 @@ import copy
 import random
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -51,11 +52,15 @@ class Breaking:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
         self.at = self.seen = 0
         if what == "written":
-            write = making.write
-            monkeypatch.setattr(making, "write", lambda *given: self._counted() or write(*given))
+            for text in ("write", "opened_text", "ended_text"):
+                monkeypatch.setattr(making, text, partial(self._written, getattr(making, text)))
         else:
             fold = State.fold
             monkeypatch.setattr(State, "fold", lambda state, record: (fold(state, record), self._counted())[0])
+
+    def _written(self, text: Callable[[Any], str], record: Any) -> str:
+        self._counted()
+        return text(record)
 
     def _counted(self) -> None:
         self.seen += 1

@@ -26,6 +26,7 @@ from durable.journal.codec.recorded import RecordedEvent, recorded_event
 from durable.journal.codec.tags import MARK, dumps, loads
 from durable.journal.codec.values import decode, encode
 from durable.journal.gathered import EventHeld
+from durable.journal.lone import Lone, LoneEnding, LoneOpening
 from durable.journal.records import (
     Counted,
     EventSent,
@@ -119,6 +120,24 @@ def closed_text(
     )
 
 
+def opened_text(opening: LoneOpening) -> str:
+    """Return what `write` returns for the record of a lone opening."""
+    head, data = _opened(opening, "")
+    return _whole(opening, head, data)
+
+
+def ended_text(ending: LoneEnding) -> str:
+    """Return what `write` returns for the record of a lone ending."""
+    head, output = _run_closed(ending)
+    return _whole(ending, head, output)
+
+
+def _whole(cause: Lone, head: str, value: Json | None) -> str:
+    if "\\ud" in head:  # see `write`
+        return "".join(map(write, cause))
+    return head if value is None else f"{head}\n{value}"
+
+
 def read(kind: str, body: str) -> Record:
     """Return the record that `write` wrote as `body`; `kind` is the name of its class.
 
@@ -189,8 +208,6 @@ def _run_rested(record: RunRested) -> Parts:
 
 
 def _run_opened(record: RunOpened) -> Parts:
-    at, parent = _instant(record.at), "null" if record.parent is None else dumps(record.parent)
-    event, data = _event(record.event, record.at, at)
     later = "" if record.fork is None else f',"fork":{dumps(_fields(record.fork))}'
     if record.singleton is not None:
         later = f'{later},"singleton":{_quoted(record.singleton)}'
@@ -202,6 +219,12 @@ def _run_opened(record: RunOpened) -> Parts:
         later = f'{later},"member_ids":{dumps(record.member_ids)}'
     if record.priority:
         later = f'{later},"priority":{record.priority!r}'
+    return _opened(record, later)
+
+
+def _opened(record: RunOpened | LoneOpening, later: str) -> Parts:
+    at, parent = _instant(record.at), "null" if record.parent is None else dumps(record.parent)
+    event, data = _event(record.event, record.at, at)
     return (
         f'{{"run":{_quoted(record.run)},"function":{_quoted(record.function)},"event":{event},"at":"{at}",'
         f'"parent":{parent}{later}}}',
@@ -239,7 +262,7 @@ def _whole_event(event: Event) -> str:
     return f'{fields[:-1]},"data":{_quoted(data)}}}'
 
 
-def _run_closed(record: RunClosed) -> Parts:
+def _run_closed(record: RunClosed | LoneEnding) -> Parts:
     error = "null" if record.error is None else dumps(_fields(record.error))
     reason = "null" if record.reason is None else _quoted(record.reason)
     head = (

@@ -29,6 +29,7 @@ from durable.journal.codec.enclosing import enclose
 from durable.journal.codec.recorded import RecordedEvent, recorded_event
 from durable.journal.codec.values import encode
 from durable.journal.ids import child_run, ending_event, failure_run, opened_run
+from durable.journal.lone import LoneEnding, LoneOpening
 from durable.journal.records import (
     Ending,
     Err,
@@ -39,7 +40,6 @@ from durable.journal.records import (
     Outcome,
     Record,
     RunClosed,
-    RunOpened,
     StepKind,
     StepOpened,
     Wait,
@@ -194,7 +194,7 @@ class Decisions:
         """
         declaration = self.state.functions.get(function)
         if declaration is None or declaration.opens_freely:
-            return (RunOpened(run, function, event, now, parent),)
+            return LoneOpening(run, function, event, now, parent)
         return self.openings.opens(declaration, run, Occasion(event), now, parent, is_named=is_named)
 
     def step_acts(self, ledger: Ledger, key: str, kind: StepKind, acting: Acting, now: datetime) -> Iterator[Record]:
@@ -317,10 +317,10 @@ class Decisions:
         ledger = self.state.ledgers.get(run) or self.state.ledger(run)
         if ledger is None:
             return ()
-        closed, parent = RunClosed(run, status, now, output, error, reason), self.state.parents.get(run)
+        parent = self.state.parents.get(run)
         if parent is None and not self._is_told(ledger, status):
-            return (closed,)
-        return self._close(ledger, closed, parent)
+            return LoneEnding(run, status, now, output, error, reason)
+        return self._close(ledger, RunClosed(run, status, now, output, error, reason), parent)
 
     def _is_told(self, ledger: Ledger, status: Ending) -> bool:
         """Return whether the end of a run has any listener; the end itself adds none."""

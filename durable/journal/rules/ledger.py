@@ -121,6 +121,8 @@ class Ledger:
     function: str
     event: Event
     opened_at: datetime
+    latest: datetime
+    parent: Place | None = None
     steps: dict[str, StepFacts] = attrs.field(factory=dict)
     turns: dict[int, list[str]] = _NO_TURNS
     open_turn: int = 1
@@ -141,7 +143,6 @@ class Ledger:
     reopened_at: datetime | None = None
     count: int = 1
     rested: int = 0
-    parent: Place | None = None
     is_admitted: bool = False
     admitted_at: datetime | None = None
     is_whole: bool = True
@@ -151,19 +152,18 @@ class Ledger:
     others: tuple[Event, ...] = ()
     priority: float = 0.0
     other_ids: tuple[str, ...] = ()
-    latest: datetime = attrs.field(default=attrs.Factory(lambda ledger: ledger.opened_at, takes_self=True))
 
     @classmethod
     def opened(cls, record: RunOpened) -> Ledger:
         """Return the ledger of a run that was just opened."""
-        ledger = cls(record.run, record.function, record.event, record.at, parent=record.parent, fork=record.fork)
-        ledger.keep_flow(record)
+        ledger = cls(record.run, record.function, record.event, record.at, record.at, record.parent)
+        ledger.keep_options(record)
         return ledger
 
-    def keep_flow(self, record: RunOpened) -> None:
-        """Keep what the record of the opening says of flow control."""
+    def keep_options(self, record: RunOpened) -> None:
+        """Keep what the record of the opening says of a fork and of flow control."""
+        self.fork, self.priority = record.fork, record.priority
         self.singleton, self.group, self.others = record.singleton, record.group, record.others
-        self.priority = record.priority
         self.other_ids = tuple([event.id or "" for event in record.others])
 
     @property
@@ -198,6 +198,9 @@ class Ledger:
             outcome, at, tries = record.outcome, record.at, record.tries
             self.close_step(record.key, record.kind, outcome, record.turn, at, tries, record.began)
             return
+        if isinstance(record, RunClosed):
+            self.close(record.status, record.at, record.output, record.error, record.reason)
+            return
         self._move_on(record.at)
         match record:
             case StepOpened():
@@ -221,9 +224,6 @@ class Ledger:
                 if record.count != self.count:
                     raise ValueError(f"it rests after {record.count} records, of which there are {self.count}")
                 self.rested = record.count
-            case RunClosed():
-                self.status, self.ended_at = record.status, record.at
-                self.output, self.error, self.reason = record.output, record.error, record.reason
             case RunOpened():
                 raise ValueError(f"run {self.run!r} is recorded as opened twice")
             case _:
@@ -255,6 +255,19 @@ class Ledger:
             self.size += len(outcome.value)
         if turn is not None and type(outcome) is not Cancelled:
             self._join(turn, key)
+
+    def close(
+        self,
+        status: Ending,
+        at: datetime,
+        output: Json | None = None,
+        error: RecordedError | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Take in that the run has ended: a `RunClosed` with these fields, which need not have been made."""
+        self._move_on(at)
+        self.status, self.ended_at = status, at
+        self.output, self.error, self.reason = output, error, reason
 
     def _move_on(self, at: datetime) -> None:
         self.count += 1

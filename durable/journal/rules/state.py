@@ -17,6 +17,7 @@ from durable.events import Complaint, EventBus, Listener, Place, parse, path_of
 from durable.journal.codec.recorded import recorded_event
 from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed
 from durable.journal.ids import cancel_place
+from durable.journal.lone import Lone, LoneEnding, LoneOpening
 from durable.journal.records import (
     Counted,
     EngineClosed,
@@ -218,26 +219,22 @@ class State:
         """Forget every ended run, since no caller waits for it while a store is opened."""
         self.ended.clear()
 
-    def fold(self, record: Record) -> None:
+    def fold(self, record: Record | Lone) -> None:
         """Take one more record in."""
         match record:
-            case StepClosed():  # first, since it is the most frequent
+            case LoneOpening():  # first, since these three are the most frequent
+                self._open_run(record)
+            case LoneEnding() | RunClosed():
+                self._close_run(record)
+            case StepClosed():
                 ledger = self.ledgers.get(record.run) or self._open(record.run)
                 ledger.fold(record)
                 if (wait := ledger.steps[record.key].wait) is not None:
                     self._leave(record.run, record.key, wait)
             case RunOpened():
-                run, declaration = record.run, self.functions.get(record.function)
-                if run in self.ledgers or run in self.parked:
-                    raise ValueError(f"run {run!r} is opened twice")
-                name, event, at, parent = record.function, record.event, record.at, record.parent
-                ledger = self.ledgers[run] = Ledger(run, name, event, at, parent=parent, latest=at, fork=record.fork)
-                if record.singleton is not None or record.group is not None or record.others or record.priority:
-                    self._keep_flow(ledger, record)
-                if declaration is not None and declaration.cancels:
-                    self._listen_for_cancels(ledger)
-            case RunClosed():
-                self._fold_ending(record)
+                self._open_run(record).keep_options(record)
+                if record.singleton is not None:
+                    self.singletons.take(record.function, record.singleton, record.run)
             case RunRetried():
                 self._fold_retry(record)
             case StepOpened():
@@ -268,10 +265,15 @@ class State:
             case _:
                 self.standing.fold(record)
 
-    def _keep_flow(self, ledger: Ledger, record: RunOpened) -> None:
-        ledger.keep_flow(record)
-        if record.singleton is not None:
-            self.singletons.take(record.function, record.singleton, record.run)
+    def _open_run(self, record: RunOpened | LoneOpening) -> Ledger:
+        run, function = record.run, record.function
+        if run in self.ledgers or run in self.parked:
+            raise ValueError(f"run {run!r} is opened twice")
+        ledger = self.ledgers[run] = Ledger(run, function, record.event, record.at, record.at, record.parent)
+        declaration = self.functions.get(function)
+        if declaration is not None and declaration.cancels:
+            self._listen_for_cancels(ledger)
+        return ledger
 
     def _open(self, run: str) -> Ledger:
         ledger = self.ledger(run)
@@ -304,19 +306,20 @@ class State:
         self.seen.pop(key, None)
         self.seen[key] = (value, after(now, KEPT))
 
-    def _fold_ending(self, record: RunClosed) -> None:
-        ledger = self.ledgers.get(record.run) or self._open(record.run)
+    def _close_run(self, record: RunClosed | LoneEnding) -> None:
+        run = record.run
+        ledger = self.ledgers.get(run) or self._open(run)
         declaration = self.functions.get(ledger.function)
-        del self.ledgers[record.run]
+        del self.ledgers[run]
         for key, facts in ledger.steps.items():
             if facts.is_waiting:
-                self._leave(record.run, key, facts.wait)
+                self._leave(run, key, facts.wait)
         if declaration is not None and declaration.cancels:
             self._leave_cancels(ledger)
-        ledger.fold(record)
+        ledger.close(record.status, record.at, record.output, record.error, record.reason)
         if ledger.singleton is not None:
             self.singletons.free(ledger.function, ledger.singleton, ledger.run)
-        self.ended[record.run] = ledger
+        self.ended[run] = ledger
 
     def _fold_rest(self, record: RunRested) -> None:
         run = record.run
@@ -385,8 +388,6 @@ class State:
             self.bus.leave(cancel_place(ledger.run, number))
 
     def _leave(self, run: str, key: str, wait: Wait | None) -> None:
-        if wait is None:
-            return
         match wait:
             case ForEvent():
                 self.bus.leave((run, key))

@@ -178,8 +178,8 @@ FAULTS = [
     Fault(
         "keep the cancellations of ended runs",
         "journal/rules/state.py",
-        "            self._leave_cancels(ledger)\n        ledger.fold(record)",
-        "            pass\n        ledger.fold(record)",
+        "            self._leave_cancels(ledger)\n        ledger.close(",
+        "            pass\n        ledger.close(",
         MEMORY,
     ),
     Fault(
@@ -443,7 +443,11 @@ FAULTS = [
 ]
 
 CONTROL = Fault(
-    "none", "journal/ids.py", "_CHANCE_BITS = 80", "_CHANCE_BITS = 80", (TORTURE, "tests/proof/torture/test_power.py")
+    "none",
+    "journal/ids.py",
+    "_CHANCE = SystemRandom()",
+    "_CHANCE = SystemRandom()",
+    (TORTURE, "tests/proof/torture/test_power.py"),
 )
 
 

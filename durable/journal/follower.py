@@ -1,0 +1,32 @@
+"""Define who follows the journal, and by which kinds of records.
+
+Separate because a lone cause is told to whoever follows the record that it stands for, and they need not know.
+Leaves to `writer` the telling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+from durable.journal.lone import Lone, LoneEnding, LoneOpening
+from durable.journal.records import Record, RunClosed, RunOpened
+
+Kind = type[Record | Lone]
+
+_LONE: dict[Kind, Kind] = {RunOpened: LoneOpening, RunClosed: LoneEnding}
+
+
+class Follower(Protocol):
+    """A follower acts on records right after they are folded."""
+
+    def follows(self) -> Mapping[type[Record], Callable[[Any], None]]:
+        """Return the function to call for each kind of record."""
+
+
+def told_of(follower: Follower) -> Iterator[tuple[Kind, Callable[[Any], None]]]:
+    """Yield the functions to call, each with the kind of what it is called with."""
+    for kind, told in follower.follows().items():
+        yield kind, told
+        if kind in _LONE:
+            yield _LONE[kind], told

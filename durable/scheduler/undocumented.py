@@ -7,8 +7,8 @@ What is done where a name is missing:
 
 - `_get_running_loop`, `_set_running_loop`, `_enter_task`, `_leave_task`, `_unregister_task` are there on every Python
   from 3.11 to 3.14, for the sake of other loops: uvloop's has the same tasks as asyncio's own.
-- `_swap_current_task` is new in Python 3.12. On 3.11 the dict `_current_tasks` says which task is current. Where
-  both are missing, as with tasks of another make, one task is left and the other entered.
+- `_swap_current_task` is new in Python 3.12. On 3.11 the dict `_current_tasks` says which task is current, which it no
+  longer does from 3.14 on. Where both are missing, as with tasks of another make, one is left and the other entered.
 - `_ready` and `_scheduled` are what a loop has still to call. uvloop's shows nothing, and is taken to be busy.
 - `_log_destroy_pending` belongs to a task of asyncio's. A task of a user's own class need not have it.
 """

@@ -92,17 +92,15 @@ class _Slot(Generic[Key]):
         """The earliest deadline in the sorted chunks, of which there is one."""
         return self.ripe[0][0]
 
-    def put(self, key: Key, when: datetime) -> Chunk[Key]:
-        """Take a timer in, and return the chunk that holds it."""
+    def chunk_for(self, when: datetime) -> Chunk[Key]:
+        """Return the chunk into which a new timer goes."""
         chunks = self.chunks
         if not chunks or when < self.first:
             self.first = when
         if not chunks or len(chunks[-1]) >= PIECE:
             chunks[:] = [chunk for chunk in chunks if chunk]
             chunks.append({})
-        chunk = chunks[-1]
-        chunk[key] = when
-        return chunk
+        return chunks[-1]
 
     def ripen(self, chunk: Chunk[Key], number: int) -> None:
         """Sort a chunk, so that `popitem` gives its first timer."""
@@ -163,7 +161,7 @@ class Slots(Generic[Key]):
         self._count = 0
         self._chunks: Table[Key, Chunk[Key]] = Table()
         self._levels: list[dict[int, _Slot[Key]]] = [{} for _ in _SHIFTS]  # slots by the number of their widths
-        self._coarsest_first: list[_Level[Key]] = []  # of the levels, those that have any
+        self._coarsest_first: list[_Level[Key]] = [*zip(range(len(_SHIFTS)), _SHIFTS, self._levels, strict=True)][::-1]
         self._places: list[int] = []  # of each slot: a heap
         self._filled: deque[_Slot[Key]] = deque()  # slots of which a chunk has become full
         self._numbers = count()
@@ -196,23 +194,27 @@ class Slots(Generic[Key]):
 
         It moves at most 340 others, and on the average each is moved less than once for each width of slots.
         """
-        at = _microseconds(when)
+        if self._filled:
+            _check_room()
+            self._relieve(self._filled.popleft())
+        slot = self._slot(_microseconds(when), when, _COARSEST)
+        chunk = slot.chunk_for(when)
         table = self._chunks
+        if len(table.parts[hash(key) & table.mask]) > FULL:
+            _check_room()
+            table.divide(key)
         part = table.parts[hash(key) & table.mask]
-        former = part.get(key)
+        former = part.get(key)  # from here on a full stack has room for all that is called
         if former is None:
             self._count += 1
         else:
             del former[key]
-            shrink(former)
-        slot = self._slot(at, when, _COARSEST)
-        part[key] = chunk = slot.put(key, when)
-        if len(part) > FULL:
-            table.divide(key)
+        chunk[key] = when
+        part[key] = chunk
         if len(chunk) >= PIECE:
             self._filled.append(slot)
-        if self._filled:
-            self._relieve(self._filled.popleft())
+        if former is not None:
+            shrink(former)
 
     def drop(self, key: Key) -> bool:
         """Forget the deadline of a key; return whether there was one."""
@@ -221,18 +223,18 @@ class Slots(Generic[Key]):
         if chunk is None:
             return False
         del chunk[key]
+        self._count -= 1
         shrink(chunk)
         shrink(part)
-        self._count_off(1)
+        self._clear_if_small()
         return True
 
     def clear(self) -> None:
         """Forget every deadline."""
+        self._chunks.clear()  # first, since a full stack may have no room for a call
         self._count = 0
-        self._chunks.clear()
         for _, _, slots in self._coarsest_first:
             slots.clear()
-        self._coarsest_first = []
         self._places.clear()
         self._filled.clear()
 
@@ -323,24 +325,17 @@ class Slots(Generic[Key]):
                 break
             heappop(self._places)
             del self._levels[slot.level][slot.place >> _SHIFTS[slot.level]]
-            if not self._levels[slot.level]:
-                self._note_levels()
             looks -= 1
         return looks
 
-    def _note_levels(self) -> None:
-        kept = [(level, _SHIFTS[level], slots) for level, slots in enumerate(self._levels) if slots]
-        self._coarsest_first = kept[::-1]
-
     def _is_divided(self, head: _Slot[Key]) -> bool:
         """Say whether a finer slot begins within the one that comes first."""
-        end = head.end
-        return any(place < end for place in self._places[1:3])  # of a heap, one of these two is the second
+        return any(place < head.end for place in self._places[1:3])  # of a heap, one of these two is the second
 
     def _slot(self, at: int, when: datetime, coarsest: int) -> _Slot[Key]:
         """Return the coarsest slot that covers an instant; where there is none, a new one, as wide as that is far."""
         for level, shift, slots in self._coarsest_first:
-            if level <= coarsest:
+            if slots and level <= coarsest:
                 slot = slots.get(at >> shift)
                 if slot is not None:
                     return slot
@@ -350,8 +345,6 @@ class Slots(Generic[Key]):
         place = at >> shift << shift | _COARSEST - level
         slot = self._levels[level][at >> shift] = _Slot(place, level, when)
         heappush(self._places, place)
-        if len(self._levels[level]) == 1:
-            self._note_levels()
         return slot
 
     def _relieve(self, slot: _Slot[Key]) -> None:
@@ -379,7 +372,8 @@ class Slots(Generic[Key]):
         parts, mask = self._chunks.parts, self._chunks.mask
         for key, when in chunk.items():
             slot = self._slot(_microseconds(when), when, coarsest)
-            parts[hash(key) & mask][key] = finer = slot.put(key, when)
+            parts[hash(key) & mask][key] = finer = slot.chunk_for(when)
+            finer[key] = when
             if len(finer) >= PIECE:
                 self._filled.append(slot)
 
@@ -391,10 +385,16 @@ class Slots(Generic[Key]):
             part = parts[hash(key) & mask]
             del part[key]
             shrink(part)
-        self._count_off(len(picked))
+        self._count -= len(picked)
+        self._clear_if_small()
         return picked
 
-    def _count_off(self, gone: int) -> None:
-        self._count -= gone
+    def _clear_if_small(self) -> None:
         if not self._count and len(self._places) + len(self._chunks.parts) <= _LOOKS:
             self.clear()
+
+
+def _check_room(calls: int = 10) -> None:
+    """Raise a RecursionError unless so many calls still fit on the stack: what follows must not end half way."""
+    if calls:
+        _check_room(calls - 1)

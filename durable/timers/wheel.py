@@ -121,12 +121,11 @@ class TimerWheel(Generic[Key]):
 
     def drop(self, key: Key) -> None:
         """Forget the deadline of `key`; if none is set, do nothing."""
-        if self._slots.drop(key):
-            self._forget_span(key)
-            if not self._slots:
-                self._disarm()
-                if not self._slots.is_bare:
-                    self._wake()
+        self._forget_span(key)  # first: where a full stack has no room for the rest, it is dropped once more
+        if self._slots.drop(key) and not self._slots:
+            self._disarm()
+            if not self._slots.is_bare:
+                self._wake()
 
     def next_due(self) -> datetime | None:
         """Return the exact earliest deadline, or None if no timer is set."""

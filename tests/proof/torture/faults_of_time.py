@@ -57,8 +57,8 @@ OF_TIME = [
     Fault(
         "set a timer in the finest slot there is",
         SLOTS,
-        "self._coarsest_first = kept[::-1]",
-        "self._coarsest_first = kept",
+        "strict=True)][::-1]",
+        "strict=True)]",
         OF_TIMERS,
     ),
     Fault(
@@ -106,22 +106,22 @@ OF_TIME = [
     Fault(
         "throw all slots that ran empty away at once",
         SLOTS,
-        "                self._note_levels()\n            looks -= 1\n",
-        "                self._note_levels()\n",
+        "_SHIFTS[slot.level]]\n            looks -= 1\n",
+        "_SHIFTS[slot.level]]\n",
         OF_TIMERS,
     ),
     Fault(
         "keep the slots that ran empty when the last timer is dropped",
         WHEEL,
-        "                if not self._slots.is_bare:\n                    self._wake()\n",
+        "            if not self._slots.is_bare:\n                self._wake()\n",
         "",
         OF_TIMERS,
     ),
     Fault(
         "leave a callback armed for nobody",
         WHEEL,
-        "            if not self._slots:\n                self._disarm()\n",
-        "",
+        "            self._disarm()\n            if not self._slots.is_bare:",
+        "            if not self._slots.is_bare:",
         OF_TIMERS,
     ),
     Fault(
@@ -136,6 +136,21 @@ OF_TIME = [
         WHEEL,
         "            earlier.by += by\n",
         "            pass\n",
+        OF_TIMERS,
+    ),
+    Fault(
+        "take a timer out of its chunk before a full stack has room for where it goes",
+        SLOTS,
+        "        chunk = slot.chunk_for(when)\n        table = self._chunks\n",
+        "        table = self._chunks\n        table.parts[hash(key) & table.mask].get(key, {}).pop(key, None)\n"
+        "        chunk = slot.chunk_for(when)\n",
+        OF_TIMERS,
+    ),
+    Fault(
+        "deal timers out where a full stack has no room to end it",
+        SLOTS,
+        "            _check_room()\n            self._relieve(",
+        "            self._relieve(",
         OF_TIMERS,
     ),
 ]

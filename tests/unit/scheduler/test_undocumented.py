@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from asyncio import tasks
 from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
@@ -29,6 +30,8 @@ def play(story: Callable[[], Coroutine[Any, Any, None]], loop: str) -> None:
 def test_another_task_is_the_current_one_until_it_is_changed_back(name: str, loop: str) -> None:
     if name and not hasattr(tasks, name):
         pytest.skip("this Python lacks it")
+    if name == "_current_tasks" and sys.version_info >= (3, 14):
+        pytest.skip("the dict no longer says which task is current")
     current_task, make_current = undocumented._means(SimpleNamespace(**{name: getattr(tasks, name, None)}))
 
     async def story() -> None:

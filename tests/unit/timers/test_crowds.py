@@ -50,17 +50,17 @@ class Moves:
 
 @pytest.fixture
 def moves(monkeypatch: pytest.MonkeyPatch) -> Moves:
-    moves, put, ripen = Moves(), _Slot.put, _Slot.ripen
+    moves, chunk_for, ripen = Moves(), _Slot.chunk_for, _Slot.ripen
 
-    def counted_put(slot: _Slot[Any], key: Any, when: datetime) -> Any:
+    def counted_put(slot: _Slot[Any], when: datetime) -> Any:
         moves.count += 1
-        return put(slot, key, when)
+        return chunk_for(slot, when)
 
     def counted_ripen(slot: _Slot[Any], chunk: dict[Any, datetime], number: int) -> None:
         moves.count += len(chunk)
         ripen(slot, chunk, number)
 
-    monkeypatch.setattr(_Slot, "put", counted_put)
+    monkeypatch.setattr(_Slot, "chunk_for", counted_put)
     monkeypatch.setattr(_Slot, "ripen", counted_ripen)
     return moves
 

@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
+from durable.events import Json
+from durable.journal.codec.recorded import RecordedEvent, recorded_event
 from durable.journal.records import RunRested, StepKind, Until, Wait, without_ask
 from durable.journal.rules.ledger import Ledger, StepFacts
 
@@ -60,7 +62,11 @@ def _span(ledger: Ledger, key: str) -> timedelta | None:
 
 
 class _Shape(NamedTuple):
-    """What is the same for most runs that wait in the same step of the same function."""
+    """What is the same for most runs that wait in the same step of the same function.
+
+    `event` is the name of the event that opened the run, and `beyond` how much longer the run's id is than the event's,
+    with which it begins: the id of a run that was opened by an event is that of the event and of the function.
+    """
 
     function: str
     key: str
@@ -71,12 +77,27 @@ class _Shape(NamedTuple):
     reopenings: int
     is_said: bool
     span: timedelta | None
+    event: str
+    beyond: int
 
 
 @lru_cache(maxsize=4_096)
 def _shared(shape: _Shape) -> _Shape:
     """Return one object for all equal shapes."""
     return shape
+
+
+class _Seldom(NamedTuple):
+    """What few runs have; `event` is one that cannot be made of the shape, the run's id, the data and `opened_at`."""
+
+    event: RecordedEvent | None
+    started_at: datetime | None
+    since: datetime | None
+    singleton: Json | None
+    other_ids: tuple[str, ...]
+
+
+_NOTHING = _Seldom(None, None, None, None, ())
 
 
 class ParkedRun:
@@ -86,19 +107,24 @@ class ParkedRun:
     `span` is what `_span` has said of the ledger.
     """
 
-    __slots__ = ("_reopened_at", "_shape", "_wait", "event", "opened_at", "other_ids", "run", "singleton", "started_at")
+    __slots__ = ("_data", "_seldom", "_shape", "_wait", "opened_at", "run")
 
     def __init__(self, rest: RunRested, *, count: int, is_said: bool, span: timedelta | None = None) -> None:
-        self.run = rest.run
-        self.event = rest.event
-        self.opened_at = rest.opened_at
-        self.started_at = rest.started_at
-        self._reopened_at = rest.since
-        self.singleton = rest.singleton
-        self.other_ids = rest.other_ids
-        wait = rest.wait
+        self.run, self.opened_at, wait = rest.run, rest.opened_at, rest.wait
+        event = recorded_event(rest.event)
+        self._data = event.text
         self._wait = wait.until if type(wait) is Until else wait
-        shape = _Shape(rest.function, rest.key, rest.kind, rest.turn, rest.size, count, rest.reopenings, is_said, span)
+        id, beyond, kept = event.id, 0, None
+        if id is not None and rest.run.startswith(id) and event.ts == rest.opened_at and event.v is None:
+            beyond = len(rest.run) - len(id)
+        else:
+            kept = event
+        if kept or rest.started_at or rest.since or rest.other_ids or rest.singleton is not None:
+            self._seldom = _Seldom(kept, rest.started_at, rest.since, rest.singleton, rest.other_ids)
+        else:
+            self._seldom = _NOTHING
+        function, key, kind, turn, size = rest.function, rest.key, rest.kind, rest.turn, rest.size
+        shape = _Shape(function, key, kind, turn, size, count, rest.reopenings, is_said, span, event.name, beyond)
         self._shape = _shared(shape)
 
     @classmethod
@@ -128,9 +154,32 @@ class ParkedRun:
         return self._shape.is_said
 
     @property
+    def event(self) -> RecordedEvent:
+        """The event that opened the run."""
+        shape, run = self._shape, self.run
+        return self._seldom.event or RecordedEvent(
+            shape.event, self._data, run[: len(run) - shape.beyond], self.opened_at
+        )
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When the run has recorded that it started, if its function has `Timeouts`."""
+        return self._seldom.started_at
+
+    @property
+    def singleton(self) -> Json | None:
+        """The key that the run holds: see `Ledger.singleton`."""
+        return self._seldom.singleton
+
+    @property
+    def other_ids(self) -> tuple[str, ...]:
+        """The ids of the other events of a batch."""
+        return self._seldom.other_ids
+
+    @property
     def since(self) -> datetime:
         """The time at which the run was opened, or last opened again: see `Ledger.since`."""
-        return self._reopened_at or self.opened_at
+        return self._seldom.since or self.opened_at
 
     @property
     def wait(self) -> Wait:
@@ -159,7 +208,7 @@ class ParkedRun:
             shape.records + 1,
             self.started_at,
             shape.reopenings,
-            self._reopened_at,
+            self._seldom.since,
             self.singleton,
             self.other_ids,
         )
@@ -180,7 +229,7 @@ class ParkedRun:
             size=shape.size,
             started_at=self.started_at,
             reopenings=shape.reopenings,
-            reopened_at=self._reopened_at,
+            reopened_at=self._seldom.since,
             count=shape.records,
             is_admitted=not is_whole,
             is_whole=is_whole,

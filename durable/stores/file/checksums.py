@@ -25,9 +25,11 @@ ENDS_RUN = 1
 SUMS_UP = 2
 
 _HEAD = struct.Struct("<qqqqqi")
+_PLACE, _REST = struct.Struct("<qqq"), struct.Struct("<qqi")  # the two parts of a head
 _END = b"\0"  # behind the kind: no letter can move from there to the body
 _NEVER = -(1 << 63)
 _NO_FIELDS = (None,) * 6
+_NOTHING_TOLD = "[null, null, null, null, null, null]"
 
 EntryRow = tuple[Any, ...]
 """A row of the journal, in the order of ENTRY_COLUMNS; text read back is bytes."""
@@ -47,6 +49,7 @@ class Place:
         open: its last entry did not end it.
         last: the number of its last entry; in the file, of the last one at which this row was written.
         fields: what `find` tells of it; None if no entry brought a row.
+        told: the fields as `told_of` writes them, or None if they are not written yet.
     """
 
     no: int
@@ -54,6 +57,7 @@ class Place:
     open: bool
     last: int
     fields: Fields | None
+    told: str | None = None
 
 
 @lru_cache(maxsize=256)
@@ -67,24 +71,29 @@ def _quoted_words(name: bytes) -> str:
     return _quoted(name.decode())
 
 
+@lru_cache(maxsize=256)
+def _rest_of_bare(kind: str) -> bytes:
+    """Return what stands between the place and the body of all bare rows of a kind, in their checksum."""
+    return _REST.pack(0, _NEVER, 0) + kind.encode() + _END
+
+
 def seal_bare(kind: str, body: str, seq: int, run: int, prev: int) -> BareRow:
     """Return as a row of the journal an entry that has no more than this, as `seal` would: nearly all are so."""
-    head = _HEAD.pack(seq, run, prev, 0, _NEVER, 0)
-    return seq, run, prev, crc32(body.encode(), crc32(head + kind.encode() + _END)), kind, body
+    return seq, run, prev, crc32(body.encode(), crc32(_PLACE.pack(seq, run, prev) + _rest_of_bare(kind))), kind, body
 
 
-def seal(entry: Entry, fields: Fields | None, seq: int, run: int, prev: int) -> EntryRow:
+def seal(entry: Entry, told: str | None, seq: int, run: int, prev: int) -> EntryRow:
     """Return the entry as a row of the journal.
 
-    `fields` are those of its run row, if it has one. `prev` is the number of the row before it in its run, or 0.
+    `told` is what its run row says, if it has one: see `told_of`. `prev` is the number of the row before it in its run,
+    or 0.
     """
     flags = (ENDS_RUN if entry.ends_run else 0) | (SUMS_UP if entry.sums_up else 0)
     keep = None if entry.keep_until is None else micros(entry.keep_until)
-    row = None if fields is None else _listed(fields)
-    kind = entry.kind.encode() if row is None else entry.kind.encode() + row.encode()
-    head = _HEAD.pack(seq, run, prev, flags, _NEVER if keep is None else keep, 0 if row is None else len(row))
-    crc = crc32(entry.body.encode(), crc32(head + kind + _END))
-    return seq, run, prev, flags, keep, crc, entry.kind, row, entry.body
+    kind, body = entry.kind, entry.body
+    words = kind.encode() if told is None else f"{kind}{told}".encode()
+    head = _HEAD.pack(seq, run, prev, flags, _NEVER if keep is None else keep, 0 if told is None else len(told))
+    return seq, run, prev, flags, keep, crc32(body.encode(), crc32(head + words + _END)), kind, told, body
 
 
 def unseal(record: EntryRow, run: str) -> Entry:
@@ -110,8 +119,21 @@ def unseal(record: EntryRow, run: str) -> Entry:
 
 def seal_run(place: Place) -> RunRecord:
     """Return the place as a row of the table of runs."""
-    values = (place.no, place.id, int(place.open), place.last, *(place.fields or _NO_FIELDS))
-    return *values, seal_values(values)
+    no, id, is_open, last = place.no, place.id, 1 if place.open else 0, place.last
+    told = place.told or told_of(place.fields)
+    text = f"[{no}, {'null' if id is None else _quoted(id)}, {is_open}, {last}, {told[1:]}"  # as of `seal_values`
+    return no, id, is_open, last, *(place.fields or _NO_FIELDS), crc32(text.encode())
+
+
+def told_of(fields: Fields | None) -> str:
+    """Return fields of a run as text: what the entry that brought them keeps of them."""
+    if fields is None:
+        return _NOTHING_TOLD
+    function, event, opened_at, ended_at, status, error = fields
+    end = "null" if ended_at is None else ended_at
+    said = "null" if status is None else _quoted(status)
+    why = "null" if error is None else _quoted(error)
+    return f"[{_quoted(function)}, {_quoted(event)}, {opened_at}, {end}, {said}, {why}]"
 
 
 def checked_run(record: RunRecord) -> Sequence[Any]:

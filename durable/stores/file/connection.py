@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from random import SystemRandom, uniform
@@ -149,7 +149,7 @@ class WriteConnection:
         if self._number is not None and (head := wal.head(self._path)) != self._head:
             self._head, self._number = head, None
 
-    def insert(self, statement: str, row: tuple[object, ...]) -> None:
+    def insert(self, statement: str, row: Sequence[object]) -> None:
         """Execute one statement as a transaction of its own.
 
         That is half as much work as three statements.

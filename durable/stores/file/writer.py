@@ -20,19 +20,19 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from durable.errors import StoreError
 from durable.stores.file import schema
 from durable.stores.file.batch import INSERT_BARE, Batch, find_runs
 from durable.stores.file.beside import PRIVATE
-from durable.stores.file.checksums import RUN_COLUMNS, Place, seal, seal_bare, seal_run
+from durable.stores.file.checksums import RUN_COLUMNS, Place, seal, seal_bare, seal_run, told_of
 from durable.stores.file.connection import Patience, WriteConnection
 from durable.stores.file.lock import StoreLock
 from durable.stores.file.recognition import check_folder, examine
 from durable.stores.file.thread import Job, deliver
 from durable.stores.file.witness import place_in
-from durable.stores.rows import Fields, fields_of, reopened
+from durable.stores.rows import fields_of, reopened
 from durable.stores.store import Entry
 
 _UPSERT = f"INSERT OR REPLACE INTO runs ({RUN_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -206,15 +206,15 @@ class Writer:
         begun.look_in_time()
         batch = Batch(self._runs)
         self._seal(entries, batch, begun.connection)
-        if len(batch.bare) == 1 and not batch.rows:
-            begun.insert(INSERT_BARE, batch.bare[0])
+        if len(entries) == 1 and batch.bare:
+            begun.insert(INSERT_BARE, batch.bare)
         else:
             with begun.transaction() as connection:
                 if batch.format > begun.format:
                     schema.raise_format(connection, batch.format)
                     begun.format = batch.format
                 batch.put(connection)
-        begun.grew(_COMMIT_BYTES + sum([_ROW_BYTES + len(row[-1]) for row in (*batch.bare, *batch.rows)]))
+        begun.grew(_COMMIT_BYTES + len(entries) * _ROW_BYTES + sum([len(entry.body) for entry in entries]))
         for place in batch.turned.values():
             if not place.open and place.id is not None:
                 self._places.pop(place.id, None)
@@ -222,39 +222,48 @@ class Writer:
             self._places.clear()
 
     def _seal(self, entries: Sequence[Entry], batch: Batch, connection: sqlite3.Connection) -> None:
-        places, bare, rows = self._places, batch.bare, batch.rows
-        self._learn({entry.run: True for entry in entries if entry.run not in places}, connection)
-        last = self._last
+        places, last = self._places, self._last
         for entry in entries:
             last += 1
-            is_later = entry.sums_up or entry.kind in schema.LATER_KINDS
-            if is_later:
-                batch.needs(schema.LATER if entry.kind in schema.LATER_KINDS else schema.SUMMED)
+            kind = entry.kind
+            if is_later := entry.sums_up or kind in schema.LATER_KINDS:
+                batch.needs(schema.LATER if kind in schema.LATER_KINDS else schema.SUMMED)
             if not (run := entry.run):
-                rows.append(seal(entry, None, last, 0, 0))
+                batch.add(seal(entry, None, last, 0, 0))
                 continue
-            place = places[run]
-            is_bare = entry.row is None and not entry.ends_run and entry.keep_until is None
-            if is_bare and place.open and place.last:
-                if is_later:
-                    rows.append(seal(entry, None, last, place.no, place.last))
-                else:
-                    bare.append(seal_bare(entry.kind, entry.body, last, place.no, place.last))
+            if (place := places.get(run)) is None:
+                self._learn(entries, connection)
+                place = places[run]
+            is_plain = entry.row is None and not entry.ends_run and entry.keep_until is None
+            if not (is_plain and place.open and place.last):
+                self._seal_turn(entry, place, last, batch)
+            elif is_later:
+                batch.add(seal(entry, None, last, place.no, place.last))
             else:
-                fields = None if entry.row is None else fields_of(entry.row)
-                rows.append(seal(entry, fields, last, place.no, place.last))
-                if not place.last and entry.row is not None and entry.row.event_ids:
-                    batch.openers += [(id, place.no) for id in entry.row.event_ids]
-                    batch.needs(schema.LATER)
-                self._turn(place, fields, ends=entry.ends_run)
-                batch.turned[place.no] = place
+                batch.bare += seal_bare(kind, entry.body, last, place.no, place.last)
             place.last = last
         self._last = last
 
-    def _learn(self, runs: Iterable[str], connection: sqlite3.Connection) -> None:
-        """Put the places of runs into memory; those that are not in the file are new."""
+    def _seal_turn(self, entry: Entry, place: Place, seq: int, batch: Batch) -> None:
+        """Seal an entry with which a run opens, ends, is opened again, or shows another row."""
+        row, told = entry.row, None
+        if row is not None:
+            fields = fields_of(row)
+            told = told_of(fields)
+            if row.event_ids and not place.last:
+                batch.openers += [(id, place.no) for id in row.event_ids]
+                batch.needs(schema.LATER)
+            place.fields, place.told = fields, told
+        elif not place.open:
+            place.fields, place.told = reopened(place.fields), None
+        batch.add(seal(entry, told, seq, place.no, place.last))
+        place.open = not entry.ends_run
+        batch.turned[place.no] = place
+
+    def _learn(self, entries: Sequence[Entry], connection: sqlite3.Connection) -> None:
+        """Put the places of the entries' runs into memory; those that are not in the file are new."""
         places = self._places
-        unknown = [run for run in runs if run]
+        unknown = list({entry.run: True for entry in entries if entry.run and entry.run not in places})
         for record in find_runs(connection, unknown):
             place = place_in(connection, record)
             newest = connection.execute("SELECT max(seq) FROM journal WHERE run = ?", (place.no,)).fetchone()[0]
@@ -264,13 +273,6 @@ class Writer:
             if run not in places:
                 self._runs += 1
                 places[run] = Place(self._runs, run, True, 0, None)
-
-    def _turn(self, place: Place, fields: Fields | None, *, ends: bool) -> None:
-        if fields is not None:
-            place.fields = fields
-        elif not place.open:
-            place.fields = reopened(place.fields)
-        place.open = not ends
 
     def _fail(self, error: Exception) -> None:
         self.failure = schema.failed(self.path, "writing to it", error)
@@ -328,7 +330,7 @@ class Writer:
                 connection.execute(f"DELETE FROM {schema.BY_EVENT} WHERE run = ?", (no,))
             self._forgotten += 1
             return taken + 1, known
-        place.id = place.fields = None
+        place.id = place.fields = place.told = None
         connection.execute(_UPSERT, seal_run(place))
         return room + 1, known
 

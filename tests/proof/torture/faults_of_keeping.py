@@ -82,7 +82,7 @@ _OF_PRUNING = [
     Fault(
         "show a run of which a part is forgotten",
         "stores/file/writer.py",
-        "        place.id = place.fields = None\n",
+        "        place.id = place.fields = place.told = None\n",
         "",
         STORE,
     ),

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from durable import Entry, FileStore, RunRow, StoreCorruptError
+from durable.stores.file import batch
 from durable.stores.file.checksums import seal, seal_bare
 from durable.stores.store import RunQuery
 
@@ -118,6 +119,42 @@ def test_entries_of_all_kinds_are_read_back_in_order_however_they_are_mixed(tmp_
             assert [one async for one in store.history(run)] == [one for one in written if one.run == run]
         assert {row.id for row in await store.find(RunQuery(status="open"))} == set(unfinished)
 
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("turns_many", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_runs_are_found_as_their_last_rows_say_however_they_turn(
+    tmp_path: Path, seed: int, turns_many: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of each kind are written by statements of their own, and one by one where SQLite is old."""
+    monkeypatch.setattr(batch, "_TURNS_MANY", turns_many and batch._TURNS_MANY)
+    chance = random.Random(seed)
+    last: dict[str, RunRow | None] = {}
+
+    def entry(run: str) -> Entry:
+        ended_at, status = chance.choice([(None, None), (NOON, "completed"), (NOON, "failed"), (None, "odd")])
+        error = chance.choice([None, "error \u017d"]) if status != "completed" else None
+        row = RunRow(run, "f\u017d", "e", NOON, ended_at, status, error) if chance.random() < 0.7 else None
+        if row is not None or last.get(run) is None:
+            last[run] = row
+        elif is_over[run]:
+            last[run] = RunRow(run, "f\u017d", "e", NOON)
+        is_over[run] = chance.random() < 0.5
+        kept = chance.choice([None, NOON])
+        return Entry(run, "Any", "body", is_over[run], kept, row, sums_up=chance.random() < 0.2)
+
+    async def main() -> None:
+        store = FileStore(tmp_path / "x.db", durability="none")
+        for _ in range(3):
+            await store.open()
+            for size in (1, 150, 3):
+                await store.append([entry(f"r{chance.randrange(40)}") for _ in range(size)])
+            found = await store.find(RunQuery(limit=100))
+            assert {row.id: row for row in found} == {run: row for run, row in last.items() if row is not None}
+            await store.close()
+
+    is_over: dict[str, bool] = {}
     asyncio.run(main())
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import enum
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from durable.errors import StoreCorruptError
-from durable.stores.file.checksums import checked_run, seal_values
+from durable.stores.file.checksums import Place, checked_run, seal_run, seal_values, told_of
 from tests.support.wordings import SHAPES, Count, Odd, Whole, Word
 
 
@@ -54,3 +57,20 @@ def test_a_row_with_any_field_changed_is_damaged(values: list[Any], other: Any) 
         if other is not kept and (type(other) is not type(kept) or other != kept):
             with pytest.raises(StoreCorruptError, match="does not match its checksum"):
                 checked_run((*row[:place], other, *row[place + 1 :]))
+
+
+_TEXTS = st.text() | st.none()
+_NUMBERS = st.integers(-(1 << 63), (1 << 63) - 1)
+_FIELDS = st.none() | st.tuples(st.text(), st.text(), _NUMBERS, _NUMBERS | st.none(), _TEXTS, _TEXTS)
+
+
+@given(_NUMBERS, _TEXTS, st.booleans(), _NUMBERS, _FIELDS)
+def test_a_run_is_sealed_as_its_plain_values_are(
+    no: int, id: str | None, is_open: bool, last: int, fields: Any
+) -> None:
+    """Its text is put together from what is written anyway: every release must read it."""
+    *values, crc = seal_run(Place(no, id, is_open, last, fields))
+    assert values == [no, id, int(is_open), last, *(fields or [None] * 6)]
+    assert crc == seal_values(values)
+    assert told_of(fields) == json.dumps(fields or [None] * 6)
+    assert seal_run(Place(no, id, is_open, last, fields, told_of(fields))) == (*values, crc)

@@ -8,6 +8,7 @@ The property tests need hypothesis, which only the development extra installs: w
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -30,6 +31,11 @@ collect_ignore = (
         if "\nfrom hypothesis" in path.read_text(encoding="utf-8")
     ]
 )
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()  # a collection of garbage looks at what a test has made, not at fourteen thousand tests and their code
 
 
 def pytest_configure(config: pytest.Config) -> None:

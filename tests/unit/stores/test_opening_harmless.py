@@ -8,8 +8,10 @@ import shutil
 import sqlite3
 import stat
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +51,30 @@ asyncio.run(main())
 """
 
 
-def _worked(path: Path, steps: int = 20, *, killed: bool, before_death: Callable[[], object] = lambda: None) -> None:
-    child = start(_WORKER, path, steps, "sleeps")
+def _worked(path: Path, *, killed: bool) -> None:
+    """Leave what a process leaves that has worked; of a store that was closed, each test gets a copy of one."""
+    if killed:
+        _work(path, killed=True)
+        return
+    for name, content in _closed().items():
+        path.with_name(name).write_bytes(content)
+
+
+def _work(path: Path, *, killed: bool) -> None:
+    child = start(_WORKER, path, 20, "sleeps")
     try:
         hear(child, "worked")
-        before_death()
         if not killed:
             child.communicate("\n")
     finally:
         end(child)
+
+
+@cache
+def _closed() -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        _work(Path(folder) / "x.db", killed=False)
+        return {left.name: left.read_bytes() for left in Path(folder).iterdir()}
 
 
 def _seen(folder: Path) -> dict[str, tuple[object, ...]]:
@@ -229,7 +246,15 @@ def test_what_a_dead_process_has_left_is_as_it_was_after_a_refusal(
 
 def _worked_anyway(path: Path) -> None:
     """Leave beside the file what a process leaves that died in it: a -wal in which one page is written as it was."""
-    whole = path.read_bytes()
+    left = _left_beside(path.read_bytes())
+    for suffix, content in left.items():
+        path.with_name(f"{path.name}{suffix}").write_bytes(content)
+    if "-wal" not in left:
+        pytest.skip("what is no database has no -wal")
+
+
+@cache
+def _left_beside(whole: bytes) -> dict[str, bytes]:
     code = (
         "import os, signal, sqlite3, sys\n"
         "connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
@@ -239,16 +264,11 @@ def _worked_anyway(path: Path) -> None:
         "connection.execute('INSERT INTO other VALUES (1)')\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    scratch = path.with_name("scratch.db")
-    scratch.write_bytes(whole)
-    run(code, scratch)
-    for suffix in ("", "-wal", "-shm"):
-        left = Path(f"{scratch}{suffix}")
-        if left.exists():
-            path.with_name(f"{path.name}{suffix}").write_bytes(left.read_bytes())
-            left.unlink()
-    if not Path(f"{path}-wal").exists():
-        pytest.skip("what is no database has no -wal")
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder) / "scratch.db"
+        scratch.write_bytes(whole)
+        run(code, scratch)
+        return {left.name.removeprefix(scratch.name): left.read_bytes() for left in Path(folder).iterdir()}
 
 
 @posix

@@ -194,6 +194,6 @@ class Starts:
 
 
 def order_of(ledger: Ledger) -> tuple[float, float]:
-    """Return the place of a run among those that wait: see `queue.Order`."""
+    """Return the place of a run among those that wait: see `queue.Place`."""
     opened = ledger.opened_at.timestamp()
     return (opened - ledger.priority if ledger.priority else opened), opened

@@ -17,9 +17,6 @@ from datetime import datetime
 from heapq import heappop, heappush
 from typing import Generic, Protocol, TypeVar
 
-Order = tuple[float, float, int]
-"""Who is first: by the instant of opening less the priority, then of opening, then by number; in seconds."""
-
 K = TypeVar("K", bound=Hashable)
 
 
@@ -36,20 +33,21 @@ class Room(Protocol):
 class Gate(Generic[K]):
     """A gate keeps the lines that wait at it; those that have moved on meanwhile are skipped."""
 
-    __slots__ = ("count", "is_open", "lines", "room", "timed")
+    __slots__ = ("count", "firsts", "is_open", "room", "timed")
 
     def __init__(self, room: Room) -> None:
         self.room = room
-        self.lines: list[tuple[Order, Line[K]]] = []
+        self.firsts: list[Place[K]] = []  # of these lines
         self.count = 0  # of lines that pass it
         self.is_open = False  # it may have room, and its lines are still to be looked at
         self.timed: datetime | None = None  # when it has room again
 
     def first(self) -> Line[K] | None:
         """Return the first line that waits here, and take it away."""
-        while self.lines:
-            order, line = heappop(self.lines)
-            if line.waits_at is self and line.waiting and line.waiting[0][0] == order:
+        while self.firsts:
+            place = heappop(self.firsts)
+            line = place[4]
+            if line.waits_at is self and line.waiting and line.waiting[0] is place:
                 return line
         return None
 
@@ -66,8 +64,10 @@ class Line(Generic[K]):
         self.waits_at: Gate[K] | None = None  # None: it is to be looked at
 
 
-Place = tuple[Order, K, Line[K]]
-"""Who waits where; places compare by their orders, of which no two are equal."""
+Place = tuple[float, float, int, K, Line[K]]
+"""Who waits where: the instant of opening less the priority, that of opening, in seconds, a number, who, their line.
+
+So places are in the order of who is first. No two have the same number."""
 
 
 class Queue(Generic[K]):
@@ -77,11 +77,11 @@ class Queue(Generic[K]):
         self._gates: dict[Room, Gate[K]] = {}
         self._lines: dict[tuple[Gate[K], ...], Line[K]] = {}
         self._places: dict[K, Place[K]] = {}
-        self._ready: list[tuple[Order, Line[K]]] = []
+        self._ready: list[Place[K]] = []  # the firsts of lines that are to be looked at
         self._open: list[Gate[K]] = []
         self._timed: list[tuple[datetime, int, Gate[K]]] = []
         self._number = self._changes = 0
-        self._ranked: tuple[int, Gate[K], list[Order]] | None = None
+        self._ranked: tuple[int, Gate[K], list[Place[K]]] | None = None
 
     def __len__(self) -> int:
         return len(self._places)
@@ -98,7 +98,7 @@ class Queue(Generic[K]):
         line = self._lines.get(gates) or self._lined(gates)
         self._number += 1
         self._changes += 1
-        place = self._places[who] = (*order, self._number), who, line
+        place = self._places[who] = *order, self._number, who, line
         heappush(line.waiting, place)
         if line.waiting[0] is place:
             self._expose(line)
@@ -110,7 +110,7 @@ class Queue(Generic[K]):
         if place is None:
             return
         self._changes += 1
-        line, was_first = place[2], place[2].waiting[0] is place
+        line, was_first = place[4], place[4].waiting[0] is place
         self._drop_gone(line)
         if was_first and line.waiting:
             self._expose(line)
@@ -132,7 +132,7 @@ class Queue(Generic[K]):
             if full is None:
                 return self._served(line)
             line.waits_at = full
-            heappush(full.lines, (line.waiting[0][0], line))
+            heappush(full.firsts, line.waiting[0])
         return None
 
     def due(self) -> datetime | None:
@@ -144,15 +144,15 @@ class Queue(Generic[K]):
         place = self._places.get(who)
         if place is None:
             return None
-        order, _, line = place
+        line = place[4]
         gate = line.waits_at or line.gates[0]
-        return gate.room, bisect_left(self._ranking(gate), order) + 1
+        return gate.room, bisect_left(self._ranking(gate), place) + 1
 
-    def _ranking(self, gate: Gate[K]) -> list[Order]:
-        """Return the orders of all who wait for a gate; one look serves many who ask one after the other."""
+    def _ranking(self, gate: Gate[K]) -> list[Place[K]]:
+        """Return the places of all who wait for a gate, in order; one look serves many who ask one after the other."""
         if self._ranked is None or self._ranked[0] != self._changes or self._ranked[1] is not gate:
-            orders = sorted([order for order, _, line in self._places.values() if gate in line.gates])
-            self._ranked = self._changes, gate, orders
+            places = sorted([place for place in self._places.values() if gate in place[4].gates])
+            self._ranked = self._changes, gate, places
         return self._ranked[2]
 
     def _lined(self, gates: tuple[Gate[K], ...]) -> Line[K]:
@@ -164,7 +164,7 @@ class Queue(Generic[K]):
     def _expose(self, line: Line[K]) -> None:
         """Let a line be looked at whose first has changed."""
         line.waits_at = None
-        heappush(self._ready, (line.waiting[0][0], line))
+        heappush(self._ready, line.waiting[0])
 
     def _reopen(self, gate: Gate[K]) -> None:
         if not gate.is_open:
@@ -183,8 +183,9 @@ class Queue(Generic[K]):
                 gate.is_open = False
                 self._open.remove(gate)
         while self._ready:
-            order, line = heappop(self._ready)
-            if line.waits_at is None and line.waiting and line.waiting[0][0] == order:
+            place = heappop(self._ready)
+            line = place[4]
+            if line.waits_at is None and line.waiting and line.waiting[0] is place:
                 return line
         return None
 
@@ -204,7 +205,7 @@ class Queue(Generic[K]):
             heappush(self._timed, (free, self._number, gate))
 
     def _served(self, line: Line[K]) -> K:
-        who = heappop(line.waiting)[1]
+        who = heappop(line.waiting)[3]
         del self._places[who]
         self._changes += 1
         for gate in line.gates:
@@ -215,7 +216,7 @@ class Queue(Generic[K]):
         return who
 
     def _drop_gone(self, line: Line[K]) -> None:
-        while line.waiting and self._places.get(line.waiting[0][1]) is not line.waiting[0]:
+        while line.waiting and self._places.get(line.waiting[0][3]) is not line.waiting[0]:
             heappop(line.waiting)
         if not line.waiting:
             del self._lines[line.gates]

@@ -95,8 +95,8 @@ OF_FLOW = [
     Fault(
         "let a full gate hold up who does not pass it",
         "journal/rules/flow/queue.py",
-        "            heappush(full.lines, (line.waiting[0][0], line))\n",
-        "            heappush(full.lines, (line.waiting[0][0], line))\n            return None\n",
+        "            heappush(full.firsts, line.waiting[0])\n",
+        "            heappush(full.firsts, line.waiting[0])\n            return None\n",
         QUEUE,
     ),
     Fault(

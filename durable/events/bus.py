@@ -6,7 +6,7 @@ Leaves to `decisions` the consequences for those that hear the event.
 An event finds triggers by its name and by the patterns that match its name. It finds listeners (the waits of steps, and
 the cancellations of runs) by name, then by one equality: the value at one path of the event. In the index the value
 stands under its JSON type, because `True == 1` in Python. A listener without such an equality is checked for every
-event of its name. The index gives candidates only; `Listener.hears` decides.
+event of its name. The index gives candidates only; `Listener.hears` decides, unless the equality is all that is asked.
 
 A filter is a user's code. If it fails, or takes too long, only its own listener is affected. All filters over one event
 together have one bounded `Budget`, since the whole engine waits for them.
@@ -14,7 +14,7 @@ together have one bounded `Budget`, since the whole engine waits for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -31,17 +31,19 @@ REMEMBERED = 10
 """So many of the last events of a name are kept while somebody waits for it."""
 
 Placed = tuple[Listener, tuple[Path, Key] | None]
+Together = dict[Place, Listener]
 
 
 @attrs.define(eq=False, repr=False)
 class _Listeners:
     """The listeners for one event name, indexed by path and value where possible.
 
-    `came` has the last events of the name, each with the instant at which it came, since the first listener is here.
+    Under a path and a value there is mostly one listener, which stands there without a dict of its own. `came` has the
+    last events of the name, each with the instant at which it came, since the first listener is here.
     """
 
-    paths: dict[Path, dict[Key, dict[Place, Listener]]] = attrs.field(factory=dict)
-    rest: dict[Place, Listener] = attrs.field(factory=dict)
+    paths: dict[Path, dict[Key, Listener | Together]] = attrs.field(factory=dict)
+    rest: Together = attrs.field(factory=dict)
     came: list[tuple[Event, datetime]] = attrs.field(factory=list)
 
     def add(self, listener: Listener, equality: tuple[Path, Key] | None) -> None:
@@ -49,14 +51,22 @@ class _Listeners:
             self.rest[listener.place] = listener
         else:
             path, key = equality
-            self.paths.setdefault(path, {}).setdefault(key, {})[listener.place] = listener
+            values = self.paths.setdefault(path, {})
+            others = values.setdefault(key, listener)
+            if isinstance(others, dict):
+                others[listener.place] = listener
+            elif others is not listener:
+                values[key] = {others.place: others, listener.place: listener}
 
-    def candidates(self, seen: Mapping[str, Any]) -> Iterator[Listener]:
+    def found(self, seen: Mapping[str, Any]) -> Iterable[Listener]:
+        """Return the listeners whose equality holds for an event."""
+        found: list[Listener] = []
         for path, values in self.paths.items():
             key = index_key(at_path(seen, path))
-            if key is not None:
-                yield from values.get(key, {}).values()
-        yield from self.rest.values()
+            listeners = None if key is None else values.get(key)
+            if listeners is not None:
+                found += listeners.values() if isinstance(listeners, dict) else (listeners,)
+        return found
 
     def drop(self, place: Place, equality: tuple[Path, Key] | None) -> None:
         if equality is None:
@@ -64,8 +74,10 @@ class _Listeners:
             return
         path, key = equality
         values = self.paths[path]
-        del values[key][place]
-        if not values[key]:
+        listeners = values[key]
+        if isinstance(listeners, dict):
+            del listeners[place]
+        if not isinstance(listeners, dict) or not listeners:
             del values[key]
         if not values:
             del self.paths[path]
@@ -146,16 +158,24 @@ class EventBus:
         if listeners is None:
             return []
         hearing: list[Listener] = []
-        for one in listeners.candidates(seen):
-            try:
-                if one.hears(seen, now, budget):
-                    hearing.append(one)
-            except Exception as error:
-                run, key = one.place
-                what = f"a Cancel of run {run!r}" if one.cancels else f"step {key!r} of run {run!r}"
-                self._complain_of(one.expression, what, key, error)
-        hearing.sort(key=lambda one: one.number)  # the index gives them in another order
+        for one in listeners.found(seen):
+            if (one.until is None or now < one.until) if one.is_exact else self._hears(one, seen, now, budget):
+                hearing.append(one)
+        for one in listeners.rest.values():
+            if self._hears(one, seen, now, budget):
+                hearing.append(one)
+        if len(hearing) > 1:
+            hearing.sort(key=lambda one: one.number)  # the index gives them in another order
         return hearing
+
+    def _hears(self, one: Listener, seen: Mapping[str, Any], now: datetime, budget: Budget | None) -> bool:
+        try:
+            return one.hears(seen, now, budget)
+        except Exception as error:
+            run, key = one.place
+            what = f"a Cancel of run {run!r}" if one.cancels else f"step {key!r} of run {run!r}"
+            self._complain_of(one.expression, what, key, error)
+            return False
 
     def heard_by(self, event: Event, now: datetime) -> tuple[list[Listener], list[str]]:
         """Return the results of `listeners_for` and `functions_for`, with one budget for both."""

@@ -67,8 +67,11 @@ def index_key(value: object) -> Key | None:
 
     Containers, null and NaN are not indexed.
     """
-    if isinstance(value, str):
+    kind = type(value)
+    if kind is str or isinstance(value, str):
         return ("string", value)
+    if kind is int:
+        return ("number", value)
     if isinstance(value, bool):
         return ("bool", value)
     if isinstance(value, int | float):

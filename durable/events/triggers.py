@@ -79,6 +79,13 @@ class Listener:
             return True
         return truthy(self.expression.evaluate({"event": self.own, "async": seen}, budget))
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether the listener hears all events in time for which the `equality` holds under which it is indexed."""
+        if self.path is None:
+            return self.expression is not None and self.expression.is_equality
+        return self.expression is None
+
     def equality(self) -> tuple[Path, Key] | None:
         """Return the equality under which the listener is indexed, or None.
 

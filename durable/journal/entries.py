@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
 from durable.events import RESERVED, Event, can_be_kept
-from durable.journal.codec.write import ended_text, opened_text, write
+from durable.journal.codec.write import answered_text, ended_text, opened_text, waiting_text, write
 from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, Gathered, GroupClosed
 from durable.journal.ids import pause_fact, schedule_fact, scheduled_run, skipped_by, ticks_fact
-from durable.journal.lone import Lone, LoneEnding, LoneOpening
+from durable.journal.lone import LONE, Lone, LoneAnswer, LoneEnding, LoneOpening, LoneWait
 from durable.journal.records import (
     Counted,
     EngineClosed,
@@ -62,12 +62,9 @@ class Entries:
             ValueError, CodecError: the record cannot be kept in any store.
             KeyError: the record is of a run that does not exist.
         """
+        if isinstance(record, LONE):
+            return self._of_lone(record)
         match record:
-            case LoneOpening():  # first, since these are the most frequent
-                row = _row(record.run, record.function, record.event, record.at)
-                return entry_of(record.run, "RunOpened", opened_text(record), row)
-            case LoneEnding():
-                return self._of_ending(record, ended_text(record))
             case StepClosed() | StepOpened():
                 return entry_of(record.run, type(record).__name__, write(record))
             case RunOpened():
@@ -98,6 +95,20 @@ class Entries:
                 return Entry(record.run, type(record).__name__, write(record))
             case _:
                 return _of_schedules(record)
+
+    def _of_lone(self, cause: Lone) -> Entry:
+        match cause:
+            case LoneOpening():
+                row = _row(cause.run, cause.function, cause.event, cause.at)
+                return entry_of(cause.run, "RunOpened", opened_text(cause), row)
+            case LoneEnding():
+                return self._of_ending(cause, ended_text(cause))
+            case LoneWait():
+                return entry_of(cause.run, "StepOpened", waiting_text(cause))
+            case LoneAnswer():
+                return entry_of(cause.run, "StepClosed", answered_text(cause))
+            case _:
+                assert_never(cause)
 
     def _of_reopening(self, record: RunRetried) -> Entry:
         ledger = self._known(record.run)

@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
-from durable.journal.lone import Lone, LoneEnding, LoneOpening
-from durable.journal.records import Record, RunClosed, RunOpened
+from durable.journal.lone import Lone, LoneAnswer, LoneEnding, LoneOpening, LoneWait
+from durable.journal.records import Record, RunClosed, RunOpened, StepClosed, StepOpened
 
 Kind = type[Record | Lone]
 
-_LONE: dict[Kind, Kind] = {RunOpened: LoneOpening, RunClosed: LoneEnding}
+_LONE: dict[Kind, Kind] = {
+    RunOpened: LoneOpening,
+    RunClosed: LoneEnding,
+    StepOpened: LoneWait,
+    StepClosed: LoneAnswer,
+}
 
 
 class Follower(Protocol):

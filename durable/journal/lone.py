@@ -1,6 +1,6 @@
-"""Say that a run opens or ends and nothing else follows, without the record of it.
+"""Say that a run opens or ends, or a step waits or is answered, and nothing else follows, without the record of it.
 
-Separate because nearly every run opens and ends so, and its record would be made only to be taken apart again.
+Separate because nearly all do so, and the record would be made only to be taken apart again.
 Leaves to `decisions` the choice, to `writer` the way into the state and the store.
 
 A lone cause is a cause like any other: a row of records, of which it makes the one that it stands for when it is asked.
@@ -14,7 +14,18 @@ from datetime import datetime
 
 from durable.errors import RecordedError
 from durable.events import Event, Json
-from durable.journal.records import Ending, Fork, Record, RunClosed, RunOpened
+from durable.journal.records import (
+    Ending,
+    Fork,
+    Outcome,
+    Record,
+    RunClosed,
+    RunOpened,
+    StepClosed,
+    StepKind,
+    StepOpened,
+    Wait,
+)
 
 
 class LoneOpening:
@@ -61,4 +72,40 @@ class LoneEnding:
         return iter((RunClosed(self.run, self.status, self.at, self.output, self.error, self.reason),))
 
 
-Lone = LoneOpening | LoneEnding
+class LoneWait:
+    """A step waits, and takes nothing from another one."""
+
+    __slots__ = ("at", "key", "kind", "run", "wait")
+
+    def __init__(self, run: str, key: str, kind: StepKind, wait: Wait, at: datetime) -> None:
+        self.run = run
+        self.key = key
+        self.kind: StepKind = kind
+        self.wait = wait
+        self.at = at
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter((StepOpened(self.run, self.key, self.kind, self.wait, self.at),))
+
+
+class LoneAnswer:
+    """A wait ends with an outcome that joins a turn."""
+
+    __slots__ = ("at", "key", "kind", "outcome", "run", "turn")
+    tries: int = 0
+    began: datetime | None = None
+
+    def __init__(self, run: str, key: str, kind: StepKind, outcome: Outcome, turn: int, at: datetime) -> None:
+        self.run = run
+        self.key = key
+        self.kind: StepKind = kind
+        self.outcome = outcome
+        self.turn = turn
+        self.at = at
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter((StepClosed(self.run, self.key, self.kind, self.outcome, self.turn, self.at, 0),))
+
+
+Lone = LoneOpening | LoneEnding | LoneWait | LoneAnswer
+LONE = (LoneOpening, LoneEnding, LoneWait, LoneAnswer)

@@ -31,7 +31,7 @@ from durable.errors import StoreError
 from durable.journal.codec.write import closed_text
 from durable.journal.entries import Entries, entry_of
 from durable.journal.follower import Follower, Kind, told_of
-from durable.journal.lone import Lone, LoneEnding, LoneOpening
+from durable.journal.lone import LONE, Lone
 from durable.journal.records import Ok, Record, StepKind
 from durable.journal.rules.ledger import Ledger
 from durable.journal.rules.retraction import PutBack, retraction
@@ -156,7 +156,7 @@ class Journal:
             ValueError, CodecError: a record cannot be kept. Then, and after any other error of deciding, writing or
                 folding, nothing has happened.
         """
-        if isinstance(cause, (LoneOpening, LoneEnding)):
+        if isinstance(cause, LONE):
             _check_room()  # R31: nothing else can fail once its entry is made
             self.post(cause)
             return cause

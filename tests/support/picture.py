@@ -36,7 +36,7 @@ def _bus(state: State) -> dict[str, Any]:
         for path, values in listeners.paths.items():
             for key, bucket in values.items():
                 assert bucket, f"an empty bucket is left behind for {path} {key}"
-                found += bucket.items()
+                found += bucket.items() if isinstance(bucket, dict) else [(bucket.place, bucket)]
         assert found, f"an empty table is left behind for {name}"
         names[name] = {place: _listener(one) for place, one in found}
     listening = {place: _listener(one) for place, (one, _) in state.bus._places.items()}

@@ -43,13 +43,15 @@ class Equality:
 class Expression:
     """An expression is a parsed filter; `parse` returns one.
 
-    `source` is its text, `names` the variables that it reads from its bindings.
+    `source` is its text, `names` the variables that it reads from its bindings. `is_equality` says that it is one
+    equality and nothing else: see `equalities`.
     """
 
     source: str
     names: frozenset[str]
     _program: Program = attrs.field(eq=False, repr=False)
     _equalities: tuple[Equality, ...] = attrs.field(eq=False, repr=False)
+    is_equality: bool = attrs.field(eq=False, repr=False)
 
     def evaluate(self, bindings: Mapping[str, Any], budget: Budget | None = None) -> Any:
         """Return the expression's value for these bindings.
@@ -101,7 +103,8 @@ def _expression(source: str, names: frozenset[str] | None) -> Expression:
     if names is not None:
         _check(source, tree, variables, names)
     used = frozenset(name.name for name in variables)
-    return Expression(source, used, compiled(source, tree), tuple(_equalities(source, tree)))
+    equalities = tuple(_equalities(source, tree))
+    return Expression(source, used, compiled(source, tree), equalities, bool(equalities) and isinstance(tree, Chain))
 
 
 def _meant(name: str, names: frozenset[str]) -> str:

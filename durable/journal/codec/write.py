@@ -26,7 +26,7 @@ from durable.journal.codec.recorded import RecordedEvent, recorded_event
 from durable.journal.codec.tags import MARK, dumps, loads
 from durable.journal.codec.values import decode, encode
 from durable.journal.gathered import EventHeld
-from durable.journal.lone import Lone, LoneEnding, LoneOpening
+from durable.journal.lone import Lone, LoneAnswer, LoneEnding, LoneOpening, LoneWait
 from durable.journal.records import (
     Counted,
     EventSent,
@@ -132,6 +132,18 @@ def ended_text(ending: LoneEnding) -> str:
     return _whole(ending, head, output)
 
 
+def waiting_text(wait: LoneWait) -> str:
+    """Return what `write` returns for the record of a lone wait."""
+    return _whole(wait, *_step_opened(wait))
+
+
+def answered_text(answer: LoneAnswer) -> str:
+    """Return what `write` returns for the record of a lone answer."""
+    if type(answer.outcome) is not Ok:
+        return "".join(map(write, answer))
+    return closed_text(answer.run, answer.key, answer.kind, answer.outcome, answer.turn, answer.at, 0, None)
+
+
 def _whole(cause: Lone, head: str, value: Json | None) -> str:
     if "\\ud" in head:  # see `write`
         return "".join(map(write, cause))
@@ -174,7 +186,7 @@ def _any(record: Record) -> Parts:
 # For the frequent kinds these return what `_any` would return, in half the time.
 
 
-def _step_opened(record: StepOpened) -> Parts:
+def _step_opened(record: StepOpened | LoneWait) -> Parts:
     head = (
         f'{{"run":{_quoted(record.run)},"key":{_quoted(record.key)},"kind":"{record.kind}",'
         f'"wait":{_wait(record.wait)},"at":"{_instant(record.at)}"}}'
@@ -183,7 +195,16 @@ def _step_opened(record: StepOpened) -> Parts:
 
 
 def _wait(wait: Wait) -> str:
-    return f'{{"until":"{_instant(wait.until)}","_type":"Until"}}' if type(wait) is Until else dumps(_plain(wait))
+    if type(wait) is Until:
+        return f'{{"until":"{_instant(wait.until)}","_type":"Until"}}'
+    if type(wait) is not ForEvent or wait.ask is not None:
+        return dumps(_plain(wait))
+    match = "null" if wait.match is None else _quoted(wait.match)
+    expression = "null" if wait.expression is None else _quoted(wait.expression)
+    return (
+        f'{{"event":{_quoted(wait.event)},"until":"{_instant(wait.until)}","match":{match},'
+        f'"expression":{expression},"_type":"ForEvent"}}'
+    )
 
 
 def _run_rested(record: RunRested) -> Parts:

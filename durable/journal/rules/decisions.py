@@ -29,7 +29,7 @@ from durable.journal.codec.enclosing import enclose
 from durable.journal.codec.recorded import RecordedEvent, recorded_event
 from durable.journal.codec.values import encode
 from durable.journal.ids import child_run, ending_event, failure_run, opened_run
-from durable.journal.lone import LoneEnding, LoneOpening
+from durable.journal.lone import LoneAnswer, LoneEnding, LoneOpening, LoneWait
 from durable.journal.records import (
     Ending,
     Err,
@@ -216,11 +216,11 @@ class Decisions:
     def step_answered(self, place: Place, outcome: Outcome, now: datetime) -> Iterable[Record]:
         """End a wait with an outcome, unless it has ended already."""
         run, key = place
-        ledger = self.state.ledger(run)
+        ledger = self.state.ledgers.get(run) or self.state.ledger(run)
         facts = ledger.pending(key) if ledger is not None else None
         if ledger is None or facts is None:
             return ()
-        return (ledger.closing(key, facts.kind, outcome, at=now, limits=self.limits),)
+        return LoneAnswer(run, key, facts.kind, ledger.bounded(key, outcome, self.limits), ledger.open_turn, now)
 
     def deadline_passed(self, place: Place, deadline: datetime) -> Iterable[Record]:
         """End a wait whose deadline has passed: a sleep is over, another wait has timed out.
@@ -256,9 +256,8 @@ class Decisions:
     def step_waits(self, place: Place, kind: StepKind, wait: Wait, now: datetime, *, replace: bool) -> Iterable[Record]:
         """Let a step wait; with `replace` it takes a signal over from another step."""
         run, key = place
-        opened = StepOpened(run, key, kind, wait, now)
-        if not isinstance(wait, ForSignal) or (holder := self.waiter(wait.signal, now)) is None:
-            return iter((opened,))
+        if type(wait) is not ForSignal or (holder := self.waiter(wait.signal, now)) is None:
+            return LoneWait(run, key, kind, wait, now)
         if not replace:
             message = (
                 f"signal {wait.signal!r} is waited for by run {holder[0]!r} already: use a name of its own for each "
@@ -266,7 +265,7 @@ class Decisions:
             )
             error = RecordedError(SignalConflictError.__name__, message, step_id=key)
             return iter((self.state.ledgers[run].closing(key, kind, Err(error), at=now, limits=self.limits),))
-        return chain(self.step_answered(holder, NOTHING, now), (opened,))
+        return chain(self.step_answered(holder, NOTHING, now), (StepOpened(run, key, kind, wait, now),))
 
     def step_invokes(
         self, place: Place, function: str, event: Event, until: datetime | None, now: datetime

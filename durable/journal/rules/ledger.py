@@ -204,8 +204,7 @@ class Ledger:
         self._move_on(record.at)
         match record:
             case StepOpened():
-                facts = self.steps.setdefault(record.key, StepFacts(record.kind, record.at))
-                facts.wait, facts.is_waiting, facts.is_unasked = record.wait, True, False
+                self._open_step(record.key, record.kind, record.wait, record.at)
             case StepRetried():
                 facts = self.steps.setdefault(record.key, StepFacts(record.kind, record.began or record.at))
                 facts.attempt, facts.due, facts.error = record.attempt, record.due, record.error
@@ -228,6 +227,18 @@ class Ledger:
                 raise ValueError(f"run {self.run!r} is recorded as opened twice")
             case _:
                 assert_never(record)
+
+    def open_step(self, key: str, kind: StepKind, wait: Wait, at: datetime) -> None:
+        """Take in that a step waits: a `StepOpened` with these fields, which need not have been made."""
+        self._move_on(at)
+        self._open_step(key, kind, wait, at)
+
+    def _open_step(self, key: str, kind: StepKind, wait: Wait, at: datetime) -> None:
+        facts = self.steps.get(key)
+        if facts is None:
+            self.steps[key] = StepFacts(kind, at, wait, is_waiting=True)
+        else:
+            facts.wait, facts.is_waiting, facts.is_unasked = wait, True, False
 
     def close_step(
         self,
@@ -335,6 +346,11 @@ class Ledger:
 
         An output with which the run's outputs would exceed their limit becomes an error.
         """
-        if isinstance(outcome, Ok) and self.size + len(outcome.value) > limits.run_bytes:
-            outcome = Err(run_outgrown(limits, self.run, key, self.size + len(outcome.value)))
+        outcome = self.bounded(key, outcome, limits)
         return StepClosed(self.run, key, kind, outcome, None if inline else self.open_turn, at, tries, began)
+
+    def bounded(self, key: str, outcome: Outcome, limits: Limits) -> Outcome:
+        """Return the outcome of a step, or the error that it becomes because the run's outputs exceed their limit."""
+        if type(outcome) is Ok and self.size + len(outcome.value) > limits.run_bytes:
+            return Err(run_outgrown(limits, self.run, key, self.size + len(outcome.value)))
+        return outcome

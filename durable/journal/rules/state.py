@@ -17,7 +17,7 @@ from durable.events import Complaint, EventBus, Listener, Place, parse, path_of
 from durable.journal.codec.recorded import recorded_event
 from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed
 from durable.journal.ids import cancel_place
-from durable.journal.lone import Lone, LoneEnding, LoneOpening
+from durable.journal.lone import Lone, LoneAnswer, LoneEnding, LoneOpening, LoneWait
 from durable.journal.records import (
     Counted,
     EngineClosed,
@@ -222,13 +222,13 @@ class State:
     def fold(self, record: Record | Lone) -> None:
         """Take one more record in."""
         match record:
-            case LoneOpening():  # first, since these three are the most frequent
+            case LoneOpening():  # first, since these are the most frequent
                 self._open_run(record)
             case LoneEnding() | RunClosed():
                 self._close_run(record)
-            case StepClosed():
-                ledger = self.ledgers.get(record.run) or self._open(record.run)
-                ledger.fold(record)
+            case LoneAnswer() | StepClosed():
+                ledger, outcome = self.ledgers.get(record.run) or self._open(record.run), record.outcome
+                ledger.close_step(record.key, record.kind, outcome, record.turn, record.at, record.tries, record.began)
                 if (wait := ledger.steps[record.key].wait) is not None:
                     self._leave(record.run, record.key, wait)
             case RunOpened():
@@ -237,10 +237,10 @@ class State:
                     self.singletons.take(record.function, record.singleton, record.run)
             case RunRetried():
                 self._fold_retry(record)
-            case StepOpened():
-                ledger = self._open(record.run)
-                ledger.fold(record)
-                self._listen(ledger, record.key, record.wait)
+            case LoneWait() | StepOpened():
+                ledger = self.ledgers.get(record.run) or self._open(record.run)
+                self._listen(ledger, record.key, record.wait)  # first, since a filter is a user's: all else cannot fail
+                ledger.open_step(record.key, record.kind, record.wait, record.at)
             case RunRested():
                 self._fold_rest(record)
             case TicksPassed() | TicksReplaced():

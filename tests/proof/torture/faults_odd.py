@@ -116,8 +116,8 @@ ODD_FAULTS = [
     Fault(
         "let a wait's filter that fails answer it",
         "events/bus.py",
-        "                self._complain_of(one.expression, what, key, error)\n",
-        "                self._complain_of(one.expression, what, key, error)\n                hearing.append(one)\n",
+        "            self._complain_of(one.expression, what, key, error)\n            return False\n",
+        "            self._complain_of(one.expression, what, key, error)\n            return True\n",
         ("tests/rules/test_events.py", TORTURE),
     ),
     Fault(

@@ -12,8 +12,8 @@ OF_CAUSES = [
     Fault(
         "let what a filter raises out of the bus",
         "events/bus.py",
-        "                self._complain_of(one.expression, what, key, error)\n",
-        "                raise\n",
+        "            self._complain_of(one.expression, what, key, error)\n            return False\n",
+        "            raise\n",
         ("tests/unit/events/test_guests.py",),
     ),
     Fault(

@@ -15,6 +15,7 @@ import pytest
 import durable
 from durable.testing import Lab
 from tests.proof.crashes import ENVIRONMENT, ROOT
+from tests.support.at_once import AtOnce
 from tests.support.cells import cell
 
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
@@ -74,10 +75,17 @@ STORIES = {
 FAILED_TRIES = {"fan_out.py": 4, "pages.py": 2, "rate_limited_api.py": 1, "saga.py": 2}  # R33: each is a warning
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_tells_its_story(name: str, tmp_path: Path) -> None:
+def _run(name: str, folder: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", str(ROOT / "examples" / name)]
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=ENVIRONMENT)
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=ENVIRONMENT)
+
+
+_ended = AtOnce(_run, EXAMPLES)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_tells_its_story(name: str) -> None:
+    ended = _ended(name)
     assert ended.returncode == 0, ended.stderr
     told = [line for line in ended.stderr.splitlines() if " has failed in try " in line]
     assert len(told) == FAILED_TRIES.get(name, 0)

@@ -8,6 +8,8 @@ Leaves to the tests the comparison.
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import attrs
@@ -50,18 +52,30 @@ def _listener(one: Listener) -> tuple[Any, ...]:
 
 
 def _drawn(value: Any) -> Any:
-    if attrs.has(type(value)):
-        return {field.name: _drawn(getattr(value, field.name)) for field in attrs.fields(type(value))}
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    names = _names(kind)
+    if names is not None:
+        return {name: _drawn(getattr(value, name)) for name in names}
     if isinstance(value, dict):
         return {key: _drawn(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_drawn(item) for item in value]
-    names = getattr(type(value), "__slots__", None)
-    return (
-        {name: _drawn(getattr(value, name)) for name in names}
-        if names and type(value).__module__ != "datetime"
-        else value
-    )
+    return value
+
+
+_PLAIN = {str, int, float, bool, type(None), datetime, timedelta}
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...] | None:
+    """Name the attributes by which a value of this type is drawn, None if it is drawn otherwise."""
+    if attrs.has(kind):
+        return tuple(field.name for field in attrs.fields(kind))
+    if issubclass(kind, dict | list | tuple) or kind.__module__ == "datetime":
+        return None
+    return tuple(getattr(kind, "__slots__", ())) or None
 
 
 def order(state: State) -> list[Any]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -129,7 +128,7 @@ async def worked(store: str | None, log: str | Path) -> list[Any]:
 
 
 def start(program: str, *arguments: object, stderr: int = subprocess.STDOUT) -> subprocess.Popen[str]:
-    """Start a child that heeds every signal; both its streams go into one pipe, in order."""
+    """Start a child; both its streams go into one pipe, in order."""
     command = [sys.executable, "-c", program, *map(str, arguments)]
     return subprocess.Popen(
         command,
@@ -138,14 +137,7 @@ def start(program: str, *arguments: object, stderr: int = subprocess.STDOUT) -> 
         stderr=stderr,
         text=True,
         env=ENVIRONMENT,
-        preexec_fn=heed_signals,
     )
-
-
-def heed_signals() -> None:
-    """Heed the signals that the caller had this process ignore, as `nohup` and a shell's `&` do."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def run(program: str, *arguments: object) -> tuple[int, str]:

@@ -12,7 +12,8 @@ from time import perf_counter
 
 import pytest
 
-from tests.proof.crashes import ENVIRONMENT, end, hear, heed_signals, run, start
+from tests.proof.crashes import ENVIRONMENT, end, hear, run, start
+from tests.support.at_once import AtOnce
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
@@ -202,21 +203,27 @@ def test_a_kill_is_an_unclean_death(tmp_path: Path) -> None:
     assert "at 1 unclean deaths" in said
 
 
-@pytest.mark.parametrize(
-    ("how", "loop"),
-    [*((how, "asyncio") for how in ("sleep", "step", "with", "gather", "in a task")), ("sleep", "uvloop")],
-)
-def test_a_function_that_swallows_cancelling_does_not_keep_ctrl_c_from_ending_the_script(
-    how: str, loop: str, tmp_path: Path
-) -> None:
-    """R8: not when its tasks are cancelled, and not when Python takes them down."""
-    path = tmp_path / "x.db"
+SWALLOWS = [*((how, "asyncio") for how in ("sleep", "step", "with", "gather", "in a task")), ("sleep", "uvloop")]
+
+
+def _interrupted_and_goes_on(case: tuple[str, str], folder: Path) -> None:
+    how, loop = case
+    path = folder / "x.db"
     code, said, seconds = _ended(path, f"swallows {how}", "swallows", INT, loop=loop)
     assert code == 130, said
     assert seconds < 30
     assert f"durable: interrupted; run 'etl' is parked in {path}" in said
     assert "was destroyed" not in said and "GeneratorExit" not in said
     _goes_on(path, loop, finished=3)
+
+
+_swallows = AtOnce(_interrupted_and_goes_on, SWALLOWS)  # each is given 2.5 s to end
+
+
+@pytest.mark.parametrize("case", SWALLOWS, ids=" on ".join)
+def test_a_function_that_swallows_cancelling_does_not_keep_ctrl_c_from_ending_the_script(case: tuple[str, str]) -> None:
+    """R8: not when its tasks are cancelled, and not when Python takes them down."""
+    _swallows(case)
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -336,11 +343,6 @@ def test_a_stderr_that_takes_nothing_changes_nothing(
     _ended(path, "hangs", "acts", INT)  # so that there is something to be said at the start
     descriptor = subprocess.DEVNULL if stream is None else stream()
 
-    def closed() -> None:
-        heed_signals()
-        if stream is None:
-            os.close(2)
-
     child = subprocess.Popen(
         [sys.executable, "-c", _SCRIPT, str(path), "goes/asyncio" if how == "goes" else "hangs/asyncio", "1"],
         stdin=subprocess.PIPE,
@@ -348,7 +350,7 @@ def test_a_stderr_that_takes_nothing_changes_nothing(
         stderr=descriptor,
         text=True,
         env={name: value for name, value in ENVIRONMENT.items() if name != "PYTHONUNBUFFERED"},
-        preexec_fn=closed,
+        preexec_fn=(lambda: os.close(2)) if stream is None else None,
     )
     try:
         if how == "interrupted":

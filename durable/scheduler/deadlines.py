@@ -133,6 +133,7 @@ class Deadlines:
         self._set_ahead(RunDue(record.run, What.ATTEMPT), record.due)
 
     def _run_started(self, record: RunStarted) -> None:
+        self._timers.drop(RunDue(record.run, What.START))  # which it has met
         self._arm_finish(self._state.ledgers[record.run])
 
     def run_closed(self, record: RunClosed) -> None:
@@ -200,7 +201,8 @@ class Deadlines:
     def _arm(self, ledger: Ledger) -> None:
         if ledger.status is not None:  # it has ended meanwhile, by a deadline that was just set
             return
-        self.arm_timeouts(ledger)
+        self._arm_start(ledger)
+        self._arm_finish(ledger)
         if ledger.due is not None:
             self._set_ahead(RunDue(ledger.run, What.ATTEMPT), ledger.due)
         for key, facts in ledger.steps.items():
@@ -240,8 +242,6 @@ class Deadlines:
                 self._timers.set(RunDue(run.run, What.START), due)
 
     def _arm_finish(self, run: Ledger | ParkedRun) -> None:
-        # A started run has met START, and FINISH may be set anew below; one that has not started has no FINISH yet.
-        self._timers.drop(RunDue(run.run, What.START) if run.started_at is not None else RunDue(run.run, What.FINISH))
         declaration = self._state.functions.get(run.function)
         if declaration is not None and declaration.finish_timeout is not None and run.started_at is not None:
             self._timers.set(RunDue(run.run, What.FINISH), after(run.started_at, declaration.finish_timeout))

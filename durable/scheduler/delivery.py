@@ -33,8 +33,10 @@ from durable.journal import Cancelled, Journal, Ledger
 from durable.scheduler.rounds import Rounds
 
 QUIET = 96
-# Shared by the executions that hold no step, and never written to: else the held steps of one run would stop another.
+# Shared by the executions that hold no step, or have had no outcome, and never written to: else the held steps of one
+# run would stop another.
 _NONE_HELD: dict[str, int] = {}
+_NO_NUMBERS: dict[int, int] = {}
 
 
 class Receiver(Protocol):
@@ -98,7 +100,7 @@ class Delivery:
         self._recorded = journal.posted
         self._last = max(ledger.turns, default=0)
         # By turn, the number of the last record that joined it: the turn is durable with that.
-        self._numbers: dict[int, int] = {}
+        self._numbers = _NO_NUMBERS
         # Keys whose turn was delivered before the code asked for them.
         self.late: Sequence[str] = ()
         # By key, the turn after which the code cancelled the step, until the code has cancelled it again (R9).
@@ -140,6 +142,8 @@ class Delivery:
         if self.is_still:
             self.move()
         self._last = turn
+        if self._numbers is _NO_NUMBERS:
+            self._numbers = {}
         self._numbers[turn] = number
         self._close_open_turn()
         if not self._tells:

@@ -251,7 +251,7 @@ class Scheduler:
         # Not loop.create_task: an eager task factory would run the function before the session knows its task.
         main = asyncio.Task(called(function, session.context), loop=self._parts.loop, name=run, context=variables)
         session.main = main
-        main.add_done_callback(partial(self._main_ended, session), context=self._parts.variables)
+        main.add_done_callback(partial(self._on_main_ended, session), context=self._parts.variables)
 
     # Ending.
 

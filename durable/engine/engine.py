@@ -164,6 +164,9 @@ class Engine(AsyncWith):
             StoreError: it is not known whether the events are recorded.
         """
         runtime = asked(self, "send", "ctx.step.send_event")
+        if type(name) is str and id is None and ts is None and name:
+            await runtime.admission.enter()
+            return [await runtime.send_plainly(name, {} if data is None else data)]
         events = checked_events(name, data, id=id, ts=ts)
         await runtime.admission.enter()
         return (await runtime.send(events))[0]

@@ -29,6 +29,7 @@ from durable.journal import (
     RecordedEvent,
     RunClosed,
     accepted,
+    plainly_accepted,
     read,
     stamped,
 )
@@ -230,6 +231,15 @@ class Runtime:
         records = self.journal.post_all(decided)
         await self.journal.synced()
         return ids, records
+
+    async def send_plainly(self, name: str, data: object) -> str:
+        """Send an event that is just a name and data, and return its id: see `send`."""
+        now = self.clock.now()
+        id = self.ids.fresh(now)
+        event = plainly_accepted(name, data, self.decisions.limits, id, now)
+        self.journal.post_all(self.decisions.event_came(id, event, now))
+        await self.journal.synced()
+        return id
 
     async def start(self, function: str, event: RecordedEvent, run: str, *, is_named: bool) -> str:
         """Open a run, and return its id once it is durable.

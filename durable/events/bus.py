@@ -30,6 +30,8 @@ from durable.events.triggers import Complaint, Listener, Place, Trigger
 REMEMBERED = 10
 """So many of the last events of a name are kept while somebody waits for it."""
 
+_NAMES_KNOWN = 512
+
 Placed = tuple[Listener, tuple[Path, Key] | None]
 Together = dict[Place, Listener]
 
@@ -92,12 +94,14 @@ class EventBus:
     def __init__(self, complain: Complaint) -> None:
         self.complain = complain
         self._triggers: dict[str, list[Trigger]] = {}
+        self._triggered: dict[str, tuple[Trigger, ...]] = {}  # by names that were asked for, patterns looked up
         self._listeners: dict[str, _Listeners] = {}
         self._places: dict[Place, Placed] = {}
 
     def add_trigger(self, trigger: Trigger) -> None:
         """Let events of the trigger's name or pattern open runs of its function."""
         self._triggers.setdefault(trigger.event, []).append(trigger)
+        self._triggered.clear()
 
     def drop_triggers(self, function: str) -> None:
         """Forget the triggers of a function."""
@@ -105,6 +109,16 @@ class EventBus:
             self._triggers[name] = [trigger for trigger in triggers if trigger.function != function]
             if not self._triggers[name]:
                 del self._triggers[name]
+        self._triggered.clear()
+
+    def _triggers_for(self, name: str) -> tuple[Trigger, ...]:
+        found = self._triggered.get(name)
+        if found is None:
+            if len(self._triggered) >= _NAMES_KNOWN:
+                self._triggered.clear()
+            found = tuple([trigger for pattern in _patterns(name) for trigger in self._triggers.get(pattern, ())])
+            self._triggered[name] = found
+        return found
 
     def functions_for(self, seen: Mapping[str, Any], budget: Budget | None = None) -> list[str]:
         """Return the functions that an event opens runs of.
@@ -112,14 +126,13 @@ class EventBus:
         Each is returned once, even if several of its triggers match (R19).
         """
         found: dict[str, None] = {}
-        for pattern in _patterns(seen["name"]):
-            for trigger in self._triggers.get(pattern, ()):
-                function = trigger.function
-                try:
-                    if function not in found and (trigger.expression is None or trigger.hears(seen, budget)):
-                        found[function] = None
-                except Exception as error:
-                    self._complain_of(trigger.expression, f"a trigger of function {function!r}", function, error)
+        for trigger in self._triggers_for(seen["name"]):
+            function = trigger.function
+            try:
+                if function not in found and (trigger.expression is None or trigger.hears(seen, budget)):
+                    found[function] = None
+            except Exception as error:
+                self._complain_of(trigger.expression, f"a trigger of function {function!r}", function, error)
         return list(found)
 
     def listen(self, listener: Listener) -> None:
@@ -187,10 +200,9 @@ class EventBus:
             came.append((event, now))
             if len(came) > REMEMBERED:
                 del came[0]
-        for pattern in _patterns(name):
-            for trigger in self._triggers.get(pattern, ()):
-                found[trigger.function] = None
-                is_filtered = is_filtered or trigger.expression is not None
+        for trigger in self._triggers_for(name):
+            found[trigger.function] = None
+            is_filtered = is_filtered or trigger.expression is not None
         if not is_filtered:  # without filters the name alone decides
             return [], list(found)
         seen, budget = seen_by_filters(event), Budget()
@@ -198,12 +210,11 @@ class EventBus:
 
     def is_heard(self, name: str) -> bool:
         """Return whether any trigger or listener is for events of this name."""
-        return name in self._listeners or not self._triggers.keys().isdisjoint(_patterns(name))
+        return name in self._listeners or bool(self._triggers_for(name))
 
     def triggered_by(self, name: str) -> list[str]:
         """Return the functions with a trigger for events of this name, without asking its filter."""
-        triggers = [trigger for pattern in _patterns(name) for trigger in self._triggers.get(pattern, ())]
-        return list(dict.fromkeys(trigger.function for trigger in triggers))
+        return list(dict.fromkeys([trigger.function for trigger in self._triggers_for(name)]))
 
     def listeners(self) -> list[Listener]:
         """Return every listener."""

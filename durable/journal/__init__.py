@@ -69,7 +69,7 @@ from durable.journal.records import (
     Wait,
     without_ask,
 )
-from durable.journal.rules.acceptance import accepted, check_signal, data_text, invoked, stamped
+from durable.journal.rules.acceptance import accepted, check_signal, data_text, invoked, plainly_accepted, stamped
 from durable.journal.rules.decisions import Acting, Decisions
 from durable.journal.rules.declaration import WAIT_NAMES, CancelRule, Declaration, no_such_function
 from durable.journal.rules.flow.held import Group, held_in
@@ -230,6 +230,7 @@ __all__ = [
     "parent_run",
     "pause_fact",
     "pauses",
+    "plainly_accepted",
     "raised",
     "read",
     "recorded",

@@ -98,15 +98,15 @@ class Delivery:
         self.quiet_at = rounds.now + QUIET
         # The number of the last record when this execution began: every turn recorded by then is durable with it.
         self._recorded = journal.posted
-        self._last = max(ledger.turns, default=0)
+        self._last = max(ledger.turns) if ledger.turns else 0
         # By turn, the number of the last record that joined it: the turn is durable with that.
         self._numbers = _NO_NUMBERS
         # Keys whose turn was delivered before the code asked for them.
         self.late: Sequence[str] = ()
         # By key, the turn after which the code cancelled the step, until the code has cancelled it again (R9).
         self._held = _held(ledger) if ledger.steps else _NONE_HELD
-        self._close_open_turn()
         if self._last:
+            self._close_open_turn()
             self._watch()
 
     @property

@@ -88,14 +88,13 @@ class Judge:
 
     def _post_outcome(self, session: Session, error: BaseException | None) -> None:
         ledger, now = session.ledger, self._parts.clock.now()
-        verdict = Verdict()
         if error is None:
             if not ledger.steps.keys() <= session.branches.asked.keys():
                 session.tell_unasked()
             try:
                 output = self._written(session)
             except Exception as failure:  # CodecError, LimitError, or an error of a user's own hook: never retried
-                error = told(failure)
+                error, verdict = told(failure), Verdict()
             else:
                 self._post(self._parts.decisions.run_ended(ledger.run, "completed", now, output=output))
                 return

@@ -7,12 +7,30 @@ Leaves to `decisions` the consequences of an event, to `records` the fields of a
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any, cast
 
 from durable.events import INVOKED, NAME_BYTES, RESERVED, Event, Json, checked_data, checked_name
 from durable.journal.codec.recorded import RecordedEvent
 from durable.journal.codec.values import encode
 from durable.journal.rules.limits import Limits, data_too_large
 from durable.timers import shown
+
+_STR = frozenset({str})
+
+
+def plainly_accepted(name: str, data: object, limits: Limits, id: str, at: datetime) -> RecordedEvent:
+    """Return what `accepted` returns for an event that is just a name and data; nearly all need no `Event` for that.
+
+    Raises:
+        TypeError, ValueError, CodecError, LimitError: see `Event` and `accepted`.
+    """
+    is_plain = type(data) is dict and _STR.issuperset(map(type, data)) and 0 < len(name) <= NAME_BYTES
+    if not is_plain or not name.isascii() or name.startswith(RESERVED) or "*" in name:
+        return accepted(Event(name, cast(Any, data)), limits, id, at)
+    text = encode(data)
+    if len(text) > limits.event_bytes:
+        raise data_too_large(limits, len(text), f"the data of event {name!r}")
+    return RecordedEvent(name, text, id, at)
 
 
 def accepted(event: object, limits: Limits, id: str | None = None, at: datetime | None = None) -> RecordedEvent:

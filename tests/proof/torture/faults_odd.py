@@ -109,8 +109,8 @@ ODD_FAULTS = [
     Fault(
         "let a trigger's filter fail the send",
         "events/bus.py",
-        "                        found[function] = None\n                except Exception as error:\n",
-        "                        found[function] = None\n                except OSError as error:\n",
+        "                    found[function] = None\n            except Exception as error:\n",
+        "                    found[function] = None\n            except OSError as error:\n",
         ("tests/unit/events/test_bus.py", "tests/rules/test_events.py", TORTURE),
     ),
     Fault(

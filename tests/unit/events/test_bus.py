@@ -322,3 +322,20 @@ def test_an_expression_that_fails_is_complained_of_and_holds_for_nobody() -> Non
     assert bus.listeners_for(seen_by_filters(Event("paid", {"id": 1})), NOON) == []
     assert len(told) == 2
     assert "function 'f'" in told[0] and "run 'r'" in told[1]
+
+
+def test_a_name_that_was_asked_for_is_looked_up_anew_when_triggers_change() -> None:
+    bus = EventBus(lambda about, text: None)
+    seen = {"name": "shop/order.placed", "data": {}}
+    assert not bus.is_heard("shop/order.placed") and bus.functions_for(seen) == []
+    bus.add_trigger(Trigger("f", "shop/*"))
+    assert bus.is_heard("shop/order.placed") and bus.functions_for(seen) == ["f"]
+    bus.add_trigger(Trigger("g", "shop/order.placed"))
+    assert bus.functions_for(seen) == ["g", "f"] and bus.triggered_by("shop/order.placed") == ["g", "f"]
+    bus.drop_triggers("f")
+    assert bus.functions_for(seen) == ["g"]
+    bus.drop_triggers("g")
+    assert not bus.is_heard("shop/order.placed") and bus.functions_for(seen) == []
+    bus.add_trigger(Trigger("h", "shop/*"))
+    for number in range(2_000):  # any number of names may come
+        assert bus.functions_for({"name": f"shop/{number}", "data": {}}) == ["h"]

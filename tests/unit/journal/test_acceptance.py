@@ -132,7 +132,8 @@ def test_text_that_is_no_event_is_refused_as_if_it_were_walked(damaged: str) -> 
 COUNTED = ("/journal/codec/values.py encode", "/events/event.py __attrs_post_init__")
 
 
-def test_an_event_is_checked_and_written_once_however_many_hear_it() -> None:
+@pytest.mark.parametrize(("id", "expected"), [(None, {"encode": 1}), ("mine", {"encode": 1, "__attrs_post_init__": 1})])
+def test_an_event_is_checked_and_written_once_however_many_hear_it(id: str | None, expected: dict[str, int]) -> None:
     async def story() -> None:
         functions = [durable.function("told", id=f"f{number}")(_nothing) for number in range(5)]
         async with durable.Engine(functions) as engine:
@@ -143,13 +144,13 @@ def test_an_event_is_checked_and_written_once_however_many_hear_it() -> None:
                 if what == "call" and name in COUNTED:
                     counted[name.rpartition(" ")[2]] += 1
 
-            sending = engine.send("told", {"n": 1})
+            sending = engine.send("told", {"n": 1}, id=id)
             sys.setprofile(count)
             try:
                 await sending
             finally:
                 sys.setprofile(None)
-            assert counted == {"encode": 1, "__attrs_post_init__": 1}
+            assert counted == expected
             await engine.settled()
 
     asyncio.run(story())

@@ -298,8 +298,9 @@ class Scheduler:
     def _forget(self, ending: asyncio.Task[None]) -> None:
         self._endings.discard(ending)
         self._parts.changes.set()
-        if not ending.cancelled() and ending.exception() is not None:
-            self._parts.logger.error("a run could not be ended", exc_info=ending.exception())
+        error = None if ending.cancelled() else ending.exception()
+        if isinstance(error, Exception):  # a Ctrl-C that came in the middle of it has left the loop, and is no failure
+            self._parts.logger.error("a run could not be ended", exc_info=error)
 
     async def close(self) -> None:
         """Stop every run: refuse steps, cancel functions, and end handlers.

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import durable
-from tests.proof.crashes import end, hear, start
+from tests.proof.crashes import end, hear, run, start
 
 # The loop's time stands still until a handler has been called, else a slow machine would let a timeout pass before, and
 # from when the script says that it waits: what ends it then was no passing of time.
@@ -63,6 +63,20 @@ async def etl(ctx):
     return "done"
 
 print(durable.run(etl, store=path, id="etl", grace=grace, timeout=timeout or None))
+"""
+# A Ctrl-C in the midst of what ends a run: as soon as it waits for the run's function, once the script has said so.
+_INTERRUPTED = """
+import asyncio, os, signal
+
+wait, left = asyncio.wait, [1]
+
+async def wait_interrupted(*awaited, timeout=None, **options):
+    if timeout == 5 and still and left:
+        left.clear()
+        os.kill(os.getpid(), signal.SIGINT)
+    return await wait(*awaited, timeout=timeout, **options)
+
+asyncio.wait = wait_interrupted
 """
 PARKED = "run 'etl' is parked in {path}: run the same again to go on"
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -121,6 +135,16 @@ def test_a_script_that_closes_for_another_reason_says_so_and_is_ended_by_one_ctr
             end(child)
         assert (child.returncode, said.count("Traceback")) == (130, 0), said
         assert said.startswith(f"durable: interrupted; run 'etl' {left} in {path}: run the same again"), said
+
+
+@POSIX
+def test_a_ctrl_c_in_the_midst_of_the_end_of_a_run_is_no_failure(tmp_path: Path) -> None:
+    """R14: it may come wherever Python is."""
+    path = tmp_path / "x.db"
+    code, said = run(_INTERRUPTED + _SCRIPT, path, "blocks", "0s", "300ms")
+    assert (code, said.count("Traceback"), said.count("ERROR")) == (130, 0, 0), said
+    assert said.startswith("blocks\ndurable: waits up to 5 s for step 'block' of run 'etl': Ctrl-C ends it at once\n")
+    assert said.endswith(f"durable: interrupted; {PARKED.format(path=path)}\n")
 
 
 def test_where_no_handler_is_waited_for_nothing_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

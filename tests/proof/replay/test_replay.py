@@ -1,7 +1,7 @@
-"""Five hundred random programs replay as they ran: the proof of R5, and with it of R1, R4, R9.
+"""Three hundred random programs replay as they ran: the proof of R5, and with it of R1, R4, R9.
 
 Each is made in one of three ways, and cut after each k-th of its records, k being a quarter of them: some four times.
-`python -m tests.proof.replay --programs N --seed S --every K` is the long form, in all three ways, with any k.
+`python -m tests.proof.replay --programs N --seed S --every K` is the long form: thousands, in all ways, with any k.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.proof.replay.processes import Broken, NumberedTask, numbered, replaye
 from tests.proof.replay.programs import Part, random_program, simpler
 from tests.proof.replay.replaying import WAYS, check_same, check_seed
 
-CHUNKS, CHUNK = 20, 25
+CHUNKS, CHUNK = 12, 25
 Factory = Callable[..., asyncio.Task[Any]]
 
 

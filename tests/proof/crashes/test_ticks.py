@@ -17,7 +17,7 @@ import durable
 
 @durable.function(durable.TriggerCron("* * * * * *", missed="all"))
 async def second(ctx):
-    await ctx.step.run("tell", lambda: print(ctx.run_id, flush=True))
+    await ctx.step.run("tell", lambda: print(f"{ctx.run_id}\\n", end="", flush=True))  # in one piece: threads
 
 async def main():
     async with durable.Engine([second], store=sys.argv[1]):

@@ -61,13 +61,12 @@ async def test_a_store_that_an_engine_has_open_is_examined_and_left_alone(tmp_pa
 async def test_examining_never_keeps_an_engine_from_opening(tmp_path: Path) -> None:
     """The lock is looked at, not tried."""
     path, ends = tmp_path / "x.db", 0
-    for _ in range(5):
+    while ends <= 5:
         examining = asyncio.ensure_future(examine(path))
         while not examining.done():
             async with durable.Engine(store=path):
                 ends += 1
         await examining
-    assert ends > 5
 
 
 _HOLDS = """

@@ -196,7 +196,7 @@ import asyncio, sys, datetime, durable
 
 @durable.function("shop/paid")
 async def paid(ctx):
-    await ctx.step.run("charge", lambda: print("charged", ctx.event.data["n"], flush=True))
+    await ctx.step.run("charge", lambda: print(f"charged {ctx.event.data['n']}\\n", end="", flush=True))
 
 async def main():
     store = durable.FileStore(sys.argv[1])

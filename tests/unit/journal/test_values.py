@@ -43,6 +43,8 @@ def identical(one: Any, other: Any) -> bool:
         zones = [getattr(zone, "key", None) or zone for zone in (one.tzinfo, other.tzinfo)]
         bare = [value.replace(tzinfo=None) for value in (one, other)]
         return zones[0] == zones[1] and bare[0] == bare[1] and one.fold == other.fold
+    if isinstance(one, ZoneInfo):
+        return bool(one.key == other.key)  # one of a name, but for those that were made before the cache was cleared
     if isinstance(one, Decimal):
         return one.as_tuple() == other.as_tuple()
     return bool(one == other)

@@ -22,6 +22,9 @@ from durable.events.matching import _ABSENT, Key, Path, at_path, index_key, same
 Place = tuple[str, str]  # a run and a step's key; for a cancellation, see `ids.cancel_place`
 
 
+_number = count().__next__
+
+
 Complaint = Callable[[str, str], None]  # the subject, about which there is one complaint only, and the text
 
 
@@ -41,23 +44,37 @@ class Trigger:
         return self.expression is None or truthy(self.expression.evaluate({"event": seen}, budget))
 
 
-@attrs.frozen(eq=False, repr=False)
 class Listener:
     """A listener waits for an event, for a step or to cancel a run.
 
     `own` is the view of the run's own event, with which paths and expressions compare. It is None if there are neither.
     `cancels` says that the listener cancels its run. Otherwise it is the wait of a step. One event answers listeners in
-    the order of their `number`, the oldest first.
+    the order of their `number`, the oldest first. `is_exact` says that it hears all events in time for which the
+    `equality` holds under which it is indexed. It is never changed: a plain class, since one is made for every wait.
     """
 
-    place: Place
-    event: str
-    until: datetime | None
-    path: Path | None = None
-    expression: Expression | None = None
-    own: Mapping[str, Any] | None = None
-    cancels: bool = False
-    number: int = attrs.field(factory=count().__next__, init=False)
+    __slots__ = ("cancels", "event", "expression", "is_exact", "number", "own", "path", "place", "until")
+
+    def __init__(
+        self,
+        place: Place,
+        event: str,
+        until: datetime | None,
+        path: Path | None = None,
+        expression: Expression | None = None,
+        own: Mapping[str, Any] | None = None,
+        *,
+        cancels: bool = False,
+    ) -> None:
+        self.place = place
+        self.event = event
+        self.until = until
+        self.path = path
+        self.expression = expression
+        self.own = own
+        self.cancels = cancels
+        self.number = _number()
+        self.is_exact = (path is not None) if expression is None else (path is None and expression.is_equality)
 
     def hears(self, seen: Mapping[str, Any], now: datetime, budget: Budget | None = None) -> bool:
         """Return whether an event of the listener's name answers it at `now`.
@@ -78,13 +95,6 @@ class Listener:
         if self.expression is None:
             return True
         return truthy(self.expression.evaluate({"event": self.own, "async": seen}, budget))
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether the listener hears all events in time for which the `equality` holds under which it is indexed."""
-        if self.path is None:
-            return self.expression is not None and self.expression.is_equality
-        return self.expression is None
 
     def equality(self) -> tuple[Path, Key] | None:
         """Return the equality under which the listener is indexed, or None.

@@ -22,9 +22,6 @@ from durable.events import (
     Event,
     Signal,
     checked_choice,
-    checked_expression,
-    checked_path,
-    checked_pattern,
 )
 from durable.functions.handler import Handler, read_off
 from durable.functions.options import (
@@ -47,7 +44,8 @@ from durable.functions.request import (
     WaitForEventRequest,
     WaitForSignalRequest,
 )
-from durable.journal import WAIT_NAMES, Policy
+from durable.functions.waits import asked
+from durable.journal import Policy
 from durable.timers import Duration, aware, explained, shown, span_or_instant
 from durable.timers import duration as span_of
 
@@ -167,15 +165,11 @@ class Step:
             CodecError, LimitError: at the call, if `ask` cannot be kept.
         """
         name = checked_id(step_id)
-        event = checked_pattern(event, what=f"step {name!r}")
-        if "*" in event:
-            raise ValueError(f"step {name!r} waits for one event by its name, not for a pattern: {event!r}")
+        event, until, match, if_exp = asked(name, event, timeout, match, if_exp)
         if match is not None:
-            match = ".".join(checked_path(match, what=f"step {name!r}"))
             self._execution.check_match(name, match)
-        if if_exp is not None:
-            if_exp = checked_expression(if_exp, WAIT_NAMES, what=f"if_exp of step {name!r}").source
-        until, ask = span_or_instant(timeout, what=_timeout(name)), checked_ask(ask, what=f"step {name!r}")
+        if ask is not None:
+            ask = checked_ask(ask, what=f"step {name!r}")
         return self._execution.ask(WaitForEventRequest(name, event, until, match, if_exp, ask))
 
     def wait_for_signal(

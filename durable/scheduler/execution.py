@@ -233,6 +233,9 @@ class RunExecution:
 
 
 def _post(call: StepCall, request: SleepRequest | WaitForEventRequest | WaitForSignalRequest | InvokeRequest) -> None:
+    facts = call.facts
+    if facts is not None and facts.outcome is not None:
+        return  # a replayed step that is over asks for nothing
     now = call.session.parts.clock.now()
     match request:
         case SleepRequest():

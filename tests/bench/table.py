@@ -200,8 +200,9 @@ def table(report: Mapping[str, Any]) -> str:
     """Return a report as a table in Markdown: medians, and the spread of the rounds in parentheses."""
     sides = report["sides"]
     heads = [f"{side} {report['peers'][side]}" if side in report["peers"] else side for side in sides]
+    once = "; other libraries once" if report["peers"] else ""
     lines = [
-        f"Measured on {report['machine']}; medians of {report['rounds']} rounds, their spread in parentheses.",
+        f"Measured on {report['machine']}; medians of {report['rounds']} rounds, their spread in parentheses{once}.",
         "",
         f"| work | in | must reach | {' | '.join(heads)} |",
         "| --- " * (3 + len(sides)) + "|",

@@ -33,6 +33,7 @@ def test_trees_are_measured_in_turns_and_a_row_that_fails_hides_no_other(capsys:
     assert lines[2] == "| work | in | must reach | durable | against other |"
     assert lines[4] == "| work | units | at most 1.8 | 3.00 (1.00-5.00) | 2.00 |"
     assert lines[5] == "| more | µs | - | 1,234 (1,234-1,234) | 1,234 (1,234-1,234) |"
+    assert table({**report, "peers": {"dbos": "3.4.0"}}).splitlines()[0].endswith("; other libraries once.")
     assert "not measured: no room" in capsys.readouterr().err
 
 

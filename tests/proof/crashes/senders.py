@@ -11,8 +11,8 @@ import os
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,24 @@ def counting(path, **options):
 
 sqlite3.connect = counting
 """
+# All that die of one program are forked off a process that has loaded the library once for them.
+_NEST = """
+import os, sys
+from durable import Engine, Sender
+
+code = compile(sys.argv[1], "mortal", "exec")
+for path in iter(sys.stdin.readline, ""):
+    number = sys.stdin.readline()
+    child = os.fork()
+    if not child:
+        sys.argv = ["", path[:-1], number]
+        exec(code, {"__name__": "__main__"})
+        sys.exit()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(f"ended {status}", flush=True)
+    if status not in (0, -9):
+        break
+"""
 
 
 def made(path: Path) -> Path:
@@ -92,12 +110,24 @@ def waiting(path: Path) -> list[Message]:
     return Inbox(str(path)).look()
 
 
-def died(program: str, path: Path, number: int) -> bool:
-    """Run a child that is killed before that statement; return whether it came so far."""
-    child = start(DIES + program, path, number)
-    said, _ = child.communicate()
-    assert child.returncode in (0, -9), said
-    return child.returncode == -9
+@contextmanager
+def mortals(program: str) -> Iterator[Callable[[Path, int], bool]]:
+    """Give what runs a child on a store, killed before the statement of a number, and tells whether it came so far."""
+    with start(_NEST, DIES + program) as nest:
+        assert nest.stdin is not None and nest.stdout is not None
+        asks, tells = nest.stdin, nest.stdout
+
+        def died(path: Path, number: int) -> bool:
+            asks.write(f"{path}\n{number}\n")
+            asks.flush()
+            said = []
+            for line in tells:
+                if line in ("ended 0\n", "ended -9\n"):
+                    return line == "ended -9\n"
+                said.append(line)
+            raise AssertionError("".join(said))
+
+        yield died
 
 
 @asynccontextmanager

@@ -27,11 +27,11 @@ from tests.proof.crashes.senders import (
     beside,
     change,
     copied,
-    died,
     events,
     hears,
     listen,
     made,
+    mortals,
     openings,
     paid,
     reopened,
@@ -145,15 +145,16 @@ def test_an_engine_killed_at_any_instant_takes_every_message_exactly_once(path: 
     number, later = 1, VirtualClock(datetime.now(UTC) + timedelta(days=3))
     fork = asyncio.run(ask())
     ids = sent(path, events(1, 2), *events(3))
-    while True:
-        store = copied(path, f"{number}.db")
-        is_over = not died(_TAKER, store, number) or not waiting(store)  # commits are shared now so, now so
-        assert asyncio.run(reopened(store, clock=later)) == [1, 2, 3, 4, 4, 5]
-        assert openings(store) == {**{f"{id}/paid": 1 for id in ids}, "four": 1, "five": 1, "failed": 1, fork: 1}
-        assert retries(store, "failed") == 1
-        if is_over:
-            break
-        number += 1
+    with mortals(_TAKER) as died:
+        while True:
+            store = copied(path, f"{number}.db")
+            is_over = not died(store, number) or not waiting(store)  # commits are shared now so, now so
+            assert asyncio.run(reopened(store, clock=later)) == [1, 2, 3, 4, 4, 5]
+            assert openings(store) == {**{f"{id}/paid": 1 for id in ids}, "four": 1, "five": 1, "failed": 1, fork: 1}
+            assert retries(store, "failed") == 1
+            if is_over:
+                break
+            number += 1
     assert number > 8
 
 

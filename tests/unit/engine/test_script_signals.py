@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from time import perf_counter
 
@@ -333,6 +335,14 @@ def _full() -> int:
     return os.open("/dev/full", os.O_WRONLY)
 
 
+@cache
+def _parked() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.db"
+        _ended(path, "hangs", "acts", INT)
+        return path.read_bytes()
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device")
 @pytest.mark.parametrize("stream", [_nowhere, _full, None], ids=["a broken pipe", "a full disk", "none"])
 @pytest.mark.parametrize("how", ["goes", "interrupted"])
@@ -340,7 +350,7 @@ def test_a_stderr_that_takes_nothing_changes_nothing(
     how: str, stream: Callable[[], int] | None, tmp_path: Path
 ) -> None:
     path = tmp_path / "x.db"
-    _ended(path, "hangs", "acts", INT)  # so that there is something to be said at the start
+    path.write_bytes(_parked())  # so that there is something to be said at the start
     descriptor = subprocess.DEVNULL if stream is None else stream()
 
     child = subprocess.Popen(

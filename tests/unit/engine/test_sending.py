@@ -20,7 +20,7 @@ from durable.engine.command import main
 from durable.engine.messages import SentSignal, read_sent
 from durable.engine.opened import inside
 from tests.proof.crashes import run
-from tests.proof.crashes.senders import beside, copied, died, made, opened, openings, sent, waiting
+from tests.proof.crashes.senders import beside, copied, made, mortals, opened, openings, sent, waiting
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")
 
@@ -253,15 +253,16 @@ asyncio.run(main())
 def test_a_sender_killed_at_any_instant_has_sent_all_of_a_call_or_nothing(path: Path) -> None:
     """The inbox that it leaves goes on working, for others and for the engine."""
     number, counts = 1, []
-    while True:
-        store = copied(path, f"{number}.db")
-        is_dead = died(_SENDER, store, number)
-        sent(store, "shop/after")
-        asyncio.run(outputs(store))
-        counts.append(len(openings(store)))
-        if not is_dead:
-            break
-        number += 1
+    with mortals(_SENDER) as died:
+        while True:
+            store = copied(path, f"{number}.db")
+            is_dead = died(store, number)
+            sent(store, "shop/after")
+            asyncio.run(outputs(store))
+            counts.append(len(openings(store)))
+            if not is_dead:
+                break
+            number += 1
     assert number > 6
     assert counts == [1] * (number - 1) + [4]
 

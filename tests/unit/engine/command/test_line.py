@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import tomllib
+from functools import cache
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -23,17 +25,24 @@ _ODD = "r\n\x1b[2J\u20ac\u202e7"
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A store with a run whose id and error hold line breaks, escapes and letters of many languages."""
+    """A store with runs whose ids and errors hold line breaks, escapes and letters of many languages."""
     path = tmp_path / "x.db"
+    path.write_bytes(_of_odd_runs())
+    return path
 
+
+@cache
+def _of_odd_runs() -> bytes:
     @durable.function
     async def fails(ctx: durable.Context) -> None:
         await ctx.step.run(durable.StepOptions("charge", retries=0), _raise)
 
-    for number in range(40):
-        with pytest.raises(durable.RunFailed):
-            durable.run(fails, store=path, id=f"{_ODD}{number}")
-    return path
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.db"
+        for number in range(40):
+            with pytest.raises(durable.RunFailed):
+                durable.run(fails, store=path, id=f"{_ODD}{number}")
+        return path.read_bytes()
 
 
 def _raise() -> None:

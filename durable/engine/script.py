@@ -25,8 +25,9 @@ from durable.engine.opened import inside
 from durable.engine.run import Run
 from durable.engine.runtime import Runtime
 from durable.engine.standing import Look
+from durable.engine.uncaught import interrupt
 from durable.engine.unfinished import beside, unfinished_like
-from durable.errors import DurableError, Interrupted, WithoutFrames
+from durable.errors import DurableError, WithoutFrames
 from durable.functions import Function, check_function, check_listed
 from durable.journal import EngineClosed, Ledger, Limits, RunClosed, RunOpened, invoked, misplaced
 from durable.scheduler import RESIDENT, running_loop
@@ -165,7 +166,7 @@ class _Script(Generic[T]):
             self._say_left("not ended in time")
             raise
         except KeyboardInterrupt as error:
-            raise Interrupted(self._say_left("interrupted")) from error
+            interrupt(self._say_left("interrupted"), error)
         except SystemExit as error:
             came = self._foreground.signals
             self._say_left(

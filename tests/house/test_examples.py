@@ -35,7 +35,7 @@ STORIES = {
         "eve: completed, gave up",
     ],
     "etl.py": ["measure files 0 to 49\n", "{'lines': "],
-    "etl_killed.py": ["killed (kill -9) when it had begun 1", "yes  the result is the one of plain Python"],
+    "etl_killed.py": ["killed (kill -9) when it had begun ", "yes  the result is the one of plain Python"],
     "fan_out.py": ["charge: charged 20", "check_fraud: looks fine", "count: failed, the statistics are down"],
     "map_reduce.py": ["{'the': 6, 'and': 3, 'of': 3, 'they': 2}", "/count:3"],
     "my_store.py": ["kept: a_batch_is_in_order", "kept: ten_thousand_runs_are_kept"],

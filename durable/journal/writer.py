@@ -140,7 +140,10 @@ class Journal:
         self._queue.append(entry)
         self.posted += 1
         if turn is not None:
-            self._tell(partial(joined, turn), self.posted)
+            try:
+                joined(turn, self.posted)
+            except RecursionError:  # as in `_tell`
+                self._untold.append((partial(joined, turn), self.posted))
         for told in self.watchers:
             self._tell(told, run)
         if turn is None and self.immediate:
@@ -279,8 +282,8 @@ class Journal:
                 raise
         else:
             self.durable = number
-            if self._waiting:
-                self._tell_durable()
+            if self._waiting and not self._is_telling:
+                self._tell_some()
 
     def close(self, last: Record) -> None:
         """Post the last record; refuse all records after it.
@@ -341,15 +344,12 @@ class Journal:
         self._is_submitting = False
         self.durable = self._submitted
         try:
-            self._tell_durable()
+            if not self._is_telling:
+                self._tell_some()
         finally:
             # After those who were told, so that what they post joins the next batch. Else the runs fall into two groups
             # that take turns for ever: one goes on while the other's batch is under way.
             self._flush_next()
-
-    def _tell_durable(self) -> None:
-        if not self._is_telling:
-            self._tell_some()
 
     def _tell_some(self) -> None:
         self._is_telling = False

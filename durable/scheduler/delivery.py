@@ -148,7 +148,8 @@ class Delivery:
         self._close_open_turn()
         if not self._tells:
             self._wait_for(number)
-        self._rounds.keep(self.quiet_at)
+        if self.quiet_at > self._rounds.until:
+            self._rounds.keep(self.quiet_at)
 
     def cancelled_again(self, key: str) -> None:
         """Note that the code has cancelled a step again whose cancelling is recorded."""
@@ -164,7 +165,7 @@ class Delivery:
         self._watched = False
         if self.is_stopped:
             return
-        if not self.is_quiet:
+        if self._rounds.now < self.quiet_at:
             self._watch()
         elif self.late and self._deliver_late():
             return  # late outcomes come first: the code may be waiting for one before it cancels a held step
@@ -198,7 +199,7 @@ class Delivery:
         turn = self.delivered + 1
         if turn > self._last:
             return
-        number = max(self._numbers.get(turn, 0), self._recorded)
+        number = self._numbers.get(turn, self._recorded)  # what joins a turn comes after all that was recorded
         if number > self._journal.durable:
             if not self._tells:
                 self._wait_for(number)
@@ -210,8 +211,8 @@ class Delivery:
         if unclaimed:
             self.late = [*self.late, *unclaimed]
             self.receiver.tell_stuck(unclaimed)
-        self._close_open_turn()
         if turn < self._last:
+            self._close_open_turn()
             self._watch()
 
     def _close_open_turn(self) -> None:

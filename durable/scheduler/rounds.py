@@ -25,8 +25,8 @@ AT_ONCE = 200
 class Rounds:
     """Rounds count while a callback waits for one, or somebody has asked to `keep` counting.
 
-    An idle engine has no chain of callbacks. `moving` are the executions that have moved since they were last found to
-    be still, the latest last: see `session.unsettled`.
+    An idle engine has no chain of callbacks. `until` is the round up to which they are counted. `moving` are the
+    executions that have moved since they were last found to be still, the latest last: see `session.unsettled`.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Rounds:
         self._loop = asyncio.get_running_loop()
         self._ready = ready(self._loop)
         self._due: dict[int, list[Callable[[], None]]] = {}
-        self._until = 0
+        self.until = 0
         self._running = False
 
     def call_at(self, number: int, callback: Callable[[], None]) -> None:
@@ -45,9 +45,9 @@ class Rounds:
 
     def keep(self, number: int) -> None:
         """Count on until round `number`, though no callback waits for it."""
-        if number > self._until:
+        if number > self.until:
             self._run()
-            self._until = number
+            self.until = number
 
     def _run(self) -> None:
         if not self._running:
@@ -61,7 +61,7 @@ class Rounds:
         await reached
 
     def _round(self) -> None:
-        self.now = self.now + 1 if self._is_busy() else min(self._due, default=max(self._until, self.now + 1))
+        self.now = self.now + 1 if self._is_busy() else min(self._due, default=max(self.until, self.now + 1))
         due = self._due.pop(self.now, [])
         if len(due) > AT_ONCE:
             self._due[self.now + 1] = due[AT_ONCE:] + self._due.pop(self.now + 1, [])
@@ -70,7 +70,7 @@ class Rounds:
             for callback in due:
                 callback()
         finally:
-            self._running = bool(self._due) or self.now < self._until
+            self._running = bool(self._due) or self.now < self.until
             if self._running:
                 self._loop.call_soon(self._round)
 

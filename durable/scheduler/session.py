@@ -158,10 +158,11 @@ class Session:
     def deliver(self, keys: Sequence[str]) -> list[str]:
         """Give outcomes to the calls that wait for them; return the keys not asked for yet."""
         unclaimed = []
+        calls, steps = self.calls, self.ledger.steps
         for key in keys:
-            call, facts = self.calls.get(key), self.ledger.steps[key]
+            call, facts = calls.get(key), steps[key]
             if call is None:
-                if key in self.calls:
+                if key in calls:
                     self.receive(key, facts)  # the call finds it when it is awaited
                 elif key not in self.branches.asked:
                     unclaimed.append(key)

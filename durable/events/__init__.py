@@ -35,7 +35,7 @@ from durable.events.matching import (
     seen_by_filters,
 )
 from durable.events.misses import filter_of, missed
-from durable.events.triggers import Complaint, Listener, Place, Trigger
+from durable.events.triggers import Complaint, Listener, Place, Trigger, is_one_equality
 from durable.events.words import (
     NAME_BYTES,
     can_be_kept,
@@ -81,6 +81,7 @@ __all__ = [
     "expressions",
     "filter_of",
     "fitting",
+    "is_one_equality",
     "is_str",
     "lacking",
     "missed",

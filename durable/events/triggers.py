@@ -13,11 +13,12 @@ from typing import Any
 
 import attrs
 
+from durable.events.event import Event
 from durable.events.expressions.expression import Expression
 from durable.events.expressions.faults import EvaluationError
 from durable.events.expressions.scope import Budget
 from durable.events.expressions.values import truthy
-from durable.events.matching import _ABSENT, Key, Path, at_path, index_key, same_value
+from durable.events.matching import _ABSENT, Key, Path, at_path, index_key, same_value, seen_by_filters
 
 Place = tuple[str, str]  # a run and a step's key; for a cancellation, see `ids.cancel_place`
 
@@ -44,16 +45,24 @@ class Trigger:
         return self.expression is None or truthy(self.expression.evaluate({"event": seen}, budget))
 
 
+def is_one_equality(path: Path | None, expression: Expression | None) -> bool:
+    """Return whether a path and an expression together ask for one equality and nothing else."""
+    if expression is None:
+        return path is not None
+    return path is None and expression.is_equality
+
+
 class Listener:
     """A listener waits for an event, for a step or to cancel a run.
 
-    `own` is the view of the run's own event, with which paths and expressions compare. It is None if there are neither.
+    `own` is the run's own event, with which paths and expressions compare, as `seen_by_filters` shows it, or the event
+    itself, of which that is made when it is asked for. It is None if there are neither.
     `cancels` says that the listener cancels its run. Otherwise it is the wait of a step. One event answers listeners in
     the order of their `number`, the oldest first. `is_exact` says that it hears all events in time for which the
     `equality` holds under which it is indexed. It is never changed: a plain class, since one is made for every wait.
     """
 
-    __slots__ = ("cancels", "event", "expression", "is_exact", "number", "own", "path", "place", "until")
+    __slots__ = ("_own", "cancels", "event", "expression", "is_exact", "number", "path", "place", "until")
 
     def __init__(
         self,
@@ -62,7 +71,7 @@ class Listener:
         until: datetime | None,
         path: Path | None = None,
         expression: Expression | None = None,
-        own: Mapping[str, Any] | None = None,
+        own: Mapping[str, Any] | Event | None = None,
         *,
         cancels: bool = False,
     ) -> None:
@@ -71,10 +80,16 @@ class Listener:
         self.until = until
         self.path = path
         self.expression = expression
-        self.own = own
+        self._own = own
         self.cancels = cancels
         self.number = _number()
-        self.is_exact = (path is not None) if expression is None else (path is None and expression.is_equality)
+        self.is_exact = is_one_equality(path, expression)
+
+    @property
+    def own(self) -> Mapping[str, Any] | None:
+        """The run's own event as filters see it."""
+        own = self._own
+        return seen_by_filters(own) if isinstance(own, Event) else own
 
     def hears(self, seen: Mapping[str, Any], now: datetime, budget: Budget | None = None) -> bool:
         """Return whether an event of the listener's name answers it at `now`.
@@ -107,9 +122,12 @@ class Listener:
                 return self.path, key
         if self.expression is None:
             return None
-        for equality in sorted(self.expression.equalities(), key=lambda equality: equality.literal):
+        equalities, own = self.expression.equalities(), self.own
+        if len(equalities) > 1:
+            equalities = tuple(sorted(equalities, key=lambda equality: equality.literal))
+        for equality in equalities:
             try:
-                key = index_key(equality.value({"event": self.own}))
+                key = index_key(equality.value({"event": own}))
             except EvaluationError:
                 continue  # the whole expression will fail for every event too, and complain then
             if key is not None:

@@ -235,5 +235,8 @@ class Delivery:
 
 def _held(ledger: Ledger) -> dict[str, int]:
     # By key, the turn after which the code cancelled the step.
-    cancelled = {key: facts.turn for key, facts in ledger.steps.items() if isinstance(facts.outcome, Cancelled)}
-    return {key: turn for key, turn in cancelled.items() if turn is not None} or _NONE_HELD
+    held: dict[str, int] = {}
+    for key, facts in ledger.steps.items():
+        if type(facts.outcome) is Cancelled and facts.turn is not None:
+            held[key] = facts.turn
+    return held or _NONE_HELD

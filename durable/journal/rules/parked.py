@@ -215,25 +215,16 @@ class ParkedRun:
 
     def ledger(self) -> Ledger:
         """Return a ledger that can fold further records: the whole one, or one that knows only the open step."""
-        shape, wait = self._shape, self.wait
-        is_whole, opened_at = False, self.opened_at
-        if shape.span is not None and wait.until is not None:
-            is_whole, opened_at = True, wait.until - shape.span
-        return Ledger(
-            self.run,
-            shape.function,
-            self.event,
-            self.opened_at,
-            steps={shape.key: StepFacts(shape.kind, opened_at, wait, is_waiting=True)},
-            open_turn=shape.turn,
-            size=shape.size,
-            started_at=self.started_at,
-            reopenings=shape.reopenings,
-            reopened_at=self._seldom.since,
-            count=shape.records,
-            is_admitted=not is_whole,
-            is_whole=is_whole,
-            singleton=self.singleton,
-            other_ids=self.other_ids,
-            latest=opened_at,
-        )
+        shape, seldom, until = self._shape, self._seldom, self.until
+        ledger = Ledger(self.run, shape.function, self.event, self.opened_at, self.opened_at)
+        ledger.count, ledger.size, ledger.open_turn = shape.records, shape.size, shape.turn
+        if shape.span is not None and until is not None:
+            ledger.latest = until - shape.span
+        else:
+            ledger.is_whole, ledger.is_admitted = False, True
+        if seldom is not _NOTHING:
+            ledger.started_at, ledger.reopened_at = seldom.started_at, seldom.since
+            ledger.singleton, ledger.other_ids = seldom.singleton, seldom.other_ids
+        ledger.reopenings = shape.reopenings
+        ledger.steps[shape.key] = StepFacts(shape.kind, ledger.latest, self.wait, is_waiting=True)
+        return ledger

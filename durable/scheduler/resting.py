@@ -61,9 +61,9 @@ class Resting:
         self._parked[-1][1].append(parked.run)
 
     def _say_some(self) -> None:
-        before = after(self._parts.clock.now(), -self._parts.settings.rests_after)
+        now, since = self._parts.clock.now(), self._parts.settings.rests_after
         for _ in range(_RIDING):
-            if not self._parked or self._parked[0][0] > before:
+            if not self._parked or now - self._parked[0][0] < since:
                 break
             runs = self._parked[0][1]
             parked = self._state.parked.get(runs.popleft())  # if it goes on meanwhile, it is noted again

@@ -113,8 +113,8 @@ class Ledger:
         rested: the number of the last record that says that the run rests in one wait; later ones end the rest.
         parent: the run and the step that invoked this one, or None.
         singleton, group, others, priority: as of `RunOpened`; of the others a parked run knows only `other_ids`.
-        is_whole: false after a run was parked. The ledger then knows the step that was open, and later records. The
-            others are in the store.
+        is_whole: false after a run was parked that has recorded more than its wait. The ledger then knows the step that
+            was open, and later records. The others are in the store.
     """
 
     run: str

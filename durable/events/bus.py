@@ -53,7 +53,9 @@ class _Listeners:
             self.rest[listener.place] = listener
         else:
             path, key = equality
-            values = self.paths.setdefault(path, {})
+            values = self.paths.get(path)
+            if values is None:
+                values = self.paths[path] = {}
             others = values.setdefault(key, listener)
             if isinstance(others, dict):
                 others[listener.place] = listener
@@ -145,10 +147,15 @@ class EventBus:
 
         It replaces any other listener. With None the place becomes empty.
         """
-        self.leave(place)
+        if place in self._places:
+            self.leave(place)
         if placed is not None:
             self._places[place] = placed
-            self._listeners.setdefault(placed[0].event, _Listeners()).add(*placed)
+            name = placed[0].event
+            listeners = self._listeners.get(name)
+            if listeners is None:
+                listeners = self._listeners[name] = _Listeners()
+            listeners.add(*placed)
 
     def leave(self, place: Place) -> None:
         """Remove the listener at this place, if there is one."""

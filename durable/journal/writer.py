@@ -36,6 +36,7 @@ from durable.journal.records import Ok, Record, StepKind
 from durable.journal.rules.ledger import Ledger
 from durable.journal.rules.retraction import PutBack, retraction
 from durable.journal.rules.state import State
+from durable.journal.stack import check_room
 from durable.stores import Appending, Entry, Store, keeping, submitting
 
 Told = Callable[[StoreError | None], None]
@@ -129,7 +130,7 @@ class Journal:
         """
         if self._refusal is not None:
             self._refuse()
-        _check_room()  # R31: what is begun here must not end half way
+        check_room()  # R31: what is begun here must not end half way
         run = ledger.run
         entry = entry_of(run, "StepClosed", closed_text(run, key, kind, ok, turn, at, tries, began))
         if turn is None and self.immediate:
@@ -160,7 +161,7 @@ class Journal:
                 folding, nothing has happened.
         """
         if isinstance(cause, LONE):
-            _check_room()  # R31: nothing else can fail once its entry is made
+            check_room()  # R31: nothing else can fail once its entry is made
             self.post(cause)
             return cause
         if self._refusal is not None:
@@ -188,7 +189,10 @@ class Journal:
 
     def _tell_followers(self, record: Record | Lone) -> None:
         for told in self._followers.get(type(record), ()):
-            self._tell(told, record)
+            try:
+                told(record)
+            except RecursionError:  # see `_tell`
+                self._untold.append((told, record))
 
     def _tell(self, told: Callable[[Any], None], what: Any) -> None:
         try:
@@ -260,9 +264,11 @@ class Journal:
             StoreError: the store has failed; it is not known whether the posted records are stored.
         """
         if self.immediate:
-            self._board()
+            if self._riders:
+                self._board()
             self.flush()
-        self.check()
+        if self.failure is not None:
+            self.check()
         if self.posted > self.durable:
             reached: asyncio.Future[None] = self._loop.create_future()
             self.tell(self.posted, partial(_resolve, reached))
@@ -382,12 +388,6 @@ class Journal:
         while self._waiting:
             number, told = self._waiting.popleft()
             told(failure if number > self.durable else None)
-
-
-def _check_room(calls: int = 10) -> None:
-    """Raise a RecursionError unless so many calls still fit on the stack; to fold and keep a step's end takes half."""
-    if calls:
-        _check_room(calls - 1)
 
 
 def _resolve(reached: asyncio.Future[None], error: StoreError | None) -> None:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import Context as Variables
+from types import CoroutineType
 from typing import Any
 
 from durable.functions import Context, Function
@@ -86,6 +87,6 @@ def called(function: Function[Any], ctx: Context) -> Coroutine[Any, Any, Any]:
         coroutine: Any = function.code(ctx)
     except Exception as error:  # from a user's decorator around the code
         return _failed(error)
-    if asyncio.iscoroutine(coroutine):
+    if type(coroutine) is CoroutineType or asyncio.iscoroutine(coroutine):
         return coroutine
     return _failed(misuse(TypeError(f"function {function.id!r} returned {coroutine!r} instead of a coroutine")))

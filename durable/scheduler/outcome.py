@@ -7,14 +7,12 @@ Leaves to `scheduler` the watching for a function's end, to `retries` the decisi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from typing import Any
 
 from durable.functions import Function, policy_of, return_type
 from durable.journal import (
     FINAL_FOR_RUN,
     Ledger,
-    Record,
     RunRetried,
     Verdict,
     Whose,
@@ -82,12 +80,15 @@ class Judge:
             "how run %r ended could not be judged or recorded, so it has failed: %s", ledger.run, failure
         )
         try:
-            self._post(self._parts.decisions.run_ended(ledger.run, "failed", self._parts.clock.now(), error=failure))
+            self._parts.journal.post_all(
+                self._parts.decisions.run_ended(ledger.run, "failed", self._parts.clock.now(), error=failure)
+            )
         except Exception as again:
             self._parts.logger.error("nor could that be recorded: %s", recorded(again, before=broken).stack)
 
     def _post_outcome(self, session: Session, error: BaseException | None) -> None:
         ledger, now = session.ledger, self._parts.clock.now()
+        run_ended, post_all = self._parts.decisions.run_ended, self._parts.journal.post_all
         if error is None:
             if not ledger.steps.keys() <= session.branches.asked.keys():
                 session.tell_unasked()
@@ -96,7 +97,9 @@ class Judge:
             except Exception as failure:  # CodecError, LimitError, or an error of a user's own hook: never retried
                 error, verdict = told(failure), Verdict()
             else:
-                self._post(self._parts.decisions.run_ended(ledger.run, "completed", now, output=output))
+                self._parts.journal.post_all(
+                    self._parts.decisions.run_ended(ledger.run, "completed", now, output=output)
+                )
                 return
         else:
             explain_names(error)
@@ -104,7 +107,7 @@ class Judge:
             verdict = policy.verdict(error, attempt=ledger.attempt, now=now, seed=ledger.run, final=FINAL_FOR_RUN)
         failed = recorded(error, notes=verdict.notes)
         if verdict.due is None:
-            self._post(self._parts.decisions.run_ended(ledger.run, "failed", now, error=failed))
+            post_all(run_ended(ledger.run, "failed", now, error=failed))
         else:
             number = ledger.attempt
             self._parts.journal.post(RunRetried(ledger.run, number + 1, verdict.due, failed, now))
@@ -121,6 +124,3 @@ class Judge:
         if len(text) > limits.step_bytes:
             raise output_too_large(limits, len(text), f"what run {session.ledger.run!r} returned")
         return text
-
-    def _post(self, records: Iterable[Record]) -> None:
-        self._parts.journal.post_all(records)

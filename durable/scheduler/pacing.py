@@ -23,7 +23,7 @@ class Pace(Generic[T]):
     """A pace calls `act(piece)` for every piece that is added, in order.
 
     In each turn of the loop it acts on at most `at_once` pieces. A piece is acted on at once while there is room in
-    this turn, else in one of the next turns.
+    this turn, else in one of the next turns. `waiting` are the pieces that must wait for that.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, act: Callable[[T], None], at_once: int) -> None:
@@ -31,35 +31,32 @@ class Pace(Generic[T]):
         self._act = act
         self._at_once = self._room = at_once
         self._is_counting = False
-        self._waiting: deque[T] = deque()
+        self.waiting: deque[T] = deque()
 
     @property
     def is_idle(self) -> bool:
         """Whether no piece is waiting."""
-        return not self._waiting
-
-    def __len__(self) -> int:
-        return len(self._waiting)
+        return not self.waiting
 
     def add(self, piece: T) -> None:
         """Act on one more piece, now or soon."""
         if not self._is_counting:
             self._loop.call_soon(self._turn)  # first, since a full stack may have no room for it
             self._is_counting = True
-        if self._room and not self._waiting:
+        if self._room and not self.waiting:
             self._room -= 1
             self._act(piece)
         else:
-            self._waiting.append(piece)
+            self.waiting.append(piece)
 
     def clear(self) -> list[T]:
         """Remove the waiting pieces and return them."""
-        left = list(self._waiting)
-        self._waiting.clear()
+        left = list(self.waiting)
+        self.waiting.clear()
         return left
 
     def _turn(self) -> None:
-        pieces = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._at_once))]
+        pieces = [self.waiting.popleft() for _ in range(min(len(self.waiting), self._at_once))]
         self._room = self._at_once - len(pieces)
         self._is_counting = bool(pieces)
         if pieces:

@@ -36,6 +36,7 @@ class Declaration:
     Attributes:
         flow: how the function bounds its runs, or None.
         opens_freely: whether nothing is asked before one of its runs opens.
+        is_timed: whether its runs have a time by which to start or to finish.
     """
 
     id: str
@@ -48,10 +49,15 @@ class Declaration:
     flow: Flow | None = None
     crons: tuple[CronRule, ...] = ()
     opens_freely: bool = attrs.field(init=False)
+    is_timed: bool = attrs.field(init=False)
 
     @opens_freely.default
     def _nothing_is_asked(self) -> bool:
         return self.idempotency is None and self.flow is None and not self.cancels
+
+    @is_timed.default
+    def _has_a_time(self) -> bool:
+        return self.start_timeout is not None or self.finish_timeout is not None
 
 
 def no_such_function(id: str, known: Iterable[str]) -> str:

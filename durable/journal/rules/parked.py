@@ -81,10 +81,7 @@ class _Shape(NamedTuple):
     beyond: int
 
 
-@lru_cache(maxsize=4_096)
-def _shared(shape: _Shape) -> _Shape:
-    """Return one object for all equal shapes."""
-    return shape
+_shared = lru_cache(maxsize=4_096)(_Shape)  # one object for all equal shapes
 
 
 class _Seldom(NamedTuple):
@@ -124,8 +121,8 @@ class ParkedRun:
         else:
             self._seldom = _NOTHING
         function, key, kind, turn, size = rest.function, rest.key, rest.kind, rest.turn, rest.size
-        shape = _Shape(function, key, kind, turn, size, count, rest.reopenings, is_said, span, event.name, beyond)
-        self._shape = _shared(shape)
+        often = rest.reopenings
+        self._shape = _shared(function, key, kind, turn, size, count, often, is_said, span, event.name, beyond)
 
     @classmethod
     def of(cls, ledger: Ledger, key: str) -> ParkedRun:

@@ -29,11 +29,11 @@ _OPEN_RUN = f"{_OF_RUNS} (?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, ?)"
 _OPEN_UNTOLD = f"{_OF_RUNS} (?, ?, ?, ?, NULL, NULL, NULL, NULL, NULL, NULL, ?)"
 _OPEN_OTHER = f"{_OF_RUNS} (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _TURN = (
-    "UPDATE runs SET open = column3, last = column4, function = column5, event = column6, opened_at = column7, "
-    "ended_at = column8, status = column9, error = column10, crc = column11 FROM (VALUES"
+    "UPDATE runs SET open = column2, last = column3, function = column4, event = column5, opened_at = column6, "
+    "ended_at = column7, status = column8, error = column9, crc = column10 FROM (VALUES"
 )
-_END_WELL = f"{_TURN} (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)) WHERE no = column1"
-_TURN_OTHER = f"{_TURN} (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)) WHERE no = column1"
+_END_WELL = f"{_TURN} (?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)) WHERE no = column1"
+_TURN_OTHER = f"{_TURN} (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)) WHERE no = column1"
 _TURN_ONE = (
     "UPDATE runs SET open = ?, last = ?, function = ?, event = ?, opened_at = ?, ended_at = ?, status = ?, error = ?, "
     "crc = ? WHERE no = ?"
@@ -160,9 +160,9 @@ def _turn_runs(connection: sqlite3.Connection, records: list[RunRecord]) -> int:
     ended: list[Any] = []
     others: list[Any] = []
     for record in records:
-        *values, status, error, crc = record
-        if status is not None and error is None:
-            ended += (*values, status, crc)
+        no, _, is_open, last, function, event, opened_at, ended_at, status, error, crc = record
+        if error is None and status is not None:
+            ended += (no, is_open, last, function, event, opened_at, ended_at, status, crc)
         else:
-            others += record
+            others += (no, is_open, last, function, event, opened_at, ended_at, status, error, crc)
     return _put(connection, _END_WELL, ended) + _put(connection, _TURN_OTHER, others)

@@ -38,7 +38,7 @@ FAULTS = [
         "acknowledge before the commit",
         "journal/writer.py",
         "        self._is_submitting = True\n",
-        "        self._is_submitting = True\n        self.durable = self.posted\n        self._tell_durable()\n",
+        "        self._is_submitting = True\n        self.durable = self.posted\n        self._tell_some()\n",
     ),
     Fault(
         "take a failed commit for a good one",

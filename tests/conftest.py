@@ -33,9 +33,11 @@ collect_ignore = (
 )
 
 
-def pytest_collection_finish() -> None:
+@pytest.fixture(autouse=True, scope="module")
+def set_aside() -> None:
+    """Let a collection of garbage look at what a module has made, not at the whole suite and all that came before."""
     gc.collect()
-    gc.freeze()  # a collection of garbage looks at what a test has made, not at fourteen thousand tests and their code
+    gc.freeze()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-MEMORY, ROOM = Path("/dev/shm"), 1 << 30
+MEMORY, ROOM = Path("/dev/shm"), 2 << 30  # bytes, twice what any test takes
 
 collect_ignore = (
     []

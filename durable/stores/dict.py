@@ -79,22 +79,20 @@ class DictStore:
         self._check_open()
         if not entries:
             return
-        batch: tuple[_Fact, ...] = tuple(
-            [
-                (
-                    number,
-                    entry.run,
-                    entry.kind,
-                    entry.body,
-                    entry.ends_run,
-                    None if entry.keep_until is None else micros(entry.keep_until),
-                    None if entry.row is None else fields_of(entry.row),
-                )
-                for number, entry in enumerate(entries, self._number + 1)
-            ]
-        )
-        if any([entry.sums_up or (entry.row is not None and entry.row.event_ids) for entry in entries]):  # noqa: C419
-            batch = tuple([(*fact, *_more(entry)) for fact, entry in zip(batch, entries, strict=True)])
+        facts: list[_Fact] = []
+        for number, entry in enumerate(entries, self._number + 1):
+            until, row = entry.keep_until, entry.row
+            fact: _Fact = (
+                number,
+                entry.run,
+                entry.kind,
+                entry.body,
+                entry.ends_run,
+                None if until is None else micros(until),
+                None if row is None else fields_of(row),
+            )
+            facts.append(fact if row is None and not entry.sums_up else (*fact, *_more(entry)))
+        batch = tuple(facts)
         try:
             self.mapping[f"{_BATCH}{batch[0][0]}"] = batch
         except Exception as error:

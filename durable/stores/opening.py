@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
-from typing import ParamSpec, Protocol, runtime_checkable
+from typing import Protocol, TypeVarTuple, runtime_checkable
 
 from durable.errors import StoreError
 from durable.stores.store import Entry, RunQuery, RunRow, Store
 
-_P = ParamSpec("_P")
+_Given = TypeVarTuple("_Given")
 
 
 @runtime_checkable
@@ -71,13 +71,13 @@ class Opening:
         self.check()
         await self.store.append(entries)
 
-    def guarded(self, way: Callable[_P, None]) -> Callable[_P, None]:
+    def guarded(self, way: Callable[[*_Given], None]) -> Callable[[*_Given], None]:
         """Return a way into the store that refuses unless this is the newest opening."""
 
-        def checked(*args: _P.args, **keywords: _P.kwargs) -> None:
+        def checked(*given: *_Given) -> None:
             if self.store.generation != self.generation:
                 self.check()
-            way(*args, **keywords)
+            way(*given)
 
         return checked
 

@@ -21,7 +21,7 @@ import attrs
 
 from durable.errors import CodecError, RecordedError
 from durable.events import Event, Json, Signal
-from durable.journal.codec.atoms import ATOMS, CONTAINERS, DEPTH, is_plain
+from durable.journal.codec.atoms import ATOMS, CONTAINERS, DEPTH, is_flat, is_plain
 from durable.journal.codec.classes import Vocabulary, vocabulary
 from durable.journal.codec.compiling import compiled
 from durable.journal.codec.events import event_text, plain_event
@@ -33,11 +33,7 @@ from durable.journal.codec.tags import LONG, MARK, SCAN, WRITE, dumps, is_long, 
 from durable.journal.codec.to_tree import Writing
 
 _OWN = frozenset({Event, Signal, RecordedError})
-_STR = frozenset({str})
 _CACHED = 512
-# The last text that was written and fitted its type, and that type. A live run reads it next, and need not check again.
-_last_written: Json | None = None
-_last_type: _Type | None = None
 _digits = sys.get_int_max_str_digits
 _LOOSE = f'{{"{LOOSE}":'
 # With more text or more misfits than this, single misfits are not searched for: the whole value is exempt.
@@ -96,6 +92,11 @@ def _read_type(annotation: object) -> _Type:
 
 _UNTYPED = _Type(ABSENT, vocabulary(ABSENT), Fit("anything"), ANYTHING, None)
 
+# What was written last: its text, its type, which it fits, and an equal value. A live run reads it next. An atom, or a
+# dict of atoms, need not be read for that: a copy made when it was written is all that reading could give (R3).
+_UNREAD: Any = object()
+_latest: tuple[Json, _Type, Any] = ("", _UNTYPED, _UNREAD)
+
 
 def encode(value: object, type_: object = ABSENT, *, whose: Whose | None = None, room: int = 0) -> Json:
     """Return a value as JSON text in one line of ASCII.
@@ -110,26 +111,22 @@ def encode(value: object, type_: object = ABSENT, *, whose: Whose | None = None,
         CodecError: the value could not come back equal and of the same types, holds itself, is nested deeper than 200
             levels, or a user's class raises. The message names the path and the remedy. Source: rule R10.
     """
-    global _last_written, _last_type
+    global _latest
     kind = type(value)
     known = _UNTYPED if type_ is ABSENT else _types.get(id(type_)) or _typed(type_)
     try:
-        is_proven = known.proof is not None and kind in CONTAINERS and known.proof(value)
-        is_plainly = is_proven or kind in ATOMS
-        if not is_plainly and type(value) is dict:  # C code checks a dict of atoms
-            is_plainly = ATOMS.issuperset(map(type, value.values())) and _STR.issuperset(map(type, value))
-        if is_plainly or (kind in CONTAINERS and is_plain(value, 1 - room)):
+        is_simple = kind in ATOMS or (type(value) is dict and is_flat(value))
+        is_proven = not is_simple and known.proof is not None and kind in CONTAINERS and known.proof(value)
+        if is_simple or is_proven or (kind in CONTAINERS and is_plain(value, 1 - room)):
             # Very long ints are written under a tag, since their digits take long to write and to read.
             is_short = kind is str or 0 < _digits() <= LONG or not _holds_long(value)
             written = "".join(WRITE(value, 0)) if is_short else MARK
             # Two halves of a surrogate pair side by side are written like one character, and would be read as that.
             if MARK not in written and ("\\ud" not in written or loads(written) == value):
-                if known.plain is ANYTHING or kind in known.plain.kinds:
-                    return written
-                if is_proven or known.plain.check(value):
-                    _last_written, _last_type = written, known
-                    return written
-                return _loosely(written, value, known.fit)
+                if not (known.plain is ANYTHING or kind in known.plain.kinds or is_proven or known.plain.check(value)):
+                    return _loosely(written, value, known.fit)
+                _latest = written, known, (dict(value) if type(value) is dict else value) if is_simple else _UNREAD
+                return written
     except Exception:  # NaN, an infinity, a very long int, a nearly full stack, or a class that refuses a check
         pass
     return _encode_tagged(value, known, whose or (Whose.DATA if type_ is ABSENT else Whose.HANDLER), DEPTH + room)
@@ -146,7 +143,10 @@ def decode(written: Json, type_: object = ABSENT, *, deep: bool = True) -> Any:
             removed or renamed, or refuses the values. Or `encode` did not write the text.
     """
     known = _UNTYPED if type_ is ABSENT else _types.get(id(type_)) or _typed(type_)
-    look = known.plain
+    look, (latest, latest_type, kept) = known.plain, _latest
+    is_latest = written is latest and known is latest_type
+    if is_latest and kept is not _UNREAD:
+        return kept.copy() if type(kept) is dict else kept
     try:
         try:
             value, end = SCAN(written) if len(written) <= LONG else (None, -1)  # in place: each outcome comes here
@@ -160,7 +160,7 @@ def decode(written: Json, type_: object = ABSENT, *, deep: bool = True) -> Any:
         raise CodecError(f"$: the text is not what the codec writes: {error}") from error
     except RecursionError:
         raise CodecError(_NO_ROOM) from None
-    if look is ANYTHING or type(value) in look.kinds or (_last_written is written and _last_type is known):
+    if is_latest or look is ANYTHING or type(value) in look.kinds:
         return value
     _check_fit(written, value, known.fit, look if deep else known.fit.outer)
     return value

@@ -47,13 +47,14 @@ def checked_calls(cls: type[T]) -> type[T]:
     return checked_methods(cls, "__init__")
 
 
-def checked_methods(cls: type[T], *others: str) -> type[T]:
+def checked_methods(cls: type[T], *others: str, but: str = "") -> type[T]:
     """Wrap the public methods of a class that users do not make themselves.
 
-    `others` are further methods to wrap.
+    `others` are further methods to wrap, `but` is one to leave as it is.
     """
     for name, method in list(vars(cls).items()):
-        if callable(method) and not isinstance(method, type) and (name in others or not name.startswith("_")):
+        is_meant = name in others or not (name == but or name.startswith("_"))
+        if is_meant and callable(method) and not isinstance(method, type):
             setattr(cls, name, _checked(method))
     return cls
 

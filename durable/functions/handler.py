@@ -25,7 +25,7 @@ from durable.journal import Policy, misuse
 from durable.timers import shown
 
 
-@attrs.define(eq=False, repr=False)  # not frozen, which would take four times as long to make; nobody changes one
+@attrs.frozen(eq=False, repr=False)
 class Handler:
     """A handler is a callable with its arguments and the options of its tries."""
 
@@ -43,6 +43,10 @@ class Handler:
         return self.function(*self.args, **self.kwargs)
 
 
+Spans = tuple[timedelta | None, timedelta | None]
+"""The longest time of one try of a handler, and that of all its tries together."""
+
+
 class Declared:
     """A function that is declared to be durable is no handler."""
 
@@ -51,7 +55,8 @@ class Declared:
 
 
 _LAYERS = 100  # of partials, methods and callable objects around a function; more than these are taken for a cycle
-_known: dict[ref[FunctionType], tuple[CodeType, bool, object]] = {}  # by a reference that its function's end takes out
+_ReadOff = tuple[CodeType | None, bool, object, object]
+_known: dict[int, _ReadOff] = {}  # by the function's identity, with a reference: the function's end takes it out
 _func_of: Any = functools.partial.__dict__["func"].__get__
 _mro_of: Any = type.__dict__["__mro__"].__get__
 _dict_of: Any = type.__dict__["__dict__"].__get__
@@ -97,19 +102,23 @@ def checked_handler(step_id: str, handler: object) -> bool:
     return bool(flags & inspect.CO_COROUTINE)
 
 
-def read_off(step_id: str, handler: object) -> tuple[object, bool, object]:
-    """Return a callable's code, whether it is asynchronous, and its return type: see `return_type`.
+def read_off(step_id: str, handler: object) -> _ReadOff:
+    """Return a callable's code, whether it is asynchronous, its return type (see `return_type`), and a reference to it.
 
     Raises:
         TypeError: see `checked_handler`.
     """
     if type(handler) is not FunctionType:
-        return None, checked_handler(step_id, handler), return_type(handler)
-    known = _known.get(ref(handler))
+        return None, checked_handler(step_id, handler), return_type(handler), None
+    known = _known.get(id(handler))
     if known is None or known[0] is not handler.__code__:
-        known = handler.__code__, checked_handler(step_id, handler), return_type(handler)
-        _known[ref(handler, _known.__delitem__)] = known
+        is_async, end = checked_handler(step_id, handler), functools.partial(_forget, id(handler))
+        known = _known[id(handler)] = handler.__code__, is_async, return_type(handler), ref(handler, end)
     return known
+
+
+def _forget(function: int, _reference: object) -> None:
+    del _known[function]
 
 
 def _function(handler: object) -> FunctionType | None:

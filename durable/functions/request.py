@@ -6,15 +6,15 @@ Leaves to `step` the checks before a request, to `execution` and `session` its c
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import attrs
 
 from durable.events import Event, Json
-from durable.functions.handler import Handler
-from durable.journal import RecordedEvent
+from durable.functions.handler import Spans
+from durable.journal import Policy, RecordedEvent
 from durable.stores import Log
 
 
@@ -125,8 +125,21 @@ class Execution(Protocol):
     def log(self) -> Log:
         """The log that the engine writes to."""
 
-    def run(self, step_id: str, handler: Handler) -> Coroutine[Any, Any, Any]:
+    def run(
+        self,
+        step_id: str,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        is_async: bool,
+        type_: object,
+        policy: Policy,
+        spans: Spans | None = None,
+        /,
+    ) -> Coroutine[Any, Any, Any]:
         """Count a step that calls a handler and records what it returns; return its coroutine.
+
+        The handler comes in its parts: most are called once, and need no object of their own.
 
         Raises: as for `ask`.
         """

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from durable.errors import checked_methods
@@ -23,7 +24,7 @@ from durable.events import (
     Signal,
     checked_choice,
 )
-from durable.functions.handler import Handler, read_off
+from durable.functions.handler import read_off
 from durable.functions.options import (
     OPTIONS,
     StepId,
@@ -45,13 +46,16 @@ from durable.functions.request import (
     WaitForSignalRequest,
 )
 from durable.functions.waits import asked
-from durable.journal import Policy
+from durable.journal import Policy, misuse
 from durable.timers import Duration, aware, explained, shown, span_or_instant
 from durable.timers import duration as span_of
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 P = ParamSpec("P")
+
+
+_NOTHING: Any = object()  # in the place of what must be given
 
 
 class Invocable(Protocol[T_co]):
@@ -66,7 +70,7 @@ class Invocable(Protocol[T_co]):
 
 
 @explained(invoke_by_id="step.invoke(id, function='name')", parallel="ctx.group.parallel", wait="wait_for_event")
-@checked_methods
+@partial(checked_methods, but="run")  # which is called for each step, and checks its own call
 class Step:
     """The steps that one run can take.
 
@@ -88,7 +92,7 @@ class Step:
         self, step_id: StepId, handler: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, T]: ...
     def run(
-        self, step_id: StepId, handler: Callable[..., Any], /, *args: Any, **kwargs: Any
+        self, step_id: StepId = _NOTHING, handler: Callable[..., Any] = _NOTHING, /, *args: Any, **kwargs: Any
     ) -> Coroutine[Any, Any, Any]:
         """Call `handler(*args, **kwargs)` once and record what it returns.
 
@@ -102,18 +106,19 @@ class Step:
             TypeError, ValueError: at the call, for an invalid id or handler.
             StepError: no tries are left, or the error was final.
         """
+        if handler is _NOTHING:
+            raise misuse(_lacking(step_id))
         if kwargs and not OPTIONS.isdisjoint(kwargs):
             check_options(step_id, handler, kwargs)
         if type(step_id) is str and step_id.isascii() and 0 < len(step_id) <= NAME_BYTES:  # nearly all come this way
-            _, is_async, type_ = read_off(step_id, handler)
-            return self._execution.run(step_id, Handler(handler, args, kwargs, is_async, self._policy, None, type_))
+            _, is_async, type_, _ = read_off(step_id, handler)
+            return self._execution.run(step_id, handler, args, kwargs, is_async, type_, self._policy)
         options = step_id if isinstance(step_id, StepOptions) else StepOptions(checked_step_id(step_id))
         name = checked_step_id(options.id)
-        _, is_async, type_ = read_off(name, handler)
+        _, is_async, type_, _ = read_off(name, handler)
         type_ = type_ if options.output_type is None else options.output_type
-        policy = tried_by(options, self._policy)
-        work = Handler(handler, args, kwargs, is_async, policy, options.timeout, type_, options.within)
-        return self._execution.run(name, work)
+        spans = None if options.timeout is None and options.within is None else (options.timeout, options.within)
+        return self._execution.run(name, handler, args, kwargs, is_async, type_, tried_by(options, self._policy), spans)
 
     def sleep(self, step_id: StepId, duration: Duration) -> Coroutine[Any, Any, None]:
         """Sleep for a duration, counted from the call.
@@ -269,6 +274,14 @@ class Step:
         id, type_ = self._execution.resolve(function, f"step {name!r}")
         event = self._execution.check_invoked(id, data)
         return self._execution.ask(InvokeRequest(name, id, event, until, type_))
+
+
+def _lacking(step_id: object) -> TypeError:
+    lacks = (
+        "2 required positional arguments: 'step_id' and" if step_id is _NOTHING else "1 required positional argument:"
+    )
+    about = "Step.run() missing {} 'handler': it is Step.run(step_id, handler, /, *args, **kwargs)"
+    return TypeError(about.format(lacks))
 
 
 def _timeout(step_id: str) -> str:

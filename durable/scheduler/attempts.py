@@ -71,16 +71,12 @@ class Attempts:
     )
 
     def __init__(self, call: StepCall) -> None:
-        handler = call.handler
-        assert handler is not None
         self.is_running = False
         self._session, self._parts = call.session, call.session.parts
-        self._step, self._handler = call, handler
+        self._step, self._handler = call, call.handler
         self._context = copy_context()
         self._attempt = self._recorded = 0
-        self._bounds = (
-            None if handler.timeout is None and handler.within is None else Bounds(handler.timeout, handler.within)
-        )
+        self._bounds = None if call.spans is None else Bounds(*call.spans)
         self._overtime = None if self._bounds is None else Overtime(self._parts)
         self._has_begun = False  # whether this try's handler was called; before that, the try may wait for a thread
         self._stopped = self._timed_out = False
@@ -228,13 +224,15 @@ class Attempts:
         self._take_over(trying, has_begun=False)
         self._start(self._call_in_thread(handler, context), context)
 
-    def end_in_place(self, trying: Trying | None, error: BaseException | None, value: Any) -> None:
+    def end_in_place(
+        self, trying: Trying | None, error: BaseException | None, value: Any, *, inline: bool = False
+    ) -> None:
         """Judge and record a try that has ended in place; without `trying` it was never called."""
         self._take_over(trying, has_begun=trying is not None)
         if error is not None and is_of(error, KeyboardInterrupt, SystemExit):
             self._start(raising(error), self._context)  # it must end the loop, so the function must not catch it
         else:
-            self._end(error, value, inline=error is None and self._step.may_end_inline)
+            self._end(error, value, inline=inline)
 
     async def _run(self, calling: Awaitable[Any]) -> None:
         try:

@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import Any, NoReturn, Protocol
 
 from durable.errors import CodecError, DriftError
-from durable.functions import Handler
+from durable.functions import Handler, Spans
 from durable.journal import (
     ABSENT,
     Cancelled,
@@ -28,6 +28,7 @@ from durable.journal import (
     Ledger,
     Ok,
     Outcome,
+    Policy,
     StepClosed,
     StepFacts,
     StepKind,
@@ -91,7 +92,7 @@ class StepCall(Unawaited, Coroutine[Any, Any, Any]):
     Attributes:
         key, step_id, kind: the step's key, its id as the user gave it, and its kind.
         type: the type of the outcome's value.
-        handler: the handler, of a step that calls one.
+        function, args, kwargs, is_async, policy, spans: the handler, of a step that calls one, in its parts.
         began: when the first try of the handler began, None before that and where it is not known.
         begin: does the step's work when the call is first awaited; None if the step was recorded at the call.
         work: the step's handler while it is running beyond its first part.
@@ -106,17 +107,22 @@ class StepCall(Unawaited, Coroutine[Any, Any, Any]):
     __slots__ = (
         "__weakref__",
         "_steps",
+        "args",
         "awaited_by",
         "began",
         "begin",
         "called_by",
+        "function",
         "future",
-        "handler",
+        "is_async",
         "is_over",
         "key",
         "kind",
+        "kwargs",
         "outcome",
+        "policy",
         "session",
+        "spans",
         "step_id",
         "type",
         "was_awaited",
@@ -124,11 +130,16 @@ class StepCall(Unawaited, Coroutine[Any, Any, Any]):
         "work",
     )
 
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    is_async: bool
+    policy: Policy
+    spans: Spans | None
     awaited_by: asyncio.Task[Any] | None
     began: datetime | None
     begin: Callable[[StepCall], object] | None
     future: asyncio.Future[Outcome] | None
-    handler: Handler | None
     outcome: Outcome | None
     work: Work | None
     _steps: Generator[Any, Any, Any] | None
@@ -142,9 +153,7 @@ class StepCall(Unawaited, Coroutine[Any, Any, Any]):
         self.kind = kind
         self.called_by = called_by
         self.type: object = ABSENT
-        self.awaited_by = self.began = self.begin = self.future = self.handler = self.outcome = self.work = (
-            self._steps
-        ) = None
+        self.awaited_by = self.began = self.begin = self.future = self.outcome = self.work = self._steps = None
         self.was_awaited = self.was_dropped = False
         self.is_over = True
 
@@ -245,6 +254,12 @@ class StepCall(Unawaited, Coroutine[Any, Any, Any]):
             self.future.set_result(facts.outcome)
 
     @property
+    def handler(self) -> Handler:
+        """The handler of a step that calls one."""
+        timeout, within = self.spans or (None, None)
+        return Handler(self.function, self.args, self.kwargs, self.is_async, self.policy, timeout, self.type, within)
+
+    @property
     def is_trying(self) -> bool:
         """Whether the handler is running, or waits for a thread to run in."""
         if self.work is not None:
@@ -255,17 +270,6 @@ class StepCall(Unawaited, Coroutine[Any, Any, Any]):
     def label(self) -> str:
         """The step and its run, for messages."""
         return f"step {self.key!r} of run {self.session.ledger.run!r}"
-
-    @property
-    def may_end_inline(self) -> bool:
-        """Whether the outcome of a first try that ended in place is returned at the call, without a turn.
-
-        Inline outcomes must come in the same order on replay (see `delivery`), but coroutines that gather or
-        as_completed wraps may begin in any order: so the caller must await the step in its own task. While recorded
-        steps are still behind, an inline outcome could overtake one of theirs.
-        """
-        session = self.session
-        return session.parts.journal.immediate and not session.behind and self.called_by is self.awaited_by
 
     def record(self, outcome: Outcome, *, tries: int = 0, inline: bool = False) -> None:
         """Record the step's outcome, unless the step or its run has ended meanwhile."""

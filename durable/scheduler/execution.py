@@ -9,7 +9,7 @@ they are first awaited (R19).
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, assert_never
@@ -20,12 +20,12 @@ from durable.errors import DriftError
 from durable.events import Event, lacking, path_of
 from durable.functions import (
     CURRENT,
-    Handler,
     InvokeRequest,
     Request,
     SendRequest,
     SignalRequest,
     SleepRequest,
+    Spans,
     WaitForEventRequest,
     WaitForSignalRequest,
     check_not_nested,
@@ -149,10 +149,23 @@ class RunExecution:
         """Return the id of a function to invoke, and its return type."""
         return self._session.parts.registry.resolve(function, what)
 
-    def run(self, step_id: str, handler: Handler) -> Asked:
+    def run(
+        self,
+        step_id: str,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        is_async: bool,
+        type_: object,
+        policy: Policy,
+        spans: Spans | None = None,
+        /,
+    ) -> Asked:
         """Count a step that calls a handler, and return its coroutine: see `Execution.run`."""
         call = self._counted(step_id, "run")
-        call.handler, call.type, call.begin, call.is_over = handler, handler.type, begin_handler, False
+        call.function, call.args, call.kwargs, call.is_async = function, args, kwargs, is_async
+        call.type, call.policy, call.spans, call.begin = type_, policy, spans, begin_handler
+        call.is_over = False
         return call
 
     def ask(self, request: Request) -> Asked:
@@ -174,7 +187,8 @@ class RunExecution:
                     call.type = request.type
                 stand_in = self._session.parts.stand_in
                 if stand_in is not None and stand_in.replaces(call.step_id):
-                    call.handler, call.begin = _stood_in(call.type), begin_handler
+                    call.function, call.args, call.kwargs, call.is_async = _nothing, (), {}, False
+                    call.policy, call.spans, call.begin = Policy(retries=0), None, begin_handler
                 else:
                     _post(call, request)
 
@@ -284,10 +298,6 @@ def _invoke(call: StepCall, request: InvokeRequest, now: datetime) -> None:
         place = (ledger.run, call.key)
         with parts.callers.calling():
             parts.journal.post_all(parts.decisions.step_invokes(place, request.function, request.event, until, now))
-
-
-def _stood_in(type_: object) -> Handler:
-    return Handler(_nothing, (), {}, False, Policy(retries=0), None, type_)
 
 
 # Sent events and signals are recorded together with the step's end, in one write (R22).

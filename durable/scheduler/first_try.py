@@ -8,11 +8,12 @@ handler sees.
 
 from __future__ import annotations
 
-from contextvars import copy_context
+import asyncio
+from contextvars import Context, copy_context
 from inspect import isawaitable
 from typing import Any
 
-from durable.functions import CURRENT, Trying
+from durable.functions import CURRENT, Handler, Trying
 from durable.journal import Ok, Whose, encode
 from durable.scheduler.attempts import Attempts
 from durable.scheduler.calls import StepCall
@@ -25,58 +26,69 @@ _IN_THREAD = object()
 
 def begin_handler(call: StepCall) -> None:
     """Begin a step's handler: in place if nothing speaks against it."""
-    session, handler = call.session, call.handler
-    parts, caller = session.parts, call.awaited_by
-    assert handler is not None
-    is_first = call.key not in session.ledger.steps and session.gate is None and session.turns is None
-    is_bounded = handler.timeout is not None or handler.within is not None
-    if caller is None or not is_first or is_bounded or not parts.spare.is_ready:
+    session, caller = call.session, call.awaited_by
+    parts = session.parts
+    is_first = session.gate is None and session.turns is None and call.key not in session.ledger.steps
+    if caller is None or call.spans is not None or not is_first or not parts.spare.is_ready:
         _attempts_of(call).begin()
         return
-    trying: Trying | None = None
+    handler = trying = None
     try:
-        if parts.stand_in is not None or parts.is_debugging:
-            handler = stood_in(call, handler)
+        if not call.is_async or parts.stand_in is not None or parts.is_debugging:
+            handler = stood_in(call, call.handler)
         context = copy_context()
         trying = Trying(session.ledger.run, call.key, 0, parts.settings.engine)
         context.run(CURRENT.set, trying)
-        if handler.is_async:
+        if handler is None:
             call.began = parts.clock.now()
-            value = parts.spare.begin(handler.function(*handler.args, **handler.kwargs), context, caller)
-        elif parts.is_inline:
-            call.began = parts.clock.now()
-            value = context.run(without_loop, handler.call)
+            value = parts.spare.begin(call.function(*call.args, **call.kwargs), context, caller)
         else:
-            value = _IN_THREAD
+            value = _called(call, handler, context, caller)
     except BaseException as error:
         _attempts_of(call).end_in_place(trying, error, None)
         return
-    if value is _IN_THREAD:
+    if handler is not None and value is _IN_THREAD:
         _attempts_of(call).call_in_thread(trying, context, handler)
-    elif type(value) is Suspended or (not handler.is_async and isawaitable(value)):
+        return
+    if type(value) is Suspended or (handler is not None and not handler.is_async and isawaitable(value)):
         _attempts_of(call).go_on(trying, context, value)
-    else:
-        if trying.nested is not None or not _closed(call, value):
-            _attempts_of(call).end_in_place(trying, None, value)
-        trying.is_over = True
+        return
+    # Without a turn, the outcome is returned at the call. Such outcomes must come in the same order on replay (see
+    # `delivery`), but coroutines that gather or as_completed wraps may begin in any order: so the caller must await the
+    # step in its own task. While recorded steps are still behind, an inline outcome could overtake one of theirs.
+    is_inline = parts.journal.immediate and call.called_by is caller and not session.behind
+    if trying.nested is not None or not _closed(call, value, is_inline):
+        _attempts_of(call).end_in_place(trying, None, value, inline=is_inline)
+    trying.is_over = True
 
 
-def _closed(call: StepCall, value: Any) -> bool:
+def _called(call: StepCall, handler: Handler, context: Context, caller: asyncio.Task[Any]) -> Any:
+    """Call a handler that blocks, or what a test has put in a handler's place."""
+    parts = call.session.parts
+    if not (handler.is_async or parts.is_inline):
+        return _IN_THREAD
+    call.began = parts.clock.now()
+    if handler.is_async:
+        return parts.spare.begin(handler.call(), context, caller)
+    return context.run(without_loop, handler.call)
+
+
+def _closed(call: StepCall, value: Any, is_inline: bool) -> bool:
     """Record the value of a first try, and return whether it is recorded.
 
     If anything speaks against it, nothing has happened: it is then judged as any other try's end is.
     """
-    session, ledger, parts = call.session, call.session.ledger, call.session.parts
+    session, key = call.session, call.key
+    ledger, parts = session.ledger, session.parts
     try:
         text = encode(value, call.type, whose=Whose.HANDLER)
         size, limits = len(text), parts.decisions.limits
         if size > limits.step_bytes or ledger.size + size > limits.run_bytes:
             return False
-        if ledger.status is not None or call.key in ledger.steps:  # the handler has cancelled its own run, say
+        if ledger.status is not None or key in ledger.steps:  # the handler has cancelled its own run, say
             return False
-        is_inline, now, ok = call.may_end_inline, parts.clock.now(), Ok(text, text[0] in "[{")
-        turn = None if is_inline else ledger.open_turn
-        parts.journal.close_step(ledger, call.key, call.kind, ok, turn, now, 1, call.began, session.delivery.posted)
+        now, ok, turn = parts.clock.now(), Ok(text, text[0] in "[{"), None if is_inline else ledger.open_turn
+        parts.journal.close_step(ledger, key, call.kind, ok, turn, now, 1, call.began, session.delivery.posted)
     except KeyboardInterrupt:
         raise
     except BaseException:  # a user's class may raise anything: `attempts` meets it again, and says so
@@ -84,7 +96,7 @@ def _closed(call: StepCall, value: Any) -> bool:
     if is_inline and parts.journal.failure is None:  # R31: else it is unknown whether the outcome is stored
         if now > session.now:
             session.now = now
-        del session.calls[call.key]
+        del session.calls[key]
         call.outcome = ok
     return True
 

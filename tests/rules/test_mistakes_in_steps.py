@@ -76,7 +76,13 @@ MISTAKES: dict[str, Mistake] = {
     ),
     "an async handler that was called": Mistake(lambda ctx: ctx.step.run("a", aone(1)), "'a'", "without calling it"),
     "no handler": Mistake(lambda ctx: ctx.step.run("a"), "handler"),
-    "a handler alone": Mistake(lambda ctx: ctx.step.run(one), "handler"),
+    "a handler alone": Mistake(lambda ctx: ctx.step.run(one), "missing 1 required positional argument: 'handler'"),
+    "an id alone": Mistake(lambda ctx: ctx.step.run("a"), "missing 1 required", "it is Step.run(step_id, handler, /, "),
+    "an id and a handler by their keywords": Mistake(
+        lambda ctx: ctx.step.run(step_id="a", handler=one),
+        "Step.run() missing 2 required",
+        "'step_id' and 'handler': it",
+    ),
     "a handler in place of the id": Mistake(
         lambda ctx: ctx.step.run(one, 1), "a step's id must be a string", "one", "the id comes first, step.run('a', "
     ),

@@ -23,7 +23,7 @@ from bisect import insort_right
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from functools import partial, reduce
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -33,6 +33,7 @@ from durable.journal.entries import Entries, entry_of
 from durable.journal.follower import Follower, Kind, told_of
 from durable.journal.lone import LONE, Lone, LoneOpening
 from durable.journal.records import Ok, Record, StepKind
+from durable.journal.room import check_room
 from durable.journal.rules.ledger import Ledger
 from durable.journal.rules.retraction import PutBack, retraction
 from durable.journal.rules.state import State
@@ -129,7 +130,7 @@ class Journal:
         """
         if self._refusal is not None:
             self._refuse()
-        _check_room()  # R31: what is begun here must not end half way
+        check_room()  # R31: what is begun here must not end half way
         run = ledger.run
         entry = entry_of(run, "StepClosed", closed_text(run, key, kind, ok, turn, at, tries, began))
         if turn is None and self.immediate:
@@ -161,7 +162,7 @@ class Journal:
         """
         if isinstance(cause, LONE):
             if type(cause) is not LoneOpening:  # to fold one takes fewer calls than to write it
-                _check_room()  # R31: nothing else can fail once its entry is made
+                check_room()  # R31: nothing else can fail once its entry is made
             self.post(cause)
             return cause
         if self._refusal is not None:
@@ -385,10 +386,6 @@ class Journal:
         while self._waiting:
             number, told = self._waiting.popleft()
             told(failure if number > self.durable else None)
-
-
-_check_room: Callable[[], None] = reduce(lambda call, _: lambda: call(), range(10), lambda: None)
-"""Raise a RecursionError unless ten calls still fit on the stack; to fold and keep a step's end takes half."""
 
 
 def _resolve(reached: asyncio.Future[None], error: StoreError | None) -> None:

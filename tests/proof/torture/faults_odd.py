@@ -71,7 +71,7 @@ ODD_FAULTS = [
     Fault(
         "read a flattened subclass for what it was",
         "journal/codec/values.py",
-        "        is_proven = known.proof is not None and kind in CONTAINERS and known.proof(value)\n",
+        "        is_proven = not is_simple and known.proof is not None and kind in CONTAINERS and known.proof(value)\n",
         "        is_proven = isinstance(value, str | int)\n",
         ("tests/unit/journal/test_subclasses.py",),
     ),

@@ -33,7 +33,8 @@ from hypothesis import strategies as st
 from durable.errors import CodecError
 from durable.journal.codec.fitting import ABSENT
 from durable.journal.codec.remedies import Whose
-from durable.journal.codec.values import decode, encode
+from durable.journal.codec.values import encode
+from tests.support.reading import decode
 
 T = TypeVar("T")
 

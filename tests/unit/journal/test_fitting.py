@@ -14,7 +14,8 @@ import attrs
 import pytest
 
 from durable import CodecError
-from durable.journal.codec.values import decode, encode
+from durable.journal.codec.values import encode
+from tests.support.reading import decode
 
 Name = NewType("Name", str)
 

@@ -20,7 +20,8 @@ import pytest
 
 from durable.errors import CodecError
 from durable.journal.codec.remedies import Whose
-from durable.journal.codec.values import decode, encode
+from durable.journal.codec.values import encode
+from tests.support.reading import decode
 
 
 class Text(str):

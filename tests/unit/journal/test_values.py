@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from durable.errors import CodecError, RecordedError
 from durable.events.event import Event, Signal
 from durable.journal.codec.remedies import Whose
-from durable.journal.codec.values import decode, encode
+from durable.journal.codec.values import encode
+from tests.support.reading import decode
 
 
 def identical(one: Any, other: Any) -> bool:
@@ -293,3 +294,14 @@ def test_a_path_comes_back_or_is_refused(odd: str) -> None:
 def test_uuids_decimals_and_bytes_are_exact() -> None:
     value = [UUID(int=5), Decimal("1.10"), Decimal("-0"), Decimal("sNaN"), b"\x00\xff"]
     assert identical(decode(encode(value)), value)
+
+
+@pytest.mark.parametrize("value", [{}, {"a": 1}, {"a": "b", "c": None}, dict.fromkeys("abcdefghij", 1.5)])
+def test_a_value_that_is_read_is_nobody_elses(value: dict[str, Any]) -> None:
+    """R3: not the handler's own, nor that of who reads it as well; what becomes of theirs later is not seen."""
+    before, written = dict(value), encode(value)
+    value["later"] = 1
+    first, second = decode(written), decode(written)
+    assert first == second == before and first is not second
+    first["later"] = 1
+    assert decode(written) == before

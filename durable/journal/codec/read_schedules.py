@@ -48,12 +48,14 @@ def _schedule_made(head: Head, value: Json | None) -> ScheduleMade:
         _MISSED[head["missed"]],
         following(value),
         instant(head["at"]),
-        _seconds_or_none(head.get("jitter")),
+        _seconds(head["jitter"]) if "jitter" in head else None,
     )
 
 
-def _seconds_or_none(value: Any) -> float | None:
-    return None if value is None else float(value)
+def _seconds(value: Any) -> float:
+    if type(value) is not float:
+        raise ValueError(f"{value!r} stands where seconds belong")
+    return value
 
 
 def _schedule_ended(head: Head, value: Json | None) -> ScheduleEnded:
@@ -62,6 +64,8 @@ def _schedule_ended(head: Head, value: Json | None) -> ScheduleEnded:
 
 
 def _spans(head: Head) -> tuple[Span, ...]:
+    if head.get("spans", True) == []:
+        raise ValueError("its spans are none, and yet written")
     return tuple([(instant(begin), instant(end)) for begin, end in listed(head.get("spans", []))])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import inspect
 import pickle
 import subprocess
 import sys
@@ -147,7 +148,7 @@ def test_a_failed_run_shows_the_lines_of_its_error_and_no_others(failing: str, d
     body, parts = FAILING[failing]
     function = durable.function(id="failing", retries=0)(body)
     with pytest.raises(RunFailed) as caught:
-        asyncio.run(door(function)) if asyncio.iscoroutinefunction(door) else door(function)
+        asyncio.run(door(function)) if inspect.iscoroutinefunction(door) else door(function)
     error = caught.value
     [note] = error.__notes__
     assert note == whole_stack(error.error) and note.endswith(error.error.stack.rstrip("\n"))

@@ -13,16 +13,6 @@ ATOMS: frozenset[type] = frozenset({str, int, float, bool, type(None)})
 CONTAINERS: frozenset[type] = frozenset({dict, list})
 
 
-def is_flat(mapping: dict[Any, Any]) -> bool:
-    """Return whether a dict holds nothing but atoms under strings."""
-    if len(mapping) > 8:  # C code, but slower than a short loop
-        return ATOMS.issuperset(map(type, mapping.values())) and {str}.issuperset(map(type, mapping))
-    for key, value in mapping.items():  # noqa: SIM110 (a generator takes twice as long)
-        if type(key) is not str or type(value) not in ATOMS:
-            return False
-    return True
-
-
 def is_plain(container: Any, depth: int) -> bool:
     """Return whether a list or dict holds JSON's own types alone.
 

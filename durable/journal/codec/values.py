@@ -21,7 +21,7 @@ import attrs
 
 from durable.errors import CodecError, RecordedError
 from durable.events import Event, Json, Signal
-from durable.journal.codec.atoms import ATOMS, CONTAINERS, DEPTH, is_flat, is_plain
+from durable.journal.codec.atoms import ATOMS, CONTAINERS, DEPTH, is_plain
 from durable.journal.codec.classes import Vocabulary, vocabulary
 from durable.journal.codec.compiling import compiled
 from durable.journal.codec.events import event_text, plain_event
@@ -115,7 +115,7 @@ def encode(value: object, type_: object = ABSENT, *, whose: Whose | None = None,
     kind = type(value)
     known = _UNTYPED if type_ is ABSENT else _types.get(id(type_)) or _typed(type_)
     try:
-        is_simple = kind in ATOMS or (type(value) is dict and is_flat(value))
+        is_simple = kind in ATOMS or (type(value) is dict and _is_flat(value))
         is_proven = not is_simple and known.proof is not None and kind in CONTAINERS and known.proof(value)
         if is_simple or is_proven or (kind in CONTAINERS and is_plain(value, 1 - room)):
             # Very long ints are written under a tag, since their digits take long to write and to read.
@@ -182,6 +182,16 @@ def outline(written: Json) -> Any:
 
 def _as_it_is(tree: Any) -> Any:
     return tree
+
+
+def _is_flat(mapping: dict[Any, Any]) -> bool:
+    """Return whether a dict holds nothing but atoms under strings."""
+    if len(mapping) > 8:  # C code, but slower than a short loop
+        return ATOMS.issuperset(map(type, mapping.values())) and {str}.issuperset(map(type, mapping))
+    for key, value in mapping.items():  # noqa: SIM110 (a generator takes twice as long)
+        if type(key) is not str or type(value) not in ATOMS:
+            return False
+    return True
 
 
 def _holds_long(value: Any) -> bool:

@@ -128,11 +128,13 @@ async def _open_runs(engine: durable.Engine, count: int, at_once: int = _AT_ONCE
         await engine.settled()
 
 
-def _preparing(function: durable.Function[Any]) -> Callable[[str, int], Coroutine[Any, Any, None]]:
+def _preparing(
+    function: durable.Function[Any], resident: int | None = None
+) -> Callable[[str, int], Coroutine[Any, Any, None]]:
     async def prepare(store: str, count: int) -> None:
         before = _resident()
         file = durable.FileStore(store, durability="none")
-        async with durable.Engine([function], store=file, resident=count) as engine:
+        async with durable.Engine([function], store=file, resident=resident or count) as engine:
             await _open_runs(engine, count)
             _report(bytes=(_resident() - before) / count)
 
@@ -206,10 +208,11 @@ async def _timed_send(engine: durable.Engine, number: int) -> float:
 
 _WHATS = {
     "prepare sleeping": _preparing(sleeper),
+    "prepare resting": _preparing(sleeper, 10_000),  # as with an engine that was told nothing else
     "prepare ten": _preparing(ten),
     "open sleeping": _opening(sleeper),
     "open parked": _opening(sleeper, 0),
-    "open": _opening(sleeper, 10_000),  # as an engine opens that was told nothing else
+    "open": _opening(sleeper, 10_000),  # likewise
     "open ten": _opening(ten),
     "weigh sleeping": _weighing(sleeper),
     "weigh parked": _weighing(sleeper, 0),

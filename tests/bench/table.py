@@ -95,7 +95,7 @@ def _importing(statement: str) -> Callable[[Path], float]:
 
 
 _ON_DISK = "file store, power"
-_SLEEPING = ("prepare sleeping", "open", "settled")
+_SLEEPING = ("prepare resting", "open", "settled")
 _TEN = ("prepare ten", "open ten", "cpu")
 ROWS = {
     "sequential": Row("dict store, 1,000 sequential steps", "units a step", 1.8, _unit("sequential")),

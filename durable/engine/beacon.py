@@ -143,7 +143,7 @@ class Beacon:
 
     def _written(self, live: Live, written: asyncio.Future[None]) -> None:
         error = written.exception()
-        self._shown = live if error is None else Live()
+        self._shown = live  # what could not be written is not found, and so is written again
         if error is not None and not self._has_complained:
             self._has_complained = True
             self._parts.logger.warning(

@@ -13,6 +13,7 @@ from durable import Context, DictStore, RunFailed, StepOptions, Throttle
 from durable.testing import Lab
 from durable.testing.lab import START
 from tests.rules.test_flow_throttle import kept
+from tests.support.gated import Gated
 from tests.support.lives import Snapshots, records, rounds
 from tests.support.tries import Work, crashed, worker
 
@@ -121,6 +122,27 @@ async def test_tries_are_bounded_in_a_period_and_counted_before_the_handler_is_c
         await lab.result((await lab.send("work"))[0])
     assert [minute for minute, _ in began] == [0, 0, 60, 60, 120]
     assert all(counted > number for number, (_, counted) in enumerate(began))
+
+
+async def test_no_handler_is_called_while_its_try_is_not_counted_in_the_store() -> None:
+    store, called = Gated(), list[str]()
+
+    @durable.function("work", throttle=Throttle(1, "1h", counts="steps"))
+    async def function(ctx: Context) -> Any:
+        await ctx.step.run("a", called.append, "a")
+        await ctx.step.run("b", called.append, "b")
+
+    async with Lab([function], store=store) as lab:
+        await lab.send("work")
+        await rounds()
+        assert called == ["a"]
+        store.gate.clear()
+        lab.clock.advance("1h")
+        await rounds()
+        meanwhile = list(called)
+        store.gate.set()
+        await rounds()
+        assert (meanwhile, called) == (["a"], ["a", "b"])
 
 
 async def test_a_try_is_counted_in_the_store_before_its_handler_is_called(tmp_path: Path) -> None:

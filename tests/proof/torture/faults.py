@@ -54,7 +54,13 @@ FAULTS = [
         "            ledger.turns[1], ledger.turns[2] = ledger.turns[2], ledger.turns[1]\n",
     ),
     Fault("be quiet too soon for a task deep below", "scheduler/delivery.py", "QUIET = 96", "QUIET = 16"),
-    Fault("deliver without quiet", "scheduler/delivery.py", "if self._rounds.now < self.quiet_at:", "if False:"),
+    Fault(
+        "deliver without quiet",
+        "scheduler/delivery.py",
+        "if self._rounds.now < self.quiet_at:",
+        "if False:",
+        ("tests/unit/scheduler/test_delivery.py",),
+    ),
     Fault(
         "let a turn pass before a held one",
         "scheduler/delivery.py",

@@ -98,13 +98,6 @@ _OF_LIVE_FILES = [
         BEACON,
     ),
     Fault(
-        "take for told what could not be written",
-        "engine/beacon.py",
-        "self._shown = live if error is None else Live()",
-        "self._shown = live",
-        BEACON,
-    ),
-    Fault(
         "complain at each look",
         "engine/beacon.py",
         "            self._has_complained = True\n",

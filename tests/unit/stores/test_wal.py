@@ -46,6 +46,10 @@ class Life:
             self.loop.run_until_complete(self.store.append(entries))
             self.count += 1
 
+    def rests(self) -> None:
+        """Wait until a checkpoint that an append led to is done: two files that change meanwhile are copied as none."""
+        self.loop.run_until_complete(self.store.begin())
+
     def reopens(self) -> None:
         self.loop.run_until_complete(self.store.close())
         self.store = self._opened()
@@ -59,6 +63,7 @@ class Life:
 
     def copied(self, how: str) -> Path:
         """Make a copy of the store as people do."""
+        self.rests()
         self.copies += 1
         copy = self.path.with_name(f"copy{self.copies}.db")
         if how == "closed":
@@ -79,6 +84,7 @@ class Life:
 
     def died(self, folder: Path, file: Path | None = None, *, has_shm: bool = True) -> Path:
         """Lay down what it leaves when it dies now, with another file in place of its own; return the path."""
+        self.rests()
         folder.mkdir(exist_ok=True)
         path = folder / "x.db"
         shutil.copy(file or self.path, path)
@@ -195,7 +201,7 @@ def test_a_wal_is_the_stores_own_wherever_a_checkpoint_was_cut_short(life: Life,
         life.appends(2, 5_000)
         before = life.path.read_bytes()
         life.appends(4, BIG)  # the last of them leads to a checkpoint
-        life.loop.run_until_complete(life.store.begin())  # done when the checkpoint is
+        life.rests()
         after = life.path.read_bytes()
         assert before != after
         for case in range(8):

@@ -33,13 +33,14 @@ def with_room_for(calls: int, do: Callable[[], object]) -> bool | None:
 
 
 @pytest.mark.parametrize("asked", ["set", "set anew", "drop", "drop the last"])
+@pytest.mark.parametrize("apart", [timedelta(days=37), timedelta(microseconds=1)])
 @pytest.mark.parametrize("others", [0, 1, PIECE, FULL + 1, 12 * PIECE])
-def test_a_timer_is_set_or_dropped_whole_however_full_the_stack_is(asked: str, others: int) -> None:
+def test_a_timer_is_set_or_dropped_whole_however_full_the_stack_is(asked: str, others: int, apart: timedelta) -> None:
     ends: set[bool] = set()
     for calls in range(20, 0, -1):
         slots: Slots[int] = Slots(START)
-        wanted = {key: START + timedelta(days=key * 37 % 90, seconds=key) for key in range(others)}
-        wanted[-1] = START + timedelta(minutes=3)
+        wanted = {-1: START + timedelta(minutes=3)}
+        wanted |= {key: START + key * apart % timedelta(days=90) for key in range(others)}
         for key, when in wanted.items():
             slots.set(key, when)
         if asked == "drop the last":

@@ -80,6 +80,12 @@ def _whole(value: Any) -> int:
     return value
 
 
+def _real(value: Any) -> float:
+    if type(value) is not float:
+        raise ValueError(f"{value!r} stands where a number with a fraction belongs")
+    return value
+
+
 def _truth(value: Any) -> bool:
     if type(value) is not bool:
         raise ValueError(f"{value!r} stands where true or false belongs")
@@ -219,8 +225,8 @@ _OF_FLOW = frozenset({"singleton", "group", "others", "priority"})
 def _of_flow(opened: RunOpened, head: Head) -> RunOpened:
     others = tuple([_event(one, _text(one["data"]), opened.at) for one in _list(head.get("others", []))])
     singleton, group = _text_or_none(head.get("singleton")), _text_or_none(head.get("group"))
-    member_ids = tuple([_text(id) for id in head.get("member_ids", ())])
-    flow = evolve(opened, singleton=singleton, group=group, priority=float(head.get("priority", 0.0)))
+    member_ids = tuple([_text(id) for id in _list(head.get("member_ids", []))])
+    flow = evolve(opened, singleton=singleton, group=group, priority=_real(head.get("priority", 0.0)))
     return evolve(flow, others=others, member_ids=member_ids)
 
 
@@ -280,7 +286,7 @@ def _run_retried(head: Head, value: Json | None) -> RunRetried:
         _error_or_none(head["error"]),
         _instant(head["at"]),
         _truth(head.get("reopened", False)),
-        tuple([intern(key) for key in head.get("waits", ())]),
+        tuple([intern(key) for key in _list(head.get("waits", []))]),
     )
 
 
@@ -306,7 +312,7 @@ def _with_later(rested: RunRested, head: Head) -> RunRested:
         reopenings=_whole(head.get("reopenings", 0)),
         since=_instant_or_none(head.get("since")),
         singleton=_text_or_none(head.get("singleton")),
-        other_ids=tuple([_text(id) for id in head.get("other_ids", ())]),
+        other_ids=tuple([_text(id) for id in _list(head.get("other_ids", []))]),
     )
 
 
@@ -352,7 +358,7 @@ def _run_closed(head: Head, value: Json | None) -> RunClosed:
 
 
 # What the readers of other records need, too.
-text, whole, listed, instant, instant_or_none = _text, _whole, _list, _instant, _instant_or_none
+text, whole, real, listed, instant, instant_or_none = _text, _whole, _real, _list, _instant, _instant_or_none
 following, refuse_value = _following, _refuse_value
 
 READERS: dict[str, Callable[[Head, Json | None], Record]] = {

@@ -8,10 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from sys import intern
-from typing import Any, get_args
+from typing import get_args
 
 from durable.events import Json
-from durable.journal.codec.read import Head, following, instant, instant_or_none, listed, refuse_value, text, whole
+from durable.journal.codec.read import (
+    Head,
+    following,
+    instant,
+    instant_or_none,
+    listed,
+    real,
+    refuse_value,
+    text,
+    whole,
+)
 from durable.journal.schedule_records import (
     FunctionPaused,
     FunctionResumed,
@@ -48,14 +58,8 @@ def _schedule_made(head: Head, value: Json | None) -> ScheduleMade:
         _MISSED[head["missed"]],
         following(value),
         instant(head["at"]),
-        _seconds(head["jitter"]) if "jitter" in head else None,
+        real(head["jitter"]) if "jitter" in head else None,
     )
-
-
-def _seconds(value: Any) -> float:
-    if type(value) is not float:
-        raise ValueError(f"{value!r} stands where seconds belong")
-    return value
 
 
 def _schedule_ended(head: Head, value: Json | None) -> ScheduleEnded:
@@ -64,8 +68,6 @@ def _schedule_ended(head: Head, value: Json | None) -> ScheduleEnded:
 
 
 def _spans(head: Head) -> tuple[Span, ...]:
-    if head.get("spans", True) == []:
-        raise ValueError("its spans are none, and yet written")
     return tuple([(instant(begin), instant(end)) for begin, end in listed(head.get("spans", []))])
 
 

@@ -33,11 +33,11 @@ from durable.journal.entries import Entries, entry_of
 from durable.journal.follower import Follower, Kind, told_of
 from durable.journal.lone import LONE, Lone, LoneOpening
 from durable.journal.records import Ok, Record, StepKind
-from durable.journal.room import check_room
 from durable.journal.rules.ledger import Ledger
 from durable.journal.rules.retraction import PutBack, retraction
 from durable.journal.rules.state import State
 from durable.stores import Appending, Entry, Store, keeping, submitting
+from durable.timers import check_room
 
 Told = Callable[[StoreError | None], None]
 

@@ -10,6 +10,7 @@ from durable.timers.durations import Duration, after, aware, duration, earlier, 
 from durable.timers.loop import asyncio_loop
 from durable.timers.names import answering, explained, lack_of
 from durable.timers.retry_after import retry_after_of
+from durable.timers.room import check_room
 from durable.timers.spelling import few, keepable, on_a_line, shown
 from durable.timers.wheel import TimerWheel
 
@@ -25,6 +26,7 @@ __all__ = [
     "answering",
     "asyncio_loop",
     "aware",
+    "check_room",
     "cron_ticks",
     "duration",
     "earlier",

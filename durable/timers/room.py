@@ -1,7 +1,7 @@
 """Check that the stack has room for what must not end half way.
 
 Separate because Python does not tell how full its stack is: one can only go deeper, and see.
-Leaves to `writer` the time of the check.
+Leaves to `slots` and the journal the time of the check.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-CALLS = 10  # to fold and keep a step's end takes half
+CALLS = 10  # to fold and keep a step's end takes half, and so does dealing timers out
 
 
 def _called(left: int = CALLS) -> None:

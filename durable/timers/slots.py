@@ -36,6 +36,7 @@ from itertools import count
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
+from durable.timers.room import check_room
 from durable.timers.table import FULL, Table, shrink
 
 Key = TypeVar("Key", bound=Hashable)
@@ -195,13 +196,13 @@ class Slots(Generic[Key]):
         It moves at most 340 others, and on the average each is moved less than once for each width of slots.
         """
         if self._filled:
-            _check_room()
+            check_room()
             self._relieve(self._filled.popleft())
         slot = self._slot(_microseconds(when), when, _COARSEST)
         chunk = slot.chunk_for(when)
         table = self._chunks
         if len(table.parts[hash(key) & table.mask]) > FULL:
-            _check_room()
+            check_room()
             table.divide(key)
         part = table.parts[hash(key) & table.mask]
         former = part.get(key)  # from here on a full stack has room for all that is called
@@ -392,9 +393,3 @@ class Slots(Generic[Key]):
     def _clear_if_small(self) -> None:
         if not self._count and len(self._places) + len(self._chunks.parts) <= _LOOKS:
             self.clear()
-
-
-def _check_room(calls: int = 10) -> None:
-    """Raise a RecursionError unless so many calls still fit on the stack: what follows must not end half way."""
-    if calls:
-        _check_room(calls - 1)

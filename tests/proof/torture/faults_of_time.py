@@ -149,7 +149,7 @@ OF_TIME = [
     Fault(
         "deal timers out where a full stack has no room to end it",
         SLOTS,
-        "            _check_room()\n            self._relieve(",
+        "            check_room()\n            self._relieve(",
         "            self._relieve(",
         OF_TIMERS,
     ),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from durable.journal import room
+from durable.timers import room
 
 
 def least(check: Callable[[], None]) -> int:

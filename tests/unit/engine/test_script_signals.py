@@ -98,7 +98,7 @@ async def etl(ctx):
                "in a task": lambda: asyncio.sleep(3600)}[how.removeprefix("swallows ")]()
     if how == "exits in the function":
         sys.exit(7)
-    nap = ctx.step.sleep("rest", "1h" if how == "sleeps" else 0)
+    nap = ctx.step.sleep("rest", "1h" if how in ("sleeps", "times out") else 0)
     tell("rests")
     await nap
     return "done"

@@ -51,6 +51,8 @@ async def test_a_store_that_an_engine_has_open_is_examined_and_left_alone(tmp_pa
         assert about(found, "store").value.startswith("format 1, page_size 4096, pages ")
         assert "free, the store takes" in about(found, "room").value
         await engine.send("nobody/listens", {})
+        while about(await examine(path), "inbox").value == "1 waiting":
+            await asyncio.sleep(0)
     found = await examine(path)
     assert about(found, "open in").value == "no process" and about(found, "inbox").value == "empty"
     assert found.verdict in ("ok", "note") and str(found).count("\n") + 1 == len(found.findings)

@@ -1,4 +1,4 @@
-"""Give every test the same surroundings, and spare it what proves nothing: a disk that syncs, and compiling.
+"""Give every test the same surroundings, and spare its children what proves nothing: compiling.
 
 Separate because pytest reads it before it collects the tests, so that it counts for all of them.
 Leaves to the `conftest.py` of the command the fixtures of its tests.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -20,7 +19,6 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-MEMORY, ROOM = Path("/dev/shm"), 2 << 30  # bytes, twice what any test takes
 
 collect_ignore = (
     []
@@ -42,7 +40,6 @@ def set_aside() -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     heed_signals()
-    keep_files_in_memory()
     if sys.dont_write_bytecode:  # no __pycache__ in the tree, but not hundreds of children that compile it each, either
         compiled = tempfile.TemporaryDirectory(prefix="compiled-")
         config.add_cleanup(compiled.cleanup)
@@ -56,13 +53,3 @@ def heed_signals() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
-
-
-def keep_files_in_memory() -> None:
-    """Keep the tests' files in memory, where there is room.
-
-    They kill processes, never the machine's power: what a process has written is there for the next one, synced or
-    not, and a disk takes up to 10 ms for each of tens of thousands of syncs.
-    """
-    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM:
-        tempfile.tempdir = str(MEMORY)

@@ -177,14 +177,20 @@ class Starts:
             self.rooms_of[run.run] = tuple(slots)
 
     def _let_in(self, run: str, now: datetime) -> None:
+        if self._has_ended(run):
+            return
         self._parts.journal.post_all(self._admission(run, now))
         self._begin(run)
         self._waits_below(run, False)
         for one in list(self._below.get(run, ())):  # opened again with it (R32), or still queued then
-            if self.holds_back(one):
+            if self.holds_back(one) and not self._has_ended(one):
                 self.turnstile.leave(one, self.rooms_of.pop(one))
                 if not self._joins(self._state.ledgers[one]):
                     self._let_in(one, now)
+
+    def _has_ended(self, run: str) -> bool:
+        # One event may cancel who holds a slot and who waits for it: the first end is told when both are recorded.
+        return run not in self._state.ledgers
 
     def _admission(self, run: str, now: datetime) -> Iterator[Record]:
         for room in self.rooms_of[run]:

@@ -109,9 +109,16 @@ OF_FLOW = [
     Fault(
         "let a child that is opened again wait for its parent's slot",
         "scheduler/starts.py",
-        "            if self.holds_back(one):\n",
+        "            if self.holds_back(one) and not self._has_ended(one):\n",
         "            if False:\n",
         RUNS,
+    ),
+    Fault(
+        "let a run in that the same event has ended",
+        "scheduler/starts.py",
+        "        if self._has_ended(run):\n",
+        "        if False:\n",
+        ("tests/rules/test_flow_ended_together.py",),
     ),
     Fault(
         "let the pace of a lowered limit reach back beyond its period",

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import attrs
 
 from durable import Event, Function
-from durable.functions import declaration_of
-from tests.proof.torture.facts import ModelRun, Time
+from tests.proof.torture.facts import Fact, ModelRun, Time
+from tests.proof.torture.waiting import flow_of, key_of, most_of
 
 
 class Opening(Protocol):
@@ -23,8 +23,12 @@ class Opening(Protocol):
     time: Time
     runs: list[ModelRun]
 
-    def open(self, name: str, event: Event) -> ModelRun: ...
+    def open(self, name: str, event: Event, parent: Fact | None = None, id: str = "") -> ModelRun: ...
     def end(self, run: ModelRun, status: str) -> None: ...
+
+
+Opened = ModelRun | str
+"""A run, or the name of the error with which it does not open."""
 
 
 @attrs.define(eq=False)
@@ -36,28 +40,19 @@ class Group:
     events: list[Event] = attrs.field(factory=list)
 
 
-def options_of(function: Function[Any]) -> Any:
-    """Return the flow control that a function declares, or None."""
-    return declaration_of(function).flow
-
-
-def _key(expression: Any, event: Event) -> str:
-    """The generator's only key is data.k, an int."""
-    return "all" if expression is None else repr(event.data.get("k"))
-
-
 class Doors:
     """Every run that is not `on_failure`'s goes through these."""
 
     def __init__(self, model: Opening) -> None:
         self._model = model
         self._held: dict[tuple[str, str], Group] = {}
+        self._openings: dict[tuple[str, str], list[datetime]] = {}
 
     def come(self, function: Function[Any], event: Event) -> None:
         """Let an event open a run, or hold it."""
-        flow, now = options_of(function), self._model.time.now
+        flow, now = flow_of(function), self._model.time.now
         if flow is not None and flow.debounce is not None:
-            place = function.id, _key(flow.debounce.key, event)
+            place = function.id, key_of(flow.debounce.key, event)
             group = self._held.setdefault(place, Group(now, now))
             group.due = now + flow.debounce.period
             if flow.debounce.timeout is not None:
@@ -65,15 +60,28 @@ class Doors:
             group.events = [event]
             self._model.time.alarm(group.due, self._opener(function, place, group, group.due))
         elif flow is not None and flow.batch is not None:
-            place = function.id, _key(flow.batch.key, event)
+            place = function.id, key_of(flow.batch.key, event)
             group = self._held.setdefault(place, Group(now, now + flow.batch.timeout))
             group.events.append(event)
             if len(group.events) == flow.batch.max_size:
                 self._open(function, place)
             elif len(group.events) == 1:
                 self._model.time.alarm(group.due, self._opener(function, place, group, group.due))
-        elif self.admits(function, event):
-            self._model.open(function.id, event)
+        else:
+            self.open(function, event)
+
+    def open(self, function: Function[Any], event: Event, parent: Fact | None = None, id: str = "") -> Opened:
+        """Open a run if a rate limit and the function's other runs let it; else return the name of the error."""
+        flow, now, count = flow_of(function), self._model.time.now, None
+        if flow is not None and flow.rate_limit is not None:
+            count = self._openings.setdefault((function.id, key_of(flow.rate_limit.key, event)), [])
+            if not most_of(flow.rate_limit).has_room(count, now):
+                return "RateLimitedError"
+        if not self._gives_way(function, event):
+            return "LookupError"
+        if count is not None:
+            count.append(now)
+        return self._model.open(function.id, event, parent, id)
 
     def _opener(
         self, function: Function[Any], place: tuple[str, str], group: Group, due: datetime
@@ -86,25 +94,27 @@ class Doors:
 
     def _open(self, function: Function[Any], place: tuple[str, str]) -> None:
         first, *others = self._held.pop(place).events
-        self._model.open(function.id, first).others = tuple(others)
+        run = self.open(function, first)
+        if isinstance(run, ModelRun):
+            run.others = tuple(others)
 
-    def admits(self, function: Function[Any], event: Event) -> bool:
-        """Say whether a run may open for an event; end the one that gives way to it."""
+    def _gives_way(self, function: Function[Any], event: Event) -> bool:
+        """Say whether no run is in the way of an event's; end the one that gives way to it."""
         holder = self._holder(function, event)
-        if holder is not None and options_of(function).singleton.mode == "cancel":
+        if holder is not None and flow_of(function).singleton.mode == "cancel":
             self._model.end(holder, "cancelled")
         return holder is None or holder.status != "open"
 
     def _holder(self, function: Function[Any], event: Event) -> ModelRun | None:
-        flow = options_of(function)
+        flow = flow_of(function)
         if flow is None or flow.singleton is None:
             return None
-        key = _key(flow.singleton.key, event)
+        key = key_of(flow.singleton.key, event)
         return next(
             (
                 run
                 for run in self._model.runs
-                if run.function is function and run.status == "open" and _key(flow.singleton.key, run.event) == key
+                if run.function is function and run.status == "open" and key_of(flow.singleton.key, run.event) == key
             ),
             None,
         )
@@ -113,10 +123,10 @@ class Doors:
         """Say whether nobody has the key of a run, or of the children that open with it (R32)."""
         taken: set[tuple[str, str]] = set()
         for one in _family(run):
-            flow = options_of(one.function)
+            flow = flow_of(one.function)
             if flow is None or flow.singleton is None:
                 continue
-            place = one.function.id, _key(flow.singleton.key, one.event)
+            place = one.function.id, key_of(flow.singleton.key, one.event)
             if place in taken or self._holder(one.function, one.event) is not None:
                 return False
             taken.add(place)

@@ -58,6 +58,7 @@ class ModelRun:
     attempt: int = 0
     openings: int = 0
     is_started: bool = False
+    admitted_at: datetime | None = None  # when it first had its turn, before any of its steps
     others: tuple[Event, ...] = ()
     ended_at: datetime | None = None
     steps: dict[str, Fact] = attrs.field(factory=dict)

@@ -33,6 +33,7 @@ from durable.journal.rules.retries import FINAL, FINAL_FOR_RUN, is_final
 from durable.timers.durations import duration
 from tests.proof.torture.doors import Doors
 from tests.proof.torture.facts import Fact, ModelRun, Time, matches, named, rounds
+from tests.proof.torture.waiting import Waiting
 
 
 class Execution:
@@ -40,7 +41,8 @@ class Execution:
 
     def __init__(self, model: Model, run: ModelRun) -> None:
         self.model, self.of, self.step, self.group, self.run_id = model, run, self, Group(), run.id
-        self.event, self.attempt, self.latest, self.over = run.event, run.attempt, run.opened_at, False
+        self.event, self.attempt, self.over = run.event, run.attempt, False
+        self.latest = run.admitted_at or run.opened_at
         self.counts: Counter[str] = Counter()
         self.asked: set[str] = set()
         self.works: dict[str, asyncio.Task[None]] = {}
@@ -152,6 +154,7 @@ class Execution:
         while fact.status == "open":
             while fact.until is not None and self.model.time.now < fact.until:
                 await asyncio.sleep(0)
+            await self._turn(fact)
             await rounds(self.model.time.random.choice((0, 0, 1, 45)))
             self.model.calls[name] += 1
             trying = Trying(self.run_id, fact.key, fact.tries, self.model)
@@ -166,6 +169,15 @@ class Execution:
                 fact.until, fact.tries = self.model.again(self.of, error, fact.tries, FINAL), fact.tries + 1
                 if fact.until is None:
                     self.model.close(fact, error=named(error))
+
+    async def _turn(self, fact: Fact) -> None:
+        """Wait until a try may begin."""
+        come = asyncio.Event()
+        leave = self.model.tries.asks(self.of, come.set)
+        try:
+            await come.wait()
+        finally:
+            leave()
 
     def stop(self) -> None:
         self.over = True
@@ -190,11 +202,12 @@ class Model:
         self.executions: dict[ModelRun, Execution] = {}
         self.ids: set[str] = set()
         self.doors = Doors(self)
+        self.starts, self.tries = Waiting(self.time, "runs"), Waiting(self.time, "steps")
 
     def open(self, name: str, event: Event, parent: Fact | None = None, id: str = "") -> ModelRun:
         run = ModelRun(id or f"m{len(self.runs)}", self.functions[name], event, self.time.now, parent)
         self.runs.append(run)
-        self.begin(run)
+        self.starts.asks(run, lambda: self.begin(run))
         return run
 
     def begin(self, run: ModelRun) -> None:
@@ -217,7 +230,9 @@ class Model:
     def end(self, run: ModelRun, status: str, output: Any = None, error: tuple[str, str] | None = None) -> None:
         if run.status == "open":
             run.status, run.output, run.error, run.ended_at = status, output, error, self.time.now
-            self.executions[run].stop()
+            if run in self.executions:
+                self.executions[run].stop()
+            self.starts.ended(run)
             if run.parent is not None:
                 self.close(run.parent, output, ("RunCancelled", "") if status == "cancelled" else error)
             if status == "failed" and run.function.on_failure is not None:
@@ -243,7 +258,7 @@ class Model:
                     self.close(fact, child.output)
                 elif child.status != "open":
                     self.reopen(child)
-        self.begin(run)
+        self.starts.asks(run, lambda: self.begin(run))
 
     def opened(self, fact: Fact) -> None:
         until = fact.until
@@ -252,10 +267,11 @@ class Model:
             self.close(fact, error=("LookupError", ""))
         elif fact.kind == "invoke" and (fact.child is None or fact.child.status != "open"):
             event = Event("durable/function.invoked", fact.rule["data"])
-            if self.doors.admits(self.functions[fact.rule["function"]], event):
-                fact.child = self.open(fact.rule["function"], event, fact)
+            child = self.doors.open(self.functions[fact.rule["function"]], event, fact)
+            if isinstance(child, str):
+                self.close(fact, error=(child, ""))
             else:
-                self.close(fact, error=("LookupError", ""))
+                fact.child = child
         elif fact.kind == "wait_for_signal":
             for holder in [one for one in self.waiters(fact.rule["signal"]) if one is not fact]:
                 replaces = fact.rule.get("on_conflict") == "replace"

@@ -93,7 +93,7 @@ async def _agrees(seed: str) -> Counter[str]:
         simulation = Simulation(random_case(seed), often(Random(seed), share), Random(seed), resident)
         seen = await asyncio.wait_for(simulation.play(), 2 * SECONDS)
         tally += Counter(cases=1, deaths=simulation.deaths, rested=simulation.rested)
-        if not simulation.signals_lost:
+        if not simulation.signals_lost and not (simulation.deaths and case.counts_tries):
             tally["ambiguous"] += await _check_same(seed, want, seen, f"with {simulation.deaths} deaths, {resident}")
     return tally
 

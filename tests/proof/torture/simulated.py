@@ -190,7 +190,7 @@ class Simulation:
 
     def _check_kept(self, move: Move, made: Any) -> None:
         match move.kind:
-            case "start":
+            case "start" if made is not None:  # None: a rate limit has refused it
                 kept = any(entry.run == made.id and entry.kind == "RunOpened" for entry in self.store.disk)
             case "send" if move.id is not None:
                 kept = any(entry.kind == "EventSent" and f'"{move.id}"' in entry.body for entry in self.store.disk)

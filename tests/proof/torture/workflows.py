@@ -18,14 +18,11 @@ from typing import Any
 
 from durable import (
     Backoff,
-    Batch,
     Cancel,
     Context,
-    Debounce,
     Event,
     Function,
     NonRetriableError,
-    Singleton,
     Step,
     Timeouts,
     TriggerEvent,
@@ -34,6 +31,7 @@ from durable import (
 )
 from durable.journal.rules.misuse import misuse
 from tests.proof.replay.programs import Part
+from tests.proof.torture.bounds import bounded, held
 from tests.proof.torture.cases import Case, Move
 from tests.proof.torture.oddities import (
     check_data,
@@ -81,8 +79,9 @@ def random_case(seed: str) -> Case:
     """Return the case of a seed."""
     random = Random(seed)
     count = random.choice((1, 2, 3, 4))
-    flow = Random(f"{seed}/flow")
-    functions = [_function(random, flow, number, count) for number in range(count)]
+    flow, bounds = Random(f"{seed}/flow"), Random(f"{seed}/bounds")
+    is_bounded = bounds.random() < 0.5
+    functions = [_function(random, flow, bounds if is_bounded else None, number, count) for number in range(count)]
     moves = [Move(0, "start", "f0", {"k": random.randrange(2), **_odd(random)}, id="r")]
     for number in range(random.randrange(8)):
         at, k = random.randrange(SECONDS), random.randrange(2)
@@ -97,7 +96,17 @@ def random_case(seed: str) -> Case:
                 moves.append(Move(at, "start", f"f{random.randrange(len(functions))}", {"k": k}, f"r{number}"))
             case _:
                 moves.append(Move(at * 8 if kind == "retry" else at, kind, "r"))
+    moves += _crowds(bounds) if is_bounded else []
     return Case(seed, functions, tuple(sorted(moves, key=lambda move: move.at)), 100 * SECONDS)
+
+
+def _crowds(bounds: Random) -> list[Move]:
+    """A few events that come one soon after the other, so that some wait, and those behind may go before them."""
+    at, name = bounds.randrange(SECONDS), f"e/{bounds.randrange(EVENTS)}"
+    return [
+        Move(at + bounds.randrange(600), "send", name, {"n": 100 + number, "k": bounds.randrange(2)}, f"c{number}")
+        for number in range(bounds.choice((0, 3, 4)))
+    ]
 
 
 def _odd(random: Random) -> dict[str, Any]:
@@ -110,22 +119,7 @@ def _check(data: Mapping[str, Any]) -> None:
         check_data(data["z"], data["odd"])
 
 
-def _flow(flow: Random, *, has_cancel: bool) -> dict[str, Any]:
-    """Options by which a function's events are held, skipped or replaced; most functions have none."""
-    kind, key = flow.choice(("", "", "", "debounce", "batch", "skip", "cancel")), flow.choice((None, "event.data.k"))
-    span, size = flow.randrange(1, SECONDS), flow.choice((1, 2, 3))
-    match kind:
-        case "debounce":
-            return {"debounce": Debounce(span, flow.choice((None, 2 * span)), key)}
-        case "batch" if not has_cancel:
-            return {"batch_events": Batch(size, span, key)}
-        case "skip" | "cancel":
-            return {"singleton": Singleton(kind, key)}  # type: ignore[arg-type]
-        case _:
-            return {}
-
-
-def _function(random: Random, flow: Random, number: int, count: int) -> Function[Any]:
+def _function(random: Random, flow: Random, bounds: Random | None, number: int, count: int) -> Function[Any]:
     later = [*range(number + 1, count)] * 4 + [*range(count, EVENTS + 1)]  # nothing goes round for ever
     program = Part("sequence", "", 0, tuple(_part(random, random.choice((2, 4, 8)), later) for _ in range(2)))
     again = random.random() < 0.2
@@ -149,7 +143,8 @@ def _function(random: Random, flow: Random, number: int, count: int) -> Function
         on_failure=failed if random.random() < 0.3 else None,
         cancel=cancel,
         timeouts=Timeouts(finish=random.randrange(6 * SECONDS) if random.random() < 0.2 else None),
-        **_flow(flow, has_cancel=bool(cancel)),
+        **held(flow, seconds=SECONDS, has_cancel=bool(cancel)),
+        **(bounded(bounds, seconds=SECONDS) if bounds is not None else {}),
     )
     async def played(ctx: Context) -> Any:
         try:

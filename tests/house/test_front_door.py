@@ -53,6 +53,22 @@ def test_the_first_name_loads_all_that_is_needed_later() -> None:
     assert {one for one in loaded(opened) - loaded(used) if one.startswith("durable")} == set()
 
 
+@pytest.mark.parametrize("looks", ["True", "False"])
+def test_while_the_rooms_are_loaded_nobody_looks_for_garbage(looks: str) -> None:
+    code = f"""
+import gc
+gc.enable() if {looks} else gc.disable()
+looked = []
+gc.callbacks.append(lambda phase, _: looked.append(len(sys.modules)))
+few = len(sys.modules) + 5
+import durable
+durable.Engine
+assert all(count == len(sys.modules) for count in looked if count > few), looked
+assert gc.isenabled() is {looks}
+"""
+    assert "durable.engine" in loaded(code)
+
+
 def test_a_first_step_loads_no_command_line_and_no_testing_tools() -> None:
     found = loaded(FIRST_STEP)
     assert "durable.engine.script" in found

@@ -91,7 +91,7 @@ class Scheduler:
         self.resting = Resting(parts, self.sessions, self.strays)
         self.parking = Parking(parts, self.sessions, self._begin_now, self._spawn, self.strays, self.resting.note)
         self.deadlines = Deadlines(parts, self._begin_when_durable, self._try_again)
-        self.starts = Starts(parts, self._begin_when_durable)
+        self.starts = Starts(parts, self.sessions, self._begin_when_durable)
         self.tries = Tries(parts)
         self._bounded = self.starts.rooms_of
         self.ticker = Ticker(parts, self._spawn)

@@ -10,7 +10,7 @@ a start is counted exactly, and after a restart the runs that have begun are kno
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -37,12 +37,14 @@ _RECOVERED_AT_ONCE = 200
 class Starts:
     """Starts hold the runs that wait for their turn; `begin(run)` is called for each whose turn has come.
 
-    `rooms_of` says what such a run waits for, or has entered; all others are not in it.
+    `rooms_of` says what such a run waits for, or has entered; all others are not in it. `sessions` are the runs whose
+    function was called.
     """
 
-    def __init__(self, parts: Parts, begin: Callable[[str], None]) -> None:
+    def __init__(self, parts: Parts, sessions: Container[str], begin: Callable[[str], None]) -> None:
         self._parts = parts
         self._state = parts.decisions.state
+        self._sessions = sessions
         self._begin = begin
         self.rooms_of: dict[str, tuple[Room, ...]] = {}
         self._below: dict[str, dict[str, None]] = {}  # invoked runs that wait for a slot, by each run above them
@@ -99,6 +101,8 @@ class Starts:
                 self.turnstile.leave(run.run, rooms)
             if waits and isinstance(run, Ledger):
                 self._joins(run)
+            elif run.run in self._sessions:  # also if nothing is recorded yet of its first step
+                self._enter(run)
             else:
                 self._recovered(run)
         self.turnstile.admit()

@@ -108,9 +108,16 @@ OF_TICKS = [
     Fault(
         "let a pause hold what has begun, after a crash",
         "journal/rules/schedules/pausing.py",
-        "            yield RunAdmitted(run, now)\n",
+        "            yield RunAdmitted(run, ledger.opened_at)\n",
         "            pass\n",
         OF_STORIES,
+    ),
+    Fault(
+        "let a pause change what a run was told of the time",
+        "journal/rules/schedules/pausing.py",
+        "            yield RunAdmitted(run, ledger.opened_at)\n",
+        "            yield RunAdmitted(run, now)\n",
+        ("tests/rules/test_first_now.py",),
     ),
     Fault(
         "let the time to start run while a function is paused",

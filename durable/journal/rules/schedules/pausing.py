@@ -18,8 +18,9 @@ def pauses(state: State, function: str, running: Iterable[str], now: datetime) -
     """Pause a function; those of its runs that are `running` have begun, and go on after a restart, too."""
     yield FunctionPaused(function, now, _spans(state, function))
     for run in running:
-        if not state.ledgers[run].has_begun:
-            yield RunAdmitted(run, now)
+        ledger = state.ledgers[run]
+        if not ledger.has_begun:  # its function has been told the time of the opening, and must be told that again
+            yield RunAdmitted(run, ledger.opened_at)
 
 
 def resumes(state: State, function: str, now: datetime) -> Iterator[Record]:

@@ -80,21 +80,16 @@ class DictStore:
         if not entries:
             return
         facts: list[_Fact] = []
-        for number, entry in enumerate(entries, self._number + 1):
-            until, row = entry.keep_until, entry.row
-            fact: _Fact = (
-                number,
-                entry.run,
-                entry.kind,
-                entry.body,
-                entry.ends_run,
-                None if until is None else micros(until),
-                None if row is None else fields_of(row),
-            )
-            facts.append(fact if row is None and not entry.sums_up else (*fact, *_more(entry)))
+        number = self._number
+        for entry in entries:
+            number += 1
+            if entry.row is None and entry.keep_until is None and not entry.sums_up:  # as of nearly every step
+                facts.append((number, entry.run, entry.kind, entry.body, entry.ends_run, None, None))
+            else:
+                facts.append(_fact(number, entry))
         batch = tuple(facts)
         try:
-            self.mapping[f"{_BATCH}{batch[0][0]}"] = batch
+            self.mapping[f"{_BATCH}{self._number + 1}"] = batch
         except Exception as error:
             self.generation = None  # R31: after a failure nothing is tried again
             raise StoreError(f"the mapping of the store failed, nothing more is kept in it: {error!r}") from error
@@ -278,10 +273,20 @@ def _checked(mapping: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     return mapping
 
 
-def _more(entry: Entry) -> tuple[Any, ...]:
-    if entry.row is not None and entry.row.event_ids:
-        return entry.sums_up, entry.row.event_ids
-    return (True,) if entry.sums_up else ()
+def _fact(number: int, entry: Entry) -> _Fact:
+    until, row = entry.keep_until, entry.row
+    fact: _Fact = (
+        number,
+        entry.run,
+        entry.kind,
+        entry.body,
+        entry.ends_run,
+        None if until is None else micros(until),
+        None if row is None else fields_of(row),
+    )
+    if row is not None and row.event_ids:
+        return (*fact, entry.sums_up, row.event_ids)
+    return (*fact, True) if entry.sums_up else fact
 
 
 def _sums_up(fact: _Fact) -> bool:

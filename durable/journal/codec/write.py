@@ -82,6 +82,7 @@ Parts = tuple[str, Json | None]  # a record's own fields as JSON, and the text o
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _THREE = [f"{number:03}" for number in range(1_000)]  # as digits: Python's own formatting takes twice as long
+_latest = ("", '""')  # the run of the last step, and its text: a run's steps often follow each other
 _second = (0, 0, "1970-01-01T00:00:00.")  # of the last instant: its days and seconds since 1970, and their text
 
 
@@ -111,7 +112,11 @@ def closed_text(
             since = f',"began":"{_instant(began)}"'
         else:  # in the same second, as nearly always
             since = f',"began":"{ended[:20]}{_THREE[early // 1_000]}{_THREE[early % 1_000]}+00:00"'
-    deep, whose, named = ',"deep":true' if ok.deep else "", _quoted(run), _quoted(key)
+    global _latest
+    latest = _latest  # in one piece: other threads write, too
+    if run is not latest[0]:
+        latest = _latest = run, _quoted(run)
+    deep, whose, named = ',"deep":true' if ok.deep else "", latest[1], _quoted(key)
     if "\\ud" in named or "\\ud" in whose:  # see `write`
         return f"{encode(_fields(StepClosed(run, key, kind, ok, turn, at, tries, began)))}\n{ok.value}"
     return (

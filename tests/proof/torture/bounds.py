@@ -1,4 +1,4 @@
-"""Draw the flow control of generated functions: what holds, skips, bounds and orders their runs.
+"""Draw the flow control of generated functions, and the moves that meet it: crowds, pauses, flushes.
 
 Separate because `workflows` is to be read on a few pages, and draws from a random of its own.
 Leaves to `doors` and `waiting` what the options mean on the model.
@@ -8,13 +8,16 @@ Half of the cases bound nothing. Only `data.k` is a key, and a period is even, s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
 from durable import Batch, Concurrency, Debounce, Priority, RateLimit, Singleton, Throttle
+from tests.proof.torture.cases import Move
 from tests.proof.torture.waiting import PRIORITY
 
 KEY = "event.data.k"
+EVENTS = 3
 
 
 def held(random: Random, *, seconds: int, has_cancel: bool) -> dict[str, Any]:
@@ -46,6 +49,30 @@ def bounded(random: Random, *, seconds: int) -> dict[str, Any]:
     if slots or "throttle" in options:
         options["priority"] = random.choice((None, Priority(PRIORITY)))
     return options
+
+
+def crowds(random: Random, seconds: int) -> list[Move]:
+    """A few events that come one soon after the other, so that some wait, and those behind may go before them."""
+    at, name = random.randrange(seconds), f"e/{random.randrange(EVENTS)}"
+    return [
+        Move(at + random.randrange(600), "send", name, {"n": 100 + number, "k": random.randrange(2)}, f"c{number}")
+        for number in range(random.choice((0, 3, 4)))
+    ]
+
+
+def steering(random: Random, seconds: int, sent: Sequence[Move], count: int) -> list[Move]:
+    """Pauses and their ends, flushes, and events that are taken back, soon after something was sent."""
+    made = []
+    for one in random.sample(sent, min(len(sent), random.choice((0, 2, 4)))):
+        at, name = one.at + random.randrange(1, seconds // 3), f"f{random.randrange(count)}"
+        match random.choice(("pause", "flush", "flush", "unsend", "unsend")):
+            case "pause":
+                made += [Move(at, "pause", name), Move(at + random.randrange(1, 2 * seconds), "resume", name)]
+            case "flush":
+                made.append(Move(at, "flush", name))
+            case "unsend":
+                made.append(Move(at, "unsend", str(one.id)))
+    return made
 
 
 def _key(random: Random) -> str | None:

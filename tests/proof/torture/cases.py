@@ -38,11 +38,14 @@ UNTOLD = (
 
 @attrs.frozen
 class Move:
-    """Something done from outside, so many seconds after the beginning. `name` is a function, an event, a signal or a
-    run; `id` makes a start or an event one that may be done again without doing it twice."""
+    """Something done from outside, so many seconds after the beginning.
+
+    `name` is a function, an event, a signal, a run, or the id of an event that is taken back; `id` makes a start or an
+    event one that may be done again without doing it twice.
+    """
 
     at: float
-    kind: Literal["start", "send", "signal", "cancel", "retry"]
+    kind: Literal["start", "send", "signal", "cancel", "retry", "pause", "resume", "flush", "unsend"]
     name: str
     data: dict[str, Any] = attrs.field(factory=dict)
     id: str | None = None
@@ -82,30 +85,35 @@ class Seen:
     calls: Counter[str]
 
 
-async def make(lab: Lab, case: Case, move: Move) -> Any:
-    """Make one move."""
+async def make(lab: Lab, case: Case, move: Move, sent: dict[str, str]) -> Any:
+    """Make one move; `sent` are the runtime's ids of events by their senders'."""
+    engine = lab.engine
     match move.kind:
         case "start":
             with contextlib.suppress(RateLimitedError):
-                return await lab.engine.start(move.name, move.data, id=move.id)  # type: ignore[arg-type]
+                return await engine.start(move.name, move.data, id=move.id)  # type: ignore[arg-type]
             return None
         case "send":
-            return await lab.engine.send(case.event(move))
+            [sent[str(move.id)]] = await engine.send(case.event(move))
+        case "unsend":
+            await engine.unsend(sent[move.name])
         case "signal":
-            return await lab.engine.send_signal(move.name, move.data)
-        case "cancel":
-            return await lab.engine.cancel(move.name)
+            await engine.send_signal(move.name, move.data)
         case "retry":
             with contextlib.suppress(ValueError):  # it has completed, or has not ended: there is nothing to do
-                await lab.engine.retry(move.name)
-            return None
+                await engine.retry(move.name)
+        case _:
+            does = {"cancel": engine.cancel, "pause": engine.pause, "resume": engine.resume, "flush": engine.flush}
+            await does[move.kind](move.name)
+    return None
 
 
 async def in_lab(case: Case, lab: Lab) -> Seen:
     """Play a case undisturbed."""
+    sent = dict[str, str]()
     for move in case.moves:
         await lab.advance(instant(move.at) - lab.clock.now())
-        await make(lab, case, move)
+        await make(lab, case, move, sent)
         await lab.settle()
     await lab.advance(instant(case.seconds) - lab.clock.now())
     return await seen_of(lab)
@@ -136,6 +144,12 @@ async def in_model(case: Case, random: Random) -> Seen:
                 run = next(run for run in model.runs if run.id == move.name)
                 if run.status in ("failed", "cancelled") and model.doors.may_open_again(run):
                     model.reopen(run)
+            case "pause" | "resume":
+                model.starts.pause(move.name) if move.kind == "pause" else model.resume(move.name)
+            case "flush":
+                model.doors.flush(model.functions[move.name])
+            case "unsend":
+                model.unsend(move.name)
         await model.time.settle()
     await model.time.advance_to(instant(case.seconds))
     for execution in model.executions.values():

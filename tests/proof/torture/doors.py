@@ -92,6 +92,18 @@ class Doors:
 
         return ring
 
+    def flush(self, function: Function[Any]) -> None:
+        """Open now what is held for a function."""
+        for place in [place for place in self._held if place[0] == function.id]:
+            self._open(function, place)
+
+    def unsend(self, event: str) -> None:
+        """Hold an event no longer."""
+        for place, group in list(self._held.items()):
+            group.events = [one for one in group.events if one.id != event]
+            if not group.events:
+                del self._held[place]
+
     def _open(self, function: Function[Any], place: tuple[str, str]) -> None:
         first, *others = self._held.pop(place).events
         run = self.open(function, first)

@@ -51,6 +51,7 @@ class ModelRun:
     function: Function[Any]
     event: Event
     opened_at: datetime
+    since: datetime  # when it was opened for the last time
     parent: Fact | None = None
     status: str = "open"
     output: Any = None

@@ -95,9 +95,10 @@ class Execution:
             trying.nested = NestedStepError(id)
             raise trying.nested
         limit = self.of.function.timeouts.finish
-        if limit is not None and not self.over and not self.of.is_started:
+        if not self.over and not self.of.is_started:
             self.of.is_started, openings = True, self.of.openings
-            self.model.time.alarm(self.model.time.now + limit, lambda: self.model.time_out(self.of, openings))
+            if limit is not None:
+                self.model.time.alarm(self.model.time.now + limit, lambda: self.model.time_out(self.of, openings))
         number, self.counts[id] = self.counts[id], self.counts[id] + 1
         key = f"{id}:{number}" if number else id
         self.asked.add(key)
@@ -200,15 +201,41 @@ class Model:
         self.calls: Counter[str] = Counter()
         self.runs: list[ModelRun] = []
         self.executions: dict[ModelRun, Execution] = {}
-        self.ids: set[str] = set()
+        self.ids, self.to_come = set[str](), set[str]()
         self.doors = Doors(self)
         self.starts, self.tries = Waiting(self.time, "runs"), Waiting(self.time, "steps")
 
     def open(self, name: str, event: Event, parent: Fact | None = None, id: str = "") -> ModelRun:
-        run = ModelRun(id or f"m{len(self.runs)}", self.functions[name], event, self.time.now, parent)
+        now = self.time.now
+        run = ModelRun(id or f"m{len(self.runs)}", self.functions[name], event, now, now, parent)
         self.runs.append(run)
-        self.starts.asks(run, lambda: self.begin(run))
+        self.queue(run)
         return run
+
+    def queue(self, run: ModelRun) -> None:
+        """Let a run begin in its turn, if that comes in time."""
+        self.starts.asks(run, lambda: self.begin(run))
+        self.hurry(run)
+
+    def hurry(self, run: ModelRun) -> None:
+        """End a run when it has not started in time."""
+        if run.function.timeouts.start is None or run.is_started or run.status != "open":
+            return
+        openings, due = run.openings, self.starts.due_to_start(run)
+
+        def ring() -> None:
+            if run.openings == openings and not run.is_started and self.starts.due_to_start(run) == due:
+                self.end(run, "cancelled")
+
+        if due is not None:
+            self.time.alarm(due, ring)
+
+    def resume(self, function: str) -> None:
+        """Let the runs of a function begin again."""
+        self.starts.resume(function)
+        for run in self.runs:
+            if run.function.id == function:
+                self.hurry(run)
 
     def begin(self, run: ModelRun) -> None:
         if run.status == "open":
@@ -245,7 +272,7 @@ class Model:
     def reopen(self, run: ModelRun) -> None:
         """Let a run go on that failed or was cancelled, and the children that it waited for (R32)."""
         run.status, run.output, run.error, run.ended_at = "open", None, None, None
-        run.attempt, run.is_started, run.openings = 0, False, run.openings + 1
+        run.attempt, run.is_started, run.openings, run.since = 0, False, run.openings + 1, self.time.now
         for fact in [fact for fact in run.steps.values() if fact.status != "completed"]:
             child = fact.child if fact.status in ("open", "failed") else None
             if fact.status == "failed":
@@ -258,7 +285,7 @@ class Model:
                     self.close(fact, child.output)
                 elif child.status != "open":
                     self.reopen(child)
-        self.starts.asks(run, lambda: self.begin(run))
+        self.queue(run)
 
     def opened(self, fact: Fact) -> None:
         until = fact.until
@@ -303,7 +330,17 @@ class Model:
             if event.ts is None or event.ts <= self.time.now:
                 self.happen(event)
             else:
-                self.time.alarm(event.ts, lambda: self.happen(event))
+                self.to_come.add(str(event.id))
+                self.time.alarm(event.ts, lambda: self.come(event))
+
+    def come(self, event: Event) -> None:
+        if event.id in self.to_come:
+            self.to_come.discard(event.id)
+            self.happen(event)
+
+    def unsend(self, event: str) -> None:
+        self.to_come.discard(event)
+        self.doors.unsend(event)
 
     def happen(self, event: Event) -> None:
         answered = [fact for fact in self.waits() if "event" in fact.rule and matches(fact.rule, fact.run.event, event)]

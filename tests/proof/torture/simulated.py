@@ -147,6 +147,7 @@ class Simulation:
         self.deaths = 0
         self.appends = 0
         self.rested = 0  # runs that a process which came again did not call
+        self.sent = dict[str, str]()
         self.signals_lost = 0  # not known to have arrived: told again, they may arrive twice
 
     async def play(self) -> Seen:
@@ -185,7 +186,7 @@ class Simulation:
         return sum(read(entry.kind, entry.body).reopened for entry in entries)  # type: ignore[union-attr]
 
     async def _acknowledged(self, move: Move) -> None:
-        made = await make(self.lab, self.case, move)
+        made = await make(self.lab, self.case, move, self.sent)
         self._check_kept(move, made)  # at once: a moment later it may be there
 
     def _check_kept(self, move: Move, made: Any) -> None:

@@ -49,6 +49,7 @@ class _Waiting:
     run: ModelRun
     order: tuple[datetime, datetime, int]
     come_in: Callable[[], object]
+    is_bound: bool  # it had to have a turn, be it at once
 
 
 class Waiting:
@@ -59,13 +60,43 @@ class Waiting:
         self._waiting: list[_Waiting] = []
         self._starts: dict[Bucket, list[datetime]] = {}
         self._inside: dict[Bucket, dict[ModelRun, ModelRun]] = {}  # the runs that hold or share a slot, and whose it is
+        self._pauses: dict[str, list[tuple[datetime, datetime | None]]] = {}
         self._number = 0
+
+    def pause(self, function: str) -> None:
+        """Let nobody in of a function."""
+        if not self._is_paused(function):
+            self._pauses.setdefault(function, []).append((self._time.now, None))
+
+    def resume(self, function: str) -> None:
+        """Let those of a function in again."""
+        if self._is_paused(function):
+            begin, _ = self._pauses[function].pop()
+            self._pauses[function].append((begin, self._time.now))
+            self.admit()
+
+    def _is_paused(self, function: str) -> bool:
+        pauses = self._pauses.get(function)
+        return pauses is not None and pauses[-1][1] is None
+
+    def due_to_start(self, run: ModelRun) -> datetime | None:
+        """Return when a run must have started; None: not before its function is resumed."""
+        limit = run.function.timeouts.start
+        assert limit is not None
+        due = run.since + limit
+        for begin, end in self._pauses.get(run.function.id, ()):
+            if begin < due and (end is None or end > run.since):
+                if end is None:
+                    return None
+                due += end - max(begin, run.since)
+        return due
 
     def asks(self, run: ModelRun, come_in: Callable[[], object]) -> Callable[[], None]:
         """Let somebody wait until `come_in` is called, which may be at once; return what makes them wait no more."""
         self._number += 1
         first = run.opened_at - SECOND * _priority(run)
-        one = _Waiting(run, (first, run.opened_at, self._number), come_in)
+        is_bound = bool(self._throttle(run) or self._slots(run) or self._is_paused(run.function.id))
+        one = _Waiting(run, (first, run.opened_at, self._number), come_in, is_bound)
         self._waiting.append(one)
         self.admit()
 
@@ -87,6 +118,8 @@ class Waiting:
         while (one := next((one for one in self._in_order() if self._has_room(one.run)), None)) is not None:
             self._waiting.remove(one)
             self._enters(one.run)
+            if self._counts == "runs" and one.is_bound and not one.run.steps:
+                one.run.admitted_at = one.run.admitted_at or self._time.now
             one.come_in()
 
     def _in_order(self) -> list[_Waiting]:
@@ -94,6 +127,8 @@ class Waiting:
 
     def _has_room(self, run: ModelRun) -> bool:
         throttle, now = self._throttle(run), self._time.now
+        if self._counts == "runs" and self._is_paused(run.function.id):
+            return False
         if throttle is not None and not most_of(throttle).has_room(self._starts.get(_of(run, throttle), []), now):
             return False
         for slots in self._slots(run):
@@ -114,8 +149,6 @@ class Waiting:
             inside = self._inside.setdefault(_bucket(run, slots), {})
             above = _above_inside(run, inside)
             inside[run] = run if above is None else inside[above]
-        if self._counts == "runs" and not run.steps and (self._throttle(run) or self._slots(run)):
-            run.admitted_at = run.admitted_at or self._time.now
 
     def _throttle(self, run: ModelRun) -> Any:
         throttle = getattr(flow_of(run.function), "throttle", None)

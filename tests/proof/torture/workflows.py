@@ -31,7 +31,7 @@ from durable import (
 )
 from durable.journal.rules.misuse import misuse
 from tests.proof.replay.programs import Part
-from tests.proof.torture.bounds import bounded, held
+from tests.proof.torture.bounds import EVENTS, bounded, crowds, held, steering
 from tests.proof.torture.cases import Case, Move
 from tests.proof.torture.oddities import (
     check_data,
@@ -43,7 +43,7 @@ from tests.proof.torture.oddities import (
     told_of,
 )
 
-EVENTS, SIGNALS = 3, 2
+SIGNALS = 2
 SECONDS = 1_000_000
 LEAVES = (
     "step",
@@ -96,17 +96,10 @@ def random_case(seed: str) -> Case:
                 moves.append(Move(at, "start", f"f{random.randrange(len(functions))}", {"k": k}, f"r{number}"))
             case _:
                 moves.append(Move(at * 8 if kind == "retry" else at, kind, "r"))
-    moves += _crowds(bounds) if is_bounded else []
+    if is_bounded:
+        moves += crowds(bounds, SECONDS)
+        moves += steering(bounds, SECONDS, [move for move in moves if move.kind == "send"], count)
     return Case(seed, functions, tuple(sorted(moves, key=lambda move: move.at)), 100 * SECONDS)
-
-
-def _crowds(bounds: Random) -> list[Move]:
-    """A few events that come one soon after the other, so that some wait, and those behind may go before them."""
-    at, name = bounds.randrange(SECONDS), f"e/{bounds.randrange(EVENTS)}"
-    return [
-        Move(at + bounds.randrange(600), "send", name, {"n": 100 + number, "k": bounds.randrange(2)}, f"c{number}")
-        for number in range(bounds.choice((0, 3, 4)))
-    ]
 
 
 def _odd(random: Random) -> dict[str, Any]:
@@ -142,7 +135,10 @@ def _function(random: Random, flow: Random, bounds: Random | None, number: int, 
         backoff=Backoff(first=random.randrange(1, SECONDS // 4), max="9000d", jitter=0),
         on_failure=failed if random.random() < 0.3 else None,
         cancel=cancel,
-        timeouts=Timeouts(finish=random.randrange(6 * SECONDS) if random.random() < 0.2 else None),
+        timeouts=Timeouts(
+            start=bounds.randrange(1, 2 * SECONDS) if bounds is not None and bounds.random() < 0.3 else None,
+            finish=random.randrange(6 * SECONDS) if random.random() < 0.2 else None,
+        ),
         **held(flow, seconds=SECONDS, has_cancel=bool(cancel)),
         **(bounded(bounds, seconds=SECONDS) if bounds is not None else {}),
     )

@@ -14,7 +14,7 @@ together have one bounded `Budget`, since the whole engine waits for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +34,8 @@ _NAMES_KNOWN = 512
 
 Placed = tuple[Listener, tuple[Path, Key] | None]
 Together = dict[Place, Listener]
+Triggered = tuple[tuple[Trigger, ...], tuple[str, ...] | None]
+"""The triggers for events of one name; and the functions that these open runs of, if no filter is asked for that."""
 
 
 @attrs.define(eq=False, repr=False)
@@ -96,7 +98,7 @@ class EventBus:
     def __init__(self, complain: Complaint) -> None:
         self.complain = complain
         self._triggers: dict[str, list[Trigger]] = {}
-        self._triggered: dict[str, tuple[Trigger, ...]] = {}  # by names that were asked for, patterns looked up
+        self._triggered: dict[str, Triggered] = {}  # by names that were asked for, patterns looked up
         self._listeners: dict[str, _Listeners] = {}
         self._places: dict[Place, Placed] = {}
 
@@ -113,13 +115,16 @@ class EventBus:
                 del self._triggers[name]
         self._triggered.clear()
 
-    def _triggers_for(self, name: str) -> tuple[Trigger, ...]:
+    def _triggered_by(self, name: str) -> Triggered:
         found = self._triggered.get(name)
         if found is None:
             if len(self._triggered) >= _NAMES_KNOWN:
                 self._triggered.clear()
-            found = tuple([trigger for pattern in _patterns(name) for trigger in self._triggers.get(pattern, ())])
-            self._triggered[name] = found
+            triggers = tuple([trigger for pattern in _patterns(name) for trigger in self._triggers.get(pattern, ())])
+            functions = None
+            if all(trigger.expression is None for trigger in triggers):
+                functions = tuple(dict.fromkeys([trigger.function for trigger in triggers]))
+            self._triggered[name] = found = triggers, functions
         return found
 
     def functions_for(self, seen: Mapping[str, Any], budget: Budget | None = None) -> list[str]:
@@ -128,7 +133,7 @@ class EventBus:
         Each is returned once, even if several of its triggers match (R19).
         """
         found: dict[str, None] = {}
-        for trigger in self._triggers_for(seen["name"]):
+        for trigger in self._triggered_by(seen["name"])[0]:
             function = trigger.function
             try:
                 if function not in found and (trigger.expression is None or trigger.hears(seen, budget)):
@@ -197,31 +202,29 @@ class EventBus:
             self._complain_of(one.expression, what, key, error)
             return False
 
-    def heard_by(self, event: Event, now: datetime) -> tuple[list[Listener], list[str]]:
+    def heard_by(self, event: Event, now: datetime) -> tuple[list[Listener], Sequence[str]]:
         """Return the results of `listeners_for` and `functions_for`, with one budget for both."""
-        name, found = event.name, dict[str, None]()
+        name = event.name
+        functions = self._triggered_by(name)[1]
         listeners = self._listeners.get(name)
-        is_filtered = listeners is not None
+        if listeners is None and functions is not None:  # as nearly always: the name alone decides
+            return [], functions
         if listeners is not None:
             came = listeners.came
             came.append((event, now))
             if len(came) > REMEMBERED:
                 del came[0]
-        for trigger in self._triggers_for(name):
-            found[trigger.function] = None
-            is_filtered = is_filtered or trigger.expression is not None
-        if not is_filtered:  # without filters the name alone decides
-            return [], list(found)
         seen, budget = seen_by_filters(event), Budget()
-        return self.listeners_for(seen, now, budget), self.functions_for(seen, budget) if found else []
+        hearing = self.listeners_for(seen, now, budget)
+        return hearing, functions if functions is not None else self.functions_for(seen, budget)
 
     def is_heard(self, name: str) -> bool:
         """Return whether any trigger or listener is for events of this name."""
-        return name in self._listeners or bool(self._triggers_for(name))
+        return name in self._listeners or bool(self._triggered_by(name)[0])
 
     def triggered_by(self, name: str) -> list[str]:
         """Return the functions with a trigger for events of this name, without asking its filter."""
-        return list(dict.fromkeys([trigger.function for trigger in self._triggers_for(name)]))
+        return list(dict.fromkeys([trigger.function for trigger in self._triggered_by(name)[0]]))
 
     def listeners(self) -> list[Listener]:
         """Return every listener."""

@@ -6,14 +6,15 @@ Leaves to `codec` the text, to `stores` the keeping of entries, to `writer` the 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import assert_never
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, assert_never
 
 from durable.events import RESERVED, Event, can_be_kept
 from durable.journal.codec.write import answered_text, ended_text, opened_text, waiting_text, write
 from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, Gathered, GroupClosed
 from durable.journal.ids import pause_fact, schedule_fact, scheduled_run, skipped_by, ticks_fact
-from durable.journal.lone import LONE, Lone, LoneAnswer, LoneEnding, LoneOpening, LoneWait
+from durable.journal.lone import LoneAnswer, LoneEnding, LoneOpening, LoneWait
 from durable.journal.records import (
     Counted,
     EngineClosed,
@@ -50,20 +51,28 @@ CLOSING_KEPT = timedelta(days=366)
 
 
 class Entries:
-    """Entries are made of records that are about to be folded into a state."""
+    """Entries are made of records that are about to be folded into a state.
+
+    `lone` has, for each kind of lone cause, the functions that make its entry and that fold it. Both take the cause,
+    and raise what `of` and `State.fold` raise.
+    """
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self.lone: Mapping[type, tuple[Callable[[Any], Entry], Callable[[Any], object]]] = {
+            LoneOpening: (_of_opening, state.open_run),
+            LoneEnding: (self._of_lone_ending, state.close_run),
+            LoneWait: (_of_wait, state.open_step),
+            LoneAnswer: (_of_answer, state.close_step),
+        }
 
-    def of(self, record: Record | Lone) -> Entry:
+    def of(self, record: Record) -> Entry:
         """Return the entry of a record that is about to be folded.
 
         Raises:
             ValueError, CodecError: the record cannot be kept in any store.
             KeyError: the record is of a run that does not exist.
         """
-        if isinstance(record, LONE):
-            return self._of_lone(record)
         match record:
             case StepClosed() | StepOpened():
                 return entry_of(record.run, type(record).__name__, write(record))
@@ -96,25 +105,14 @@ class Entries:
             case _:
                 return _of_schedules(record)
 
-    def _of_lone(self, cause: Lone) -> Entry:
-        match cause:
-            case LoneOpening():
-                row = _row(cause.run, cause.function, cause.event, cause.at)
-                return entry_of(cause.run, "RunOpened", opened_text(cause), row)
-            case LoneEnding():
-                return self._of_ending(cause, ended_text(cause))
-            case LoneWait():
-                return entry_of(cause.run, "StepOpened", waiting_text(cause))
-            case LoneAnswer():
-                return entry_of(cause.run, "StepClosed", answered_text(cause))
-            case _:
-                assert_never(cause)
-
     def _of_reopening(self, record: RunRetried) -> Entry:
         ledger = self._known(record.run)
         event, ids = ledger.event, _ids(record.run, ledger.event)
         row = RunRow(record.run, ledger.function, event.name, ledger.opened_at, event_ids=ids)
         return Entry(record.run, "RunRetried", write(record), row=row)
+
+    def _of_lone_ending(self, ending: LoneEnding) -> Entry:
+        return self._of_ending(ending, ended_text(ending))
 
     def _of_ending(self, record: RunClosed | LoneEnding, body: str) -> Entry:
         ledger = self._state.ledgers.get(record.run) or self._known(record.run)
@@ -140,6 +138,19 @@ class Entries:
         if ledger is None:
             raise KeyError(f"there is no run {run!r} that has not ended")
         return ledger
+
+
+def _of_opening(opening: LoneOpening) -> Entry:
+    row = _row(opening.run, opening.function, opening.event, opening.at)
+    return entry_of(opening.run, "RunOpened", opened_text(opening), row)
+
+
+def _of_wait(wait: LoneWait) -> Entry:
+    return entry_of(wait.run, "StepOpened", waiting_text(wait))
+
+
+def _of_answer(answer: LoneAnswer) -> Entry:
+    return entry_of(answer.run, "StepClosed", answered_text(answer))
 
 
 def _of_gathered(record: Gathered | EventSkipped) -> Entry:
@@ -207,15 +218,8 @@ def _row(
     others: tuple[str, ...] = (),
 ) -> RunRow:
     id, name = event.id, event.name
-    if id is None or (run.startswith(id) and run.startswith("/", len(id))):  # as nearly always
-        event_ids = others
-    else:
-        event_ids = _ids(run, event) + others
-    is_plain = run.isascii() and function.isascii() and name.isascii() and (error is None or error.isascii())
-    is_exact = type(opened_at) is datetime and opened_at.tzinfo is UTC
-    if ended_at is not None:
-        is_exact = is_exact and type(ended_at) is datetime and ended_at.tzinfo is UTC
-    if event_ids or not (is_plain and is_exact):
+    event_ids = others if id is None or run.startswith(f"{id}/") else _ids(run, event) + others
+    if event_ids or not f"{run}{function}{name}{error}".isascii():
         return RunRow(run, function, name, opened_at, ended_at, status, error, event_ids)
     row = _new(RunRow)
     row.id, row.function, row.event, row.opened_at, row.event_ids = run, function, name, opened_at, ()
@@ -231,6 +235,6 @@ def _ids_of_others(record: RunOpened) -> tuple[str, ...]:
 def _ids(run: str, event: Event) -> tuple[str, ...]:
     """Return the ids of a run's events that the run's own id does not show."""
     id = event.id
-    if id is None or (run.startswith(id) and run.startswith("/", len(id))) or event.name.startswith(RESERVED):
+    if id is None or run.startswith(f"{id}/") or event.name.startswith(RESERVED):
         return ()
     return (id,) if id.isascii() or can_be_kept(id) else ()  # an earlier release has let in what no row can hold

@@ -6,9 +6,11 @@ Leaves to `writer` the telling.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
+from durable.errors import StoreError
 from durable.journal.lone import Lone, LoneAnswer, LoneEnding, LoneOpening, LoneWait
 from durable.journal.records import Record, RunClosed, RunOpened, StepClosed, StepOpened
 
@@ -35,3 +37,13 @@ def told_of(follower: Follower) -> Iterator[tuple[Kind, Callable[[Any], None]]]:
         yield kind, told
         if kind in _LONE:
             yield _LONE[kind], told
+
+
+def resolve(reached: asyncio.Future[None], error: StoreError | None) -> None:
+    """Tell one who awaits that what it waits for is durable, or that the store has failed."""
+    if reached.done():
+        return
+    if error is None:
+        reached.set_result(None)
+    else:
+        reached.set_exception(error)

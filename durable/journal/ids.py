@@ -163,25 +163,26 @@ class Ids:
 
     def __init__(self) -> None:
         self._at = -1
-        self._time = ""  # the milliseconds as text
         self._count = 0
+        self._head = ""  # the milliseconds and the upper bits of the count as text: many ids begin alike
 
     def fresh(self, now: datetime) -> str:
         """Return an id that was never used before."""
         passed = now - _EPOCH
         at = (passed.days * 86_400 + passed.seconds) * 1_000 + passed.microseconds // 1_000
-        if at == self._at:
-            count = self._count + 1
+        if at != self._at:
+            self._at = at
+            self._begin(_CHANCE.getrandbits(39))  # half of the numbers are left to count on
         else:
-            self._at, self._time = at, _in_letters(max(0, at) & (2**48 - 1), 5)
-            count = _CHANCE.getrandbits(39)  # half of the numbers are left to count on
-        self._count = count
+            count = self._count = self._count + 1
+            if not count & 1023:
+                self._begin(count)
         # The random bits are read anew for each id: after a fork two processes would count on from the same number.
-        chance = _CHANCE.randbytes(8).translate(_LETTERS).decode()
-        return (
-            f"{self._time}{_PAIRS[count >> 30 & 1023]}{_PAIRS[count >> 20 & 1023]}{_PAIRS[count >> 10 & 1023]}"
-            f"{_PAIRS[count & 1023]}{chance}"
-        )
+        return f"{self._head}{_PAIRS[self._count & 1023]}{_CHANCE.randbytes(8).translate(_LETTERS).decode()}"
+
+    def _begin(self, count: int) -> None:
+        self._count = count
+        self._head = _in_letters(max(0, self._at) & (2**48 - 1), 5) + _in_letters(count >> 10, 3)
 
 
 def _in_letters(number: int, pairs: int) -> str:

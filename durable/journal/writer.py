@@ -30,8 +30,8 @@ from typing import Any
 from durable.errors import StoreError
 from durable.journal.codec.write import closed_text
 from durable.journal.entries import Entries, entry_of
-from durable.journal.follower import Follower, Kind, told_of
-from durable.journal.lone import LONE, Lone, LoneOpening
+from durable.journal.follower import Follower, Kind, resolve, told_of
+from durable.journal.lone import LoneOpening
 from durable.journal.records import Ok, Record, StepKind
 from durable.journal.rules.ledger import Ledger
 from durable.journal.rules.retraction import PutBack, retraction
@@ -85,7 +85,7 @@ class Journal:
         for kind, told in told_of(follower):
             self._followers.setdefault(kind, []).append(told)
 
-    def post(self, record: Record | Lone, *, at_once: bool = False) -> int:
+    def post(self, record: Record, *, at_once: bool = False) -> int:
         """Fold a record, queue it, and return its number.
 
         With `at_once` the record is appended now, if the store is immediate.
@@ -103,7 +103,8 @@ class Journal:
         self._state.fold(record)
         self._queue.append(entry)
         self.posted += 1
-        self._tell_followers(record)
+        for told in self._followers.get(type(record), ()):
+            self._tell(told, record)
         if at_once:
             self.flush()
         return self.posted
@@ -160,13 +161,11 @@ class Journal:
             ValueError, CodecError: a record cannot be kept. Then, and after any other error of deciding, writing or
                 folding, nothing has happened.
         """
-        if isinstance(cause, LONE):
-            if type(cause) is not LoneOpening:  # to fold one takes fewer calls than to write it
-                check_room()  # R31: nothing else can fail once its entry is made
-            self.post(cause)
-            return cause
         if self._refusal is not None:
             self._refuse()
+        if (lone := self._entries.lone.get(type(cause))) is not None:
+            self._post_lone(cause, *lone)
+            return cause
         records: list[Record] = []
         entries: list[Entry] = []
         retractions: list[PutBack] = []
@@ -185,12 +184,21 @@ class Journal:
         self._queue += entries
         self.posted += len(entries)
         for record in records:
-            self._tell_followers(record)
+            for told in self._followers.get(type(record), ()):
+                self._tell(told, record)
         return records
 
-    def _tell_followers(self, record: Record | Lone) -> None:
-        for told in self._followers.get(type(record), ()):
-            self._tell(told, record)
+    def _post_lone(self, cause: Any, made: Callable[[Any], Entry], fold: Callable[[Any], object]) -> None:
+        kind = type(cause)
+        if kind is not LoneOpening:  # to fold one takes fewer calls than to write it
+            check_room()  # R31: nothing else can fail once its entry is made
+        entry = made(cause)
+        self._write_soon()
+        fold(cause)
+        self._queue.append(entry)
+        self.posted += 1
+        for told in self._followers.get(kind, ()):
+            self._tell(told, cause)
 
     def _tell(self, told: Callable[[Any], None], what: Any) -> None:
         try:
@@ -240,8 +248,7 @@ class Journal:
                 rider()
 
     def _refuse(self) -> None:
-        if self._refusal is not None:
-            raise StoreError(str(self._refusal)) from self._refusal
+        raise StoreError(str(self._refusal)) from self._refusal
 
     def check(self) -> None:
         """Check that the store has not failed.
@@ -269,7 +276,7 @@ class Journal:
             self.check()
         if self.posted > self.durable:
             reached: asyncio.Future[None] = self._loop.create_future()
-            self.tell(self.posted, partial(_resolve, reached))
+            self.tell(self.posted, partial(resolve, reached))
             await reached
 
     def flush(self) -> None:
@@ -281,13 +288,11 @@ class Journal:
         try:
             self._keep(batch)
         except BaseException as error:  # R31: whatever ended it, how much of it is kept is not known
-            self.fail(error)
-            if not isinstance(error, Exception):
-                raise
-        else:
-            self.durable = number
-            if self._waiting and not self._is_telling:
-                self._tell_some()
+            self._fail_with(error)
+            return
+        self.durable = number
+        if self._waiting and not self._is_telling:
+            self._tell_some()
 
     def close(self, last: Record) -> None:
         """Post the last record; refuse all records after it.
@@ -335,9 +340,7 @@ class Journal:
         try:
             self._submit(batch, self._written)
         except BaseException as error:  # as in `flush`
-            self.fail(error)
-            if not isinstance(error, Exception):
-                raise
+            self._fail_with(error)
 
     def _written(self, error: Exception | None) -> None:
         if self.failure is not None:
@@ -366,6 +369,11 @@ class Journal:
             left -= 1
             waiting.popleft()[1](None)
 
+    def _fail_with(self, error: BaseException) -> None:
+        self.fail(error)
+        if not isinstance(error, Exception):
+            raise error
+
     def fail(self, error: BaseException) -> None:
         """Note that the store has failed.
 
@@ -386,12 +394,3 @@ class Journal:
         while self._waiting:
             number, told = self._waiting.popleft()
             told(failure if number > self.durable else None)
-
-
-def _resolve(reached: asyncio.Future[None], error: StoreError | None) -> None:
-    if reached.done():
-        return
-    if error is None:
-        reached.set_result(None)
-    else:
-        reached.set_exception(error)

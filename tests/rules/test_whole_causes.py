@@ -58,14 +58,21 @@ class Breaking:
         else:
             fold = State.fold
             monkeypatch.setattr(State, "fold", lambda state, record: self._folded(fold, state, record))
+            for name in ("open_run", "close_run", "open_step", "close_step"):
+                monkeypatch.setattr(State, name, self._folding_lone(getattr(State, name)))
 
     def _folded(self, fold: Callable[[State, Any], None], state: State, record: Any) -> None:
-        # Of a lone cause nothing is put back: what can fail in its folding fails before anything is changed.
-        if isinstance(record, LONE):
-            self._counted()
         fold(state, record)
-        if not isinstance(record, LONE):
-            self._counted()
+        self._counted()
+
+    def _folding_lone(self, fold: Callable[[State, Any], Any]) -> Callable[[State, Any], Any]:
+        def folded(state: State, cause: Any) -> Any:
+            # Of a lone cause nothing is put back: what can fail in its folding fails before anything is changed.
+            if isinstance(cause, LONE):
+                self._counted()
+            return fold(state, cause)
+
+        return folded
 
     def _written(self, text: Callable[[Any], str], record: Any) -> str:
         self._counted()

@@ -154,7 +154,7 @@ class Decisions:
         return opened
 
     def _deliver_to(
-        self, listeners: list[Listener], functions: list[str], id: str, event: Event, now: datetime
+        self, listeners: list[Listener], functions: Sequence[str], id: str, event: Event, now: datetime
     ) -> Iterator[Record]:
         waits = [one.place for one in listeners if not one.cancels]
         answer = _answer(event) if waits else NOTHING
@@ -164,7 +164,7 @@ class Decisions:
             yield from self.run_ended(run, "cancelled", now, reason=f"by event {event.name!r}")
         yield from self._open_each(functions, id, event, now)
 
-    def _open_each(self, functions: list[str], id: str, event: Event, now: datetime) -> Iterator[Record]:
+    def _open_each(self, functions: Sequence[str], id: str, event: Event, now: datetime) -> Iterator[Record]:
         for function in functions:
             flow = self.state.functions[function].flow
             if flow is not None and (flow.debounce is not None or flow.batch is not None):

@@ -13,11 +13,10 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import assert_never
 
-from durable.events import Complaint, EventBus, Listener, Place, is_one_equality, parse, path_of
-from durable.journal.codec.recorded import recorded_event
+from durable.events import Complaint, EventBus, Place
 from durable.journal.gathered import EventHeld, EventSkipped, EventUnheld, GroupClosed
 from durable.journal.ids import cancel_place
-from durable.journal.lone import Lone, LoneAnswer, LoneEnding, LoneOpening, LoneWait
+from durable.journal.lone import LoneAnswer, LoneEnding, LoneOpening, LoneWait
 from durable.journal.records import (
     Counted,
     EngineClosed,
@@ -42,11 +41,12 @@ from durable.journal.records import (
     Until,
     Wait,
 )
-from durable.journal.rules.declaration import WAIT_NAMES, Declaration
+from durable.journal.rules.declaration import Declaration
 from durable.journal.rules.flow.held import HeldEvents
 from durable.journal.rules.flow.rates import Windows
 from durable.journal.rules.flow.singleton import Singletons
 from durable.journal.rules.ledger import Ledger
+from durable.journal.rules.listening import cancel_listeners, wait_listener
 from durable.journal.rules.parked import ParkedRun
 from durable.journal.rules.schedules.standing import Standing
 from durable.journal.schedule_records import TicksPassed, TicksReplaced
@@ -219,28 +219,21 @@ class State:
         """Forget every ended run, since no caller waits for it while a store is opened."""
         self.ended.clear()
 
-    def fold(self, record: Record | Lone) -> None:
+    def fold(self, record: Record) -> None:
         """Take one more record in."""
         match record:
-            case LoneOpening():  # first, since these are the most frequent
-                self._open_run(record)
-            case LoneEnding() | RunClosed():
-                self._close_run(record)
-            case LoneAnswer() | StepClosed():
-                ledger, outcome = self.ledgers.get(record.run) or self._open(record.run), record.outcome
-                ledger.close_step(record.key, record.kind, outcome, record.turn, record.at, record.tries, record.began)
-                if (wait := ledger.steps[record.key].wait) is not None:
-                    self._leave(record.run, record.key, wait)
+            case StepClosed():  # first, since these are the most frequent
+                self.close_step(record)
+            case RunClosed():
+                self.close_run(record)
             case RunOpened():
-                self._open_run(record).keep_options(record)
+                self.open_run(record).keep_options(record)
                 if record.singleton is not None:
                     self.singletons.take(record.function, record.singleton, record.run)
             case RunRetried():
                 self._fold_retry(record)
-            case LoneWait() | StepOpened():
-                ledger = self.ledgers.get(record.run) or self._open(record.run)
-                self._listen(ledger, record.key, record.wait)  # first, since a filter is a user's: all else cannot fail
-                ledger.open_step(record.key, record.kind, record.wait, record.at)
+            case StepOpened():
+                self.open_step(record)
             case RunRested():
                 self._fold_rest(record)
             case TicksPassed() | TicksReplaced():
@@ -265,7 +258,23 @@ class State:
             case _:
                 self.standing.fold(record)
 
-    def _open_run(self, record: RunOpened | LoneOpening) -> Ledger:
+    # These take a lone cause as its record: the cause has the same fields.
+
+    def open_step(self, record: StepOpened | LoneWait) -> None:
+        """Let a step wait."""
+        ledger = self.ledgers.get(record.run) or self._open(record.run)
+        self._listen(ledger, record.key, record.wait)  # first, since a filter is a user's: all else cannot fail
+        ledger.open_step(record.key, record.kind, record.wait, record.at)
+
+    def close_step(self, record: StepClosed | LoneAnswer) -> None:
+        """End a step, and its wait."""
+        ledger, outcome = self.ledgers.get(record.run) or self._open(record.run), record.outcome
+        ledger.close_step(record.key, record.kind, outcome, record.turn, record.at, record.tries, record.began)
+        if (wait := ledger.steps[record.key].wait) is not None:
+            self._leave(record.run, record.key, wait)
+
+    def open_run(self, record: RunOpened | LoneOpening) -> Ledger:
+        """Open a run, but for the options that only a record has, and return its ledger."""
         run, function = record.run, record.function
         if run in self.ledgers or run in self.parked:
             raise ValueError(f"run {run!r} is opened twice")
@@ -306,7 +315,8 @@ class State:
         self.seen.pop(key, None)
         self.seen[key] = (value, after(now, KEPT))
 
-    def _close_run(self, record: RunClosed | LoneEnding) -> None:
+    def close_run(self, record: RunClosed | LoneEnding) -> None:
+        """End a run."""
         run = record.run
         ledger = self.ledgers.get(run) or self._open(run)
         declaration = self.functions.get(ledger.function)
@@ -355,7 +365,7 @@ class State:
         place = (ledger.run, key)
         match wait:
             case ForEvent():
-                self.bus.listen(self._listener(ledger, place, wait))
+                self.bus.listen(wait_listener(ledger, place, wait))
             case ForSignal():
                 self.signals[wait.signal] = place
             case ForChild():
@@ -365,23 +375,12 @@ class State:
             case _:
                 assert_never(wait)
 
-    def _listener(self, ledger: Ledger | ParkedRun, place: Place, wait: ForEvent) -> Listener:
-        path = None if wait.match is None else path_of(wait.match)
-        expression = None if wait.expression is None else parse(wait.expression, names=WAIT_NAMES)
-        event = recorded_event(ledger.event)
-        own = (event if is_one_equality(path, expression) else event.seen()) if path or expression else None
-        return Listener(place, wait.event, wait.until, path, expression, own)
-
     def _listen_for_cancels(self, ledger: Ledger | ParkedRun) -> None:
         declaration = self.functions.get(ledger.function)
         if declaration is None or not declaration.cancels:
             return
-        own = recorded_event(ledger.event).seen()
-        for number, rule in enumerate(declaration.cancels):
-            until = None if rule.timeout is None else after(ledger.since, rule.timeout)
-            path = None if rule.match is None else path_of(rule.match)
-            place = cancel_place(ledger.run, number)
-            self.bus.listen(Listener(place, rule.event, until, path, rule.expression, own, cancels=True))
+        for listener in cancel_listeners(ledger, declaration):
+            self.bus.listen(listener)
 
     def _leave_cancels(self, ledger: Ledger | ParkedRun) -> None:
         declaration = self.functions.get(ledger.function)

@@ -37,7 +37,7 @@ OF_REOPENING = [
     ),
     Fault(
         "hear of cancels as long as at first",
-        "journal/rules/state.py",
+        "journal/rules/listening.py",
         "after(ledger.since,",
         "after(ledger.opened_at,",
         OF_A_RUN,

@@ -97,10 +97,9 @@ class Starts:
         for run in [run for run in self._state.unfinished() if run.function == declaration.id]:
             waits = self.holds_back(run.run)
             self._waits_below(run.run, False)
-            if (rooms := self.rooms_of.pop(run.run, None)) is not None:
-                self.turnstile.leave(run.run, rooms)
+            number = self._leaves(run.run)
             if waits and isinstance(run, Ledger):
-                self._joins(run)
+                self._joins(run, number)
             elif run.run in self._sessions:  # also if nothing is recorded yet of its first step
                 self._enter(run)
             else:
@@ -114,8 +113,7 @@ class Starts:
     def _paused(self, record: FunctionPaused) -> None:
         for run in list(self._state.ledgers.values()):
             if run.function == record.function and not run.has_begun:
-                self.turnstile.leave(run.run, self.rooms_of.pop(run.run, ()))
-                self._joins(run)
+                self._joins(run, self._leaves(run.run))
         self.turnstile.admit()
 
     def _resumed(self, record: FunctionResumed) -> None:
@@ -126,7 +124,11 @@ class Starts:
         pause = (PauseRoom(run.function, paused),) if run.function in paused else ()
         return (*pause, *self.turnstile.wanted(run.function, run.event))
 
-    def _joins(self, ledger: Ledger) -> bool:
+    def _leaves(self, run: str) -> int | None:
+        """Take a run out of its rooms; return its number among those that wait, for it has come when it did."""
+        return self.turnstile.leave(run, self.rooms_of.pop(run, ()))
+
+    def _joins(self, ledger: Ledger, number: int | None = None) -> bool:
         rooms = self._wanted(ledger)
         if ledger.reopenings:  # R32 is no start
             rooms = tuple([room for room in rooms if not isinstance(room, PeriodRoom)])
@@ -135,7 +137,7 @@ class Starts:
         self.rooms_of[ledger.run] = rooms
         left = tuple([room for room in rooms if not self._shares(ledger, room)])
         if left:
-            shared = self.turnstile.join(ledger.run, order_of(ledger), left)
+            shared = self.turnstile.join(ledger.run, order_of(ledger), left, number)
             if len(left) == len(rooms):
                 self.rooms_of[ledger.run] = shared
         if ledger.parent is not None:
@@ -187,10 +189,9 @@ class Starts:
         self._begin(run)
         self._waits_below(run, False)
         for one in list(self._below.get(run, ())):  # opened again with it (R32), or still queued then
-            if self.holds_back(one) and not self._has_ended(one):
-                self.turnstile.leave(one, self.rooms_of.pop(one))
-                if not self._joins(self._state.ledgers[one]):
-                    self._let_in(one, now)
+            waits = self.holds_back(one) and not self._has_ended(one)
+            if waits and not self._joins(self._state.ledgers[one], self._leaves(one)):
+                self._let_in(one, now)
 
     def _has_ended(self, run: str) -> bool:
         # One event may cancel who holds a slot and who waits for it: the first end is told when both are recorded.

@@ -55,17 +55,23 @@ class Turnstile(Generic[K]):
             return ()
         return self._rooms.of(function, declaration.flow, event, self._counts)
 
-    def join(self, who: K, order: tuple[float, float], rooms: tuple[Room, ...]) -> tuple[Room, ...]:
-        """Let somebody wait; `admit` lets them in. It returns the rooms, as all who wait for them share them."""
-        return self._queue.join(who, order, rooms)
+    def join(
+        self, who: K, order: tuple[float, float], rooms: tuple[Room, ...], number: int | None = None
+    ) -> tuple[Room, ...]:
+        """Let somebody wait; `admit` lets them in. It returns the rooms, as all who wait for them share them.
 
-    def leave(self, who: K, rooms: tuple[Room, ...]) -> None:
+        Who has left to wait for other rooms does not lose their place: `number` is what `leave` returned.
+        """
+        return self._queue.join(who, order, rooms, number)
+
+    def leave(self, who: K, rooms: tuple[Room, ...]) -> int | None:
         """Let somebody wait no more, or give back what they hold; `admit` lets others in."""
-        self._queue.leave(who)
+        number = self._queue.leave(who)
         for room in rooms:
             if isinstance(room, SlotRoom):
                 for freed in self._rooms.left(room, who):
                     self._queue.freed(freed)
+        return number
 
     def freed(self, room: Room) -> None:
         """Let in those for whom a room is free that nobody has left."""

@@ -265,6 +265,23 @@ async def test_a_function_that_is_defined_again_bounds_its_runs_anew() -> None:
         assert BEGUN == [1, 2]
 
 
+@pytest.mark.parametrize("redefined", [False, True])
+async def test_a_pause_or_a_new_definition_leaves_everybody_their_place(redefined: bool) -> None:
+    limit = Concurrency(1, '"all"', "engine", "runs")
+    async with Lab([sleeper(limit, id="one"), sleeper(limit, id="two")]) as lab:
+        for number, name in enumerate(("one", "one", "two", "one", "two")):  # all in the same instant
+            await lab.start(name, {"n": number}, id=f"{number}")
+        if redefined:
+            await lab.start(sleeper(limit, id="one"), {"n": 5}, id="5")
+        else:
+            await lab.engine.pause("one")
+            await lab.engine.resume("one")
+        await lab.advance("12h")
+        runs = await lab.engine.runs()
+        begun = sorted(runs, key=lambda info: info.steps["begin"].ended_at or START)
+        assert [info.id for info in begun] == ["0", "1", "2", "3", "4", "5"][: len(runs)]
+
+
 # F6
 
 

@@ -90,6 +90,7 @@ class Book:
         self.limits: dict[str, Limits] = {}
         self.known: dict[str, _Known] = {}
         self.waiting, self.begun, self.failed = set[str](), set[str](), set[str]()
+        self.paused = set[str]()
         self.openings = list[tuple[str, str, datetime]]()
         self.starts = list[tuple[str, str, datetime]]()
 
@@ -109,6 +110,10 @@ class Book:
                 self.begun.discard(record.run)
                 if record.status != "completed":
                     self.failed.add(record.run)
+            case "FunctionPaused":
+                self.paused.add(record.function)
+            case "FunctionResumed":
+                self.paused.discard(record.function)
             case "RunRetried" if record.reopened:
                 self.failed.discard(record.run)
                 self.known[record.run].is_reopened = True
@@ -140,11 +145,15 @@ class Book:
         self._comes(record.run)
 
     def _comes(self, run: str) -> None:
-        limits, is_start = self.limits[self.known[run].function], not self.known[run].is_reopened  # R32 is no start
-        (self.waiting if limits.slots or (limits.throttle and is_start) else self.begun).add(run)
+        function, is_start = self.known[run].function, not self.known[run].is_reopened  # R32 is no start
+        limits = self.limits[function]
+        waits = limits.slots or (limits.throttle and is_start) or function in self.paused
+        (self.waiting if waits else self.begun).add(run)
 
     def _started(self, record: Any) -> None:
         run, at = record.run, record.at
+        if run in self.begun and self.known[run].function in self.paused:
+            return  # it had begun when its function was paused, before anything was recorded of it
         assert run in self.waiting, f"{run} began and did not wait"
         assert not self._is_held_up(run, at), f"{run} began beyond a limit"
         known = self.known[run]
@@ -168,6 +177,7 @@ class Book:
         """Say of each limit that a run must pass whether it has room."""
         known = self.known[run]
         limits = self.limits[known.function]
+        yield known.function not in self.paused
         if limits.throttle is not None and not known.is_reopened:
             before = _counted(self.starts, known.function, known.key, limits.throttle)
             yield limits.throttle.has_room(before, now)

@@ -81,8 +81,8 @@ OF_FLOW = [
     Fault(
         "keep a cancelled run in the queue",
         "scheduler/turnstile.py",
-        "        self._queue.leave(who)\n",
-        "        pass\n",
+        "        number = self._queue.leave(who)\n",
+        "        number = None\n",
         STARTS,
     ),
     Fault(
@@ -109,8 +109,8 @@ OF_FLOW = [
     Fault(
         "let a child that is opened again wait for its parent's slot",
         "scheduler/starts.py",
-        "            if self.holds_back(one) and not self._has_ended(one):\n",
-        "            if False:\n",
+        "            waits = self.holds_back(one) and not self._has_ended(one)\n",
+        "            waits = False\n",
         RUNS,
     ),
     Fault(
@@ -119,6 +119,13 @@ OF_FLOW = [
         "        if self._has_ended(run):\n",
         "        if False:\n",
         ("tests/rules/test_flow_ended_together.py",),
+    ),
+    Fault(
+        "let a pause put a run behind those that came after it",
+        "scheduler/turnstile.py",
+        "return self._queue.join(who, order, rooms, number)",
+        "return self._queue.join(who, order, rooms)",
+        ("tests/rules/test_flow_runs.py",),
     ),
     Fault(
         "let the pace of a lowered limit reach back beyond its period",

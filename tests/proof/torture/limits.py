@@ -25,7 +25,8 @@ START = datetime(2030, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 NAMES = ("one", "two")
 KEY = "event.data.k"
-SHOWN = ("RunOpened", "RunAdmitted", "RunClosed", "RunRetried")
+SHOWN = ("RunOpened", "RunAdmitted", "RunClosed", "RunRetried", "FunctionPaused", "FunctionResumed")
+ACTS = ("send", "send", "send", "start", "define", "pause", "resume", "advance", "advance", "cancel", "retry")
 
 
 class Disk(dict[str, Any]):
@@ -150,13 +151,19 @@ class Story:
         self.limits = [(first, limits) for first, limits in self.limits if first <= count]
 
     async def act(self, engine: durable.Engine) -> None:
-        act = self.random.choice(("send", "send", "send", "start", "advance", "advance", "cancel", "retry"))
+        act = self.random.choice(ACTS)
         self.told.append(f"{self.clock.now():%d %H:%M}: {act}")
         match act:
             case "send":
                 await self.send(engine)
             case "start":
-                await self.start(engine)
+                await self.start(engine, self.random.choice(self.functions))
+            case "define":
+                await self.define(engine, self.random.choice(NAMES))
+            case "pause" | "resume":
+                name = self.random.choice(NAMES)
+                self.told.append(f"  {name}")
+                await (engine.pause(name) if act == "pause" else engine.resume(name))
             case "advance":
                 await self.advance(engine, MINUTE * self.random.choice((1, 5, 10, 45, 120)))
             case "cancel" | "retry":
@@ -186,8 +193,16 @@ class Story:
             if self.random.random() < 0.3:
                 await engine.settled()
 
-    async def start(self, engine: durable.Engine) -> None:
-        function, data = self.random.choice(self.functions), self.data()
+    async def define(self, engine: durable.Engine, name: str) -> None:
+        """Define a function anew while its runs wait and run, and start it."""
+        limits = {**self.limits[-1][1], name: self.changed(self.shape[name])}
+        self.limits.append((len(self.records()), limits))
+        self.told.append(f"  {name} with {limits[name]}")
+        function = self.functions[NAMES.index(name)] = self.bounded(name, limits[name])
+        await self.start(engine, function)
+
+    async def start(self, engine: durable.Engine, function: Function[Any]) -> None:
+        data = self.data()
         has_room = self.book().opens(function.id, key_of(data), self.clock.now())
         self.told.append(f"  {function.id} {data}: {'opens' if has_room else 'is refused'}")
         try:
@@ -214,6 +229,9 @@ class Story:
 
     async def end(self, engine: durable.Engine) -> None:
         """Let time pass until all runs have ended."""
+        for name in NAMES:
+            await engine.resume(name)
+            await self.check(engine)
         for _ in range(5_000):
             book = self.book()
             if not book.waiting | book.begun:

@@ -46,7 +46,7 @@ class Gate(Generic[K]):
         """Return the first line that waits here, and take it away."""
         while self.firsts:
             place = heappop(self.firsts)
-            line = place[4]
+            line = place[5]
             if line.waits_at is self and line.waiting and line.waiting[0] is place:
                 return line
         return None
@@ -64,10 +64,11 @@ class Line(Generic[K]):
         self.waits_at: Gate[K] | None = None  # None: it is to be looked at
 
 
-Place = tuple[float, float, int, K, Line[K]]
-"""Who waits where: the instant of opening less the priority, that of opening, in seconds, a number, who, their line.
+Place = tuple[float, float, int, int, K, Line[K]]
+"""Who waits where: the instant of opening less the priority, that of opening, in seconds, two numbers, who, their line.
 
-So places are in the order of who is first. No two have the same number."""
+So places are in the order of who is first. The first number is that of the coming, which stays when somebody has to
+wait for other rooms; the second is that of the place, so no two are the same."""
 
 
 class Queue(Generic[K]):
@@ -89,31 +90,35 @@ class Queue(Generic[K]):
     def __contains__(self, who: K) -> bool:
         return who in self._places
 
-    def join(self, who: K, order: tuple[float, float], rooms: tuple[Room, ...]) -> tuple[Room, ...]:
+    def join(
+        self, who: K, order: tuple[float, float], rooms: tuple[Room, ...], number: int | None = None
+    ) -> tuple[Room, ...]:
         """Let somebody wait for rooms; those of equal order come in the order of joining.
 
-        It returns these rooms as all who wait for them have them, so that none of many keeps rooms of its own.
+        Who has left to wait for other rooms comes back with the `number` that they had. It returns these rooms as all
+        who wait for them have them, so that none of many keeps rooms of its own.
         """
         gates = tuple([self._gates.get(room) or self._gates.setdefault(room, Gate(room)) for room in rooms])
         line = self._lines.get(gates) or self._lined(gates)
         self._number += 1
         self._changes += 1
-        place = self._places[who] = *order, self._number, who, line
+        place = self._places[who] = *order, self._number if number is None else number, self._number, who, line
         heappush(line.waiting, place)
         if line.waiting[0] is place:
             self._expose(line)
         return line.rooms
 
-    def leave(self, who: K) -> None:
-        """Let somebody wait no more."""
+    def leave(self, who: K) -> int | None:
+        """Let somebody wait no more; return the number that they had, or None."""
         place = self._places.pop(who, None)
         if place is None:
-            return
+            return None
         self._changes += 1
-        line, was_first = place[4], place[4].waiting[0] is place
+        line, was_first = place[5], place[5].waiting[0] is place
         self._drop_gone(line)
         if was_first and line.waiting:
             self._expose(line)
+        return place[2]
 
     def freed(self, room: Room) -> None:
         """Note that somebody has left a room."""
@@ -144,14 +149,14 @@ class Queue(Generic[K]):
         place = self._places.get(who)
         if place is None:
             return None
-        line = place[4]
+        line = place[5]
         gate = line.waits_at or line.gates[0]
         return gate.room, bisect_left(self._ranking(gate), place) + 1
 
     def _ranking(self, gate: Gate[K]) -> list[Place[K]]:
         """Return the places of all who wait for a gate, in order; one look serves many who ask one after the other."""
         if self._ranked is None or self._ranked[0] != self._changes or self._ranked[1] is not gate:
-            places = sorted([place for place in self._places.values() if gate in place[4].gates])
+            places = sorted([place for place in self._places.values() if gate in place[5].gates])
             self._ranked = self._changes, gate, places
         return self._ranked[2]
 
@@ -184,7 +189,7 @@ class Queue(Generic[K]):
                 self._open.remove(gate)
         while self._ready:
             place = heappop(self._ready)
-            line = place[4]
+            line = place[5]
             if line.waits_at is None and line.waiting and line.waiting[0] is place:
                 return line
         return None
@@ -205,7 +210,7 @@ class Queue(Generic[K]):
             heappush(self._timed, (free, self._number, gate))
 
     def _served(self, line: Line[K]) -> K:
-        who = heappop(line.waiting)[3]
+        who = heappop(line.waiting)[4]
         del self._places[who]
         self._changes += 1
         for gate in line.gates:
@@ -216,7 +221,7 @@ class Queue(Generic[K]):
         return who
 
     def _drop_gone(self, line: Line[K]) -> None:
-        while line.waiting and self._places.get(line.waiting[0][3]) is not line.waiting[0]:
+        while line.waiting and self._places.get(line.waiting[0][4]) is not line.waiting[0]:
             heappop(line.waiting)
         if not line.waiting:
             del self._lines[line.gates]

@@ -83,7 +83,7 @@ OF_FLOW = [
         "scheduler/turnstile.py",
         "        number = self._queue.leave(who)\n",
         "        number = None\n",
-        STARTS,
+        RUNS,
     ),
     Fault(
         "sleep through the next start",

@@ -205,7 +205,7 @@ class EventBus:
     def heard_by(self, event: Event, now: datetime) -> tuple[list[Listener], Sequence[str]]:
         """Return the results of `listeners_for` and `functions_for`, with one budget for both."""
         name = event.name
-        functions = self._triggered_by(name)[1]
+        functions = (self._triggered.get(name) or self._triggered_by(name))[1]
         listeners = self._listeners.get(name)
         if listeners is None and functions is not None:  # as nearly always: the name alone decides
             return [], functions
@@ -220,7 +220,7 @@ class EventBus:
 
     def is_heard(self, name: str) -> bool:
         """Return whether any trigger or listener is for events of this name."""
-        return name in self._listeners or bool(self._triggered_by(name)[0])
+        return name in self._listeners or bool((self._triggered.get(name) or self._triggered_by(name))[0])
 
     def triggered_by(self, name: str) -> list[str]:
         """Return the functions with a trigger for events of this name, without asking its filter."""

@@ -61,7 +61,7 @@ class Entries:
         self._state = state
         self.lone: Mapping[type, tuple[Callable[[Any], Entry], Callable[[Any], object]]] = {
             LoneOpening: (_of_opening, state.open_run),
-            LoneEnding: (self._of_lone_ending, state.close_run),
+            LoneEnding: (self._of_ending, state.close_run),
             LoneWait: (_of_wait, state.open_step),
             LoneAnswer: (_of_answer, state.close_step),
         }
@@ -81,7 +81,7 @@ class Entries:
                 row = _row(record.run, record.function, record.event, record.at, others=others)
                 return entry_of(record.run, "RunOpened", write(record), row)
             case RunClosed():
-                return self._of_ending(record, write(record))
+                return self._of_ending(record)
             case TicksPassed() | TicksReplaced():
                 return _of_schedules(record)
             case EventSent():
@@ -111,10 +111,8 @@ class Entries:
         row = RunRow(record.run, ledger.function, event.name, ledger.opened_at, event_ids=ids)
         return Entry(record.run, "RunRetried", write(record), row=row)
 
-    def _of_lone_ending(self, ending: LoneEnding) -> Entry:
-        return self._of_ending(ending, ended_text(ending))
-
-    def _of_ending(self, record: RunClosed | LoneEnding, body: str) -> Entry:
+    def _of_ending(self, record: RunClosed | LoneEnding) -> Entry:
+        body = write(record) if isinstance(record, RunClosed) else ended_text(record)
         ledger = self._state.ledgers.get(record.run) or self._known(record.run)
         said = str(record.error) if record.error is not None else record.reason
         error = None if said is None else keepable(said)  # an error's message may hold text that no store can keep

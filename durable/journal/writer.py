@@ -163,9 +163,22 @@ class Journal:
         """
         if self._refusal is not None:
             self._refuse()
-        if (lone := self._entries.lone.get(type(cause))) is not None:
-            self._post_lone(cause, *lone)
-            return cause
+        kind: type[Any] = type(cause)
+        if (lone := self._entries.lone.get(kind)) is None:
+            return self._post_records(cause)
+        made, fold = lone
+        if kind is not LoneOpening:  # to fold one takes fewer calls than to write it
+            check_room()  # R31: nothing else can fail once its entry is made
+        entry = made(cause)
+        self._write_soon()
+        fold(cause)
+        self._queue.append(entry)
+        self.posted += 1
+        for told in self._followers.get(kind, ()):
+            self._tell(told, cause)
+        return cause
+
+    def _post_records(self, cause: Iterable[Record]) -> Iterable[Record]:
         records: list[Record] = []
         entries: list[Entry] = []
         retractions: list[PutBack] = []
@@ -187,18 +200,6 @@ class Journal:
             for told in self._followers.get(type(record), ()):
                 self._tell(told, record)
         return records
-
-    def _post_lone(self, cause: Any, made: Callable[[Any], Entry], fold: Callable[[Any], object]) -> None:
-        kind = type(cause)
-        if kind is not LoneOpening:  # to fold one takes fewer calls than to write it
-            check_room()  # R31: nothing else can fail once its entry is made
-        entry = made(cause)
-        self._write_soon()
-        fold(cause)
-        self._queue.append(entry)
-        self.posted += 1
-        for told in self._followers.get(kind, ()):
-            self._tell(told, cause)
 
     def _tell(self, told: Callable[[Any], None], what: Any) -> None:
         try:

@@ -97,9 +97,7 @@ class Judge:
             except Exception as failure:  # CodecError, LimitError, or an error of a user's own hook: never retried
                 error, verdict = told(failure), Verdict()
             else:
-                self._parts.journal.post_all(
-                    self._parts.decisions.run_ended(ledger.run, "completed", now, output=output)
-                )
+                post_all(run_ended(ledger.run, "completed", now, output=output))
                 return
         else:
             explain_names(error)

@@ -68,12 +68,13 @@ class Scheduler:
     def __init__(self, parts: Parts, recovery: Recovery) -> None:
         self.sessions: dict[str, Session] = {}
         self._parts = parts
+        self._state, self._journal, self._changes = parts.decisions.state, parts.journal, parts.changes
         self._functions = parts.registry.functions
         self._callers = parts.callers
         self._recovery = recovery
         self.ended: Counter[RunStatus] = Counter()
         self.endings: dict[str, list[asyncio.Future[RunClosed]]] = {}
-        self._closing = False
+        self._closing, self._resident = False, parts.settings.resident
         self.time = ClosingTime(parts.loop)
         self._on_main_ended = self._main_ended
         self._over: asyncio.Future[None] = parts.loop.create_future()
@@ -110,13 +111,13 @@ class Scheduler:
         }
 
     def _step_closed(self, record: StepClosed) -> None:
-        if self._parts.changes.is_crowded:
-            self._parts.changes.stirred()
+        if self._changes.is_crowded:
+            self._changes.stirred()
         outcome = type(record.outcome)
         if record.kind != "run" or outcome is not Ok:  # else its handler has returned, and has dropped its timer
             self.deadlines.step_closed(record)
             if isinstance(record.outcome, Err) and record.kind != "run":  # else the try was told of
-                ledger = self._parts.decisions.state.ledgers[record.run]
+                ledger = self._state.ledgers[record.run]
                 if ledger.fork is None or record.at > ledger.opened_at:  # else it was told of the run before the fork
                     self._parts.notices.step_failed(ledger, record.key, None, record.outcome.error)
         if outcome is Cancelled:
@@ -125,50 +126,50 @@ class Scheduler:
         if session is None:
             self._begin_when_durable(record.run)
         elif record.turn is not None:
-            session.delivery.posted(record.turn, self._parts.journal.posted)
+            session.delivery.posted(record.turn, self._journal.posted)
 
     def _run_opened(self, record: RunOpened) -> None:
-        state = self._parts.decisions.state
-        if (ledger := state.ledgers.get(record.run)) is None:
+        run, function, state = record.run, record.function, self._state
+        if (ledger := state.ledgers.get(run)) is None:
             return  # what followed from its opening has ended it, in the same write (F7)
         if record.fork is not None:
             ledger.close_turns()  # new outcomes come after all that the fork begins with
-        declaration = state.functions.get(record.function)
+        declaration = state.functions.get(function)
         if declaration is not None and declaration.start_timeout is not None:
             self.deadlines.run_opened(record)
         if self._callers.call is not None:
-            self._callers.opened(record.run)
-        is_free = (declaration is None or declaration.flow is None) and record.function not in state.standing.paused
+            self._callers.opened(run)
+        is_free = function not in state.flowing and function not in state.standing.paused
         if is_free or not self.starts.waits(ledger):
-            self._begin_when_durable(record.run)
+            self._begin_when_durable(run)
 
     def _run_retried(self, record: RunRetried) -> None:
-        waits = record.reopened and self.starts.waits(self._parts.decisions.state.ledgers[record.run])
+        waits = record.reopened and self.starts.waits(self._state.ledgers[record.run])
         if not waits and not self.deadlines.is_put_off(record.run):
             self._begin_when_durable(record.run)
 
     def _run_closed(self, record: RunClosed) -> None:
-        number = self._parts.journal.posted
-        if self._is_timed(record.run):
+        run, number = record.run, self._journal.posted
+        if self._is_timed(self._state.ended[run]):
             self.deadlines.run_closed(record)
         self.ended[record.status] += 1
-        self.missing.told.discard(record.run)
-        if record.run in self._bounded:
-            self.starts.ended(record.run)
-        if record.run in self._callers.of:
-            self._callers.ended(record.run)
-        session = self.sessions.pop(record.run, None)
+        if self.missing.told:
+            self.missing.told.discard(run)
+        if run in self._bounded:
+            self.starts.ended(run)
+        if run in self._callers.of:
+            self._callers.ended(run)
+        session = self.sessions.pop(run, None)
         if session is not None and (not session.main.done() or session.has_loose_ends):
             session.refuse()
             self.strays.look_soon()
-            self._leaving.add(record.run)
+            self._leaving.add(run)
             self._stops.add(session)
-        self._parts.journal.tell(number, partial(self._tell_ended, record))
+        self._journal.tell(number, partial(self._tell_ended, record))
 
-    def _is_timed(self, run: str) -> bool:
+    def _is_timed(self, ended: Ledger) -> bool:
         """Return whether a run that has ended may have left timers."""
-        state = self._parts.decisions.state
-        ended, declaration = state.ended[run], state.functions.get(state.ended[run].function)
+        declaration = self._state.functions.get(ended.function)
         if declaration is None or declaration.is_timed or ended.due is not None:
             return True
         for step in ended.steps.values():  # noqa: SIM110 - a generator would take three times as long
@@ -186,14 +187,14 @@ class Scheduler:
             self.strays.look_soon()  # for tasks that were started to clean up
             run = session.ledger.run
             self._leaving.discard(run)
-            if run in self._parts.decisions.state.ledgers:  # opened again meanwhile (R32)
+            if run in self._state.ledgers:  # opened again meanwhile (R32)
                 self.begin(run)
 
     def _tell_ended(self, record: RunClosed, error: StoreError | None) -> None:
         if error is None:
             if record.status != "completed" or self._parts.logger.heeds(logging.INFO):
                 self._parts.notices.run_ended(record)
-            self._parts.decisions.state.told(record)
+            self._state.told(record)
             for ending in self.endings.pop(record.run, ()):
                 if not ending.done():
                     ending.set_result(record)
@@ -205,7 +206,7 @@ class Scheduler:
             return
         self._starting.add(run)
         try:
-            self._parts.journal.tell(self._parts.journal.posted, partial(self._begin_durable, run))
+            self._journal.tell(self._journal.posted, partial(self._begin_durable, run))
         except RecursionError:  # the caller asks again later, on a stack with room
             self._starting.discard(run)
             raise
@@ -223,7 +224,7 @@ class Scheduler:
         self._begins.add(run)
 
     def _begin_now(self, run: str) -> None:
-        ledger = self._parts.decisions.state.ledgers.get(run)
+        ledger = self._state.ledgers.get(run)
         if ledger is None or run in self.sessions or run in self._leaving or self._closing:
             return
         if run in self._bounded and self.starts.holds_back(run):
@@ -237,30 +238,30 @@ class Scheduler:
             return
         if ledger.due is not None and self.deadlines.is_put_off(run):
             return
-        session = Session(self._parts, ledger, self._on_main_ended)
-        session.context = Context(RunExecution(session), policy_of(function))
-        variables = self._callers.of.get(run, self._parts.variables).copy()
+        parts = self._parts
+        session = Session(parts, ledger, self._on_main_ended)
+        session.context = context = Context(RunExecution(session), policy_of(function))
+        variables = self._callers.of.get(run, parts.variables).copy()
         variables.run(BODY.set, session)
-        declaration = self._parts.decisions.state.functions[ledger.function]
+        declaration = self._state.functions[ledger.function]
         if declaration.flow is not None:
             session.turns = self.tries.of(ledger)
         session.tells_start = declaration.is_timed
         self.sessions[run] = session
-        if self._parts.changes.begun is not None:
-            self._parts.changes.begun()
-        if len(self.sessions) > self._parts.settings.resident:
-            self._parts.changes.is_crowded = True
+        if self._changes.begun is not None:
+            self._changes.begun()
+        if len(self.sessions) > self._resident:
+            self._changes.is_crowded = True
         if self._recovery.counts:
             self._recovery.watch(session)
         # Not loop.create_task: an eager task factory would run the function before the session knows its task.
-        main = asyncio.Task(called(function, session.context), loop=self._parts.loop, name=run, context=variables)
-        session.main = main
-        main.add_done_callback(partial(self._on_main_ended, session), context=self._parts.variables)
+        main = session.main = asyncio.Task(called(function, context), loop=parts.loop, name=run, context=variables)
+        main.add_done_callback(partial(self._on_main_ended, session), context=parts.variables)
 
     # Ending.
 
     def _main_ended(self, session: Session, main: asyncio.Task[Any]) -> None:
-        self._parts.changes.set()
+        self._changes.set()
         if self.sessions.get(session.ledger.run) is not session or session.is_stopped:
             if main.done() and not main.cancelled():
                 main.exception()  # read it, or asyncio complains; an error after the refusal is not recorded (R8)
@@ -301,7 +302,7 @@ class Scheduler:
 
     def _forget(self, ending: asyncio.Task[None]) -> None:
         self._endings.discard(ending)
-        self._parts.changes.set()
+        self._changes.set()
         error = None if ending.cancelled() else ending.exception()
         if isinstance(error, Exception):  # a Ctrl-C that came in the middle of it has left the loop, and is no failure
             self._parts.logger.error("a run could not be ended", exc_info=error)
@@ -377,10 +378,9 @@ class Scheduler:
 
     def status_of(self, run: str) -> RunStatus | None:
         """Return the status of an unfinished run, or None if there is no such run."""
-        state = self._parts.decisions.state
-        if run in state.parked:
+        if run in self._state.parked:
             return "waiting"
-        ledger = state.ledgers.get(run)
+        ledger = self._state.ledgers.get(run)
         return None if ledger is None else self.status(ledger)[0]
 
     def status(self, ledger: Ledger) -> tuple[RunStatus, dict[str, datetime | None]]:

@@ -26,7 +26,7 @@ from durable.journal.codec.recorded import RecordedEvent, recorded_event
 from durable.journal.codec.tags import MARK, dumps, loads
 from durable.journal.codec.values import decode, encode
 from durable.journal.gathered import EventHeld
-from durable.journal.lone import Lone, LoneAnswer, LoneEnding, LoneOpening, LoneWait
+from durable.journal.lone import LoneAnswer, LoneEnding, LoneOpening, LoneWait
 from durable.journal.records import (
     Counted,
     EventSent,
@@ -128,18 +128,21 @@ def closed_text(
 def opened_text(opening: LoneOpening) -> str:
     """Return what `write` returns for the record of a lone opening."""
     head, data = _opened(opening, "")
-    return _whole(opening, head, data)
+    return f"{head}\n{data}" if "\\ud" not in head else "".join(map(write, opening))  # see `write`
 
 
 def ended_text(ending: LoneEnding) -> str:
     """Return what `write` returns for the record of a lone ending."""
     head, output = _run_closed(ending)
-    return _whole(ending, head, output)
+    if "\\ud" in head:  # see `write`
+        return "".join(map(write, ending))
+    return head if output is None else f"{head}\n{output}"
 
 
 def waiting_text(wait: LoneWait) -> str:
     """Return what `write` returns for the record of a lone wait."""
-    return _whole(wait, *_step_opened(wait))
+    head, _ = _step_opened(wait)
+    return head if "\\ud" not in head else "".join(map(write, wait))  # see `write`
 
 
 def answered_text(answer: LoneAnswer) -> str:
@@ -147,12 +150,6 @@ def answered_text(answer: LoneAnswer) -> str:
     if type(answer.outcome) is not Ok:
         return "".join(map(write, answer))
     return closed_text(answer.run, answer.key, answer.kind, answer.outcome, answer.turn, answer.at, 0, None)
-
-
-def _whole(cause: Lone, head: str, value: Json | None) -> str:
-    if "\\ud" in head:  # see `write`
-        return "".join(map(write, cause))
-    return head if value is None else f"{head}\n{value}"
 
 
 def read(kind: str, body: str) -> Record:

@@ -323,9 +323,10 @@ class Decisions:
 
     def _is_told(self, ledger: Ledger, status: Ending) -> bool:
         """Return whether the end of a run has any listener; the end itself adds none."""
-        declaration = self.state.functions.get(ledger.function)
-        if status == "failed" and declaration is not None and declaration.on_failure is not None:
-            return True
+        if status == "failed":
+            declaration = self.state.functions.get(ledger.function)
+            if declaration is not None and declaration.on_failure is not None:
+                return True
         return any(map(self.state.bus.is_heard, TOLD[status]))
 
     def _close(self, ledger: Ledger, closed: RunClosed, parent: Place | None) -> Iterator[Record]:

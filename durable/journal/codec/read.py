@@ -219,7 +219,7 @@ def _run_opened(head: Head, value: Json | None) -> RunOpened:
     return opened if _OF_FLOW.isdisjoint(head) else _of_flow(opened, head)
 
 
-_OF_FLOW = frozenset({"singleton", "group", "others", "priority"})
+_OF_FLOW = frozenset({"singleton", "group", "others", "member_ids", "priority"})
 
 
 def _of_flow(opened: RunOpened, head: Head) -> RunOpened:

@@ -45,7 +45,7 @@ OF_REOPENING = [
     Fault(
         "call a run beside its last call",
         "scheduler/scheduler.py",
-        "            self._leaving.add(record.run)\n",
+        "            self._leaving.add(run)\n",
         "",
         OF_A_RUN,
     ),

@@ -186,6 +186,7 @@ EXAMPLES: list[Record] = [
     schedules.ScheduleEnded("s", NOW),
     schedules.FunctionPaused("f", NOW, ((NOW, NOW),)),
     schedules.FunctionResumed("f", NOW),
+    RunOpened("r", "f", Event("a", {"n": 1}, "id", NOW), NOW, member_ids=("m",)),
     RunOpened("r", "f", Event("a", {"n": 1}, "id", NOW), NOW, fork=Fork("o", "s", ("k", "\ud83d"), "seed", NOW)),
 ]
 

@@ -97,6 +97,8 @@ def looked_up(run_id: object) -> str:
         TypeError: not a string.
         KeyError: no store could hold this text, so there is no such run.
     """
+    if type(run_id) is str and run_id.isascii():
+        return run_id
     if not is_str(run_id):
         hint = ": give its id" if hasattr(type(run_id), "result") else ""
         raise TypeError(f"the id of a run must be a string, not {shown(run_id)} ({type(run_id).__name__}){hint}")

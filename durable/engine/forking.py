@@ -69,7 +69,6 @@ async def fork(
             check_same_fork(ledger, cause)
         else:
             check_free(runtime.state, cause)
-            with runtime.parts.callers.calling():
-                runtime.journal.post_all(cause)
+            runtime.parts.callers.begin(runtime.journal.post_all, cause)
         await runtime.journal.synced()
     return Run(engine, run)

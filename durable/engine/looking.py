@@ -129,17 +129,24 @@ async def result(engine: Opened, run_id: str, timeout: Duration | None = None) -
     """Wait for the end of a run: see `Run.result`."""
     runtime, run_id = inside(engine, "result"), looked_up(run_id)
     check_outside(engine, "result")
-    seconds = None if timeout is None else duration(timeout, what="the timeout of a result").total_seconds()
+    if timeout is None:
+        name, ended = await _ended(engine, runtime, run_id, None)
+    else:
+        seconds = duration(timeout, what="the timeout of a result").total_seconds()
+        name, ended = await _ended_within(engine, runtime, run_id, seconds)
+    with OF_A_RUN:
+        return outcome(ended, engine._registry.output_type(name))
+
+
+async def _ended_within(engine: Opened, runtime: Runtime, run_id: str, seconds: float) -> tuple[str, RunClosed]:
     try:
         async with asyncio.timeout(seconds):
-            name, ended = await _ended(engine, runtime, run_id, seconds)
+            return await _ended(engine, runtime, run_id, seconds)
     except TimeoutError:  # it may have ended all the same: no time is too short to say so
         opened, closed = await runtime.history.ends(run_id)
         if opened is None or closed is None:
             raise late(await engine.info(run_id), seconds) from None
-        name, ended = opened.function, closed
-    with OF_A_RUN:
-        return outcome(ended, engine._registry.output_type(name))
+        return opened.function, closed
 
 
 async def _ended(engine: Opened, runtime: Runtime, run_id: str, seconds: float | None) -> tuple[str, RunClosed]:

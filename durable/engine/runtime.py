@@ -254,13 +254,16 @@ class Runtime:
         """
         now = self.clock.now()
         event = stamped(event, run, now)
-        if (limited := self.decisions.openings.limited(function, event, now)) is not None:
-            await self.journal.synced()
-            raise RateLimitedError(limited)
-        other = self.decisions.openings.answers(function, event, now, is_named=is_named)
+        other: str | None = None
+        declaration = self.state.functions.get(function)
+        if declaration is not None and not declaration.opens_freely:
+            if (limited := self.decisions.openings.limited(function, event, now)) is not None:
+                await self.journal.synced()
+                raise RateLimitedError(limited)
+            other = self.decisions.openings.answers(function, event, now, is_named=is_named)
         if other is None:
-            with self.parts.callers.calling():
-                self.journal.post_all(self.decisions.run_opens(function, run, event, now, is_named=is_named))
+            opening = self.decisions.run_opens(function, run, event, now, is_named=is_named)
+            self.parts.callers.begin(self.journal.post_all, opening)
         await self.journal.synced()
         return other or run
 

@@ -62,15 +62,18 @@ class Registry:
             TypeError: neither a Function nor a string.
             ValueError: another function has the id.
         """
+        id = self._id_of(function, what)
+        return id, return_type(function.code) if isinstance(function, Function) else self.output_type(id)
+
+    def _id_of(self, function: object, what: str) -> str:
         if isinstance(function, Function):
             self.add(function)
-            return function.id, return_type(function.code)
+            return function.id
         if not is_str(function):
             raise TypeError(
                 f"{what} takes a Function or a function's id, not {shown(function)}: decorate it with @durable.function"
             )
-        id = plain(function)
-        return id, self.output_type(id)
+        return plain(function)
 
     def found(self, function: object, what: str) -> str:
         """Return the id of a function as `resolve` does.
@@ -79,7 +82,7 @@ class Registry:
             TypeError, ValueError: see `resolve`.
             LookupError: no function has this id.
         """
-        id, _ = self.resolve(function, what)
+        id = self._id_of(function, what)
         if id not in self.functions:
             raise LookupError(no_such_function(id, self.functions))
         return id

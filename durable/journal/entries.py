@@ -216,7 +216,10 @@ def _row(
     others: tuple[str, ...] = (),
 ) -> RunRow:
     id, name = event.id, event.name
-    event_ids = others if id is None or run.startswith(f"{id}/") else _ids(run, event) + others
+    is_derived = (
+        id is None or id is run or run.startswith(f"{id}/")
+    )  # as nearly always; a run that is started names both
+    event_ids = others if is_derived else _ids(run, event) + others
     if event_ids or not f"{run}{function}{name}{error}".isascii():
         return RunRow(run, function, name, opened_at, ended_at, status, error, event_ids)
     row = _new(RunRow)

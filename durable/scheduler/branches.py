@@ -66,6 +66,9 @@ Tasks = MutableMapping[asyncio.Task[Any], Branch | None]  # None: the task only 
 
 BRANCH: ContextVar[tuple[Branches, Branch] | None] = ContextVar("durable_branch", default=None)
 
+OWN: frozenset[ContextVar[Any]] = frozenset({CURRENT, BODY, BRANCH})
+"""The variables in a context that are durable's own."""
+
 # Shared by the executions that have no other tasks, and never written to: else a run would see another run's tasks.
 _NO_TASKS: dict[asyncio.Task[Any], Branch | None] = {}
 
@@ -136,6 +139,6 @@ def outside() -> Context:
     An engine may be opened inside a handler, as the test of a handler does, and must not seem to be part of it.
     """
     variables = copy_context()
-    for variable in (CURRENT, BODY, BRANCH):
+    for variable in OWN:
         variables.run(variable.set, None)
     return variables

@@ -7,15 +7,15 @@ Leaves to `scheduler` when a function is called, to `branches` which variables a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context as Variables
+from contextvars import ContextVar, copy_context
 from types import CoroutineType
 from typing import Any
 
 from durable.functions import Context, Function
-from durable.journal import misuse
-from durable.scheduler.branches import outside
+from durable.journal import Record, misuse
+from durable.scheduler.branches import OWN, outside
 
 
 class Callers:
@@ -33,16 +33,15 @@ class Callers:
         self.call: tuple[Variables, list[str]] | None = None
         self.of: dict[str, Variables] = {}
 
-    @contextmanager
-    def calling(self) -> Iterator[None]:
-        """Let runs that are opened in this block have the caller's context.
+    def begin(self, post: Callable[[Iterable[Record]], object], cause: Iterable[Record]) -> None:
+        """Post a cause, and let runs that it opens have the caller's context.
 
-        A block that raises has opened none (R31).
+        A post that raises has opened none (R31).
         """
-        variables, opened, before = self._shared(outside()), list[str](), self.call
+        variables, opened, before = self._shared(), list[str](), self.call
         self.call = None if variables is self._engine else (variables, opened)
         try:
-            yield
+            post(cause)
         except BaseException:
             for run in opened:
                 self.ended(run)
@@ -50,12 +49,14 @@ class Callers:
         finally:
             self.call = before
 
-    def _shared(self, variables: Variables) -> Variables:
+    def _shared(self) -> Variables:
+        here = copy_context()
+        theirs = [pair for pair in here.items() if pair[0] not in OWN]
         for known in (self._engine, self._latest):
-            if _is_like(variables, known):
+            if _has(known, theirs, here):
                 return known
-        self._latest = variables
-        return variables
+        self._latest = outside()
+        return self._latest
 
     def opened(self, run: str) -> None:
         """Keep the context of the call for a run that it has just opened."""
@@ -69,9 +70,15 @@ class Callers:
             self._latest = self._engine
 
 
-def _is_like(one: Variables, other: Variables) -> bool:
-    # By identity: values of users may compare in any way, or not at all.
-    return len(one) == len(other) and all(other.get(variable, one) is value for variable, value in one.items())
+def _has(known: Variables, theirs: Iterable[tuple[ContextVar[Any], Any]], absent: object) -> bool:
+    """Return whether a context that `outside` has made has these variables and values, besides durable's own."""
+    left = len(known) - len(OWN)
+    for variable, value in theirs:
+        # By identity: values of users may compare in any way, or not at all.
+        if known.get(variable, absent) is not value:
+            return False
+        left -= 1
+    return not left
 
 
 async def _failed(error: BaseException) -> Any:

@@ -296,8 +296,8 @@ def _invoke(call: StepCall, request: InvokeRequest, now: datetime) -> None:
         tell_other_child(parts, ledger, call.key, request.function, span)
     elif facts is None or facts.outcome is None:
         place = (ledger.run, call.key)
-        with parts.callers.calling():
-            parts.journal.post_all(parts.decisions.step_invokes(place, request.function, request.event, until, now))
+        opening = parts.decisions.step_invokes(place, request.function, request.event, until, now)
+        parts.callers.begin(parts.journal.post_all, opening)
 
 
 # Sent events and signals are recorded together with the step's end, in one write (R22).

@@ -80,20 +80,30 @@ class DictStore:
         if not entries:
             return
         facts: list[_Fact] = []
-        number = self._number
+        number, runs = self._number, self._runs
         for entry in entries:
             number += 1
+            run = entry.run
             if entry.row is None and entry.keep_until is None and not entry.sums_up:  # as of nearly every step
-                facts.append((number, entry.run, entry.kind, entry.body, entry.ends_run, None, None))
+                fact: _Fact = (number, run, entry.kind, entry.body, entry.ends_run, None, None)
             else:
-                facts.append(_fact(number, entry))
-        batch = tuple(facts)
+                fact = _fact(number, entry)
+                if fact[5] is not None:
+                    self._kept.append(fact)
+            facts.append(fact)
+            of_run = runs.get(run)
+            if of_run is None:
+                runs[run] = [fact]
+            else:
+                of_run.append(fact)
         try:
-            self.mapping[f"{_BATCH}{self._number + 1}"] = batch
-        except Exception as error:
-            self.generation = None  # R31: after a failure nothing is tried again
+            self.mapping[f"{_BATCH}{self._number + 1}"] = tuple(facts)
+        except BaseException as error:
+            self.generation = None  # R31: after a failure nothing is tried again, and nothing of the index is read
+            if not isinstance(error, Exception):
+                raise
             raise StoreError(f"the mapping of the store failed, nothing more is kept in it: {error!r}") from error
-        self._index(batch)
+        self._number = number
 
     async def unfinished(self, now: datetime) -> AsyncIterator[Entry]:
         """Yield the entries that recovery reads: see `Store.unfinished`."""

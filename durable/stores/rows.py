@@ -19,7 +19,11 @@ Fields = tuple[str, str, int, int | None, str | None, str | None]
 
 def micros(when: datetime) -> int:
     """Return the instant as microseconds since 1970 in UTC: exact, and in order as an integer."""
-    passed = (when if type(when) is datetime and when.tzinfo is UTC else aware(when)) - _EPOCH
+    return _micros(when if type(when) is datetime and when.tzinfo is UTC else aware(when))
+
+
+def _micros(when: datetime) -> int:
+    passed = when - _EPOCH
     return (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
 
 
@@ -30,8 +34,9 @@ def instant(count: int) -> datetime:
 
 def fields_of(row: RunRow) -> Fields:
     """Return the row without its id, as plain values."""
-    ended_at = None if row.ended_at is None else micros(row.ended_at)
-    return row.function, row.event, micros(row.opened_at), ended_at, row.status, row.error
+    ended_at = row.ended_at
+    ended = None if ended_at is None else _micros(ended_at)
+    return row.function, row.event, _micros(row.opened_at), ended, row.status, row.error
 
 
 def row_of(run: str, fields: Fields) -> RunRow:

@@ -168,8 +168,8 @@ class Story:
                 await self.advance(engine, MINUTE * self.random.choice((1, 5, 10, 45, 120)))
             case "cancel" | "retry":
                 book = self.book()
-                wanted = sorted(book.waiting | book.begun if act == "cancel" else book.failed)
-                if wanted:
+                may = book.waiting | book.begun if act == "cancel" else book.failed
+                if wanted := [run for run in book.known if run in may]:  # in the same order in each life of the story
                     run = self.random.choice(wanted)
                     await (engine.cancel(run) if act == "cancel" else engine.retry(run))
 

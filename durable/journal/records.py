@@ -239,9 +239,11 @@ class RunResumed:
 
 @attrs.frozen
 class RunAdmitted:
-    """A run that had to wait for its turn may begin: its function is called from now on.
+    """A run may begin: its function is called from now on.
 
-    Only runs of functions that bound their runs have this record; after `engine.retry` they may have another.
+    Of runs that had to wait for their turn, `at` is when that came; after `engine.retry` they may have another. Of runs
+    that need not wait, this is recorded where nothing else tells that they have begun: after `engine.retry`, of forks,
+    and of those whose first handler runs when their function is paused. `at` is then what they were told first.
     """
 
     run: str

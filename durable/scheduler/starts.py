@@ -56,10 +56,13 @@ class Starts:
 
     def waits(self, ledger: Ledger) -> bool:
         """Let a run that was opened, or opened again, wait for its turn; False: it need not."""
-        if not self._joins(ledger):
-            return False
-        self.turnstile.admit()
-        return True
+        if self._joins(ledger):
+            self.turnstile.admit()
+            return True
+        if (ledger.reopenings or ledger.fork is not None) and ledger.function in self._state.functions:
+            # That it has begun, its steps do not tell: they are older than its opening (R32), or another run's.
+            self._parts.journal.post(RunAdmitted(ledger.run, ledger.admitted_at or ledger.opened_at))
+        return False
 
     async def recover(self, runs: Iterable[Ledger | ParkedRun]) -> None:
         """Take in unfinished runs that were read from the store; nothing begins yet.

@@ -112,7 +112,7 @@ def test_all_of_a_fork_is_one_write(store: MakeStore, tmp_path: Path) -> None:
             await lab.result(await lab.start(order, id="old"))
             Watched.groups.clear()
             await lab.engine.fork("old", before="ship", id="new")
-            assert Watched.groups[0] == ["new RunOpened"] + ["new StepClosed"] * 3
+            assert Watched.groups[0] == ["new RunOpened"] + ["new StepClosed"] * 3 + ["new RunAdmitted"]
 
     asyncio.run(story())
 

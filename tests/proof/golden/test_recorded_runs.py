@@ -29,6 +29,8 @@ FILES = {
     "golden-forked.jsonl": golden_runs.values,
 }
 
+# Since these were written, a run that is opened again, and a fork, say at once that they have begun.
+ADMITTED_SINCE = ("golden-failing.jsonl", "golden-forked.jsonl")
 
 # Compatibility.
 
@@ -70,7 +72,10 @@ def test_the_same_stories_are_recorded_the_same_today() -> None:
     told = asyncio.run(golden_runs.tell())
     assert told.keys() == {path.name for path in GOLDEN.glob("*.jsonl")}
     for name in FILES:
-        assert outline(told[name]) == outline((GOLDEN / name).read_text(encoding="utf-8")), name
+        today, recorded = outline(told[name]), outline((GOLDEN / name).read_text(encoding="utf-8"))
+        if name in ADMITTED_SINCE:
+            today = [one for one in today if one[0] != "RunAdmitted"]
+        assert today == recorded, name
 
 
 # Exporting.

@@ -152,11 +152,11 @@ class Book:
 
     def _started(self, record: Any) -> None:
         run, at = record.run, record.at
-        if run in self.begun and self.known[run].function in self.paused:
-            return  # it had begun when its function was paused, before anything was recorded of it
+        known = self.known[run]
+        if run in self.begun and (known.is_reopened or known.function in self.paused):
+            return  # it had begun, and nothing else tells that
         assert run in self.waiting, f"{run} began and did not wait"
         assert not self._is_held_up(run, at), f"{run} began beyond a limit"
-        known = self.known[run]
         for other in self.waiting:
             if self.known[other].order < known.order and not self._is_tied(other, run):
                 assert self._is_held_up(other, at), f"{run} began before the turn of {other}"

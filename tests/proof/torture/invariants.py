@@ -173,6 +173,8 @@ def _check_due(record: Any, due: dict[tuple[str, str], Any]) -> None:
         due["", record.id] = record.due
     elif _is_of_a_call(record):
         assert record.at >= due.pop((record.run, ""), record.at), f"called again early: {record}"
+    elif isinstance(record, RunClosed):  # cancelled: it may be opened again before the attempt that it waited for
+        due.pop((record.run, ""), None)
     if isinstance(record, RunRetried):
         due[record.run, ""] = record.due
 

@@ -23,7 +23,7 @@ from durable.engine.arguments import (
 )
 from durable.engine.equipment import checked_clock, checked_limits, checked_logger, checked_retention, checked_store
 from durable.engine.neighbours import IfOpen, checked_if_open, make_way, move_in, place_of, usual
-from durable.engine.opened import asked, known
+from durable.engine.opened import asked, inside, known
 from durable.engine.owner import AsyncWith, Owner
 from durable.engine.run import OF_A_RUN, Run
 from durable.errors import checked_making
@@ -254,7 +254,8 @@ class Engine(AsyncWith):
         check_not_in_function("invoke", "ctx.step.invoke")
         check_outside(self, "invoke")
         with OF_A_RUN:
-            return await (await self.start(function, data, id=id)).result(timeout)
+            run = await self.start(function, data, id=id)
+            return await looking.value(self, inside(self, "result"), run.id, timeout)
 
     # The methods that look at runs and steer them stand, each with its contract, in modules of their own.
     run, runs, result = looking.run, looking.runs, looking.result

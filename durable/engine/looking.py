@@ -129,6 +129,11 @@ async def result(engine: Opened, run_id: str, timeout: Duration | None = None) -
     """Wait for the end of a run: see `Run.result`."""
     runtime, run_id = inside(engine, "result"), looked_up(run_id)
     check_outside(engine, "result")
+    return await value(engine, runtime, run_id, timeout)
+
+
+async def value(engine: Opened, runtime: Runtime, run_id: str, timeout: Duration | None) -> Any:
+    """Do what `result` does, for a caller that has checked where it is and of which run it asks."""
     if timeout is None:
         name, ended = await _ended(engine, runtime, run_id, None)
     else:

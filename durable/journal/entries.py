@@ -196,8 +196,8 @@ _new = object.__new__
 def entry_of(
     run: str, kind: str, body: str, row: RunRow | None = None, *, ends_run: bool = False, sums_up: bool = False
 ) -> Entry:
-    """Return an entry whose kind, and body unless it says otherwise, are this library's own."""
-    if not (run.isascii() and body.isascii()):
+    """Return an entry whose kind and body are this library's own: `codec` writes nothing but ASCII."""
+    if not run.isascii():
         return Entry(run, kind, body, ends_run, row=row, sums_up=sums_up)
     entry = _new(Entry)
     entry.run, entry.kind, entry.body, entry.row = run, kind, body, row

@@ -19,7 +19,7 @@ def lines_of(scheduler: Scheduler, ledger: Ledger, now: datetime) -> dict[str, I
     if ledger.status is not None:
         return found
     if scheduler.starts.holds_back(ledger.run):
-        place = scheduler.starts.turnstile.waits_for(ledger.run)
+        place = scheduler.starts.waits_for(ledger)
         if place is not None:
             found[ITSELF] = _in_line(*place, now)
     session = scheduler.sessions.get(ledger.run)

@@ -47,6 +47,7 @@ class Starts:
         self._sessions = sessions
         self._begin = begin
         self.rooms_of: dict[str, tuple[Room, ...]] = {}
+        self._pauses: dict[str, PauseRoom] = {}
         self._below: dict[str, dict[str, None]] = {}  # invoked runs that wait for a slot, by each run above them
         self.turnstile: Turnstile[str] = Turnstile(parts, "runs", self._let_in)
 
@@ -115,17 +116,28 @@ class Starts:
 
     def _paused(self, record: FunctionPaused) -> None:
         for run in list(self._state.ledgers.values()):
-            if run.function == record.function and not run.has_begun:
-                self._joins(run, self._leaves(run.run))
-        self.turnstile.admit()
+            if run.function == record.function and not run.has_begun and not self.holds_back(run.run):
+                self._joins(run)
 
     def _resumed(self, record: FunctionResumed) -> None:
-        self.turnstile.freed(PauseRoom(record.function, self._state.standing.paused))
+        self.turnstile.freed(self._pause_of(record.function))
+
+    def waits_for(self, ledger: Ledger) -> tuple[Room, int] | None:
+        """Return what a run waits for, the pause of its function before all, and its place there, from 1."""
+        is_paused = ledger.function in self._state.standing.paused
+        return self.turnstile.waits_for(ledger.run, self._pause_of(ledger.function) if is_paused else None)
+
+    def _pause_of(self, function: str) -> PauseRoom:
+        return self._pauses.get(function) or self._pauses.setdefault(
+            function, PauseRoom(function, self._state.standing.paused)
+        )
 
     def _wanted(self, run: Ledger | ParkedRun) -> tuple[Room, ...]:
-        paused = self._state.standing.paused
-        pause = (PauseRoom(run.function, paused),) if run.function in paused else ()
-        return (*pause, *self.turnstile.wanted(run.function, run.event))
+        # Who waits anyhow passes the pause, too: so a pause need not move a hundred thousand that wait already.
+        rooms = self.turnstile.wanted(run.function, run.event)
+        if rooms or run.function in self._state.standing.paused:
+            return (*rooms, self._pause_of(run.function))
+        return ()
 
     def _leaves(self, run: str) -> int | None:
         """Take a run out of its rooms; return its number among those that wait, for it has come when it did."""
@@ -139,6 +151,8 @@ class Starts:
             return False
         self.rooms_of[ledger.run] = rooms
         left = tuple([room for room in rooms if not self._shares(ledger, room)])
+        if left == (self._pause_of(ledger.function),) and ledger.function not in self._state.standing.paused:
+            left = ()
         if left:
             shared = self.turnstile.join(ledger.run, order_of(ledger), left, number)
             if len(left) == len(rooms):

@@ -44,9 +44,9 @@ class Turnstile(Generic[K]):
         """Return whether somebody still waits."""
         return who in self._queue
 
-    def waits_for(self, who: K) -> tuple[Room, int] | None:
-        """Return what somebody waits for, and their place there, from 1."""
-        return self._queue.waits_for(who)
+    def waits_for(self, who: K, room: Room | None = None) -> tuple[Room, int] | None:
+        """Return what somebody waits for, that room if it is given, and their place there, from 1."""
+        return self._queue.waits_for(who, room)
 
     def wanted(self, function: str, event: Event) -> tuple[Room, ...]:
         """Return what a run of a function, or its tries, must find free."""

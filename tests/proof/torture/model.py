@@ -16,6 +16,7 @@ import asyncio
 import inspect
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context
 from datetime import datetime
 from functools import partial
 from random import Random
@@ -47,7 +48,8 @@ class Execution:
         self.asked: set[str] = set()
         self.works: dict[str, asyncio.Task[None]] = {}
         self.futures: dict[str, asyncio.Future[None]] = {}
-        self.main = asyncio.create_task(run.function.code(self))  # type: ignore[arg-type]
+        # In a context of its own: it may begin in its turn, when the handler of another has just ended.
+        self.main = asyncio.create_task(run.function.code(self), context=Context())  # type: ignore[arg-type]
         self.main.add_done_callback(self._ended)
         self.tasks: set[Any] = {self.main, asyncio.create_task(self._deliver())}
 

@@ -144,13 +144,13 @@ class Queue(Generic[K]):
         """Return the next instant at which a gate has room again for who waits, or None."""
         return self._timed[0][0] if self._timed else None
 
-    def waits_for(self, who: K) -> tuple[Room, int] | None:
-        """Return the room that somebody waits for, and their place there, from 1."""
+    def waits_for(self, who: K, room: Room | None = None) -> tuple[Room, int] | None:
+        """Return the room that somebody waits for, that one if it is given, and their place there, from 1."""
         place = self._places.get(who)
         if place is None:
             return None
         line = place[5]
-        gate = line.waits_at or line.gates[0]
+        gate = line.waits_at or line.gates[0] if room is None else self._gates[room]
         return gate.room, bisect_left(self._ranking(gate), place) + 1
 
     def _ranking(self, gate: Gate[K]) -> list[Place[K]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from durable.engine.answers import no_such_run
 from durable.engine.arguments import check_same_fork, checked_run_id, looked_up
-from durable.engine.forks import NO_STEPS, begun, check_free, checked_wanted, past
+from durable.engine.forks import NO_STEPS, begun, checked_wanted, opening, past
 from durable.engine.opened import Opened, asked, known
 from durable.engine.run import Run
 from durable.journal import RunOpened
@@ -68,7 +68,6 @@ async def fork(
         if ledger is not None:
             check_same_fork(ledger, cause)
         else:
-            check_free(runtime.state, cause)
-            runtime.parts.callers.begin(runtime.journal.post_all, cause)
+            runtime.parts.callers.begin(runtime.journal.post_all, opening(runtime.state, cause))
         await runtime.journal.synced()
     return Run(engine, run)

@@ -29,6 +29,7 @@ from durable.journal import (
     StepRetried,
     Whose,
     accepted,
+    begins,
     check_signal,
     decode,
     enclose,
@@ -140,15 +141,16 @@ def begun(
     return cause
 
 
-def check_free(state: State, cause: Sequence[Record]) -> None:
-    """Check that no other run holds the singleton key of a fork that is about to open.
+def opening(state: State, cause: Sequence[Record]) -> list[Record]:
+    """Return all records of the opening of a fork that begins with a cause.
 
     Raises:
-        ValueError: another run holds it (F7).
+        ValueError: another run holds its singleton key (F7).
     """
     opened = cause[0]
     assert isinstance(opened, RunOpened)
     state.singletons.check_free(opened.run, opened.function, opened.singleton)
+    return [*cause, *begins(state, opened.run, opened.function, opened.at)]
 
 
 def _ends(run: str, records: Sequence[Record], before: str | None) -> dict[str, StepClosed]:

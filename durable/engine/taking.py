@@ -23,7 +23,7 @@ from typing import assert_never
 from durable.engine.answers import no_such_run
 from durable.engine.arguments import check_reopened, check_same, check_same_fork, checked_run_id, checked_schedule
 from durable.engine.family import family
-from durable.engine.forks import begun, check_free, checked_wanted, past
+from durable.engine.forks import begun, checked_wanted, opening, past
 from durable.engine.messages import (
     Planning,
     SentBackfill,
@@ -229,7 +229,7 @@ class Taking:
                     check_same_fork(known, cause)
                     cause = []
                 else:
-                    check_free(self._state, cause)
+                    cause = opening(self._state, cause)
             except (KeyError, TypeError, ValueError) as error:
                 self._nothing(message, f"{error.args[0]}")
             else:

@@ -70,6 +70,7 @@ from durable.journal.records import (
     without_ask,
 )
 from durable.journal.rules.acceptance import accepted, check_signal, data_text, invoked, plainly_accepted, stamped
+from durable.journal.rules.beginning import begins
 from durable.journal.rules.decisions import Acting, Decisions
 from durable.journal.rules.declaration import WAIT_NAMES, CancelRule, Declaration, no_such_function
 from durable.journal.rules.flow.held import Group, held_in
@@ -198,6 +199,7 @@ __all__ = [
     "adopt",
     "all_in",
     "awaited_children",
+    "begins",
     "check_signal",
     "checked_retries",
     "chosen_errors",

@@ -140,7 +140,7 @@ class Scheduler:
         if self._callers.call is not None:
             self._callers.opened(run)
         is_free = function not in state.flowing and function not in state.standing.paused
-        if (is_free and record.fork is None) or not self.starts.waits(ledger):
+        if is_free or not self.starts.waits(ledger):
             self._begin_when_durable(run)
 
     def _run_retried(self, record: RunRetried) -> None:

@@ -60,8 +60,8 @@ class Starts:
         if self._joins(ledger):
             self.turnstile.admit()
             return True
-        if (ledger.reopenings or ledger.fork is not None) and ledger.function in self._state.functions:
-            # That it has begun, its steps do not tell: they are older than its opening (R32), or another run's.
+        is_known = ledger.is_admitted or not (ledger.reopenings or ledger.fork is not None)  # see `rules.beginning`
+        if not is_known and ledger.function in self._state.functions:
             self._parts.journal.post(RunAdmitted(ledger.run, ledger.admitted_at or ledger.opened_at))
         return False
 

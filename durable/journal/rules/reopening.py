@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from durable.journal.records import Err, ForChild, Record, RunRetried
+from durable.journal.rules.beginning import begins
 from durable.journal.rules.decisions import Decisions
 from durable.journal.rules.endings import child_outcome
 from durable.journal.rules.ledger import Ledger
@@ -55,6 +56,7 @@ def reopen(decisions: Decisions, run: str, ended: Mapping[str, Ledger], now: dat
             if child in ended or decisions.state.is_unfinished(child)
         }
         yield RunRetried(one, 0, now, ledger.error, now, reopened=True, waits=tuple(children))
+        yield from begins(decisions.state, one, ledger.function, ledger.admitted_at or ledger.opened_at)
         for key, child in children.items():
             if child not in ended:
                 continue

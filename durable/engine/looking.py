@@ -129,7 +129,8 @@ async def result(engine: Opened, run_id: str, timeout: Duration | None = None) -
     """Wait for the end of a run: see `Run.result`."""
     runtime, run_id = inside(engine, "result"), looked_up(run_id)
     check_outside(engine, "result")
-    return await value(engine, runtime, run_id, timeout)
+    with OF_A_RUN:
+        return await value(engine, runtime, run_id, timeout)
 
 
 async def value(engine: Opened, runtime: Runtime, run_id: str, timeout: Duration | None) -> Any:
@@ -139,8 +140,7 @@ async def value(engine: Opened, runtime: Runtime, run_id: str, timeout: Duration
     else:
         seconds = duration(timeout, what="the timeout of a result").total_seconds()
         name, ended = await _ended_within(engine, runtime, run_id, seconds)
-    with OF_A_RUN:
-        return outcome(ended, engine._registry.output_type(name))
+    return outcome(ended, engine._registry.output_type(name))
 
 
 async def _ended_within(engine: Opened, runtime: Runtime, run_id: str, seconds: float) -> tuple[str, RunClosed]:

@@ -233,11 +233,13 @@ def own_lineage(path: str) -> wal.Lineage | None:
         connection = schema.connect(path, "ro&immutable=1")
         try:
             row = connection.execute("SELECT last, pruned, runs, forgotten, crc FROM mark WHERE one = 2").fetchone()
+            # Where a checkpoint was cut short in the page of the mark, there may be no row without an error.
+            is_new = row is None and connection.execute("PRAGMA integrity_check('mark')").fetchone() == (b"ok",)
         finally:
             connection.close()
     except sqlite3.Error:  # a checkpoint was cut short, so the file is whole only together with its -wal
         return None
-    return wal.Lineage(0, 0, 0) if row is None else wal.lineage_of(row)
+    return wal.Lineage(0, 0, 0) if is_new else wal.lineage_of(row or ())
 
 
 def _is_whole_alone(path: str) -> bool:

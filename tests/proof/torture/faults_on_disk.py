@@ -172,4 +172,11 @@ ON_DISK = [
         "checkpoint_in_time()\n            except Exception:\n                pass",
         ("tests/unit/stores/test_io_errors.py",),
     ),
+    Fault(
+        "take a file with a torn mark for a new one",
+        "stores/file/recognition.py",
+        "is_new = row is None and",
+        "is_new = row is None or",
+        ("tests/unit/stores/test_torn_mark.py",),
+    ),
 ]

@@ -77,6 +77,7 @@ def _load() -> None:
     finally:
         if looks_for_garbage:
             gc.enable()
+            gc.collect()  # once, and here: else all of them are gone through in the middle of the first work
 
 
 def __dir__() -> list[str]:

@@ -174,7 +174,10 @@ class Runtime:
         self.scheduler.ticker.declare(self.state.functions[function.id])
         for run in [run for run in self.state.unfinished() if run.function == function.id]:
             self.scheduler.deadlines.arm_timeouts(run)
+            if run.run in self.scheduler.sessions:
+                self.scheduler.sessions[run.run].declared(self.scheduler.tries)
             self.scheduler.begin(run.run)
+        self.scheduler.tries.turnstile.admit()
 
     def handlers_left(self) -> tuple[list[str], float]:
         """Return the handlers that a closing will wait for, and for how many seconds at the most."""

@@ -21,7 +21,7 @@ from durable.scheduler.delivery import Delivery
 from durable.scheduler.drift import tell_late, tell_unasked
 from durable.scheduler.parts import Parts
 from durable.scheduler.refusals import Refusals
-from durable.scheduler.turns import Turns
+from durable.scheduler.turns import Tries, Turns
 from durable.scheduler.works import Work
 
 # Shared by all sessions that have nothing to put there: a hundred thousand of them may wait. Never write to these: with
@@ -94,6 +94,10 @@ class Session:
         self.branches = Branches()
         self.behind = set(ledger.steps) if ledger.steps else _LEVEL
         self.delivery = Delivery(ledger, parts.journal, parts.rounds, self)
+
+    def declared(self, tries: Tries) -> None:
+        """Let the tries of the run wait for what the new definition of its function asks."""
+        self.turns = tries.declared(self.ledger, [work.turn for work in self.works if work.turn is not None])
 
     @property
     def is_replaying(self) -> bool:

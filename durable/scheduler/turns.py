@@ -11,12 +11,12 @@ before its handler is called.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
 from durable.errors import StoreError
-from durable.journal import Ledger, PeriodRoom, Room
+from durable.journal import Ledger, PeriodRoom, Room, SlotRoom
 from durable.scheduler.parts import Parts
 from durable.scheduler.starts import order_of
 from durable.scheduler.threads import Call
@@ -32,6 +32,17 @@ class Turn:
         self._turnstile = turnstile
         self.rooms = rooms
         self.begin = begin
+
+    def change(self, order: tuple[float, float], rooms: tuple[Room, ...]) -> None:
+        """Wait in the same place for other rooms, or hold what is in these."""
+        number = self._turnstile.leave(self, self.rooms)
+        self.rooms = rooms
+        if number is not None:
+            self._turnstile.join(self, order, rooms, number)
+            return
+        for room in rooms:
+            if isinstance(room, SlotRoom):
+                room.enter(self)
 
     def end(self, thread: Call[Any] | None = None, task: asyncio.Task[Any] | None = None) -> None:
         """Give back what is held, at once or when the thread or the task has ended."""
@@ -90,6 +101,16 @@ class Tries:
         """Return the turns of a run's tries, or None if nothing bounds them."""
         rooms = self.turnstile.wanted(ledger.function, ledger.event)
         return Turns(self.turnstile, rooms, order_of(ledger)) if rooms else None
+
+    def declared(self, ledger: Ledger, turns: Iterable[Turn]) -> Turns | None:
+        """Let the tries of a run wait for what its function's new definition asks; `admit` lets them in.
+
+        It returns the turns of later tries.
+        """
+        rooms, order = self.turnstile.wanted(ledger.function, ledger.event), order_of(ledger)
+        for turn in turns:
+            turn.change(order, rooms)
+        return Turns(self.turnstile, rooms, order) if rooms else None
 
     def _let_in(self, turn: Turn, now: datetime) -> None:
         counted = [room.counted(now) for room in turn.rooms if isinstance(room, PeriodRoom)]

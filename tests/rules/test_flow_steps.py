@@ -244,6 +244,47 @@ async def test_a_cancelled_run_that_waits_for_a_slot_leaves_the_queue() -> None:
         assert list(work.running) == [2]
 
 
+@pytest.mark.parametrize(
+    ("limit", "running"),
+    [
+        (3, [0, 1, 2]),
+        (None, [0, 1, 2, 3, 4]),
+        (Concurrency(1, '"other"', "engine"), [0]),
+        ([Concurrency(4), Concurrency(2, '"other"', "engine")], [0, 1]),
+    ],
+)
+async def test_a_function_that_is_defined_again_bounds_the_tries_of_its_runs_anew(
+    limit: Any, running: list[int]
+) -> None:
+    work = Work()
+    async with durable.Engine([function := worker(work, concurrency=1)]) as engine:
+        for n in range(4):
+            await engine.start(function, {"n": n})
+        await rounds()
+        assert list(work.running) == [0]
+        await engine.start(worker(work, concurrency=limit), {"n": 4})
+        await rounds()
+        assert list(work.running) == running
+        for n in range(5):
+            await work.end(n)
+        await engine.settled()
+        assert work.order == [0, 1, 2, 3, 4]
+
+
+async def test_a_new_definition_with_a_lower_limit_lets_nobody_in_until_there_is_room() -> None:
+    work = Work()
+    async with durable.Engine([function := worker(work, concurrency=3)]) as engine:
+        for n in range(4):
+            await engine.start(function, {"n": n})
+        await rounds()
+        await engine.start(worker(work, concurrency=1), {"n": 4})
+        await rounds()
+        await work.end(0, 1)
+        assert list(work.running) == [2]
+        await work.end(2)
+        assert list(work.running) == [3]
+
+
 async def test_a_try_that_waits_for_a_slot_has_not_begun_and_writes_nothing() -> None:
     work, mapping = Work(), Snapshots()
     async with durable.Engine([function := worker(work, concurrency=1)], store=DictStore(mapping)) as engine:

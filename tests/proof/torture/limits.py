@@ -1,7 +1,8 @@
 """Live random stories of bounded functions: sends, ends, deaths and changed limits, beside a model of what may begin.
 
-Separate because the generated workflows of `workflows` run one at a time: nobody waits there for a slot or a start.
-Leaves to `counting` the model of limits, which reads the records of the story, and shares no code with the rules.
+Separate because in the generated workflows of `workflows` no handler takes any time: nobody waits for its end there.
+Leaves to `counting` and `trying` the model of limits, which reads the records of the story and shares no code with the
+rules, to `bounding` what a function declares.
 
 `python -m tests.proof.torture.limits` lives a thousand stories; the suite lives some. A story dies at a random append:
 what was written later is gone, as if it had never happened.
@@ -9,24 +10,33 @@ what was written later is gone, as if it had never happened.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import durable
-from durable import Concurrency, Context, DictStore, Function, Priority, RateLimit, RateLimitedError, Throttle
+from durable import Backoff, Context, DictStore, Event, Function, RateLimitedError, StepOptions
 from durable.journal.codec.write import read
 from durable.testing.clock import VirtualClock
-from tests.proof.torture.counting import Book, Limits, Most, Slots, key_of
+from tests.proof.torture.bounding import MINUTE, bounded, shaped
+from tests.proof.torture.counting import Book, Limits, key_of
 from tests.proof.torture.stories import live_many
+from tests.proof.torture.trying import Tries, Try
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
 NAMES = ("one", "two")
-KEY = "event.data.k"
-SHOWN = ("RunOpened", "RunAdmitted", "RunClosed", "RunRetried", "FunctionPaused", "FunctionResumed")
-ACTS = ("send", "send", "send", "start", "define", "pause", "resume", "advance", "advance", "cancel", "retry")
+SHOWN = (
+    *("RunOpened", "RunAdmitted", "RunClosed", "RunRetried", "FunctionPaused", "FunctionResumed"),
+    *("Counted", "StepRetried", "StepClosed"),
+)
+ACTS = (
+    *("send", "send", "send", "start", "define", "pause", "resume", "advance", "advance", "cancel", "retry"),
+    *("end", "end", "end"),
+)
+QUIET = 300  # rounds of the loop in which nothing is written and no handler begins or ends
 
 
 class Disk(dict[str, Any]):
@@ -48,65 +58,75 @@ class Story:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.told = list[str]()
-        self.shape = {name: self.shaped() for name in NAMES}
+        self.shape = {name: shaped(self.random) for name in NAMES}
         self.clock = VirtualClock(START)
         self.disk = Disk({}, self.clock)
         self.limits: list[tuple[int, dict[str, Limits]]] = []  # each from so many records on
         self.too_early = list[str]()  # runs whose function was called before that was recorded
         self.functions: list[Function[Any]] = []
+        self.tries = Tries(Book())
+        self.working: dict[Try, asyncio.Future[None]] = {}
+        self.swallowed = set[Try]()  # their cancelling
+        self.is_over = False  # whether handlers end at once
 
-    def shaped(self) -> Limits:
-        """Choose what a function bounds, and by which keys and periods; how many is up to each life."""
-        chance, either = self.random.random, lambda: self.random.random() < 0.5
-        period = MINUTE * self.random.choice((10, 60, 90))
-        slots = [Slots(1, shared, shared or either()) for shared in (False, True) if chance() < 0.45]
-        throttle = Most(1, period, either(), self.random.choice((None, 1, 2, 3))) if either() else None
-        return Limits(
-            rate=Most(1, period * 2, either()) if chance() < 0.3 else None,
-            throttle=throttle if slots else throttle or Most(1, period, either()),
-            slots=tuple(slots),
-            has_priority=either(),
-        )
+    # What the functions do.
 
-    def bounded(self, name: str, limits: Limits) -> Function[Any]:
-        """Return the function as the next life declares it."""
-        rate, throttle = limits.rate, limits.throttle
+    async def body(self, ctx: Context) -> None:
+        if ctx.run_id not in self.book().begun:
+            self.too_early.append(ctx.run_id)
+        data = ctx.event.data
+        works = [self.step(ctx, name, way) for name, way in zip(("left", "right"), data["works"], strict=False)]
+        await asyncio.gather(*works)
+        if data["minutes"]:
+            await ctx.step.sleep("rest", MINUTE * data["minutes"])
+        if "below" in data:
+            name, abandoned = data["calls"], data["abandoned"]
+            await ctx.step.invoke("below", function=name, data=data["below"], abandoned=abandoned)
+        if data["fails"]:
+            raise durable.NonRetriableError("as it was told")
 
-        @durable.function(
-            f"go/{name}",
-            id=name,
-            retries=0,
-            rate_limit=rate and RateLimit(rate.limit, rate.period, key=KEY if rate.keyed else None),
-            throttle=throttle
-            and Throttle(throttle.limit, throttle.period, key=KEY if throttle.keyed else None, burst=throttle.burst),
-            concurrency=[
-                Concurrency(
-                    slots.limit,
-                    key=KEY if slots.keyed else None,
-                    scope="engine" if slots.shared else "function",
-                    counts="runs",
-                )
-                for slots in limits.slots
-            ]
-            or None,
-            priority=Priority("event.data.p") if limits.has_priority else None,
-        )
-        async def function(ctx: Context) -> None:
-            self.called(ctx.run_id)
-            await ctx.step.run("work", lambda: None)
-            if ctx.event.data["minutes"]:
-                await ctx.step.sleep("rest", MINUTE * ctx.event.data["minutes"])
-            if ctx.event.data["fails"]:
-                raise durable.NonRetriableError("as it was told")
+    async def step(self, ctx: Context, name: str, way: str) -> None:
+        self.tries.asks(ctx.run_id, name)
+        options = StepOptions(name, retries=1, backoff=Backoff("5m", 1.0, jitter=0))
+        await ctx.step.run(options, self.work, ctx.run_id, name, way)
 
-        return function
+    async def work(self, run: str, step: str, way: str) -> None:
+        one = self.tries.begins(self.book(), run, step)
+        try:
+            if way == "fails" and not durable.current_step().attempt:
+                raise ValueError("not yet")
+            while way in ("holds", "swallows") and not self.is_over:
+                future = self.working[one] = asyncio.get_running_loop().create_future()
+                try:
+                    return await future
+                except asyncio.CancelledError:
+                    if way == "holds" or self.is_over:
+                        raise
+                    self.swallowed.add(one)
+        finally:
+            self.tries.ends(one)
+            self.working.pop(one, None)
 
-    def called(self, run: str) -> None:
-        if run not in self.book().begun:
-            self.too_early.append(run)
+    def data(self, depth: int = 0) -> dict[str, Any]:
+        chance = self.random.random
+        data = {
+            "p": self.random.choice((0, 0, 30, -60, 1_000, "much")),
+            "minutes": self.random.choice((0, 0, 3, 10, 100)),
+            "fails": chance() < 0.1,
+            "works": [
+                self.random.choice(("", "", "", "holds", "holds", "swallows", "fails"))
+                for _ in range(self.random.choice((1, 1, 2)))
+            ],
+        }
+        if chance() < 0.25 and depth < 2:
+            abandoned = self.random.choice(("leave", "cancel"))
+            data |= {"below": self.data(depth + 1), "calls": self.random.choice(NAMES), "abandoned": abandoned}
+        return data if chance() < 0.1 else {**data, "k": self.random.choice(("a", "a", 1, 1.0, "1", True))}
+
+    # What is on the disk.
 
     def records(self) -> list[Any]:
-        """Return the records that are on the disk, of those kinds that tell of starts and ends."""
+        """Return the records that are on the disk, of those kinds that the model knows."""
         batches = sorted((key for key in self.disk if key.startswith("batch/")), key=lambda key: int(key[6:]))
         return [read(fact[2], fact[3]) for key in batches for fact in self.disk[key] if fact[2] in SHOWN]
 
@@ -114,28 +134,36 @@ class Story:
         """Return what the model makes of the records; it checks each."""
         book, records, ends = Book(), self.records(), [first for first, _ in self.limits[1:]]
         for (first, limits), end in zip(self.limits, [*ends, None], strict=True):
-            book.limits = limits
+            book.bounded(limits)
             for record in records[first:end]:
                 book.take(record)
         return book
 
-    async def live(self, lives: int = 4) -> None:
+    # What happens.
+
+    async def live(self, lives: int = 3) -> None:
         for life in range(lives):
             if life:
                 self.die()
             limits = {name: self.changed(shape) for name, shape in self.shape.items()}
             self.limits.append((len(self.records()), limits))
-            self.functions = [self.bounded(name, one) for name, one in limits.items()]
+            self.functions = [bounded(name, one, self.body) for name, one in limits.items()]
+            self.tries, self.is_over = Tries(self.book()), False
             self.told.append(f"{self.clock.now():%d %H:%M}: opened with {limits}")
             resident = self.random.choice((0, 10_000))
             store = DictStore(self.disk)
             async with durable.Engine(self.functions, store=store, clock=self.clock, resident=resident) as engine:
-                await self.check(engine)
-                for _ in range(self.random.randint(1, 10)):
-                    await self.act(engine)
+                try:
                     await self.check(engine)
-                if life == lives - 1:
-                    await self.end(engine)
+                    for _ in range(self.random.randint(1, 14)):
+                        await self.act(engine)
+                        await self.check(engine)
+                    if life == lives - 1:
+                        await self.end(engine)
+                finally:
+                    self.is_over = True
+                    for one in self.swallowed & self.working.keys():
+                        self.finish(one)
 
     def changed(self, shape: Limits) -> Limits:
         return shape.counted(lambda: self.random.randint(1, 4))
@@ -171,34 +199,49 @@ class Story:
                 may = book.waiting | book.begun if act == "cancel" else book.failed
                 if wanted := [run for run in book.known if run in may]:  # in the same order in each life of the story
                     run = self.random.choice(wanted)
+                    self.told.append(f"  {run}")
                     await (engine.cancel(run) if act == "cancel" else engine.retry(run))
+            case "end" if self.working:
+                one = self.random.choice(list(self.working))
+                self.told.append(f"  {one.step} of {one.run}")
+                self.finish(one, fails=self.random.random() < 0.2)
 
-    def data(self) -> dict[str, Any]:
-        data = {
-            "p": self.random.choice((0, 0, 30, -60, 1_000, "much")),
-            "minutes": self.random.choice((0, 0, 3, 10, 100)),
-            "fails": self.random.random() < 0.1,
-        }
-        return data if self.random.random() < 0.1 else {**data, "k": self.random.choice(("a", "a", 1, 1.0, "1", True))}
+    def finish(self, one: Try, *, fails: bool = False) -> None:
+        """Let a handler end."""
+        future = self.working.pop(one)
+        if fails:
+            future.set_exception(ValueError("no"))
+        else:
+            future.set_result(None)
 
     async def send(self, engine: durable.Engine) -> None:
-        name, book = self.random.choice(NAMES), self.book()
-        for _ in range(self.random.randint(1, 6)):
-            data = self.data()
-            has_room = book.opens(name, key_of(data), self.clock.now())
-            self.told.append(f"  {name} {data}: {'opens' if has_room else 'is dropped'}")
-            await engine.send(f"go/{name}", data)
-            before, book = book, self.book()
-            assert len(book.known) - len(before.known) == has_room, "another opening than there must be"
-            if self.random.random() < 0.3:
-                await engine.settled()
+        name = self.random.choice(NAMES)
+        events = [Event(f"go/{name}", self.data()) for _ in range(self.random.randint(1, 6))]
+        is_at_rest = True
+        for some in [events] if self.random.random() < 0.5 else [[event] for event in events]:
+            await self.sent(engine, name, some, is_at_rest)
+            if is_at_rest := self.random.random() < 0.5:
+                await self.rest(engine)
+
+    async def sent(self, engine: durable.Engine, name: str, events: Sequence[Event], is_at_rest: bool) -> None:
+        """Send events at once; what opens is known beforehand unless something moves that may open runs, too."""
+        book, now = self.book(), self.clock.now()
+        before = len(book.known)
+        for event in events:
+            has_room, key = book.opens(name, key_of(event.data), now), key_of(event.data)
+            self.told.append(f"  {name} {dict(event.data)}: {'opens' if has_room else 'is dropped'}")
+            if has_room:
+                book.openings.append((name, key, now))
+                before += 1
+        await engine.send(events)
+        assert len(self.book().known) == before or not is_at_rest, "another opening than there must be"
 
     async def define(self, engine: durable.Engine, name: str) -> None:
         """Define a function anew while its runs wait and run, and start it."""
         limits = {**self.limits[-1][1], name: self.changed(self.shape[name])}
         self.limits.append((len(self.records()), limits))
         self.told.append(f"  {name} with {limits[name]}")
-        function = self.functions[NAMES.index(name)] = self.bounded(name, limits[name])
+        function = self.functions[NAMES.index(name)] = bounded(name, limits[name], self.body)
         await self.start(engine, function)
 
     async def start(self, engine: durable.Engine, function: Function[Any]) -> None:
@@ -219,16 +262,31 @@ class Story:
             await self.check(engine)
         self.clock.advance_to(end)
 
+    async def rest(self, engine: durable.Engine) -> None:
+        """Wait until nothing moves, or nothing but handlers that are to be told to end."""
+        settled, quiet, seen = asyncio.ensure_future(engine.settled()), 0, (-1, -1)
+        while not settled.done() and not (self.working and quiet > QUIET):
+            now = len(self.disk.taken), self.tries.count
+            quiet, seen = (quiet + 1, seen) if now == seen else (0, now)
+            await asyncio.sleep(0)
+        settled.cancel()
+        await asyncio.wait([settled])
+
     async def check(self, engine: durable.Engine) -> None:
-        await engine.settled()
+        await self.rest(engine)
         assert not self.too_early, f"a function was called before its start was durable: {self.too_early}"
         book = self.book()
         book.rests(self.clock.now())
+        self.tries.rests(book, self.clock.now())
         queued = {info.id for info in await engine.runs(status="queued", limit=10_000)}
-        assert queued == book.waiting, "others are queued than must be"
+        lingering = {one.run for one in self.tries.inside}  # a run that is opened again waits for its handlers to end
+        assert queued ^ book.waiting <= lingering, "others are queued than must be"
 
     async def end(self, engine: durable.Engine) -> None:
         """Let time pass until all runs have ended."""
+        self.is_over = True
+        for one in list(self.working):
+            self.finish(one)
         for name in NAMES:
             await engine.resume(name)
             await self.check(engine)
@@ -248,6 +306,6 @@ if __name__ == "__main__":
     live_many(
         Story,
         "limits",
-        what="Live random stories of functions whose openings, starts and runs are bounded.",
-        proven="all openings and starts are within their limits, and in their order",
+        what="Live random stories of functions whose openings, starts, runs and tries are bounded.",
+        proven="all openings, starts, runs and tries are within their limits, and in their order",
     )

@@ -227,8 +227,8 @@ class Scheduler:
         ledger = self._state.ledgers.get(run)
         if ledger is None or run in self.sessions or run in self._leaving or self._closing:
             return
-        if run in self._bounded and self.starts.holds_back(run):
-            return
+        if run in self._starting or (run in self._bounded and self.starts.holds_back(run)):
+            return  # of its start, too, the record must be durable first
         if not ledger.is_whole or run in self.parking.leaving:
             self.parking.fetch(run)
             return

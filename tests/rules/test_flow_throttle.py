@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -11,10 +12,11 @@ from typing import Any
 import pytest
 
 import durable
-from durable import Context, DictStore, RunCancelled, RunFailed, Throttle
+from durable import Concurrency, Context, DictStore, RunCancelled, RunFailed, Throttle
 from durable.testing import Lab
 from durable.testing.lab import START
-from tests.support.lives import Snapshots, note, records
+from tests.support.gated import Gated
+from tests.support.lives import Snapshots, note, records, rounds
 
 pytestmark = pytest.mark.anyio
 
@@ -209,6 +211,49 @@ async def test_a_start_is_durable_before_the_function_is_called(tmp_path: Path) 
             await lab.send("call")
         await lab.advance("2h")
     assert seen == [(1, 1), (2, 2), (3, 3)]
+
+
+@pytest.mark.parametrize("how", ["opened", "defined again", "resumed"])
+@pytest.mark.parametrize("bound", ["throttle", "concurrency"])
+async def test_a_start_is_durable_first_also_where_many_begin_at_once(how: str, bound: str) -> None:
+    store, called = Gated(), list[int]()
+
+    def bounded(limit: int) -> durable.Function[Any]:
+        options: Any = {"throttle": Throttle(limit, "1h")}
+        if bound == "concurrency":
+            options = {"concurrency": Concurrency(limit, counts="runs")}
+
+        @durable.function("call", id="bounded", **options)
+        async def function(ctx: Context) -> None:
+            called.append(ctx.event.data["n"])
+            await ctx.step.sleep("s", "1d")
+
+        return function
+
+    async with Lab([bounded(3 if how == "resumed" else 1)], store=store) as lab:
+        if how == "resumed":
+            await lab.engine.pause("bounded")
+        for n in range(3):
+            await lab.send("call", {"n": n})
+        if how == "opened":
+            await lab.engine.close()
+        before = list(called)
+        store.gate.clear()
+        engine = durable.Engine([bounded(3)], store=store, clock=lab.clock) if how == "opened" else lab.engine
+        if how == "opened":
+            acting = asyncio.ensure_future(engine.open())
+        elif how == "defined again":
+            acting = asyncio.ensure_future(engine.start(bounded(3), {"n": 3}))
+        else:
+            acting = asyncio.ensure_future(engine.resume("bounded"))
+        await rounds()
+        meanwhile = list(called)
+        store.gate.set()
+        await acting
+        await engine.settled()
+        await engine.close()
+    again = [0] if how == "opened" else []  # what has begun is called again
+    assert meanwhile == before + again and set(called) == {0, 1, 2}
 
 
 async def test_the_time_of_a_run_begins_with_its_start_and_is_the_same_on_replay_and_in_a_fork() -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import durable
 from durable import Backoff, Context, DictStore, Event, Function, RateLimitedError, StepOptions
 from durable.journal.codec.write import read
+from durable.stores import Entry
 from durable.testing.clock import VirtualClock
 from tests.proof.torture.bounding import MINUTE, bounded, shaped
 from tests.proof.torture.counting import Book, Limits, key_of
@@ -50,6 +51,17 @@ class Disk(dict[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         super().__setitem__(key, value)
         self.taken.append((self.clock.now(), dict(self)))
+
+
+class Slow(DictStore):
+    """A store that takes a few rounds of the loop for each write."""
+
+    immediate = False
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await super().append(entries)
 
 
 class Story:
@@ -118,10 +130,14 @@ class Story:
                 for _ in range(self.random.choice((1, 1, 2)))
             ],
         }
-        if chance() < 0.25 and depth < 2:
-            abandoned = self.random.choice(("leave", "cancel"))
-            data |= {"below": self.data(depth + 1), "calls": self.random.choice(NAMES), "abandoned": abandoned}
-        return data if chance() < 0.1 else {**data, "k": self.random.choice(("a", "a", 1, 1.0, "1", True))}
+        if chance() >= 0.1:
+            data["k"] = self.random.choice(("a", "a", 1, 1.0, "1", True))
+        if chance() < 0.3 and depth < 2:
+            below, abandoned = self.data(depth + 1), self.random.choice(("leave", "cancel"))
+            if "k" in data and chance() < 0.7:  # most families share their buckets
+                below["k"] = data["k"]
+            data |= {"below": below, "calls": self.random.choice(NAMES), "abandoned": abandoned}
+        return data
 
     # What is on the disk.
 
@@ -151,7 +167,7 @@ class Story:
             self.tries, self.is_over = Tries(self.book()), False
             self.told.append(f"{self.clock.now():%d %H:%M}: opened with {limits}")
             resident = self.random.choice((0, 10_000))
-            store = DictStore(self.disk)
+            store = self.random.choice((DictStore, Slow))(self.disk)
             async with durable.Engine(self.functions, store=store, clock=self.clock, resident=resident) as engine:
                 try:
                     await self.check(engine)

@@ -9,13 +9,12 @@ all is at rest again: nobody may have what somebody before them still waits for.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator
 from datetime import datetime
 
 import attrs
 
-from tests.proof.torture.counting import Book, Slots, counted
+from tests.proof.torture.counting import Book, Bucket, Slots, counted
 
 Step = tuple[str, str]  # a run and a step
 
@@ -51,12 +50,12 @@ class Tries:
         """Note that a handler was called."""
         self.count += 1
         one, function = Try(run, step, self.count), book.known[run].function
-        limits, since = book.limits[function], list[Try]()
+        limits, inside = book.limits[function], self.inside
         if limits.throttle_of("steps") is not None:
             # It had its slot while it was recorded; functions of higher limits may have begun tries meanwhile.
-            since = [one for one in self._begun if book.known[one.run].function != function]
+            inside = [one for one in inside if one not in self._begun or book.known[one.run].function == function]
         for slots in limits.slots_of("steps"):
-            if self._taken(book, run, slots, without=since) >= slots.limit:
+            if _taken(book, run, slots, inside) >= slots.limit:
                 self.faults.append(f"a try of {run} began beyond a limit")
         if limits.throttle_of("steps") is not None:
             self._called += 1
@@ -102,9 +101,15 @@ class Tries:
         return not is_inside and step not in book.closed and book.retried.get(step, now) <= now
 
     def _is_held_up(self, book: Book, run: str, now: datetime, without: Collection[Try] = ()) -> bool:
-        return not all(self._rooms(book, run, now, without))
+        """Say whether a try may not begin, be it that some had not begun which have since all was at rest."""
+        inside = self.inside
+        if without:  # what has ended meanwhile may have been in the way
+            inside = [one for one in dict.fromkeys([*inside, *self._begun]) if one not in without]
+        return not all(self._rooms(book, run, now, inside, without))
 
-    def _rooms(self, book: Book, run: str, now: datetime, without: Collection[Try]) -> Iterator[bool]:
+    def _rooms(
+        self, book: Book, run: str, now: datetime, inside: Collection[Try], without: Collection[Try]
+    ) -> Iterator[bool]:
         known = book.known[run]
         limits = book.limits[known.function]
         if (throttle := limits.throttle_of("steps")) is not None:
@@ -114,16 +119,15 @@ class Tries:
                 mine = [one for one in mine if book.known[one.run].key == known.key]
             yield throttle.has_room(before[: len(before) - len(mine)], now)
         for slots in limits.slots_of("steps"):
-            yield self._taken(book, run, slots, without) < slots.limit
+            yield _taken(book, run, slots, inside) < slots.limit
 
-    def _taken(self, book: Book, run: str, slots: Slots, without: Collection[Try] = ()) -> int:
-        """Return how many of these slots are taken."""
-        bucket = book.known[run].bucket(slots)
-        taken = Counter[object]()
-        for one in self.inside:
-            if one not in without:
-                other = book.known[one.run]
-                taken[one] += any(
-                    other.bucket(theirs) == bucket for theirs in book.limits[other.function].slots_of("steps")
-                )
-        return sum(taken.values())
+
+def _taken(book: Book, run: str, slots: Slots, inside: Collection[Try]) -> int:
+    """Return how many of the slots that a run's tries ask for are taken."""
+    bucket = book.known[run].bucket(slots)
+    return len([one for one in inside if bucket in _buckets(book, one)])
+
+
+def _buckets(book: Book, one: Try) -> list[Bucket]:
+    known = book.known[one.run]
+    return [known.bucket(slots) for slots in book.limits[known.function].slots_of("steps")]

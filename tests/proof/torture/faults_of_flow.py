@@ -13,6 +13,7 @@ STARTS = ("tests/rules/test_flow_throttle.py",)
 TRIES = ("tests/rules/test_flow_steps.py", "tests/rules/test_flow_steps_over_time.py")
 RUNS = ("tests/rules/test_flow_runs.py",)
 QUEUE = ("tests/unit/journal/test_queue.py",)
+STORIES = ("tests/proof/torture/test_limits.py",)
 
 OF_FLOW = [
     Fault(
@@ -168,5 +169,76 @@ OF_FLOW = [
         "    if isinstance(value, float) and value.is_integer():\n        return int(value)\n",
         "    if isinstance(value, float | bool):\n        return int(value)\n",
         RATES,
+    ),
+    # What the model of the stories must see: each of its sentences is broken once.
+    Fault(
+        "free a slot when a handler is cancelled, though it goes on",
+        "scheduler/attempts.py",
+        "        if not self.is_running:\n            self._end_turn()\n        if self._trying is not None and (",
+        "        self._end_turn()\n        if self._trying is not None and (",
+        STORIES,
+    ),
+    Fault(
+        "call a handler while its try is still being recorded",
+        "scheduler/turns.py",
+        "        self._parts.journal.tell(self._parts.journal.posted, begin)\n",
+        "        begin(None)\n",
+        STORIES,
+    ),
+    Fault(
+        "count a try twice",
+        "scheduler/turns.py",
+        "        self._parts.journal.post_all(counted)\n",
+        "        self._parts.journal.post_all([*counted, *counted])\n",
+        STORIES,
+    ),
+    Fault(
+        "forget at a restart which tries were counted",
+        "journal/entries.py",
+        'Entry("", "Counted", write(record), keep_until=record.until)',
+        'Entry("", "Counted", write(record), keep_until=record.at if record.counted_as == "try" else record.until)',
+        STORIES,
+    ),
+    Fault(
+        "let nobody in when a try has ended",
+        "scheduler/turns.py",
+        "        self._turnstile.leave(self, self.rooms)\n        self._turnstile.admit()\n",
+        "        self._turnstile.leave(self, self.rooms)\n",
+        STORIES,
+    ),
+    Fault(
+        "let a try go before those of runs that were opened earlier",
+        "scheduler/turns.py",
+        "return Turns(self.turnstile, rooms, order_of(ledger)) if rooms else None\n\n    def declared",
+        "return Turns(self.turnstile, rooms, (-order_of(ledger)[1], 0.0)) if rooms else None\n\n    def declared",
+        STORIES,
+    ),
+    Fault(
+        "leave tries that wait to the old definition of their function",
+        "engine/runtime.py",
+        "                self.scheduler.sessions[run.run].declared(self.scheduler.tries)\n",
+        "                pass\n",
+        STORIES,
+    ),
+    Fault(
+        "count a try that is tried again no more",
+        "scheduler/attempts.py",
+        '        if turns is None or self._step.kind != "run":\n',
+        '        if turns is None or self._step.kind != "run" or self._attempt:\n',
+        STORIES,
+    ),
+    Fault(
+        "ask one of two limits alone",
+        "journal/rules/flow/rooms.py",
+        "        for slots in flow.concurrency:\n",
+        "        for slots in flow.concurrency[:1]:\n",
+        STORIES,
+    ),
+    Fault(
+        "let a function in that is paused",
+        "journal/rules/flow/rooms.py",
+        "        return None if self.function in self._paused else now\n",
+        "        return now\n",
+        STORIES,
     ),
 ]

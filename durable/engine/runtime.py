@@ -183,7 +183,7 @@ class Runtime:
         """Return the handlers that a closing will wait for, and for how many seconds at the most."""
         grace, blocking = self.parts.settings.grace, self.parts.threads.running
         works = [work for session in self.scheduler.sessions.values() for work in session.works if work.is_running]
-        names = dict.fromkeys([*blocking, *(work.label for work in works if grace)])
+        names = dict.fromkeys([*blocking, *(work.step.label for work in works if grace)])
         return list(names), max(grace, GRACE if blocking else 0.0)
 
     async def settled(self) -> None:

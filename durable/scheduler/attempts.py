@@ -60,20 +60,20 @@ class Attempts:
         "_parts",
         "_recorded",
         "_session",
-        "_step",
         "_stopped",
         "_task",
         "_thread",
         "_timed_out",
         "_trying",
         "is_running",
+        "step",
         "turn",
     )
 
     def __init__(self, call: StepCall) -> None:
         self.is_running = False
         self._session, self._parts = call.session, call.session.parts
-        self._step, self._handler = call, call.handler
+        self.step, self._handler = call, call.handler
         self._context = copy_context()
         self._attempt = self._recorded = 0
         self._bounds = None if call.spans is None else Bounds(*call.spans)
@@ -96,25 +96,20 @@ class Attempts:
         """Whether a timeout will stop the try, which may still wait for a thread."""
         return self._bounds is not None and (self._has_begun or self._bounds.last is not None)
 
-    @property
-    def label(self) -> str:
-        """The step and its run, for messages."""
-        return self._step.label
-
     def begin(self) -> None:
         """Begin the next try, or wait for its recorded time."""
-        facts = self._session.ledger.steps.get(self._step.key)
+        facts = self._session.ledger.steps.get(self.step.key)
         if facts is not None:
-            self._attempt, self._step.began = facts.attempt, facts.began
+            self._attempt, self.step.began = facts.attempt, facts.began
             if self._attempt and self._bounds is not None:
                 self._bounds.began = facts.began or facts.opened_at
-            if facts.due is not None and StepDue(self._session.ledger.run, self._step.key) in self._parts.timers:
+            if facts.due is not None and StepDue(self._session.ledger.run, self.step.key) in self._parts.timers:
                 return  # R17: the timer decides when the try is due; the clock may have been set back since
         self._admit()
 
     def _admit(self) -> None:
         turns = self._session.turns
-        if turns is None or self._step.kind != "run":
+        if turns is None or self.step.kind != "run":
             self._pass_gate()
         elif self.turn is None and not self._stopped:
             self.turn, self._has_begun = turns.ask(self._pass_gate), False
@@ -139,16 +134,16 @@ class Attempts:
             assert self._trying is not None
             self._timed_out = True
             self._cancel(self._task)
-            self._overtime.begin(self._task, self._trying, self.label, self._give_over)
+            self._overtime.begin(self._task, self._trying, self.step.label, self._give_over)
 
     def stop(self) -> None:
         """Cancel the running try, and begin no other."""
         self._stopped = True
         if not self.is_running:
             self._end_turn()
-        if self._trying is not None and (self._step.was_dropped or self._session.ledger.status is not None):
+        if self._trying is not None and (self.step.was_dropped or self._session.ledger.status is not None):
             self._trying.is_cancelled = True
-        if self._task is not None and (self._step.was_dropped or not self.is_in_thread):  # an awaited thread goes on
+        if self._task is not None and (self.step.was_dropped or not self.is_in_thread):  # an awaited thread goes on
             self._cancel(self._task)
 
     def _cancel(self, task: asyncio.Task[None]) -> None:
@@ -185,7 +180,7 @@ class Attempts:
             self._parts.changes.begun()
         try:
             trying = self._trying = Trying(
-                self._session.ledger.run, self._step.key, self._attempt, self._parts.settings.engine
+                self._session.ledger.run, self.step.key, self._attempt, self._parts.settings.engine
             )
             if self._bounds is not None and self._bounds.is_past(self._parts.clock.now()):
                 self._run_out(self._bounds)
@@ -246,7 +241,7 @@ class Attempts:
                 return
             self._leave()
             about = "%s called sys.exit(%s), which ends the process: nothing is recorded of that, it will run again"
-            self._parts.logger.error(about, self.label, error.code)
+            self._parts.logger.error(about, self.step.label, error.code)
             raise
         except BaseException as error:
             self._come_to(error, None)
@@ -260,7 +255,7 @@ class Attempts:
     async def _call(self, context: Context) -> Any:
         if self._overtime is not None:
             await self._overtime.last_ended()
-        handler = stood_in(self._step, self._handler)
+        handler = stood_in(self.step, self._handler)
         if not handler.is_async and not self._parts.is_inline:
             return await self._call_in_thread(handler, context)
         self._begun()
@@ -274,7 +269,7 @@ class Attempts:
         if self._thread is not None and self._thread.running:
             await self._thread.ended.wait()  # R11a: a thread cannot be stopped
         self._thread = self._trying.thread = self._parts.threads.submit(
-            handler.call, context.copy(), self.label, self._begun
+            handler.call, context.copy(), self.step.label, self._begun
         )
         value = await self._thread.result
         return await value if inspect.isawaitable(value) else value
@@ -282,7 +277,7 @@ class Attempts:
     def _begun(self) -> None:
         self._has_begun = True
         if not self._attempt:
-            self._step.began = self._parts.clock.now()
+            self.step.began = self._parts.clock.now()
         self._arm()
 
     def _arm(self) -> None:
@@ -290,7 +285,7 @@ class Attempts:
             return
         until = self._bounds.until(self._parts.clock.now(), has_begun=self._has_begun)
         if until is not None:
-            self._parts.timers.set_span(StepDue(self._session.ledger.run, self._step.key), until)
+            self._parts.timers.set_span(StepDue(self._session.ledger.run, self.step.key), until)
 
     # The outcome of a try.
 
@@ -312,7 +307,7 @@ class Attempts:
         self._leave()
         self._parts.changes.set()
         if self._bounds is not None:
-            self._parts.timers.drop(StepDue(self._session.ledger.run, self._step.key))
+            self._parts.timers.drop(StepDue(self._session.ledger.run, self.step.key))
         try:
             self._judge(error, value, inline=inline)
         except KeyboardInterrupt:
@@ -322,7 +317,7 @@ class Attempts:
                 # A try in place is judged on a stack that the function's own calls may have filled.
                 self._parts.loop.call_soon(partial(self._end, error, value, is_again=True))
             elif isinstance(broken, StoreError):
-                self._parts.logger.error("%s ended, unrecorded, and will run again: %s", self.label, broken)
+                self._parts.logger.error("%s ended, unrecorded, and will run again: %s", self.step.label, broken)
             elif not self._parts.loop.is_closed():  # in a closed loop there is nothing left to tell
                 self._give_up(error, broken)
 
@@ -331,7 +326,7 @@ class Attempts:
         if error is None and nested is None and not self._timed_out:
             self._succeed(value, inline=inline)
         elif self._timed_out and self._bounds is not None:
-            late = self._bounds.error(self.label, self._attempt)
+            late = self._bounds.error(self.step.label, self._attempt)
             if error is not None:
                 set_trace(late, trace_of(error))  # where the handler was
             self._fail(late, is_final=self._bounds.is_last)
@@ -353,7 +348,7 @@ class Attempts:
         try:
             text = encode(value, self._handler.type, whose=Whose.HANDLER)
             if len(text) > limits.step_bytes:
-                raise output_too_large(limits, len(text), f"the output of {self.label}")
+                raise output_too_large(limits, len(text), f"the output of {self.step.label}")
             outcome: Outcome = Ok(text, deep=text[0] in "[{")
         except Exception as error:  # CodecError, LimitError, or any error of a user's own hook
             self._fail(told(error), is_final=True)
@@ -361,7 +356,7 @@ class Attempts:
         self._close(outcome, inline=inline)
 
     def _fail(self, error: BaseException, *, is_final: bool = False) -> None:
-        ledger, step, now = self._session.ledger, self._step, self._parts.clock.now()
+        ledger, step, now = self._session.ledger, self.step, self._parts.clock.now()
         if ledger.status is not None or step.was_dropped:
             return
         policy, verdict, seed = self._handler.policy, Verdict(), f"{ledger.run}/{step.key}"
@@ -369,7 +364,7 @@ class Attempts:
             verdict = policy.verdict(error, attempt=self._attempt, now=now, seed=seed, final=FINAL)
         failure, due, bounds = recorded(error, notes=verdict.notes), verdict.due, self._bounds
         if bounds is not None and bounds.is_last and self._timed_out:
-            facts = self._step.facts
+            facts = self.step.facts
             last = None if facts is None or not self._attempt else facts.error
             failure = last_word(failure, last, has_begun=self._has_begun)
         tried = self._attempt, policy.retries + 1
@@ -384,9 +379,11 @@ class Attempts:
         self._parts.notices.step_failed(ledger, step.key, tried, failure, due)
 
     def _give_up(self, error: BaseException | None, broken: BaseException) -> None:
-        failure = attrs.evolve(recorded(broken, before=error), step_id=self._step.key)
+        failure = attrs.evolve(recorded(broken, before=error), step_id=self.step.key)
         self._parts.logger.error(
-            "what came of %s could not be judged or recorded, so the step has failed: %s", self.label, failure.stack
+            "what came of %s could not be judged or recorded, so the step has failed: %s",
+            self.step.label,
+            failure.stack,
         )
         try:
             self._close(Err(failure))
@@ -395,4 +392,4 @@ class Attempts:
 
     def _close(self, outcome: Outcome, *, inline: bool = False) -> None:
         self._session.works.pop(self, None)
-        self._step.record(outcome, tries=self._attempt + self._has_begun, inline=inline)
+        self.step.record(outcome, tries=self._attempt + self._has_begun, inline=inline)

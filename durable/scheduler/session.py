@@ -96,7 +96,10 @@ class Session:
         self.delivery = Delivery(ledger, parts.journal, parts.rounds, self)
 
     def declared(self, tries: Tries) -> None:
-        """Let the tries of the run wait for what the new definition of its function asks."""
+        """Let the tries of the run wait for, or hold, what the new definition of its function asks."""
+        for work in self.works:
+            if work.turn is None and work.is_running and work.step.kind == "run":
+                work.turn = tries.begun()
         self.turns = tries.declared(self.ledger, [work.turn for work in self.works if work.turn is not None])
 
     @property

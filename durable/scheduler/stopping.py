@@ -130,7 +130,7 @@ async def end(session: Session, time: ClosingTime, *, at_once: bool) -> None:
         # so two may wait for one handler: the first to give it up names it.
         if not work.is_in_thread and work in session.works:
             del session.works[work]
-            session.parts.logger.error("%s does not end although it was cancelled; it is left behind", work.label)
+            session.parts.logger.error("%s does not end although it was cancelled; it is left behind", work.step.label)
 
 
 def _stop_all(works: Iterable[Work]) -> None:

@@ -102,8 +102,12 @@ class Tries:
         rooms = self.turnstile.wanted(ledger.function, ledger.event)
         return Turns(self.turnstile, rooms, order_of(ledger)) if rooms else None
 
+    def begun(self) -> Turn:
+        """Return the turn of a try that has begun while nothing bounded it, and holds nothing yet."""
+        return Turn(self.turnstile, (), lambda: None)
+
     def declared(self, ledger: Ledger, turns: Iterable[Turn]) -> Turns | None:
-        """Let the tries of a run wait for what its function's new definition asks; `admit` lets them in.
+        """Let the tries of a run wait for, or hold, what its function's new definition asks; `admit` lets them in.
 
         It returns the turns of later tries.
         """

@@ -8,7 +8,20 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from durable.journal import StepKind
 from durable.scheduler.turns import Turn
+
+
+class Called(Protocol):
+    """What was called is a step."""
+
+    @property
+    def kind(self) -> StepKind:
+        """What the step does."""
+
+    @property
+    def label(self) -> str:
+        """The step and its run, for messages."""
 
 
 class Work(Protocol):
@@ -18,16 +31,16 @@ class Work(Protocol):
     turn: Turn | None
 
     @property
+    def step(self) -> Called:
+        """The step whose handler it is."""
+
+    @property
     def is_in_thread(self) -> bool:
         """Whether the handler runs in a thread, which cannot be stopped."""
 
     @property
     def is_bounded(self) -> bool:
         """Whether a timeout will stop the handler."""
-
-    @property
-    def label(self) -> str:
-        """The step and its run, for messages."""
 
     def stop(self) -> None:
         """Cancel the running try, and begin no other."""

@@ -393,5 +393,5 @@ def _still_running(sessions: Iterable[Session]) -> StuckError:
 
 
 def _running(session: Session) -> list[str]:
-    handlers = [f"the handler of {work.label}" for work in session.working]
+    handlers = [f"the handler of {work.step.label}" for work in session.working]
     return handlers or [f"run {session.ledger.run!r} at {awaited_line(session.main)}"]

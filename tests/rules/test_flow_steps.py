@@ -12,7 +12,7 @@ import durable
 from durable import Concurrency, Context, DictStore, StepOptions
 from durable.testing import Lab
 from tests.support.lives import Snapshots, records, rounds
-from tests.support.tries import Work, worker
+from tests.support.tries import Work, crashed, worker
 
 pytestmark = pytest.mark.anyio
 
@@ -269,6 +269,59 @@ async def test_a_function_that_is_defined_again_bounds_the_tries_of_its_runs_ane
             await work.end(n)
         await engine.settled()
         assert work.order == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("limit", [1, Concurrency(1, '"all"', "engine"), Concurrency(1, "event.data.k")])
+async def test_handlers_that_run_when_a_new_definition_bounds_them_hold_slots_until_they_end(limit: Any) -> None:
+    work = Work()
+    async with durable.Engine([function := worker(work)]) as engine:
+        for n in range(2):
+            await engine.start(function, {"n": n})
+        await rounds()
+        for n in (2, 3):
+            await engine.start(worker(work, concurrency=limit), {"n": n})
+        await rounds()
+        assert list(work.running) == [0, 1]
+        await work.end(0)
+        assert list(work.running) == [1]
+        await work.end(1)
+        assert list(work.running) == [2]
+        await work.end(2)
+        assert list(work.running) == [3]
+
+
+async def test_a_new_definition_that_counts_by_another_key_moves_who_runs_to_its_slots() -> None:
+    work = Work()
+    async with durable.Engine([function := worker(work, concurrency=Concurrency(1, "event.data.a"))]) as engine:
+        for n, (a, b) in enumerate([(1, 1), (2, 2), (3, 1)]):
+            await engine.start(function, {"n": n, "a": a, "b": b})
+        await rounds()
+        again = worker(work, concurrency=Concurrency(1, "event.data.b"))
+        for n, (a, b) in enumerate([(1, 2), (1, 3)], 3):
+            await engine.start(again, {"n": n, "a": a, "b": b})
+        await rounds()
+        assert list(work.running) == [0, 1, 2, 4]
+        await work.end(0)
+        assert list(work.running) == [1, 2, 4]  # two hold the slot of b = 1, none of them that of b = 2
+        await work.end(1)
+        assert list(work.running) == [2, 4, 3]
+
+
+@pytest.mark.parametrize(
+    ("limit", "running"), [(1, [0]), (None, [0, 1, 2, 3]), (Concurrency(1, "event.data.k"), [0, 1])]
+)
+async def test_after_a_restart_tries_are_bounded_by_what_the_function_declares_then(
+    limit: Any, running: list[int]
+) -> None:
+    before, after = Work(), Work()
+    async with Lab([worker(before, concurrency=3)]) as lab:
+        for n in range(4):
+            await lab.engine.start("worker", {"n": n, "k": min(n, 1)})
+        await rounds()
+        assert list(before.running) == [0, 1, 2]
+        lab._functions = [worker(after, concurrency=limit)]
+        await crashed(lab)
+        assert list(after.running) == running
 
 
 async def test_a_new_definition_with_a_lower_limit_lets_nobody_in_until_there_is_room() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import durable
 from durable import (
     Backoff,
     Cancel,
+    Concurrency,
     Context,
     DictStore,
     Engine,
@@ -25,7 +27,8 @@ from durable import (
 from durable.engine.opened import inside
 from durable.testing import Lab, VirtualClock
 from durable.testing.lab import START
-from tests.support.lives import note
+from tests.support.gated import Gated
+from tests.support.lives import note, rounds
 
 PLAIN = Backoff(first="10s", factor=3, max="1m", jitter=0)
 
@@ -250,6 +253,38 @@ def test_a_run_cancelled_a_moment_ago_is_called_when_its_last_call_has_ended(par
                 engine._settings.clock.advance(timedelta(hours=1))  # type: ignore[attr-defined]
             assert await run.result(30) == "done"
             assert beside == [0] * len(beside) and len(beside) >= 2
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("options", [{}, {"concurrency": Concurrency(1, counts="runs")}])
+def test_a_run_that_is_opened_again_is_not_called_before_that_is_durable(options: Any) -> None:
+    """R32: nor where its last call ends while the opening is still being written."""
+    store, calls, let_go = Gated(), list[int](), asyncio.Event()
+
+    @durable.function(retries=0, **options)
+    async def staying(ctx: Context) -> str:
+        calls.append(len(calls))
+        if len(calls) == 1:
+            with suppress(asyncio.CancelledError):
+                await ctx.step.sleep("long", "1h")
+            await let_go.wait()
+        return "done"
+
+    async def story() -> None:
+        async with Engine([staying], store=store, clock=VirtualClock(START)) as engine:
+            run = await engine.start(staying, id="r")
+            await engine.settled()
+            assert await run.cancel()
+            store.gate.clear()
+            retrying = asyncio.ensure_future(engine.retry("r"))
+            await rounds()
+            let_go.set()
+            await rounds()
+            assert calls == [0]
+            store.gate.set()
+            await retrying
+            assert await run.result() == "done" and calls == [0, 1]
 
     asyncio.run(story())
 

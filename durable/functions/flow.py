@@ -199,7 +199,8 @@ class Batch:
 class Priority:
     """A priority orders the runs that wait for a slot or a start.
 
-    It delays nobody where nobody waits. It is evaluated once, and recorded with the run's opening.
+    It delays nobody where nobody waits: of events that are sent together, too, the first begins if there is room. It is
+    evaluated once, and recorded with the run's opening.
 
     Attributes:
         run: CEL over `event`, a number: the seconds by which a run goes before others, at most 600 either way. What is

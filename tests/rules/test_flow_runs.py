@@ -285,12 +285,13 @@ async def test_a_pause_or_a_new_definition_leaves_everybody_their_place(redefine
 # F6
 
 
-async def test_a_priority_orders_those_who_wait_and_delays_nobody_where_nobody_waits() -> None:
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_priority_orders_those_who_wait_and_delays_nobody_where_nobody_waits(together: bool) -> None:
+    events = [durable.Event("go", {"n": n, "p": p}) for n, p in enumerate([-600, 0, 5, 5.5, -1, 10_000, 700])]
     async with Lab([sleeper(ONE, priority=Priority("event.data.p"))]) as lab:
-        await lab.send("go", {"n": 0, "p": -600})
-        assert BEGUN == [0]
-        for n, p in enumerate([0, 5, 5.5, -1, 10_000, 700], 1):
-            await lab.send("go", {"n": n, "p": p})
+        for sent in [events] if together else events:
+            await lab.send(sent)
+            assert BEGUN == [0]
         await lab.advance("10h")
         assert BEGUN == [0, 5, 6, 3, 2, 1, 4]
 

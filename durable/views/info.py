@@ -34,7 +34,7 @@ from durable.journal import (
 )
 from durable.stores import Entry, RunRow, write_lines
 from durable.timers import answering, on_a_line
-from durable.views.in_line import Lines
+from durable.views.in_line import Lines, waiter
 from durable.views.plain import brief, plainly
 from durable.views.timeline import Line, span, timeline
 
@@ -144,16 +144,22 @@ class RunInfo:
         until = self.ended_at or max([self.opened_at, *ends])
         names = f"run {on_a_line(self.id)} of {on_a_line(self.function_id)}"
         of = "" if self.forked_from is None else f"forked from {on_a_line(self.forked_from)}, "
-        head = f"{names}: {of}{self.status}, opened {self.opened_at:{_INSTANT}}{self._ended()}"
+        by = f" by {len(self.events)} events" if self._others else ""
+        head = f"{names}: {of}{self.status}, opened {self.opened_at:{_INSTANT}}{by}{self._ended()}"
         lines = [self._line(step) for step in self.steps.values()]
         drawn = timeline(lines, began=self.opened_at, until=until)
-        text = "\n".join(part for part in (head, drawn, *self._told()) if part)
+        text = "\n".join(part for part in (head, *self._in_line(), drawn, *self._told()) if part)
         return "\n".join(map(on_a_line, text.split("\n")))
 
     def _ended(self) -> str:
         if self.ended_at is None:
             return ""
         return f", ended {self.ended_at:{_INSTANT}}, took {span(self.ended_at - self.opened_at)}"
+
+    def _in_line(self) -> Iterator[str]:
+        for key, what in self.waiting_for.items():
+            if key not in self.steps:  # nothing is recorded yet of who waits for a start or a first try
+                yield f"  {waiter(key)} waits for {what}"
 
     def _told(self) -> Iterator[str]:
         error = self.error

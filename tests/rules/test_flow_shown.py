@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import durable
-from durable import Concurrency, Context, Throttle
+from durable import Batch, Concurrency, Context, Throttle
 from durable.testing import Lab, StuckError
 from durable.testing.lab import START
 from tests.support.lives import rounds
@@ -33,6 +33,9 @@ async def test_a_queued_run_shows_its_limit_its_place_and_when_there_is_room() -
             {"": f"its turn before {queue}, as number 1 in line, at {at} at the earliest"},
             {"": f"its turn before {queue}, as number 2 in line, at {at} at the earliest"},
         ]
+        first_line, below = str(infos[1]).split("\n")
+        assert first_line.endswith("of throttled: queued, opened 2030-01-01 00:00:00 UTC")
+        assert below == f"  its start waits for {infos[1].waiting_for['']}"
         why = await lab.engine.why(runs[2].id)
         [wait] = why.waits
         assert (wait.step, wait.queue, wait.position, wait.until) == (None, queue, 2, at)
@@ -58,7 +61,9 @@ async def test_a_try_that_waits_for_a_slot_shows_it() -> None:
         runs = [await engine.start(worker) for _ in range(3)]
         await rounds()
         queue = "concurrency 1 of function 'worker', counted in steps"
-        assert (await runs[2].info()).waiting_for == {"work": f"its turn before {queue}, as number 2 in line"}
+        info = await runs[2].info()
+        assert info.waiting_for == {"work": f"its turn before {queue}, as number 2 in line"} and info.steps == {}
+        assert str(info).endswith(f"\n  step 'work' waits for its turn before {queue}, as number 2 in line")
         [wait] = (await engine.why(runs[1].id)).waits
         assert (wait.step, wait.kind, wait.queue, wait.position, wait.until) == ("work", "run", queue, 1, None)
         ending.set()
@@ -77,3 +82,14 @@ async def test_a_lab_that_is_stuck_says_in_which_queue() -> None:
         with pytest.raises(StuckError) as stuck:
             await lab.engine.result(run.id)
         assert "its start for its turn before concurrency 1 of function 'waits', counted in runs" in str(stuck.value)
+
+
+async def test_a_run_of_a_batch_shows_by_how_many_events_it_was_opened() -> None:
+    @durable.function("row", batch_events=Batch(9, "1m"))
+    async def bulk(ctx: Context) -> None: ...
+
+    async with Lab([bulk]) as lab:
+        await lab.send([durable.Event("row", {"n": n}) for n in range(3)])
+        await lab.advance("1m")
+        [info] = await lab.engine.runs()
+        assert "completed, opened 2030-01-01 00:01:00 UTC by 3 events, ended" in str(info)

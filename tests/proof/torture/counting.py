@@ -156,6 +156,7 @@ class Book:
                 self.failed.discard(record.run)
                 self.known[record.run].is_reopened = True
                 self.closed = {step: well for step, well in self.closed.items() if well or step[0] != record.run}
+                self.retried = {step: due for step, due in self.retried.items() if step[0] != record.run}
                 self._comes(record.run)
             case "Counted" if record.counted_as == "try":
                 self._tried(record)

@@ -65,6 +65,10 @@ def _unit(row: str, figure: str = "units") -> Callable[[Path], float]:
     return lambda tree: float(json.loads(_told(tree, _HERE / "units.py", row))[figure])
 
 
+def _bare_step(_tree: Path) -> float:
+    return float(_told(ROOT, "-m", "tests.bench.bare"))
+
+
 def _child(tree: Path, *command: object) -> dict[str, float]:
     figures: dict[str, float] = json.loads(_told(tree, _HERE / "child.py", *command))
     return figures
@@ -99,6 +103,7 @@ _SLEEPING = ("prepare resting", "open", "settled")
 _TEN = ("prepare ten", "open ten", "cpu")
 ROWS = {
     "sequential": Row("dict store, 1,000 sequential steps", "units a step", 1.8, _unit("sequential")),
+    "bare step": Row("a step without the library: what no step can do without", "units a step", None, _bare_step),
     "concurrent": Row("dict store, 200 runs × 20 steps", "units a step", 2.3, _unit("concurrent")),
     "concurrent on disk": Row(
         f"{_ON_DISK}, 200 runs × 20 steps", "units a step", 4.5, _unit("concurrent on disk"), beside=(200, 20)

@@ -29,7 +29,8 @@ _COMMITS = 1_000
 _MANY = 100_000
 
 
-async def _trivial(number: int) -> dict[str, Any]:
+async def trivial(number: int) -> dict[str, Any]:
+    """Return what each step returns, whatever the number."""
     return _VALUE
 
 
@@ -39,7 +40,7 @@ async def unit(count: int = 20_000) -> float:
     for _ in range(5):
         began = time.process_time()
         for number in range(count):
-            json.loads(json.dumps(await _trivial(number)))
+            json.loads(json.dumps(await trivial(number)))
         best = min(best, (time.process_time() - began) / count)
     return best
 
@@ -48,13 +49,13 @@ async def unit(count: int = 20_000) -> float:
 async def chain(ctx: durable.Context) -> None:
     """So many steps, one after the other."""
     for number in range(ctx.event.data["steps"]):
-        await ctx.step.run("one", _trivial, number)
+        await ctx.step.run("one", trivial, number)
 
 
 @durable.function("bench/began", retries=0)
 async def single(ctx: durable.Context) -> Any:
     """One step."""
-    return await ctx.step.run("one", _trivial, 1)
+    return await ctx.step.run("one", trivial, 1)
 
 
 @durable.function(retries=0)
@@ -75,7 +76,8 @@ async def _engine(*, on_disk: bool) -> AsyncIterator[durable.Engine]:
             yield engine
 
 
-async def _cpu_each(count: int, work: Callable[[], Awaitable[object]]) -> float:
+async def cpu_each(count: int, work: Callable[[], Awaitable[object]]) -> float:
+    """Return the seconds of processor time that one of so many took."""
     began = time.process_time()
     await work()
     return (time.process_time() - began) / count
@@ -86,7 +88,7 @@ async def _sequential(*, on_disk: bool) -> dict[str, float]:
         await engine.invoke(chain, {"steps": 100})
         one, commit = await unit(), _bare_commit() if on_disk else 0.0
         wall = time.perf_counter()
-        each = await _cpu_each(1_000, lambda: engine.invoke(chain, {"steps": 1_000}))
+        each = await cpu_each(1_000, lambda: engine.invoke(chain, {"steps": 1_000}))
         wall = (time.perf_counter() - wall) / 1_000
     return {"units": each / one, "cpu_us": 1e6 * each, "of_bare_commits": commit / wall, "bare_commit_us": 1e6 * commit}
 
@@ -110,7 +112,7 @@ async def _concurrent(*, on_disk: bool) -> dict[str, float]:
         await engine.invoke(chain, {"steps": 100})
         one = await unit()
         runs = [engine.invoke(chain, {"steps": 20}) for _ in range(200)]
-        return {"units": await _cpu_each(4_000, lambda: asyncio.gather(*runs)) / one}
+        return {"units": await cpu_each(4_000, lambda: asyncio.gather(*runs)) / one}
 
 
 async def _events() -> dict[str, float]:
@@ -123,7 +125,7 @@ async def _events() -> dict[str, float]:
             await asyncio.gather(*[engine.send("bench/began", {"number": number}) for number in range(1_000)])
             await engine.settled()
 
-        return {"units": await _cpu_each(1_000, work) / one}
+        return {"units": await cpu_each(1_000, work) / one}
 
 
 async def _answers() -> dict[str, float]:
@@ -136,7 +138,7 @@ async def _answers() -> dict[str, float]:
             await asyncio.gather(*[engine.send("bench/answer", {"number": number}) for number in range(1_000)])
             await engine.settled()
 
-        return {"units": await _cpu_each(1_000, work) / one}
+        return {"units": await cpu_each(1_000, work) / one}
 
 
 async def _matching() -> dict[str, float]:
@@ -151,7 +153,7 @@ async def _matching() -> dict[str, float]:
                 await engine.send("bench/answer", {"number": _MANY // 2 + number})
             await engine.settled()
 
-        return {"units": await _cpu_each(500, work) / one}
+        return {"units": await cpu_each(500, work) / one}
 
 
 ROWS: dict[str, Callable[[], Awaitable[dict[str, float]]]] = {

@@ -209,8 +209,8 @@ OF_FLOW = [
     Fault(
         "let a try go before those of runs that were opened earlier",
         "scheduler/turns.py",
-        "return Turns(self.turnstile, rooms, order_of(ledger)) if rooms else None\n\n    def declared",
-        "return Turns(self.turnstile, rooms, (-order_of(ledger)[1], 0.0)) if rooms else None\n\n    def declared",
+        "return Turns(self.turnstile, rooms, order_of(ledger)) if rooms else None\n\n    def begun",
+        "return Turns(self.turnstile, rooms, (-order_of(ledger)[1], 0.0)) if rooms else None\n\n    def begun",
         STORIES,
     ),
     Fault(
@@ -223,8 +223,8 @@ OF_FLOW = [
     Fault(
         "count a try that is tried again no more",
         "scheduler/attempts.py",
-        '        if turns is None or self._step.kind != "run":\n',
-        '        if turns is None or self._step.kind != "run" or self._attempt:\n',
+        '        if turns is None or self.step.kind != "run":\n',
+        '        if turns is None or self.step.kind != "run" or self._attempt:\n',
         STORIES,
     ),
     Fault(
@@ -240,5 +240,19 @@ OF_FLOW = [
         "        return None if self.function in self._paused else now\n",
         "        return now\n",
         STORIES,
+    ),
+    Fault(
+        "let handlers that run when a new definition bounds them hold nothing",
+        "scheduler/session.py",
+        "                work.turn = tries.begun()\n",
+        "                pass\n",
+        ("tests/rules/test_flow_steps.py",),
+    ),
+    Fault(
+        "call a run that is opened again before that is recorded",
+        "scheduler/scheduler.py",
+        "        if run in self._starting or (run in self._bounded and self.starts.holds_back(run)):\n",
+        "        if run in self._bounded and self.starts.holds_back(run):\n",
+        ("tests/rules/test_reopening.py",),
     ),
 ]

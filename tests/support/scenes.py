@@ -90,7 +90,7 @@ class _Noted(Snapshots):
         self.places.append((len(self.begun), (now - START).total_seconds()))
 
 
-async def _scene(functions: Sequence[Function[Any]], moments: Sequence[Moment], until: float) -> list[Told]:
+async def _scene(functions: Sequence[Function[Any]], moments: Sequence[Moment], until: float, cuts: bool) -> list[Told]:
     noted = _Noted()
     async with Lab(functions, store=DictStore(noted)) as lab:
         noted.lab = lab
@@ -102,7 +102,7 @@ async def _scene(functions: Sequence[Function[Any]], moments: Sequence[Moment], 
             async with lab_of(functions) as lab:
                 found = await _play(lab, moments, until, crashing=crashing)
                 assert found == first, f"{lab_of.__name__}, crashing: {crashing}"
-    for number in range(count):
+    for number in range(count) if cuts else ():
         done, second = noted.places[number]
         start = START + timedelta(seconds=second)
         async with Lab(functions, store=DictStore(dict(noted.taken[number])), start=start) as lab:
@@ -110,6 +110,11 @@ async def _scene(functions: Sequence[Function[Any]], moments: Sequence[Moment], 
     return first
 
 
-def same_scenes(functions: Sequence[Function[Any]], moments: Sequence[Moment], until: float) -> list[Told]:
-    """Play a scene in all ways, check that all come to the same, and return what becomes of the runs."""
-    return asyncio.run(_scene(functions, moments, until))
+def same_scenes(
+    functions: Sequence[Function[Any]], moments: Sequence[Moment], until: float, *, cuts: bool = True
+) -> list[Told]:
+    """Play a scene in all ways, check that all come to the same, and return what becomes of the runs.
+
+    Without `cuts` it is not cut off after each write: a try that dies with its process has counted.
+    """
+    return asyncio.run(_scene(functions, moments, until, cuts))

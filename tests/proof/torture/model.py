@@ -349,6 +349,8 @@ class Model:
         cancelled = [run for run in self.runs if run.is_cancelled_by(event)]
         for fact in answered:
             self.close(fact, event)
+        for waiting in (self.starts, self.tries):
+            waiting.forget(cancelled)
         for run in cancelled:
             self.end(run, "cancelled")
         for function in self.functions.values():

@@ -9,7 +9,7 @@ first, whenever something may have changed, and whoever finds room everywhere co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -105,6 +105,10 @@ class Waiting:
                 self._waiting.remove(one)
 
         return leave
+
+    def forget(self, runs: Collection[ModelRun]) -> None:
+        """Let runs wait no more that end together: else one could come in for another."""
+        self._waiting = [one for one in self._waiting if one.run not in runs]
 
     def ended(self, run: ModelRun) -> None:
         """Let a run wait no more, and give back its slots."""

@@ -28,12 +28,10 @@ def numbered(counts: dict[str, int], name: str) -> str:
     if count is None:
         counts[name] = 1
         return name
-    key = name
-    while key in counts:
-        key = f"{name}:{count}"
+    while (key := f"{name}:{count}") in counts:
         count += 1
     counts[key] = 1
-    counts[name] = count
+    counts[name] = count + 1
     return key
 
 

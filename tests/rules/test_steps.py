@@ -212,11 +212,13 @@ def test_repeats_are_numbered_and_skip_a_users_own_numbers() -> None:
     @durable.function
     async def repeating(ctx: Context) -> list[str]:
         ids = ["user:1", "user", "user", "user", "user:1", "other:2", "other", "other", "other"]
+        ids += ["late", "late", "late:1", "late"]  # the number that was given is the user's own afterwards
         return [await ctx.step.run(id, note, f"{number} {id}") for number, id in enumerate(ids)]
 
     life = same_lives(repeating)
     assert keys(life) == [
         "user:1", "user", "user:2", "user:3", "user:1:1", "other:2", "other", "other:1", "other:3",
+        "late", "late:1", "late:1:1", "late:2",
     ]  # fmt: skip
     assert life.ending == [step.output for step in life.info.steps.values()]
 

@@ -256,7 +256,7 @@ class Scheduler:
             self._recovery.watch(session)
         # Not loop.create_task: an eager task factory would run the function before the session knows its task.
         main = session.main = asyncio.Task(called(function, context), loop=parts.loop, name=run, context=variables)
-        main.add_done_callback(partial(self._on_main_ended, session), context=parts.variables)
+        main.add_done_callback(session.main_ended, context=parts.variables)
 
     # Ending.
 

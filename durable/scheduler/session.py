@@ -95,6 +95,10 @@ class Session:
         self.behind = set(ledger.steps) if ledger.steps else _LEVEL
         self.delivery = Delivery(ledger, parts.journal, parts.rounds, self)
 
+    def main_ended(self, main: asyncio.Task[Any]) -> None:
+        """Tell the scheduler that the function's task has ended, or must be given up."""
+        self._ended(self, main)
+
     def declared(self, tries: Tries) -> None:
         """Let the tries of the run wait for, or hold, what the new definition of its function asks."""
         for work in self.works:
@@ -220,7 +224,7 @@ class Session:
     def refusals(self) -> Refusals:
         """The answers to step calls after this execution is over."""
         if self._refusals is None:
-            self._refusals = Refusals(self, self.parts.logger, partial(self._ended, self, self.main))
+            self._refusals = Refusals(self, self.parts.logger, partial(self.main_ended, self.main))
         return self._refusals
 
     def let_go(self, over: Any) -> None:

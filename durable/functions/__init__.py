@@ -27,7 +27,7 @@ from durable.functions.current import (
 )
 from durable.functions.flow import Batch, Concurrency, Debounce, Priority, RateLimit, Singleton, Throttle
 from durable.functions.function import Function, declaration_of, function, policy_of
-from durable.functions.handler import Handler, Spans, checked_handler
+from durable.functions.handler import Handler, Handling, Spans, checked_handler
 from durable.functions.options import StepOptions, Timeouts, checked_signal, checked_step_id
 from durable.functions.registry import Registry, check_function, check_listed
 from durable.functions.request import (
@@ -54,6 +54,7 @@ __all__ = [
     "Function",
     "Group",
     "Handler",
+    "Handling",
     "InvokeRequest",
     "Priority",
     "Progress",

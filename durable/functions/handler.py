@@ -46,6 +46,11 @@ class Handler:
 Spans = tuple[timedelta | None, timedelta | None]
 """The longest time of one try of a handler, and that of all its tries together."""
 
+Handling = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], bool, Policy, Spans | None]
+"""A handler in its parts: the callable, its arguments, whether it is asynchronous, its policy and spans.
+
+Each step call has one, and most steps need no more."""
+
 
 class Declared:
     """A function that is declared to be durable is no handler."""

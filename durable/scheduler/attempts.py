@@ -76,7 +76,8 @@ class Attempts:
         self.step, self._handler = call, call.handler
         self._context = copy_context()
         self._attempt = self._recorded = 0
-        self._bounds = None if call.spans is None else Bounds(*call.spans)
+        spans = self._handler.timeout, self._handler.within
+        self._bounds = None if spans == (None, None) else Bounds(*spans)
         self._overtime = None if self._bounds is None else Overtime(self._parts)
         self._has_begun = False  # whether this try's handler was called; before that, the try may wait for a thread
         self._stopped = self._timed_out = False

@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import Any, NoReturn, Protocol
 
 from durable.errors import CodecError, DriftError
-from durable.functions import Handler, Spans
+from durable.functions import Handler, Handling
 from durable.journal import (
     ABSENT,
     Cancelled,
@@ -28,7 +28,6 @@ from durable.journal import (
     Ledger,
     Ok,
     Outcome,
-    Policy,
     StepClosed,
     StepFacts,
     StepKind,
@@ -92,7 +91,7 @@ class StepCall(Unawaited, Coroutine[Any, Any, Any]):
     Attributes:
         key, step_id, kind: the step's key, its id as the user gave it, and its kind.
         type: the type of the outcome's value.
-        function, args, kwargs, is_async, policy, spans: the handler, of a step that calls one, in its parts.
+        handling: the handler in its parts, of a step that calls one.
         began: when the first try of the handler began, None before that and where it is not known.
         begin: does the step's work when the call is first awaited; None if the step was recorded at the call.
         work: the step's handler while it is running beyond its first part.
@@ -107,22 +106,17 @@ class StepCall(Unawaited, Coroutine[Any, Any, Any]):
     __slots__ = (
         "__weakref__",
         "_steps",
-        "args",
         "awaited_by",
         "began",
         "begin",
         "called_by",
-        "function",
         "future",
-        "is_async",
+        "handling",
         "is_over",
         "key",
         "kind",
-        "kwargs",
         "outcome",
-        "policy",
         "session",
-        "spans",
         "step_id",
         "type",
         "was_awaited",
@@ -130,12 +124,7 @@ class StepCall(Unawaited, Coroutine[Any, Any, Any]):
         "work",
     )
 
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    is_async: bool
-    policy: Policy
-    spans: Spans | None
+    handling: Handling
     awaited_by: asyncio.Task[Any] | None
     began: datetime | None
     begin: Callable[[StepCall], object] | None
@@ -256,8 +245,9 @@ class StepCall(Unawaited, Coroutine[Any, Any, Any]):
     @property
     def handler(self) -> Handler:
         """The handler of a step that calls one."""
-        timeout, within = self.spans or (None, None)
-        return Handler(self.function, self.args, self.kwargs, self.is_async, self.policy, timeout, self.type, within)
+        function, args, kwargs, is_async, policy, spans = self.handling
+        timeout, within = spans or (None, None)
+        return Handler(function, args, kwargs, is_async, policy, timeout, self.type, within)
 
     @property
     def is_trying(self) -> bool:

@@ -163,9 +163,8 @@ class RunExecution:
     ) -> Asked:
         """Count a step that calls a handler, and return its coroutine: see `Execution.run`."""
         call = self._counted(step_id, "run")
-        call.function, call.args, call.kwargs, call.is_async = function, args, kwargs, is_async
-        call.type, call.policy, call.spans, call.begin = type_, policy, spans, begin_handler
-        call.is_over = False
+        call.handling = function, args, kwargs, is_async, policy, spans
+        call.type, call.begin, call.is_over = type_, begin_handler, False
         return call
 
     def ask(self, request: Request) -> Asked:
@@ -187,8 +186,7 @@ class RunExecution:
                     call.type = request.type
                 stand_in = self._session.parts.stand_in
                 if stand_in is not None and stand_in.replaces(call.step_id):
-                    call.function, call.args, call.kwargs, call.is_async = _nothing, (), {}, False
-                    call.policy, call.spans, call.begin = Policy(retries=0), None, begin_handler
+                    call.handling, call.begin = (_nothing, (), {}, False, Policy(retries=0), None), begin_handler
                 else:
                     _post(call, request)
 

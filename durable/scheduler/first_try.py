@@ -29,19 +29,20 @@ def begin_handler(call: StepCall) -> None:
     session, caller = call.session, call.awaited_by
     parts = session.parts
     is_first = session.gate is None and session.turns is None and call.key not in session.ledger.steps
-    if caller is None or call.spans is not None or not is_first or not parts.spare.is_ready:
+    function, args, kwargs, is_async, _, spans = call.handling
+    if caller is None or spans is not None or not is_first or not parts.spare.is_ready:
         _attempts_of(call).begin()
         return
     handler = trying = None
     try:
-        if not call.is_async or parts.stand_in is not None or parts.is_debugging:
+        if not is_async or parts.stand_in is not None or parts.is_debugging:
             handler = stood_in(call, call.handler)
         context = copy_context()
         trying = Trying(session.ledger.run, call.key, 0, parts.settings.engine)
         context.run(CURRENT.set, trying)
         if handler is None:
             call.began = parts.clock.now()
-            value = parts.spare.begin(call.function(*call.args, **call.kwargs), context, caller)
+            value = parts.spare.begin(function(*args, **kwargs), context, caller)
         else:
             value = _called(call, handler, context, caller)
     except BaseException as error:

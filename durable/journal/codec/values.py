@@ -142,11 +142,12 @@ def decode(written: Json, type_: object = ABSENT, *, deep: bool = True) -> Any:
         CodecError: the value does not fit the type any more: it is of another kind, or a class, a field or a member was
             removed or renamed, or refuses the values. Or `encode` did not write the text.
     """
-    known = _UNTYPED if type_ is ABSENT else _types.get(id(type_)) or _typed(type_)
-    look, (latest, latest_type, kept) = known.plain, _latest
-    is_latest = written is latest and known is latest_type
+    latest, latest_type, kept = _latest
+    is_latest = written is latest and latest_type.annotation is type_
     if is_latest and kept is not _UNREAD:
         return kept.copy() if type(kept) is dict else kept
+    known = _UNTYPED if type_ is ABSENT else _types.get(id(type_)) or _typed(type_)
+    look = known.plain
     try:
         try:
             value, end = SCAN(written) if len(written) <= LONG else (None, -1)  # in place: each outcome comes here

@@ -107,6 +107,31 @@ async def test_parent_and_child_share_a_slot_side_by_side_through_whatever_invok
 
 
 @pytest.mark.parametrize("crashes", [False, True])
+async def test_a_family_takes_one_of_several_slots(crashes: bool) -> None:
+    two = Concurrency(2, key='"tree"', scope="engine", counts="runs")
+    begun: list[int] = []
+
+    @durable.function(concurrency=two)
+    async def child(ctx: Context) -> None:
+        n = ctx.event.data["n"]
+        await ctx.step.run("begin", begun.append, n)
+        await ctx.step.sleep("s", f"{n + 1}h")
+
+    @durable.function(concurrency=two)
+    async def parent(ctx: Context) -> None:
+        await ctx.step.invoke("c", function=child, data=dict(ctx.event.data))
+
+    async with Lab([parent, child]) as lab:
+        for n in range(4):
+            await lab.start(parent, {"n": n})
+        if crashes:
+            await lab.crash()
+        for passed in ([0, 1], [0, 1, 2], [0, 1, 2, 3]):
+            assert begun == passed
+            await lab.advance("1h")
+
+
+@pytest.mark.parametrize("crashes", [False, True])
 async def test_a_family_that_is_opened_again_and_waits_shares_one_slot(crashes: bool) -> None:
     key = Concurrency(1, key='"tree"', scope="engine", counts="runs")
     is_broken = True

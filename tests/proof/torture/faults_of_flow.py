@@ -255,4 +255,32 @@ OF_FLOW = [
         "        if run in self._bounded and self.starts.holds_back(run):\n",
         ("tests/rules/test_reopening.py",),
     ),
+    Fault(
+        "let a child take a slot of its own beside its parent's",
+        "scheduler/starts.py",
+        "                room.enter(run.run, above.run)\n",
+        "                room.enter(run.run)\n",
+        ("tests/rules/test_flow_runs.py",),
+    ),
+    Fault(
+        "let a child take a slot of its own after a restart",
+        "scheduler/starts.py",
+        "            if not self._shares(run, room):\n                room.enter(run.run)\n",
+        "            room.enter(run.run)\n",
+        ("tests/rules/test_flow_runs.py",),
+    ),
+    Fault(
+        "share no slot with whoever invoked the parent",
+        "scheduler/starts.py",
+        "            above = self._above(above)\n        return False\n",
+        "            above = None\n        return False\n",
+        ("tests/rules/test_flow_runs.py",),
+    ),
+    Fault(
+        "free the slot of a family with the first that ends",
+        "journal/rules/flow/rooms.py",
+        "        if not held.count[holder]:\n            del held.count[holder]\n",
+        "        if held.count[holder] >= 0:\n            del held.count[holder]\n",
+        ("tests/rules/test_flow_runs.py",),
+    ),
 ]

@@ -105,15 +105,15 @@ async def check(path: str | os.PathLike[str]) -> Checkup:
         await file.open()
     except StoreCorruptError as error:  # what is missing is known only of the whole, so no run can be read for sure
         return Checkup(file.path, 0, 0, None, (Damage(None, str(error)),))
+    damages, runs, entries = list[Damage](), 0, 0
     try:
-        damages = [Damage(None, f"{found}: restore a copy") for found in await file.ask(survey_pages)]
-        runs = entries = 0
+        damages += [Damage(None, f"{found}: restore a copy") for found in await file.ask(survey_pages)]
         async for found in _surveyed(file):
             runs += _is_run(found)
             entries += len(found.entries)
             damages += [Damage(found.run, one) for one in _damages(found)]
     except StoreError as error:
-        damages, runs, entries = [Damage(None, str(error))], 0, 0
+        damages.append(Damage(None, str(error)))
     finally:
         await file.close()
     waiting, refused = await _inbox(file.path)

@@ -70,7 +70,7 @@ class ReadConnection:
                 _looked_at[self.path] += 1
             self._looks = True
             try:
-                self._connection, self._spare = look(self.path)
+                self._look()
             except Exception as error:
                 self.close()
                 raise schema.failed(self.path, "opening it to read", error) from schema.reason(error)
@@ -121,20 +121,34 @@ class ReadConnection:
                 self._check()
 
     def _transact(self, task: Callable[[sqlite3.Connection], _T]) -> _T:
-        connection = self._connection or self._connect()
+        try:
+            return schema.patiently(lambda: self._transacted(task))
+        except sqlite3.Error as error:
+            raise schema.failed(self.path, "reading it", error) from schema.reason(error)
+
+    def _transacted(self, task: Callable[[sqlite3.Connection], _T]) -> _T:
+        connection = self._connection or (self._look() if self._looks else self._connect())
         try:
             connection.execute("BEGIN")
             try:
                 return task(connection)
             finally:
-                connection.execute("ROLLBACK")
+                schema.end(connection)
         except sqlite3.Error as error:
-            raise schema.failed(self.path, "reading it", error) from schema.reason(error)
+            if self._looks and schema.is_kept_from_writing(error):
+                self._disconnect()  # this connection would never see the `-shm` that is made meanwhile
+            raise
 
     def _has_moved(self) -> bool:
         if self._rest is not None:
             return self._rest != _at_rest(self.path)
         return self._follows and self._file != guard.identity(self.path)
+
+    def _look(self) -> sqlite3.Connection:
+        if self._spare is not None:
+            self._spare.take_away()
+        self._connection, self._spare = look(self.path)
+        return self._connection
 
     def _connect(self) -> sqlite3.Connection:
         try:
@@ -169,9 +183,12 @@ class ReadConnection:
             try:
                 self._check_through("ro&immutable=1" if is_at_rest else "ro&readonly_shm=1")
             except sqlite3.Error as error:
-                if (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF != sqlite3.SQLITE_READONLY:
+                if not is_at_rest and not os.path.lexists(f"{self.path}-shm"):
+                    self._check()  # its writer has just closed the file
+                elif schema.is_kept_from_writing(error):
+                    self._check_through("ro")  # a writer has just opened the file
+                else:
                     raise
-                self._check_through("ro")  # a writer has just opened the file
         except (sqlite3.Error, OSError) as error:
             raise schema.failed(self.path, "opening it to read", error) from schema.reason(error)
 

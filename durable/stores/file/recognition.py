@@ -167,8 +167,7 @@ def examine(path: str) -> Mark | None:
         return None
     _check_wal(path)
     try:
-        with looking(path) as connection:
-            return check(connection, path)
+        return schema.patiently(lambda: _looked_at(path))
     except (sqlite3.Error, StoreCorruptError) as error:
         if schema.is_damage(error) and wal.has_content(path) and _is_whole_alone(path):
             raise StoreCorruptError(
@@ -179,6 +178,11 @@ def examine(path: str) -> Mark | None:
         raise
 
 
+def _looked_at(path: str) -> Mark:
+    with looking(path) as connection:
+        return check(connection, path)
+
+
 def check(connection: sqlite3.Connection, path: str) -> Mark:
     """Check all that can be seen without reading every row; return the mark (R30)."""
     connection.execute("BEGIN")
@@ -187,7 +191,7 @@ def check(connection: sqlite3.Connection, path: str) -> Mark:
         schema.check_tables(connection, path)
         return check_whole(connection, path)
     finally:
-        connection.execute("ROLLBACK")
+        schema.end(connection)
 
 
 def check_name(path: str) -> None:
@@ -318,14 +322,23 @@ def check_whole(connection: sqlite3.Connection, path: str) -> Mark:
     last, pruned, runs, forgotten = schema.read_mark(connection, path)
     rows = connection.execute("SELECT count(*) FROM journal").fetchone()[0]
     places = connection.execute("SELECT count(*) FROM runs").fetchone()[0]
-    last = max(last, connection.execute("SELECT max(seq) FROM journal").fetchone()[0] or 0)
-    for table in ("SELECT max(run) FROM journal", "SELECT max(no) FROM runs"):
-        runs = max(runs, connection.execute(table).fetchone()[0] or 0)
+    last = max(last, _greatest(connection, path, "seq", "journal"))
+    runs = max(runs, _greatest(connection, path, "run", "journal"), _greatest(connection, path, "no", "runs"))
     if places + forgotten != runs:
         _lacks(path, f"{runs - places - forgotten} row(s) of its table of runs{_unlisted(connection)}")
     if rows + pruned != last:
         _lacks(path, f"{last - rows - pruned} row(s) of its journal{_gap(connection, pruned)}")
     return last, pruned, runs, forgotten
+
+
+def _greatest(connection: sqlite3.Connection, path: str, column: str, table: str) -> int:
+    found = connection.execute(f"SELECT max({column}) FROM {table}").fetchone()[0]
+    if found is not None and type(found) is not int:  # SQLite holds anything for greater than a number
+        raise StoreCorruptError(
+            f"store {path!r} has {found!r:.50} in the place of a number, in column {column} of table {table}: it is "
+            "damaged, restore a copy"
+        )
+    return found or 0
 
 
 def _lacks(path: str, what: str) -> NoReturn:

@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import sqlite3
 import urllib.parse  # noqa: F401  # as_uri would import it late, when a process may have given up the right to read it
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from time import monotonic, sleep
+from typing import Any, TypeVar
 
 from durable.errors import StoreCorruptError, StoreError
 from durable.stores.file.checksums import seal_values
@@ -68,6 +69,9 @@ _SHARING = frozenset(
     }
 )
 _BUSY_S = 5.0
+_PATIENCE, _ASK_AGAIN = 2.0, 0.002  # seconds
+
+_T = TypeVar("_T")
 
 Mark = tuple[int, int, int, int]
 """Highest entry number given, entries pruned, highest run number given, runs forgotten."""
@@ -104,6 +108,32 @@ def is_busy(error: BaseException) -> bool:
     Then nothing was done, and it may be tried again.
     """
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def patiently(task: Callable[[], _T]) -> _T:
+    """Return what `task` returns, which only looks at the file; call it again while SQLite refuses that for a moment.
+
+    It refuses to where a reader of another process is just making the `-shm`, as if this were an attempt to write.
+    """
+    until = monotonic() + _PATIENCE
+    while True:
+        try:
+            return task()
+        except sqlite3.Error as error:
+            if not is_kept_from_writing(error) or monotonic() > until:
+                raise
+            sleep(_ASK_AGAIN)
+
+
+def is_kept_from_writing(error: sqlite3.Error) -> bool:
+    """Return whether SQLite has refused to write."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF == sqlite3.SQLITE_READONLY
+
+
+def end(connection: sqlite3.Connection) -> None:
+    """End a transaction that has only read; after some errors SQLite has ended it already."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
 
 
 def _is_kept_out(error: BaseException) -> bool:

@@ -10,6 +10,7 @@ not held up. So a run is as it was at some instant of the survey.
 from __future__ import annotations
 
 import sqlite3
+from itertools import pairwise
 
 import attrs
 
@@ -49,7 +50,7 @@ def survey_pages(connection: ReadConnection) -> list[str]:
     """Return what SQLite itself finds wrong with the file's pages and indexes, at most a hundred things."""
 
     def ask(sqlite: sqlite3.Connection) -> list[str]:
-        found = [text.decode("utf-8", "replace") for (text,) in sqlite.execute("PRAGMA quick_check")]
+        found = [text.decode("utf-8", "replace") for (text,) in sqlite.execute("PRAGMA integrity_check")]
         strays = [f"there are rows of a run number {no}, which is not listed" for (no,) in sqlite.execute(_STRAYS)]
         return [one for one in found if one != "ok"] + strays[:100]
 
@@ -76,6 +77,7 @@ def survey_runs(after: int, connection: ReadConnection) -> list[Surveyed]:
 
     def ask(sqlite: sqlite3.Connection) -> list[Surveyed]:
         records = sqlite.execute(_RUNS, (after, _RUNS_AT_ONCE)).fetchall()
+        _check_order([record[0] for record in records], after, connection.path)
         return [_surveyed(sqlite, record) for record in records]
 
     return connection.read(ask)
@@ -86,9 +88,19 @@ def survey_facts(after: int, connection: ReadConnection) -> Surveyed | None:
 
     def ask(sqlite: sqlite3.Connection) -> Surveyed | None:
         rows = sqlite.execute(_FACTS, (after, _FACTS_AT_ONCE)).fetchall()
+        _check_order([row[0] for row in rows], after, connection.path)
         return _unsealed(rows, rows[-1][0], "") if rows else None
 
     return connection.read(ask)
+
+
+def _check_order(numbers: list[int], after: int, path: str) -> None:
+    """Check that rows come as they were asked for: in a damaged tree the same ones could come for ever."""
+    for before, number in pairwise([after, *numbers]):
+        if number <= before:
+            raise StoreCorruptError(
+                f"store {path!r} has row {number} behind row {before}: it is damaged, restore a copy"
+            )
 
 
 def _surveyed(sqlite: sqlite3.Connection, record: RunRecord) -> Surveyed:

@@ -190,3 +190,44 @@ async def test_what_is_no_store_is_an_error_of_its_own(tmp_path: Path) -> None:
     found = await check(tmp_path / "text.db")
     assert "is not a store, or a damaged one" in only(found)[1]
     assert "\n1 thing is damaged:\n" in str(found)
+
+
+def _damage(path: Path, name: str, of: bytes, by: int) -> None:
+    """Change the byte behind some others, on the first page of a table or an index."""
+    [(page,)] = ask(path, f"SELECT rootpage FROM sqlite_master WHERE name = '{name}'")
+    [(size,)] = ask(path, "PRAGMA page_size")
+    content = bytearray(path.read_bytes())
+    at = content.index(of, (page - 1) * size) + len(of)
+    content[at] += by
+    path.write_bytes(content)
+
+
+async def test_an_index_that_has_lost_a_run_is_named(path: Path) -> None:
+    """By it a run is found: who asks for one that it has lost would begin a new one."""
+    _damage(path, "sqlite_autoindex_runs_1", b"w", 1)
+    found = await check(path)
+    assert any("sqlite_autoindex_runs_1" in damage.what for damage in found.damages), found.damages
+
+
+@pytest.mark.parametrize("table", ["runs", "journal"])
+@pytest.mark.parametrize("by", [1, -1])
+async def test_a_page_with_another_count_of_rows_ends_the_check_and_is_named(
+    tmp_path: Path, table: str, by: int
+) -> None:
+    path = tmp_path / "many.db"
+    async with durable.Engine([worker], store=path) as engine:
+        for number in range(40):
+            await engine.start(worker, id=f"w{number}")
+    _damage(path, table, b"\x0d\0\0\0", by)  # a leaf of a table, no free block; the low byte of the count follows
+    assert (await check(path)).damages
+
+
+async def test_what_is_no_number_is_damage_everywhere(path: Path) -> None:
+    change(path, "UPDATE journal SET run = x'01' WHERE seq = 1")
+    words = "in the place of a number, in column run of table journal: it is damaged, restore a copy"
+    [damage] = (await check(path)).damages
+    assert words in damage.what
+    with pytest.raises(durable.StoreCorruptError, match=words):
+        await durable.Engine([worker], store=path).open()
+    with pytest.raises(durable.StoreCorruptError, match=words):
+        await durable.Reader(path).runs()

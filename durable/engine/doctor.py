@@ -10,6 +10,7 @@ import os
 import platform
 import sqlite3
 from collections.abc import Iterator
+from errno import ENOSPC
 from functools import partial
 from typing import Literal
 
@@ -148,9 +149,9 @@ def _sync(folder: str) -> Finding:
     try:
         seconds = sync_cost(folder)
     except (OSError, sqlite3.Error) as error:
-        return Finding(
-            "commits", f"none can be made: {error}", "bad", "give this user the right to write in the folder"
-        )
+        full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL or getattr(error, "errno", 0) == ENOSPC
+        remedy = "make room" if full else "give this user the right to write in the folder"
+        return Finding("commits", f"none can be made: {error}", "bad", remedy)
     value = f"{seconds * 1e3:.2f} ms each, {1 / seconds:,.0f} a second one after the other"
     if seconds > _VERY_SLOW:
         return Finding("commits", value, "bad", "the disk is very slow: use another, or durability='process'")

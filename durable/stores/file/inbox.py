@@ -25,7 +25,8 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from errno import EROFS
 from random import uniform
 from time import monotonic, sleep
 from typing import Any, TypeVar
@@ -247,7 +248,12 @@ class Inbox:
             ) from error
 
     def _attempt(self, begin: str, work: Callable[[sqlite3.Connection], _T], make: bool) -> _T | None:
-        file = open_beside(self.store, SUFFIX, make=make)
+        try:
+            file = open_beside(self.store, SUFFIX, make=make)
+        except OSError as error:
+            if error.errno != EROFS or begin != "BEGIN":
+                raise
+            return self._at_rest(work)
         if file is None:
             return None
         try:  # this stays open until SQLite has closed the file, so that no other file can get its number
@@ -256,6 +262,11 @@ class Inbox:
             return None if self._is_none(found.st_size) and not make else self._within(found, begin, work, make)
         finally:
             os.close(file)
+
+    def _at_rest(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Look into the file where nobody can write: it is on a medium that can only be read."""
+        with closing(schema.connect(self.path, "ro&immutable=1")) as connection:
+            return work(connection)
 
     def _within(
         self, found: os.stat_result, begin: str, work: Callable[[sqlite3.Connection], _T], make: bool

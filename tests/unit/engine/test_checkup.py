@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import sqlite3
 from contextlib import closing
@@ -15,6 +16,7 @@ import pytest
 import durable
 from durable.engine.checkup import Checkup, check
 from durable.stores import FileStore, Inbox, Message
+from durable.stores.file import inbox
 from durable.stores.file.checksums import seal_bare
 from durable.stores.store import Entry
 
@@ -231,3 +233,17 @@ async def test_what_is_no_number_is_damage_everywhere(path: Path) -> None:
         await durable.Engine([worker], store=path).open()
     with pytest.raises(durable.StoreCorruptError, match=words):
         await durable.Reader(path).runs()
+
+
+async def test_an_inbox_on_a_medium_that_can_only_be_read_is_looked_into(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Inbox(str(path)).put([Message("m1", "SentEvents", "{}")])
+
+    def refuse(store: str, suffix: str, *, make: bool) -> int | None:
+        raise OSError(errno.EROFS, "Read-only file system", f"{store}{suffix}")
+
+    monkeypatch.setattr(inbox, "open_beside", refuse)
+    assert [message.id for message in Inbox(str(path)).look()] == ["m1"] and Inbox(str(path)).ids() == {"m1"}
+    with pytest.raises(durable.StoreError, match="Read-only file system"):
+        Inbox(str(path)).remove(["m1"])

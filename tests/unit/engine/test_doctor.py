@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import sqlite3
@@ -167,3 +168,28 @@ def test_the_mount_that_is_nearest_tells_the_file_system(tmp_path: Path) -> None
 def test_what_a_commit_costs_is_judged(seconds: float, verdict: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "sync_cost", lambda folder: seconds)
     assert doctor._sync("/anywhere").verdict == verdict
+
+
+def _full() -> sqlite3.Error:
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (_full(), "make room"),
+        (OSError(errno.ENOSPC, "No space left on device"), "make room"),
+        (PermissionError(errno.EACCES, "Permission denied"), "give this user the right to write in the folder"),
+    ],
+)
+def test_why_no_commit_can_be_made_is_told_with_its_remedy(
+    error: Exception, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(folder: str) -> float:
+        raise error
+
+    monkeypatch.setattr(doctor, "sync_cost", fail)
+    found = doctor._sync("/anywhere")
+    assert (found.verdict, found.advice) == ("bad", remedy) and str(error) in found.value
